@@ -1,0 +1,57 @@
+// Shared by the scripts: runs on plain Node, because Bun itself comes with the installed packages.
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The checkout's root. */
+export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** Path of a program that came with the packages. */
+export const binary = (name) => join(ROOT, "node_modules", ".bin", name);
+
+export const hasPackages = () => existsSync(binary("bun")) && existsSync(binary("biome"));
+
+/**
+ * Runs a command, showing its output unless `capture`; resolves with its exit code and what it printed.
+ * @param {string} command @param {string[]} args
+ */
+export function run(command, args, { capture = false, tee = false, env = {}, cwd = ROOT } = {}) {
+  return new Promise((resolve, reject) => {
+    const piped = capture || tee;
+    const child = spawn(command, args, {
+      cwd,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", piped ? "pipe" : "inherit", piped ? "pipe" : "inherit"],
+    });
+    let output = "";
+    const take = (stream, to) =>
+      stream?.on("data", (chunk) => {
+        output += chunk;
+        if (tee) to.write(chunk);
+      });
+    take(child.stdout, process.stdout);
+    take(child.stderr, process.stderr);
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code: code ?? 1, output }));
+  });
+}
+
+/** Runs a step and ends the process with its exit code when it fails. */
+export async function step(title, command, args, options) {
+  process.stdout.write(`· ${title}\n`);
+  const { code } = await run(command, args, options);
+  if (code !== 0) {
+    process.stderr.write(`✗ ${title} failed (exit ${code})\n`);
+    process.exit(code);
+  }
+}
+
+/** Installs the pinned packages when they are missing or the lock file is newer. */
+export async function ensurePackages() {
+  const { statSync } = await import("node:fs");
+  const marker = join(ROOT, "node_modules", ".package-lock.json");
+  const fresh =
+    hasPackages() && existsSync(marker) && statSync(marker).mtimeMs >= statSync(join(ROOT, "package-lock.json")).mtimeMs - 1000;
+  if (!fresh) await step("installing packages (npm ci)", "npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+}

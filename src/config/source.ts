@@ -1,0 +1,26 @@
+import type { ConfigIssue } from "./issue.ts";
+import type { Snapshot } from "./snapshot.ts";
+
+/**
+ * Seam 8: where a proxy's snapshots come from. A file, the in-process bus and NATS implement it; the supervisor's pipe to its
+ * workers as well.
+ */
+export interface SnapshotSource {
+  /** Starts watching. `onSnapshot` gets each new snapshot, newest revision wins; never two calls at once. */
+  start(onSnapshot: (update: SnapshotUpdate) => void): Promise<void>;
+  /** Says what became of a snapshot. */
+  report(outcome: SnapshotOutcome): void;
+  stop(): Promise<void>;
+}
+
+export interface SnapshotUpdate {
+  readonly snapshot: Snapshot;
+  /** Bytes of the modules that the snapshot names, by digest; those already known may be missing. */
+  readonly modules: ReadonlyMap<string, Uint8Array>;
+  /** When the change was published, wall clock; for the apply latency. Undefined: unknown. */
+  readonly publishedAtMs: number | undefined;
+}
+
+export type SnapshotOutcome =
+  | { readonly kind: "applied"; readonly revision: number; readonly digest: string; readonly applyMs: number }
+  | { readonly kind: "rejected"; readonly revision: number; readonly digest: string; readonly issues: readonly ConfigIssue[] };

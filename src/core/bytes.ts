@@ -1,0 +1,36 @@
+/** A view of bytes that is valid only during the call that hands it over: copy what must last. */
+export type Bytes = Uint8Array;
+
+export const EMPTY_BYTES: Bytes = new Uint8Array(0);
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8");
+const strictDecoder = new TextDecoder("utf-8", { fatal: true });
+
+export const utf8Bytes = (text: string): Bytes => encoder.encode(text);
+/** Malformed sequences become U+FFFD. */
+export const utf8Text = (bytes: Bytes): string => decoder.decode(bytes);
+/** Throws a `TypeError` on malformed sequences. */
+export const utf8TextStrict = (bytes: Bytes): string => strictDecoder.decode(bytes);
+
+/** One byte per character; a character above 0xff throws away its high bits, so pass wire text only. */
+export function latin1Bytes(text: string): Bytes {
+  return Buffer.from(text, "latin1");
+}
+
+export function latin1Text(bytes: Bytes): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice(0, bytes.byteLength);
+}
+
+export function concatBytes(parts: readonly Bytes[]): Bytes {
+  if (parts.length === 1) return parts[0] as Bytes;
+  let total = 0;
+  for (const part of parts) total += part.byteLength;
+  const joined = new Uint8Array(total);
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.byteLength;
+  }
+  return joined;
+}

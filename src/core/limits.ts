@@ -1,0 +1,161 @@
+/**
+ * Every bound of the product, with its default and the unit in its name. A listener, a service or a filter may set its own
+ * value in configuration; nothing is unbounded. What exceeding one answers stands beside it.
+ */
+
+/** Bounds of one HTTP/1.1 connection and its messages. */
+export interface HttpLimits {
+  /** Method, target and version with their spaces. Exceeded: 414. */
+  readonly requestLineBytes: number;
+  /** Fields of a header section. Exceeded: 431. */
+  readonly headerCount: number;
+  /** Name and value of one field. Exceeded: 431. */
+  readonly headerFieldBytes: number;
+  /** The whole header section. Exceeded: 431. */
+  readonly headerSectionBytes: number;
+  /** The body, decoded from its framing. Exceeded: 413. `Infinity` switches it off. */
+  readonly bodyBytes: number;
+  /** The trailer section. Exceeded: 431 when the head of the answer is not out yet, else the connection is closed. */
+  readonly trailerSectionBytes: number;
+  /** All chunk extensions of one body together. Exceeded: 400. */
+  readonly chunkExtensionBytes: number;
+  /** Complete requests waiting on one connection behind the one being served; the rest stays in the socket (back-pressure). */
+  readonly pipelinedRequests: number;
+  /** Exchanges served on one connection before it is closed in an orderly way. */
+  readonly exchangesPerConnection: number;
+}
+
+export const DEFAULT_HTTP_LIMITS: HttpLimits = {
+  requestLineBytes: 16 * 1024,
+  headerCount: 100,
+  headerFieldBytes: 32 * 1024,
+  headerSectionBytes: 64 * 1024,
+  bodyBytes: Number.POSITIVE_INFINITY,
+  trailerSectionBytes: 8 * 1024,
+  chunkExtensionBytes: 4 * 1024,
+  pipelinedRequests: 64,
+  exchangesPerConnection: 1_000_000,
+};
+
+/** How long each phase of a downstream connection may take. */
+export interface DownstreamTimes {
+  /** TLS handshake and PROXY header. Exceeded: closed. */
+  readonly handshakeMs: number;
+  /** From the first byte of a request to the end of its header section. Exceeded: 408. */
+  readonly headerMs: number;
+  /** Between two pieces of a request body. Exceeded: 408. */
+  readonly bodyIdleMs: number;
+  /** A body must come at this rate at least, on average, once `bodyGraceMs` have passed. Below: 408. 0 switches it off. */
+  readonly bodyMinBytesPerSecond: number;
+  readonly bodyGraceMs: number;
+  /** Between two exchanges on a kept connection. Exceeded: closed. */
+  readonly keepAliveIdleMs: number;
+  /** A downstream that does not take what we send. Exceeded: reset. */
+  readonly writeStallMs: number;
+  /** A tunnel (WebSocket, CONNECT, TCP) in which nothing moves. Exceeded: closed. */
+  readonly tunnelIdleMs: number;
+}
+
+export const DEFAULT_DOWNSTREAM_TIMES: DownstreamTimes = {
+  handshakeMs: 10_000,
+  headerMs: 10_000,
+  bodyIdleMs: 30_000,
+  bodyMinBytesPerSecond: 256,
+  bodyGraceMs: 10_000,
+  keepAliveIdleMs: 60_000,
+  writeStallMs: 60_000,
+  tunnelIdleMs: 3_600_000,
+};
+
+/** Bounds of a listener. */
+export const DEFAULT_LISTENER_CONNECTIONS = 65_536;
+
+/** Bounds and times towards the endpoints of one service, per worker. */
+export interface UpstreamLimits {
+  /** Connections to one endpoint. */
+  readonly connectionsPerEndpoint: number;
+  /** Exchanges that wait for a connection of one endpoint. Exceeded: 503 `pool_overflow`. */
+  readonly pendingPerEndpoint: number;
+  /** Idle connections kept for one endpoint. */
+  readonly idlePerEndpoint: number;
+  /** TCP connect and TLS handshake. Exceeded: 504 `connect_timeout`. */
+  readonly connectMs: number;
+  /** How long an idle connection of an endpoint is trusted that never said `Keep-Alive: timeout=`. */
+  readonly idleMs: number;
+  /** Between the end of the request and the head of the answer. Exceeded: 504 `upstream_timeout`. */
+  readonly responseHeadMs: number;
+  /** Between two pieces of an answer's body. Exceeded: the exchange is aborted. */
+  readonly responseIdleMs: number;
+}
+
+export const DEFAULT_UPSTREAM_LIMITS: UpstreamLimits = {
+  connectionsPerEndpoint: 1024,
+  pendingPerEndpoint: 1024,
+  idlePerEndpoint: 256,
+  connectMs: 5_000,
+  idleMs: 4_000,
+  responseHeadMs: 60_000,
+  responseIdleMs: 300_000,
+};
+
+/** What one filter may use. Fuel comes with the metering of modules. */
+export interface FilterBudget {
+  /** Largest linear memory of one instance. Exceeded: `memory.grow` answers -1. */
+  readonly memoryBytes: number;
+  /** Body bytes held for one exchange while the filter pauses. Exceeded: 413 or 500. */
+  readonly bufferBytes: number;
+  /** How long one pause may last. Exceeded: the filter's `onFailure`. */
+  readonly pauseMs: number;
+  /** Host calls in one callback. Exceeded: the call fails with the ABI's own error. */
+  readonly hostCallsPerCallback: number;
+  /** Bytes a filter may add to headers and bodies in one exchange. */
+  readonly outputBytes: number;
+  /** HTTP call-outs under way in one exchange. */
+  readonly callouts: number;
+  /** Log lines per second; more are dropped and counted. */
+  readonly logLinesPerSecond: number;
+  /** Keys and bytes of shared data. */
+  readonly sharedDataKeys: number;
+  readonly sharedDataBytes: number;
+  /** Metrics a filter may define. */
+  readonly metrics: number;
+  /** Exchanges with a context in one instance. */
+  readonly contextsPerInstance: number;
+}
+
+export const DEFAULT_FILTER_BUDGET: FilterBudget = {
+  memoryBytes: 64 * 1024 * 1024,
+  bufferBytes: 1024 * 1024,
+  pauseMs: 5_000,
+  hostCallsPerCallback: 10_000,
+  outputBytes: 1024 * 1024,
+  callouts: 8,
+  logLinesPerSecond: 100,
+  sharedDataKeys: 65_536,
+  sharedDataBytes: 16 * 1024 * 1024,
+  metrics: 256,
+  contextsPerInstance: 10_000,
+};
+
+/** Bounds of configuration. */
+export const CONFIG_LIMITS = {
+  /** One apply, as text. */
+  documentBytes: 32 * 1024 * 1024,
+  /** Resources in one apply. */
+  resources: 100_000,
+  /** Issues reported at once; more are counted. */
+  issues: 1_000,
+  /** Aliases expanded in one YAML document (bombs). */
+  yamlAliases: 100,
+  /** Nesting of values. */
+  depth: 64,
+  /** A regex written by a user. */
+  regexBytes: 1024,
+  /** Applies kept in the history. */
+  history: 64,
+  /** A WASM module. */
+  moduleBytes: 64 * 1024 * 1024,
+} as const;
+
+/** Grace for in-flight exchanges when a proxy stops, and how long readiness fails before listeners close. */
+export const DRAIN_TIMES = { readyFailMs: 500, graceMs: 30_000, tunnelGraceMs: 60_000 } as const;

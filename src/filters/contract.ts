@@ -1,0 +1,144 @@
+import type { FilterConfig } from "../config/snapshot.ts";
+import type { Bytes } from "../core/bytes.ts";
+import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
+
+/**
+ * Seam 7: the filter host. One implementation per ABI (`proxy-wasm/`; components and Extism later), one contract suite.
+ * A filter sees one exchange through `FilterExchange` and answers with a `Verdict`.
+ */
+export interface FilterHost {
+  /**
+   * Compiles and instantiates; rejects with an `Error` that says why (bad module, missing export, configuration refused by
+   * the module). Done before a snapshot is accepted, so that a bad filter never reaches a generation.
+   */
+  load(wasm: Bytes, config: FilterConfig): Promise<FilterModule>;
+}
+
+/** A loaded module with one configuration: shared by every route that names it, and by generations with the same digest and settings. */
+export interface FilterModule {
+  readonly config: FilterConfig;
+  /** A context for one exchange. Never throws: a context of a broken module fails every callback. */
+  open(exchange: FilterExchange): FilterContext;
+  /** For status: instances, contexts, calls, traps, last error. */
+  status(): FilterStatus;
+  /** No new contexts; frees the instances once the last context is closed. */
+  dispose(): void;
+}
+
+export interface FilterStatus {
+  readonly instances: number;
+  readonly contexts: number;
+  readonly calls: number;
+  readonly traps: number;
+  readonly memoryBytes: number;
+  readonly lastError: string | undefined;
+}
+
+/** What a filter answered. Tagged; `CONTINUE` and `PAUSE` are shared objects, so the common cases allocate nothing. */
+export type Verdict =
+  | { readonly kind: "continue" }
+  /** The host calls `exchange.resume(index, direction)` later, or the deadline passes. */
+  | { readonly kind: "pause" }
+  | LocalResponse
+  | { readonly kind: "fail"; readonly reason: string };
+
+export interface LocalResponse {
+  readonly kind: "respond";
+  readonly status: number;
+  readonly headers: HeaderBlock;
+  readonly body: Bytes;
+  /** -1: none given. */
+  readonly grpcStatus: number;
+  /** For log and metrics, never sent. */
+  readonly details: string;
+}
+
+export const CONTINUE: Verdict = { kind: "continue" };
+export const PAUSE: Verdict = { kind: "pause" };
+
+export type Direction = "request" | "response";
+
+/**
+ * One filter's view of one exchange, in the order of the life of a request. Heads and trailers are edited in place through
+ * `exchange`. Body callbacks get what came since the last call; after a pause the chain buffers (within the budget) and the
+ * filter reads and replaces the whole buffer through `exchange.body`.
+ */
+export interface FilterContext {
+  onRequestHead(end: boolean): Verdict;
+  onRequestData(end: boolean): Verdict;
+  onRequestTrailers(): Verdict;
+  onResponseHead(end: boolean): Verdict;
+  onResponseData(end: boolean): Verdict;
+  onResponseTrailers(): Verdict;
+  /** The exchange is over; the last look. */
+  onLog(): void;
+  /** Frees the context; later answers of call-outs do nothing. Idempotent, also after `onLog`. */
+  close(): void;
+  /** False: the filter exports nothing for that direction's body, so the chain need not call nor buffer. */
+  readonly wantsRequestBody: boolean;
+  readonly wantsResponseBody: boolean;
+}
+
+/** What the proxy offers to a filter; implemented by the chain for the exchange. */
+export interface FilterExchange {
+  readonly request: RequestHead;
+  /** Undefined until the answer's head is there. */
+  readonly response: ResponseHead | undefined;
+  readonly requestTrailers: HeaderBlock | undefined;
+  readonly responseTrailers: HeaderBlock | undefined;
+  /** The bytes that the current body callback may see and change: the chunk at hand, or everything buffered. */
+  body(direction: Direction): BodyBuffer;
+  /**
+   * Envoy's attributes (`["request", "path"]`, `["source", "address"]`, `["metadata", "filter_metadata", …]`): text,
+   * number, boolean, bytes, or a map as pairs; undefined: not found.
+   */
+  attribute(path: readonly string[]): AttributeValue | undefined;
+  /** Sets a dynamic attribute that later filters, log and trace see. */
+  setAttribute(path: readonly string[], value: Bytes): void;
+  /** After a pause: goes on behind this filter. Does nothing when the pause is over (epoch). */
+  resume(context: FilterContext, direction: Direction): void;
+  /** A local answer from outside a callback (a call-out's answer, a timer). */
+  respond(context: FilterContext, response: LocalResponse): void;
+  /** The filter broke outside a callback: its `onFailure` applies. */
+  fail(context: FilterContext, reason: string): void;
+  /** Starts an HTTP call to a service; 0: refused (unknown, not granted, too many). `done` is called once unless cancelled, never in this call. */
+  callout(request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number;
+  cancelCallout(id: number): void;
+}
+
+export type AttributeValue = string | number | bigint | boolean | Bytes | readonly (readonly [string, string])[];
+
+/** A body as a filter may see and change it. */
+export interface BodyBuffer {
+  readonly length: number;
+  /** A view of `[start, start + length)`, cut to what is there; valid until the next change. */
+  read(start: number, length: number): Bytes;
+  /** Replaces `[start, start + length)` by `bytes`; false when the budget forbids it. */
+  replace(start: number, length: number, bytes: Bytes): boolean;
+}
+
+export interface CalloutRequest {
+  readonly service: string;
+  readonly headers: HeaderBlock;
+  readonly body: Bytes;
+  readonly trailers: HeaderBlock | undefined;
+  readonly timeoutMs: number;
+}
+
+export interface CalloutAnswer {
+  readonly headers: HeaderBlock;
+  readonly body: Bytes;
+  readonly trailers: HeaderBlock | undefined;
+}
+
+/** Counters, gauges and histograms that filters define; implemented by proxy/observe. */
+export interface FilterMetrics {
+  /** An id, or -1 when the budget is used up. Same kind and name: same id. */
+  define(filter: string, kind: "counter" | "gauge" | "histogram", name: string): number;
+  record(id: number, value: number): void;
+  increment(id: number, by: number): void;
+  read(id: number): number;
+  /** A filter call: for the product's own metrics. */
+  onCall(filter: string, phase: string, us: number): void;
+  onTrap(filter: string, reason: string): void;
+}

@@ -1,0 +1,56 @@
+import type { Failure } from "../../core/failure.ts";
+import type { RequestHead } from "../../core/head.ts";
+import type { ConnectionInfo } from "../stream.ts";
+
+/**
+ * What is known about one exchange when it is over: read by metrics, access log and trace in that very call, never kept.
+ * The exchange itself implements it, so nothing is copied per request.
+ */
+export interface ExchangeRecord {
+  readonly connection: ConnectionInfo;
+  /** Undefined when the bytes never made a request. */
+  readonly request: RequestHead | undefined;
+  /** As the caller sent it: before rewrites. */
+  readonly originalPath: string;
+  readonly originalAuthority: string;
+  /** The caller's address after trusted hops. */
+  readonly clientAddress: string;
+  readonly requestId: string;
+  readonly traceId: string;
+  /** `namespace/route` and the rule within; "" when none matched. */
+  readonly routeName: string;
+  readonly ruleName: string;
+  /** "" when no backend was chosen. */
+  readonly serviceName: string;
+  readonly subsetName: string;
+  readonly endpointKey: string;
+  /** Of the answer sent; 0 when none was. */
+  readonly status: number;
+  readonly failure: Failure | undefined;
+  /** Who answered: the upstream, a filter (its name), the proxy itself. */
+  readonly answeredBy: string;
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+  /** Monotonic, ms. `firstByteMs`: head of the upstream's answer; 0: none came. */
+  readonly startMs: number;
+  readonly firstByteMs: number;
+  readonly endMs: number;
+  readonly attempts: number;
+  readonly tunnel: boolean;
+  /** Texts that filters set for the log (`selvedge.log.*` attributes), undefined when none. */
+  readonly filterNotes: ReadonlyMap<string, string> | undefined;
+  responseHeader(name: string): string | undefined;
+}
+
+/** Gets everything the proxy observes. One per process; must never throw and never keep the record. */
+export interface Observer {
+  onExchangeStart(): void;
+  onExchangeEnd(record: ExchangeRecord): void;
+  onConnectionOpen(listener: string): void;
+  onConnectionClose(listener: string): void;
+  /** A connection that ended before it made a request: TLS handshake failed, PROXY header refused, timed out. */
+  onConnectionFailure(listener: string, failure: Failure): void;
+  onUpstreamConnect(service: string, ok: boolean, ms: number): void;
+  onUpstreamClose(service: string): void;
+  onPoolPending(service: string, change: 1 | -1): void;
+}

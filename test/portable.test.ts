@@ -1,0 +1,2 @@
+// The portable suites on Bun: each registers itself with bun:test.
+import "./core.portable.ts";

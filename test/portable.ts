@@ -1,0 +1,12 @@
+/**
+ * Everything that must hold on Deno as well: contract suites, goldens, the end-to-end smoke. Each suite registers itself
+ * through test/kit/suite.ts when imported. Run: `deno run -A test/portable.ts`.
+ */
+import process from "node:process";
+import { runRegistered } from "./kit/suite.ts";
+
+const SUITES: readonly string[] = ["./core.portable.ts"];
+
+for (const suite of SUITES) await import(suite);
+const failed = await runRegistered((line) => process.stdout.write(`${line}\n`));
+process.exit(failed === 0 ? 0 : 1);
