@@ -1,0 +1,45 @@
+import type { ConfigIssue } from "./issue.ts";
+import type { ModuleCatalogue } from "./modules.ts";
+import type { IssuePath, ParsedResource, Place } from "./parse.ts";
+import type { Resource } from "./schema/index.ts";
+import type { Snapshot } from "./snapshot.ts";
+
+export interface CompileOptions {
+  /** Position in the log of applies. */
+  readonly revision: number;
+  /** Default `gateway`. */
+  readonly group?: string;
+  readonly modules: ModuleCatalogue;
+  /**
+   * Reads a file that a resource names; `from` is the resource's own file (relative paths start at its folder), "" when
+   * unknown. Throws an `Error` that says why not.
+   */
+  readonly readFile: (path: string, from: string) => Uint8Array;
+  /** Places of resources that were parsed from text: `locatorOf(parsed)`. Without it issues have no line. */
+  readonly locate?: Locate;
+  /** Wall clock, for certificates that are not valid; undefined: not checked. */
+  readonly nowMs?: number;
+}
+
+export type Locate = (resource: Resource, path: IssuePath) => Place | undefined;
+
+export interface CompileResult {
+  /** Undefined when there is an issue. */
+  readonly snapshot: Snapshot | undefined;
+  readonly issues: readonly ConfigIssue[];
+  /** Things to know that do not stop the configuration (an expired certificate). */
+  readonly warnings: readonly ConfigIssue[];
+  /** Bytes of every module that the snapshot names, by digest. */
+  readonly modules: ReadonlyMap<string, Uint8Array>;
+}
+
+/** Pure and canonical: the same resources in any order give the same bytes. Never throws for what a user wrote. */
+export function compileSnapshot(_resources: readonly Resource[], _options: CompileOptions): CompileResult {
+  throw new Error("not yet");
+}
+
+/** Places of the resources of one or several texts. */
+export function locatorOf(parsed: readonly ParsedResource[]): Locate {
+  const byResource = new Map(parsed.map((each) => [each.resource, each]));
+  return (resource, path) => byResource.get(resource)?.locate(path);
+}

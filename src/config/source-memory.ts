@@ -1,0 +1,42 @@
+import type { SnapshotOutcome, SnapshotSource, SnapshotUpdate } from "./source.ts";
+
+/**
+ * The in-process bus: a control plane in the same process publishes, every source made from it hears. A source that starts
+ * late gets the last update. Outcomes go to `onOutcome` with the proxy's id.
+ */
+export class SnapshotBus {
+  #last: SnapshotUpdate | undefined;
+  readonly #listeners = new Set<(update: SnapshotUpdate) => void>();
+
+  constructor(readonly onOutcome: (proxyId: string, outcome: SnapshotOutcome) => void = () => {}) {}
+
+  /** The newest update, if any. */
+  get last(): SnapshotUpdate | undefined {
+    return this.#last;
+  }
+
+  /** An update whose revision is older than the last one is dropped. */
+  publish(update: SnapshotUpdate): void {
+    if (this.#last !== undefined && update.snapshot.revision < this.#last.snapshot.revision) return;
+    this.#last = update;
+    for (const listener of this.#listeners) listener(update);
+  }
+
+  /** A source for one proxy. */
+  source(proxyId: string): SnapshotSource {
+    let listener: ((update: SnapshotUpdate) => void) | undefined;
+    return {
+      start: async (onSnapshot) => {
+        if (listener !== undefined) this.#listeners.delete(listener);
+        listener = onSnapshot;
+        this.#listeners.add(onSnapshot);
+        if (this.#last !== undefined) onSnapshot(this.#last);
+      },
+      report: (outcome) => this.onOutcome(proxyId, outcome),
+      stop: async () => {
+        if (listener !== undefined) this.#listeners.delete(listener);
+        listener = undefined;
+      },
+    };
+  }
+}
