@@ -1,0 +1,87 @@
+import type { ConfigIssue } from "../config/issue.ts";
+import type { ResourceDocument, ResourceKey, StoredResource } from "./model/resource.ts";
+import type { ProxyStatus } from "./model/proxies.ts";
+import type { Change, LogEntry } from "./store/store.ts";
+
+/** One line of what an apply does. */
+export interface ChangeSummary {
+  readonly key: ResourceKey;
+  readonly kind: "created" | "changed" | "deleted";
+}
+
+/** What became of an apply, delete, rollback or restore. */
+export type ApplyOutcome =
+  | {
+      readonly ok: true;
+      /** The revision that holds it: a new one, or the current one when nothing changed. */
+      readonly revision: number;
+      /** `sha256:` over all resources. */
+      readonly digest: string;
+      readonly changes: readonly ChangeSummary[];
+      /** With `dryRun`: before and after of every change. */
+      readonly diff?: readonly Change[];
+    }
+  /** `conflict`: a precondition (If-Match) failed. `invalid`: the configuration is wrong; all issues at once. */
+  | { readonly ok: false; readonly reason: "invalid" | "conflict" | "not_found"; readonly issues: readonly ConfigIssue[] };
+
+export interface ApplyRequest {
+  /** YAML or JSON, several documents. */
+  readonly text: string;
+  readonly author: string;
+  /** `nats`, `api`, `file`. */
+  readonly origin: string;
+  /** Named in issues: a file name, `<nats>`, `<api>`. */
+  readonly file?: string;
+  readonly dryRun?: boolean;
+  /** Resources that must have this revision (0: must not exist). */
+  readonly expected?: ReadonlyMap<ResourceKey, number>;
+  /** Sequence of the inbox message; 0: none. */
+  readonly inboxSequence?: number;
+}
+
+/** `text` holds a list of references (`Kind/namespace/name`, `Kind/name`, one per line) or resources in YAML. */
+export type DeleteRequest = ApplyRequest;
+
+export interface ControlStatus {
+  readonly revision: number;
+  readonly digest: string;
+  readonly resources: number;
+  readonly store: "memory" | "nats";
+  /** Of the connection to NATS; `none` with the memory store. */
+  readonly connection: "connected" | "disconnected" | "none";
+  readonly proxies: readonly ProxyStatus[];
+}
+
+export interface WaitOutcome {
+  /** Every live proxy (and at least `minimum` of them) applied the revision or a newer one. */
+  readonly ok: boolean;
+  readonly pending: readonly string[];
+  readonly rejected: readonly { readonly id: string; readonly issues: readonly ConfigIssue[] }[];
+}
+
+/** A whole configuration as one document: what `backup` writes and `restore` reads. */
+export interface Backup {
+  readonly apiVersion: "selvedge.dev/v1";
+  readonly kind: "Backup";
+  readonly revision: number;
+  readonly digest: string;
+  readonly resources: readonly ResourceDocument[];
+  /** Bytes of the WASM modules in base64, by digest. */
+  readonly modules: Readonly<Record<string, string>>;
+}
+
+/** The control plane as one object: the API, the NATS inbox and `selvedge up` all call this. */
+export interface ControlPlane {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  apply(request: ApplyRequest): Promise<ApplyOutcome>;
+  delete(request: DeleteRequest): Promise<ApplyOutcome>;
+  get(filter?: { readonly kind?: string; readonly namespace?: string; readonly name?: string }): readonly StoredResource[];
+  status(): ControlStatus;
+  history(): Promise<readonly LogEntry[]>;
+  rollback(revision: number, author: string): Promise<ApplyOutcome>;
+  backup(): Promise<Backup>;
+  restore(backup: unknown, author: string): Promise<ApplyOutcome>;
+  /** Blocks until all live proxies have applied `revision`, one refused it, or the time is over. */
+  waitApplied(revision: number, timeoutMs: number, minimum?: number): Promise<WaitOutcome>;
+}

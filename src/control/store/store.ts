@@ -1,0 +1,65 @@
+import type { Result } from "../../core/result.ts";
+import type { ResourceDocument, ResourceKey, StoredResource } from "../model/resource.ts";
+
+/** One resource in one apply: created (`after` only), changed (both) or deleted (`before` only). */
+export interface Change {
+  readonly key: ResourceKey;
+  readonly before?: ResourceDocument;
+  readonly after?: ResourceDocument;
+}
+
+/** One accepted apply. History, rollback and the view of current resources all come from it. */
+export interface LogEntry {
+  /** Position in the log; grows, may have gaps. Never 0. */
+  readonly revision: number;
+  /** Who: last token of the NATS subject, API user, `rollback of 7`; "" is unknown. */
+  readonly author: string;
+  /** Where it came from: `nats`, `api`, `file`, `rollback`, `restore`. */
+  readonly origin: string;
+  /** Wall clock of the control plane that accepted it. */
+  readonly timeMs: number;
+  readonly changes: readonly Change[];
+  /** `sha256:` over all resources after this entry, canonical. */
+  readonly digest: string;
+  /** Highest message of the inbox whose effect this entry and those before it hold; makes a redelivery a no-op. */
+  readonly inboxSequence: number;
+}
+
+export type NewLogEntry = Omit<LogEntry, "revision">;
+
+/** All current resources at one revision. */
+export interface StoreState {
+  /** 0: nothing was ever applied. */
+  readonly revision: number;
+  readonly inboxSequence: number;
+  readonly resources: ReadonlyMap<ResourceKey, StoredResource>;
+}
+
+/** Somebody else appended first: catch up and try again. */
+export interface AppendConflict {
+  readonly kind: "conflict";
+}
+
+/**
+ * Seam 9: the log of applies with compare-and-set, and a view of current resources that follows it. Memory and NATS
+ * implement it; one contract suite tests both. Methods reject only when the store cannot be reached.
+ */
+export interface ConfigStore {
+  /** Creates or opens what it needs. Idempotent; several control planes may do it at once. */
+  open(): Promise<void>;
+  /** The current resources: the view brought up to the end of the log. */
+  load(): Promise<StoreState>;
+  /** Appends when the last entry's revision is `expectedRevision`; resolves with the new revision. */
+  append(entry: NewLogEntry, expectedRevision: number): Promise<Result<number, AppendConflict>>;
+  /** Entries after `revision`, oldest first. */
+  readAfter(revision: number): Promise<readonly LogEntry[]>;
+  /** The newest entries (at most CONFIG_LIMITS.history), newest first. */
+  history(): Promise<readonly LogEntry[]>;
+  /** Calls `onChange` whenever somebody (also this store) may have appended. */
+  watch(onChange: () => void): void;
+  /** Makes the view hold `entry`, which follows what it holds. Idempotent; repairs what a crash left half done. */
+  writeView(entry: LogEntry): Promise<void>;
+  /** Revision that the view holds completely. */
+  viewRevision(): Promise<number>;
+  close(): Promise<void>;
+}
