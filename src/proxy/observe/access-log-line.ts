@@ -1,0 +1,143 @@
+import type { Clock } from "../../core/clock.ts";
+import type { HeaderBlock } from "../../core/head.ts";
+import { jsonString } from "./json-escape.ts";
+import type { ExchangeRecord } from "./record.ts";
+import { isSecretHeader, redactQuery } from "./redact.ts";
+
+/** Escaped texts of configuration (names of routes, services, endpoints) that are kept for the next line. */
+const CACHE_MAX = 4096;
+/** Longer values are cut: one exchange must not fill the log. Characters. */
+const VALUE_MAX = 2048;
+const HOUR_MS = 3_600_000;
+
+/**
+ * Formats the line of one exchange. The fields and their order are a contract (docs/operations.md):
+ * time, id, trace, client, listener, method, authority, path, query, protocol, status, flag, failure, detail, answered_by,
+ * route, rule, service, subset, endpoint, attempts, request_bytes, response_bytes, duration_us, first_byte_us, tls, sni, peer,
+ * tunnel, request_headers, response_headers, notes. The last eight only when there is something to say.
+ */
+export class AccessLogLine {
+  readonly #clock: Clock;
+  readonly #requestHeaders: readonly string[];
+  readonly #responseHeaders: readonly string[];
+  readonly #escaped = new Map<string, string>();
+  #offsetMs: number;
+  #offsetUntilMs = 0;
+  #second = -1;
+  #secondText = "";
+
+  /** Header names in lower case; those of credentials are left out. */
+  constructor(clock: Clock, requestHeaders: readonly string[], responseHeaders: readonly string[]) {
+    this.#clock = clock;
+    this.#requestHeaders = requestHeaders.map((name) => name.toLowerCase()).filter((name) => !isSecretHeader(name));
+    this.#responseHeaders = responseHeaders.map((name) => name.toLowerCase()).filter((name) => !isSecretHeader(name));
+    this.#offsetMs = clock.wallMs() - clock.nowMs();
+  }
+
+  /** With its newline. */
+  format(record: ExchangeRecord): string {
+    const { request, failure, connection } = record;
+    const path = record.originalPath;
+    const mark = path.indexOf("?");
+    const line =
+      `{"time":"${this.#time(record.endMs)}","id":${jsonString(record.requestId)},"trace":${jsonString(record.traceId)}` +
+      `,"client":${jsonString(record.clientAddress)},"listener":${this.#known(connection.listener)}` +
+      `,"method":${request === undefined ? '""' : this.#known(request.method)},"authority":${bounded(record.originalAuthority)}` +
+      `,"path":${bounded(mark < 0 ? path : path.slice(0, mark))},"query":${queryOf(record, path, mark)}` +
+      `,"protocol":${request === undefined ? '""' : protocolOf(request.version)},"status":${record.status}` +
+      (failure === undefined
+        ? ',"flag":"-","failure":"","detail":""'
+        : `,"flag":"${failure.row.flag}","failure":"${failure.code}","detail":${bounded(failure.toString())}`) +
+      `,"answered_by":${this.#known(record.answeredBy)}` +
+      `,"route":${this.#known(record.routeName)},"rule":${this.#known(record.ruleName)}` +
+      `,"service":${this.#known(record.serviceName)},"subset":${this.#known(record.subsetName)}` +
+      `,"endpoint":${this.#known(record.endpointKey)},"attempts":${record.attempts}` +
+      `,"request_bytes":${record.requestBytes},"response_bytes":${record.responseBytes}` +
+      `,"duration_us":${microseconds(record.endMs - record.startMs)}` +
+      `,"first_byte_us":${record.firstByteMs > 0 ? microseconds(record.firstByteMs - record.startMs) : 0}`;
+    return `${line}${this.#extras(record)}}\n`;
+  }
+
+  /** What most lines do not have. */
+  #extras(record: ExchangeRecord): string {
+    let text = "";
+    const { tls } = record.connection;
+    if (tls !== undefined) {
+      text = `,"tls":${jsonString(tls.version)},"sni":${bounded(tls.serverName ?? "")}`;
+      if (tls.peer !== undefined) text += `,"peer":${bounded(tls.peer.uris[0] ?? tls.peer.subject)}`;
+    }
+    if (record.tunnel) text += ',"tunnel":true';
+    if (this.#requestHeaders.length > 0 && record.request !== undefined)
+      text += `,"request_headers":${requestHeaders(this.#requestHeaders, record.request.headers)}`;
+    if (this.#responseHeaders.length > 0) text += `,"response_headers":${responseHeaders(this.#responseHeaders, record)}`;
+    if (record.filterNotes !== undefined) text += `,"notes":${notes(record.filterNotes)}`;
+    return text;
+  }
+
+  /** Texts that repeat: escaped once. What peers choose freely (paths, hosts) never comes here. */
+  #known(text: string): string {
+    const known = this.#escaped.get(text);
+    if (known !== undefined) return known;
+    const escaped = bounded(text);
+    if (this.#escaped.size >= CACHE_MAX) this.#escaped.clear();
+    this.#escaped.set(text, escaped);
+    return escaped;
+  }
+
+  /** ISO 8601 in UTC with milliseconds. The text of the second is kept; the wall clock is looked at once a second. */
+  #time(monotonicMs: number): string {
+    if (monotonicMs > this.#offsetUntilMs || monotonicMs < this.#offsetUntilMs - HOUR_MS) {
+      this.#offsetMs = this.#clock.wallMs() - this.#clock.nowMs();
+      this.#offsetUntilMs = monotonicMs + 1000;
+    }
+    const wallMs = Math.floor(monotonicMs + this.#offsetMs);
+    const second = Math.floor(wallMs / 1000);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#secondText = new Date(second * 1000).toISOString().slice(0, -4);
+    }
+    const ms = wallMs - second * 1000;
+    return `${this.#secondText}${ms < 10 ? "00" : ms < 100 ? "0" : ""}${ms}Z`;
+  }
+}
+
+function queryOf(record: ExchangeRecord, path: string, mark: number): string {
+  const query = mark >= 0 ? path.slice(mark + 1) : record.request?.query;
+  return query === undefined || query === "" ? '""' : bounded(redactQuery(query));
+}
+
+function protocolOf(version: number): string {
+  return version === 11 ? '"HTTP/1.1"' : version === 20 ? '"HTTP/2"' : '"HTTP/1.0"';
+}
+
+function bounded(text: string): string {
+  return text.length <= VALUE_MAX ? jsonString(text) : jsonString(`${text.slice(0, VALUE_MAX)}…`);
+}
+
+function microseconds(ms: number): number {
+  return ms > 0 ? Math.round(ms * 1000) : 0;
+}
+
+function requestHeaders(names: readonly string[], headers: HeaderBlock): string {
+  let text = "";
+  for (const name of names) {
+    const value = headers.get(name);
+    if (value !== undefined) text += `${text === "" ? "" : ","}${jsonString(name)}:${bounded(value)}`;
+  }
+  return `{${text}}`;
+}
+
+function responseHeaders(names: readonly string[], record: ExchangeRecord): string {
+  let text = "";
+  for (const name of names) {
+    const value = record.responseHeader(name);
+    if (value !== undefined) text += `${text === "" ? "" : ","}${jsonString(name)}:${bounded(value)}`;
+  }
+  return `{${text}}`;
+}
+
+function notes(entries: ReadonlyMap<string, string>): string {
+  let text = "";
+  for (const [name, value] of entries) text += `${text === "" ? "" : ","}${bounded(name)}:${bounded(value)}`;
+  return `{${text}}`;
+}

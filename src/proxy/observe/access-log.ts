@@ -1,0 +1,83 @@
+import type { AccessLogConfig } from "../../config/snapshot.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { Log } from "../../core/log.ts";
+import type { Rng } from "../../core/rng.ts";
+import { AccessLogLine } from "./access-log-line.ts";
+import { BatchWriter } from "./batch-writer.ts";
+import type { ExchangeRecord } from "./record.ts";
+
+/** Answers from here on are failures: always logged. */
+const FIRST_SERVER_ERROR = 500;
+
+/** Decides which exchanges are logged, and writes them: one JSON object per line. */
+export class AccessLog {
+  #config: AccessLogConfig | undefined;
+  #writer: BatchWriter | undefined;
+  #line: AccessLogLine;
+  #routes: ReadonlySet<string> | undefined;
+  #carriedLines = 0;
+  #carriedDropped = 0;
+
+  constructor(
+    readonly clock: Clock,
+    readonly rng: Rng,
+    readonly log: Log,
+  ) {
+    this.#line = new AccessLogLine(clock, [], []);
+  }
+
+  /** Takes the settings of a new snapshot. The file stays open when its path did not change. */
+  configure(config: AccessLogConfig): void {
+    this.#config = config;
+    this.#line = new AccessLogLine(this.clock, config.requestHeaders, config.responseHeaders);
+    this.#routes = config.filter?.routes === undefined ? undefined : new Set(config.filter.routes);
+    if (config.enabled && this.#writer?.path === config.path) return;
+    this.#retire(this.#writer);
+    this.#writer = config.enabled ? new BatchWriter(config.path, this.clock, this.log) : undefined;
+  }
+
+  /** Once per finished exchange. */
+  onExchangeEnd(record: ExchangeRecord): void {
+    const writer = this.#writer;
+    if (writer === undefined || !this.#wants(record)) return;
+    writer.append(this.#line.format(record));
+  }
+
+  #wants(record: ExchangeRecord): boolean {
+    const config = this.#config as AccessLogConfig;
+    const { filter } = config;
+    if (filter !== undefined) {
+      if (filter.minStatus !== undefined && record.status < filter.minStatus) return false;
+      if (filter.minDurationMs !== undefined && record.endMs - record.startMs < filter.minDurationMs) return false;
+      if (this.#routes !== undefined && !this.#routes.has(record.routeName)) return false;
+    }
+    if (config.sample >= 1 || record.failure !== undefined || record.status >= FIRST_SERVER_ERROR) return true;
+    return this.rng.next() < config.sample;
+  }
+
+  /** After a rotation: goes on in a new file of the same name. */
+  reopen(): void {
+    this.#writer?.reopen();
+  }
+
+  takeCounts(): { readonly lines: number; readonly dropped: number } {
+    const counts = this.#writer?.takeCounts() ?? { lines: 0, dropped: 0 };
+    const sum = { lines: counts.lines + this.#carriedLines, dropped: counts.dropped + this.#carriedDropped };
+    this.#carriedLines = 0;
+    this.#carriedDropped = 0;
+    return sum;
+  }
+
+  async close(): Promise<void> {
+    await this.#writer?.close();
+    this.#writer = undefined;
+  }
+
+  #retire(writer: BatchWriter | undefined): void {
+    if (writer === undefined) return;
+    const counts = writer.takeCounts();
+    this.#carriedLines += counts.lines;
+    this.#carriedDropped += counts.dropped;
+    void writer.close();
+  }
+}

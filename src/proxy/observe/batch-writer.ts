@@ -1,0 +1,187 @@
+import { close, closeSync, fstatSync, mkdirSync, openSync, write, writeSync } from "node:fs";
+import { dirname } from "node:path";
+import type { Clock, Timer } from "../../core/clock.ts";
+import { describeCause } from "../../core/failure.ts";
+import type { Log } from "../../core/log.ts";
+
+/** Bounds of one log file. */
+export const BATCH_LIMITS = {
+  /** A batch is written when it has grown to this. */
+  flushBytes: 64 * 1024,
+  /** …or when its first line is this old. */
+  flushMs: 100,
+  /** Lines that wait while the disk is slow; more are dropped and counted. */
+  pendingBytes: 4 * 1024 * 1024,
+  /** A pipe takes at most this in one piece (POSIX PIPE_BUF on Linux), so that lines of several workers do not mix. */
+  pipeBytes: 4096,
+} as const;
+
+const RETRY_MS = 10;
+const STDOUT_FD = 1;
+
+/**
+ * Appends lines to a file (or stdout) in batches: one O_APPEND write a batch, so lines of several workers never mix, and one at
+ * a time, so a slow disk costs lines (counted), never memory or time of the proxy.
+ */
+export class BatchWriter {
+  #fd = -1;
+  #lines: string[] = [];
+  #open = "";
+  #pendingBytes = 0;
+  #timer: Timer | undefined;
+  #writing = false;
+  #isPipe = false;
+  #reopenWanted = false;
+  #idle: (() => void)[] = [];
+  /** Lines taken, and lines dropped, since the last `takeCounts`. */
+  #taken = 0;
+  #dropped = 0;
+
+  constructor(
+    /** `stdout` or a file. */
+    readonly path: string,
+    readonly clock: Clock,
+    readonly log: Log,
+  ) {
+    this.#openFile();
+  }
+
+  #openFile(): void {
+    try {
+      if (this.path === "stdout") {
+        this.#fd = STDOUT_FD;
+      } else {
+        mkdirSync(dirname(this.path), { recursive: true });
+        this.#fd = openSync(this.path, "a", 0o640);
+      }
+      this.#isPipe = !fstatSync(this.#fd).isFile();
+    } catch (error) {
+      this.#fd = -1;
+      this.log.error("cannot open the access log; lines are dropped until it is reopened", {
+        path: this.path,
+        cause: describeCause(error),
+      });
+    }
+  }
+
+  /** Takes one line, with its newline. */
+  append(line: string): void {
+    if (this.#fd < 0 || this.#pendingBytes + line.length > BATCH_LIMITS.pendingBytes) {
+      this.#dropped++;
+      return;
+    }
+    this.#taken++;
+    this.#open += line;
+    this.#pendingBytes += line.length;
+    if (this.#open.length >= BATCH_LIMITS.flushBytes || (this.#isPipe && this.#open.length >= BATCH_LIMITS.pipeBytes / 2)) {
+      this.#closeBatch();
+      this.#pump();
+    } else if (this.#timer === undefined) {
+      this.#timer = this.clock.setTimer(BATCH_LIMITS.flushMs, () => this.#onTimer());
+    }
+  }
+
+  #onTimer(): void {
+    this.#timer = undefined;
+    this.#closeBatch();
+    this.#pump();
+  }
+
+  #closeBatch(): void {
+    if (this.#open === "") return;
+    this.#lines.push(this.#open);
+    this.#open = "";
+  }
+
+  /** Writes the oldest batch unless one is under way. */
+  #pump(): void {
+    if (this.#writing) return;
+    if (this.#reopenWanted) this.#swapFile();
+    const batch = this.#lines.shift();
+    if (batch === undefined) {
+      for (const resolve of this.#idle.splice(0)) resolve();
+      return;
+    }
+    this.#pendingBytes -= batch.length;
+    if (this.#fd < 0) {
+      this.#pump();
+      return;
+    }
+    this.#writing = true;
+    this.#write(Buffer.from(batch, "utf8"), 0);
+  }
+
+  #write(bytes: Buffer, start: number): void {
+    write(this.#fd, bytes, start, bytes.length - start, null, (error, written) => {
+      if (error !== null && (error.code === "EAGAIN" || error.code === "EINTR")) {
+        this.clock.setTimer(RETRY_MS, () => this.#write(bytes, start));
+        return;
+      }
+      if (error === null && start + written < bytes.length) {
+        this.#write(bytes, start + written);
+        return;
+      }
+      if (error !== null) this.#onWriteError(error, bytes);
+      this.#writing = false;
+      this.#pump();
+    });
+  }
+
+  #onWriteError(error: Error, bytes: Buffer): void {
+    let lines = 0;
+    for (const byte of bytes) if (byte === 0x0a) lines++;
+    this.#dropped += lines;
+    this.#taken -= lines;
+    this.log.error("cannot write the access log", { path: this.path, cause: error.message, droppedLines: lines });
+  }
+
+  /** Opens the path anew (after a rotation renamed the file): what was taken before goes to the old file if it is being written. */
+  reopen(): void {
+    if (this.path === "stdout") return;
+    this.#closeBatch();
+    this.#reopenWanted = true;
+    this.#pump();
+  }
+
+  #swapFile(): void {
+    this.#reopenWanted = false;
+    const old = this.#fd;
+    this.#openFile();
+    if (old > STDOUT_FD) close(old, () => {});
+  }
+
+  /** Resolves when everything taken so far is with the kernel. */
+  flush(): Promise<void> {
+    this.#closeBatch();
+    this.#pump();
+    if (!this.#writing && this.#lines.length === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /** How many lines were taken and dropped since the last call. */
+  takeCounts(): { readonly lines: number; readonly dropped: number } {
+    const counts = { lines: this.#taken, dropped: this.#dropped };
+    this.#taken = 0;
+    this.#dropped = 0;
+    return counts;
+  }
+
+  /** Writes what is left and closes the file. */
+  async close(): Promise<void> {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    await this.flush();
+    if (this.#fd > STDOUT_FD) closeSync(this.#fd);
+    this.#fd = -1;
+  }
+
+  /** The same at once, for a process that is about to exit. */
+  closeNow(): void {
+    this.#closeBatch();
+    try {
+      if (this.#fd >= 0) for (const batch of this.#lines.splice(0)) writeSync(this.#fd, batch);
+    } catch {
+      // The process ends: nobody is left to tell.
+    }
+  }
+}

@@ -1,0 +1,136 @@
+import type { FilterMetrics } from "../../filters/contract.ts";
+import type { DumpBuilder } from "./dump.ts";
+import { LogHistogram, VALUE_SCALE } from "./histogram.ts";
+import { OVERFLOW_LABEL } from "./metric-names.ts";
+
+/** Metrics that one filter may define when its budget does not say; the whole process keeps `DEFINED_MAX`. */
+const PER_FILTER_MAX = 256;
+const DEFINED_MAX = 4096;
+const PHASES_MAX = 1000;
+const REASONS_MAX = 256;
+const NAME_MAX = 256;
+
+type Kind = "counter" | "gauge" | "histogram";
+
+interface Defined {
+  readonly filter: string;
+  readonly name: string;
+  readonly kind: Kind;
+  value: number;
+  /** Of a counter: what the last dump had seen. */
+  dumped: number;
+  readonly histogram: LogHistogram | undefined;
+}
+
+class CallSeries {
+  calls = 0;
+  us = 0;
+
+  constructor(
+    readonly filter: string,
+    readonly phase: string,
+  ) {}
+}
+
+/** What filters define and what the product counts about filters. Labels with a filter's own text are bounded in length and number. */
+export class FilterMetricsTable implements FilterMetrics {
+  readonly #defined: Defined[] = [];
+  readonly #ids = new Map<string, number>();
+  readonly #perFilter = new Map<string, number>();
+  readonly #calls = new Map<string, Map<string, CallSeries>>();
+  #callSeries = 0;
+  #last = new CallSeries("", "");
+  readonly #traps = new Map<string, { readonly filter: string; readonly reason: string; count: number }>();
+
+  define(filter: string, kind: Kind, name: string): number {
+    const key = `${filter}\n${kind}\n${name}`;
+    const known = this.#ids.get(key);
+    if (known !== undefined) return known;
+    const own = this.#perFilter.get(filter) ?? 0;
+    if (own >= PER_FILTER_MAX || this.#defined.length >= DEFINED_MAX || name.length > NAME_MAX) return -1;
+    const id = this.#defined.length;
+    const histogram = kind === "histogram" ? new LogHistogram(VALUE_SCALE) : undefined;
+    this.#defined.push({ filter, name, kind, value: 0, dumped: 0, histogram });
+    this.#ids.set(key, id);
+    this.#perFilter.set(filter, own + 1);
+    return id;
+  }
+
+  record(id: number, value: number): void {
+    const defined = this.#defined[id];
+    if (defined === undefined) return;
+    // A counter only grows: proxy-wasm's `record` on one is an increment in Envoy as well.
+    if (defined.kind === "counter") defined.value += Math.max(value, 0);
+    else defined.value = value;
+    defined.histogram?.record(value);
+  }
+
+  increment(id: number, by: number): void {
+    const defined = this.#defined[id];
+    if (defined === undefined || defined.kind === "histogram") return;
+    if (defined.kind === "counter" && by < 0) return;
+    defined.value += by;
+  }
+
+  read(id: number): number {
+    return this.#defined[id]?.value ?? 0;
+  }
+
+  onCall(filter: string, phase: string, us: number): void {
+    let series = this.#last;
+    if (series.filter !== filter || series.phase !== phase) {
+      series = this.#callsOf(filter, phase);
+      this.#last = series;
+    }
+    series.calls++;
+    series.us += us;
+  }
+
+  #callsOf(filter: string, phase: string): CallSeries {
+    let byPhase = this.#calls.get(filter);
+    let series = byPhase?.get(phase);
+    if (series !== undefined) return series;
+    if (this.#callSeries >= PHASES_MAX && filter !== OVERFLOW_LABEL) return this.#callsOf(OVERFLOW_LABEL, OVERFLOW_LABEL);
+    if (byPhase === undefined) {
+      byPhase = new Map();
+      this.#calls.set(filter, byPhase);
+    }
+    series = new CallSeries(filter, phase);
+    byPhase.set(phase, series);
+    this.#callSeries++;
+    return series;
+  }
+
+  onTrap(filter: string, reason: string): void {
+    const full = this.#traps.size >= REASONS_MAX;
+    const text = reason.slice(0, NAME_MAX);
+    let series = this.#traps.get(`${filter}\n${text}`);
+    if (series === undefined) {
+      const key = full ? OVERFLOW_LABEL : `${filter}\n${text}`;
+      series = this.#traps.get(key) ?? { filter: full ? OVERFLOW_LABEL : filter, reason: full ? OVERFLOW_LABEL : text, count: 0 };
+      this.#traps.set(key, series);
+    }
+    series.count++;
+  }
+
+  drain(dump: DumpBuilder): void {
+    for (const defined of this.#defined) {
+      const labels = [defined.filter, defined.name];
+      if (defined.kind === "gauge") dump.gauge("filterGauge", labels, defined.value);
+      if (defined.histogram !== undefined) dump.histogram("filterHistogram", labels, defined.histogram);
+      if (defined.kind !== "counter") continue;
+      dump.counter("filterCounter", labels, defined.value - defined.dumped);
+      defined.dumped = defined.value;
+    }
+    for (const [filter, byPhase] of this.#calls) {
+      for (const [phase, series] of byPhase) {
+        dump.counter("filterCalls", [filter, phase], series.calls);
+        dump.counter("filterSeconds", [filter, phase], series.us / 1e6);
+        series.calls = 0;
+        series.us = 0;
+      }
+    }
+    for (const series of this.#traps.values()) dump.counter("filterTraps", [series.filter, series.reason], series.count);
+    this.#traps.clear();
+  }
+}

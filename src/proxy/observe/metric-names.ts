@@ -1,0 +1,144 @@
+/**
+ * Every metric there is, in one table: the recorder, the renderer and docs/operations.md all read it. Names end in their unit
+ * (`_seconds`, `_bytes`), counters in `_total`, as Prometheus asks (https://prometheus.io/docs/practices/naming/).
+ */
+export interface MetricDefinition {
+  readonly name: string;
+  readonly kind: "counter" | "gauge" | "histogram";
+  readonly labels: readonly string[];
+  readonly help: string;
+  /** Series of this metric; one more is counted under `__other__` in every label. */
+  readonly seriesMax: number;
+}
+
+/** The label value that series beyond the budget share. */
+export const OVERFLOW_LABEL = "__other__";
+
+const metric = (
+  kind: MetricDefinition["kind"],
+  name: string,
+  labels: readonly string[],
+  help: string,
+  seriesMax = 1,
+): MetricDefinition => ({ name, kind, labels, help, seriesMax });
+
+const PAIR = ["route", "service"] as const;
+/** Pairs of route and service with series of their own. */
+export const PAIRS_MAX = 2000;
+/** Codes and flags that one pair may show before they are counted together. */
+export const CODES_PER_PAIR_MAX = 64;
+const SERVICES_MAX = 2000;
+const LISTENERS_MAX = 256;
+const FILTERS_MAX = 1000;
+
+export const METRICS = {
+  requests: metric(
+    "counter",
+    "selvedge_requests_total",
+    [...PAIR, "code", "flag"],
+    "Finished exchanges. code: HTTP status, 0 when no answer was sent; flag: response flag of the failure, or -.",
+    PAIRS_MAX * 8,
+  ),
+  requestDuration: metric(
+    "histogram",
+    "selvedge_request_duration_seconds",
+    PAIR,
+    "From the first byte of a request to the last byte of its answer.",
+    PAIRS_MAX,
+  ),
+  requestBytes: metric("counter", "selvedge_request_bytes_total", PAIR, "Body bytes that downstreams sent.", PAIRS_MAX),
+  responseBytes: metric("counter", "selvedge_response_bytes_total", PAIR, "Body bytes sent to downstreams.", PAIRS_MAX),
+  inFlight: metric("gauge", "selvedge_requests_in_flight", [], "Exchanges under way."),
+  connectionsTotal: metric("counter", "selvedge_connections_total", ["listener"], "Accepted connections.", LISTENERS_MAX),
+  connections: metric("gauge", "selvedge_connections", ["listener"], "Open downstream connections.", LISTENERS_MAX),
+  connectionFailures: metric(
+    "counter",
+    "selvedge_connection_failures_total",
+    ["listener", "code"],
+    "Connections that ended before they made a request, by failure code.",
+    LISTENERS_MAX * 8,
+  ),
+  upstreamAttempts: metric("counter", "selvedge_upstream_attempts_total", ["service"], "Attempts at endpoints.", SERVICES_MAX),
+  upstreamFirstByte: metric(
+    "histogram",
+    "selvedge_upstream_first_byte_seconds",
+    ["service"],
+    "From the start of an exchange to the head of the upstream's answer.",
+    SERVICES_MAX,
+  ),
+  upstreamConnects: metric(
+    "counter",
+    "selvedge_upstream_connects_total",
+    ["service", "result"],
+    "Connections opened to endpoints. result: ok or failed.",
+    SERVICES_MAX * 2,
+  ),
+  upstreamConnectDuration: metric(
+    "histogram",
+    "selvedge_upstream_connect_duration_seconds",
+    ["service"],
+    "TCP connect and TLS handshake with an endpoint, successful ones.",
+    SERVICES_MAX,
+  ),
+  upstreamConnections: metric("gauge", "selvedge_upstream_connections", ["service"], "Open upstream connections.", SERVICES_MAX),
+  upstreamPending: metric(
+    "gauge",
+    "selvedge_upstream_pending_requests",
+    ["service"],
+    "Exchanges that wait for an upstream connection.",
+    SERVICES_MAX,
+  ),
+  filterCalls: metric("counter", "selvedge_filter_calls_total", ["filter", "phase"], "Calls into a filter.", FILTERS_MAX),
+  filterSeconds: metric("counter", "selvedge_filter_seconds_total", ["filter", "phase"], "Time spent in a filter.", FILTERS_MAX),
+  filterTraps: metric("counter", "selvedge_filter_traps_total", ["filter", "reason"], "Calls that trapped.", FILTERS_MAX),
+  filterCounter: metric(
+    "counter",
+    "selvedge_filter_custom_total",
+    ["filter", "name"],
+    "Counters that filters define.",
+    FILTERS_MAX,
+  ),
+  filterGauge: metric("gauge", "selvedge_filter_custom", ["filter", "name"], "Gauges that filters define.", FILTERS_MAX),
+  filterHistogram: metric(
+    "histogram",
+    "selvedge_filter_custom_values",
+    ["filter", "name"],
+    "Histograms that filters define, in the filter's own unit.",
+    FILTERS_MAX,
+  ),
+  configRevision: metric("gauge", "selvedge_config_revision", [], "Revision that is served; of several workers the lowest."),
+  configApplies: metric(
+    "counter",
+    "selvedge_config_applies_total",
+    ["result"],
+    "Snapshots taken. result: applied or rejected.",
+    2,
+  ),
+  configApplyDuration: metric("histogram", "selvedge_config_apply_seconds", [], "Building and swapping a generation."),
+  configLatency: metric(
+    "histogram",
+    "selvedge_config_latency_seconds",
+    [],
+    "From the publication of a change until it is served.",
+  ),
+  accessLogLines: metric("counter", "selvedge_access_log_lines_total", [], "Lines written to the access log."),
+  accessLogDropped: metric(
+    "counter",
+    "selvedge_access_log_dropped_total",
+    [],
+    "Lines dropped because the log could not keep up.",
+  ),
+  workers: metric("gauge", "selvedge_workers", [], "Worker processes that are serving."),
+  workerExits: metric(
+    "counter",
+    "selvedge_worker_exits_total",
+    ["reason"],
+    "Workers that were replaced. reason: crashed or hung.",
+    4,
+  ),
+  residentBytes: metric("gauge", "selvedge_process_resident_bytes", ["process"], "Resident memory of a process.", 256),
+  cpuSeconds: metric("counter", "selvedge_process_cpu_seconds_total", ["process"], "Processor time used by a process.", 256),
+  buildInfo: metric("gauge", "selvedge_build_info", ["version", "runtime"], "Always 1; which build and runtime this is."),
+} as const satisfies Record<string, MetricDefinition>;
+
+export type MetricKey = keyof typeof METRICS;

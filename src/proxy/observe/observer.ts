@@ -1,0 +1,67 @@
+import type { AccessLogConfig } from "../../config/snapshot.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { Failure } from "../../core/failure.ts";
+import type { Log } from "../../core/log.ts";
+import type { Rng } from "../../core/rng.ts";
+import type { FilterMetrics } from "../../filters/contract.ts";
+import { AccessLog } from "./access-log.ts";
+import type { MetricsDump } from "./dump.ts";
+import type { ExchangeRecord, Observer } from "./record.ts";
+import { MetricsRecorder } from "./recorder.ts";
+
+/** Everything one proxy process observes: metrics and access log behind the one `Observer` that the data plane knows. */
+export class ProxyObserver implements Observer {
+  readonly metrics: MetricsRecorder;
+  readonly accessLog: AccessLog;
+
+  constructor(clock: Clock, rng: Rng, log: Log) {
+    this.metrics = new MetricsRecorder(clock);
+    this.accessLog = new AccessLog(clock, rng, log.for("access-log"));
+  }
+
+  /** For the filter host. */
+  get filterMetrics(): FilterMetrics {
+    return this.metrics.filters;
+  }
+
+  /** Settings of the snapshot that now serves. */
+  configure(accessLog: AccessLogConfig): void {
+    this.accessLog.configure(accessLog);
+  }
+
+  onExchangeStart(): void {
+    this.metrics.onExchangeStart();
+  }
+  onExchangeEnd(record: ExchangeRecord): void {
+    this.metrics.onExchangeEnd(record);
+    this.accessLog.onExchangeEnd(record);
+  }
+  onConnectionOpen(listener: string): void {
+    this.metrics.onConnectionOpen(listener);
+  }
+  onConnectionClose(listener: string): void {
+    this.metrics.onConnectionClose(listener);
+  }
+  onConnectionFailure(listener: string, failure: Failure): void {
+    this.metrics.onConnectionFailure(listener, failure);
+  }
+  onUpstreamConnect(service: string, ok: boolean, ms: number): void {
+    this.metrics.onUpstreamConnect(service, ok, ms);
+  }
+  onUpstreamClose(service: string): void {
+    this.metrics.onUpstreamClose(service);
+  }
+  onPoolPending(service: string, change: 1 | -1): void {
+    this.metrics.onPoolPending(service, change);
+  }
+
+  /** What was observed since the last call. */
+  drain(): MetricsDump {
+    const dump = this.metrics.drain();
+    const { lines, dropped } = this.accessLog.takeCounts();
+    const counters = [...dump.counters];
+    if (lines > 0) counters.push(["accessLogLines", [], lines]);
+    if (dropped > 0) counters.push(["accessLogDropped", [], dropped]);
+    return { ...dump, counters };
+  }
+}
