@@ -1,0 +1,50 @@
+import type { FilterConfig } from "../config/snapshot.ts";
+import type { Bytes } from "../core/bytes.ts";
+import type { DeadlineQueue } from "../core/deadline.ts";
+import type { Failure } from "../core/failure.ts";
+import type { RequestHead, ResponseHead } from "../core/head.ts";
+import type { ExchangeFacts } from "./attributes.ts";
+import type { CalloutAnswer, CalloutRequest, Direction, LocalResponse } from "./contract.ts";
+
+/**
+ * What became of a head, a piece of body or an end that went through the chain.
+ * - `forward`: it goes on. After `requestData`/`responseData`/`requestEnd`/`responseEnd` send `chain.data` (the very bytes
+ *   unless a filter changed or held some; may be empty), and with the end `chain.requestTrailers`/`chain.responseTrailers`.
+ * - `held`: a filter paused. Nothing goes on now; `host.onChainForward`, `onChainRespond` or `onChainFail` comes later.
+ * - `respond`: a filter answers: `chain.localResponse`. It goes through the response side of the chain like any answer.
+ * - `failed`: `chain.failure`; render it like any failure of the proxy.
+ */
+export type ChainResult = "forward" | "held" | "respond" | "failed";
+
+/**
+ * What the chain needs from the exchange; the exchange itself implements it. The `onChain…` calls come only for what a
+ * chain call answered `held` before (or for a trap that hit this exchange in between), never from inside a chain call.
+ */
+export interface ChainHost {
+  /** Edited in place by filters. When a filter wrote `:path`, `chain.targetChanged` is true: normalise again before sending. */
+  readonly request: RequestHead;
+  /** Set before `chain.responseHead` is called; edited in place by filters. */
+  readonly response: ResponseHead | undefined;
+  /** What attributes are read from. */
+  readonly facts: ExchangeFacts;
+  /** Starts an HTTP call to a service for a filter; 0: refused. `done` comes once unless cancelled, never in this call. */
+  callout(filter: FilterConfig, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number;
+  cancelCallout(id: number): void;
+  /**
+   * What was held goes on: the head when `head`, then `data` (may be empty; valid during the call), then the end when `end`
+   * (with `chain.requestTrailers` or `chain.responseTrailers`).
+   */
+  onChainForward(direction: Direction, head: boolean, data: Bytes, end: boolean): void;
+  /** A filter answers from outside a callback. Not called once the answer's head is out: `onChainFail` is. */
+  onChainRespond(response: LocalResponse): void;
+  /** A filter failed closed outside a callback, or its pause took too long. */
+  onChainFail(failure: Failure): void;
+  /** Back-pressure while a head is held and body bytes come; always balanced by `resumeSource` unless the chain is closed. */
+  pauseSource(direction: Direction): void;
+  resumeSource(direction: Direction): void;
+}
+
+/** What one worker shares between all its chains. */
+export interface ChainTools {
+  readonly deadlines: DeadlineQueue;
+}

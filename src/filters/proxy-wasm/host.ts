@@ -1,0 +1,27 @@
+import type { FilterConfig } from "../../config/snapshot.ts";
+import type { Bytes } from "../../core/bytes.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { Log } from "../../core/log.ts";
+import type { CalloutAnswer, CalloutRequest, FilterHost, FilterMetrics, FilterModule } from "../contract.ts";
+import type { ForeignFunctions } from "./foreign.ts";
+import type { SharedState } from "./shared.ts";
+
+export interface ProxyWasmOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: FilterMetrics;
+  /** One per process. */
+  readonly shared: SharedState;
+  readonly foreign: ForeignFunctions;
+  /** Calls that belong to no exchange (from a tick); 0: refused. */
+  readonly callout?: (filter: FilterConfig, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void) => number;
+}
+
+/** The FilterHost for proxy-wasm 0.1.0, 0.2.0 and 0.2.1 modules. */
+export class ProxyWasmHost implements FilterHost {
+  constructor(readonly options: ProxyWasmOptions) {}
+
+  load(_wasm: Bytes, _config: FilterConfig): Promise<FilterModule> {
+    return Promise.reject(new Error("not there yet"));
+  }
+}
