@@ -1,0 +1,50 @@
+import type { ConfigIssue } from "../config/issue.ts";
+import type { Manifest } from "../config/sections.ts";
+import type { SnapshotOutcome } from "../config/source.ts";
+import type { MetricsDump } from "../proxy/observe/dump.ts";
+
+/** What the supervisor says to a worker. Plain JSON: it passes whatever pipe the runtime has. */
+export type ToWorker =
+  /** A snapshot: its manifest and the sections (canonical JSON text by digest) that this worker does not have. */
+  | { readonly type: "snapshot"; readonly manifest: Manifest; readonly sections: Readonly<Record<string, string>> }
+  /** "Are you alive, and what did you see?" `full`: with the status of the data plane. */
+  | { readonly type: "poll"; readonly request: number; readonly full: boolean }
+  /** The log file was rotated. */
+  | { readonly type: "reopen" }
+  /** Finish what is under way, then exit. */
+  | { readonly type: "drain" };
+
+/** What a worker says to the supervisor. */
+export type FromWorker =
+  /** It listens to this pipe. */
+  | { readonly type: "ready" }
+  | { readonly type: "outcome"; readonly outcome: SnapshotOutcome }
+  | { readonly type: "report"; readonly request: number; readonly report: WorkerReport }
+  /** Nothing is left; it exits now. */
+  | { readonly type: "drained" };
+
+export interface WorkerReport {
+  readonly dump: MetricsDump;
+  readonly inFlight: number;
+  readonly residentBytes: number;
+  /** Processor time since the last report, microseconds. */
+  readonly cpuUs: number;
+  /** Only when it was asked for. */
+  readonly status: unknown;
+}
+
+/** What a worker is told when it is started, as JSON in the environment variable `SELVEDGE_WORKER`. */
+export interface WorkerSettings {
+  readonly index: number;
+  /** Folder with modules as `<hex of the digest>.wasm` and the counters that all workers share. */
+  readonly folder: string;
+  readonly logLevel: "debug" | "info" | "warn" | "error";
+  readonly reusePort: boolean;
+}
+
+export const WORKER_VARIABLE = "SELVEDGE_WORKER";
+
+/** An issue that is not about a resource but about this machine (a port in use, a module that is gone). */
+export function localIssue(code: string, message: string, hint: string, resource = ""): ConfigIssue {
+  return { code, message, hint, resource, path: "", file: "", line: 0, column: 0 };
+}
