@@ -1,0 +1,275 @@
+import type { ConfigIssue } from "../config/issue.ts";
+import { splitSections } from "../config/sections.ts";
+import type { Snapshot } from "../config/snapshot.ts";
+import type { SnapshotOutcome, SnapshotSource, SnapshotUpdate } from "../config/source.ts";
+import type { Clock, Timer } from "../core/clock.ts";
+import { describeCause } from "../core/failure.ts";
+import { DRAIN_TIMES } from "../core/limits.ts";
+import type { Log } from "../core/log.ts";
+import { type MetricFamily, MetricsAggregator } from "../proxy/observe/aggregator.ts";
+import { DumpBuilder } from "../proxy/observe/dump.ts";
+import type { HostStatus, ProxyHost, WorkerStatus } from "./host.ts";
+import { localIssue } from "./messages.ts";
+import { type SlotDelivery, type SpawnWorker, WORKER_TIMES, WorkerSlot } from "./worker-slot.ts";
+
+/** How long a scrape waits for a worker before it uses what is known. */
+const REPORT_MS = 1_000;
+/** Beyond the grace times of the snapshot, until a worker that still drains is killed. */
+const DRAIN_MARGIN_MS = 2_000;
+
+export interface SupervisorOptions {
+  readonly id: string;
+  readonly version: string;
+  /** How many processes carry the traffic; ≥ 1. */
+  readonly workers: number;
+  readonly source: SnapshotSource;
+  /** State of the source for /status. */
+  readonly sourceState: () => unknown;
+  readonly spawn: SpawnWorker;
+  /** Puts the bytes of a module where workers find it. */
+  readonly storeModule: (digest: string, bytes: Uint8Array) => void;
+  /** Addresses of a snapshot that somebody else holds: workers share ports, so they would not notice. */
+  readonly findTakenPorts: (snapshot: Snapshot, held: Snapshot | undefined) => Promise<readonly ConfigIssue[]>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+interface Delivered {
+  readonly snapshot: Snapshot;
+  readonly delivery: SlotDelivery;
+}
+
+/**
+ * Gateway mode: N worker processes on the same ports. The supervisor holds the source of snapshots and the metrics, the workers
+ * hold the traffic. A worker that dies or hangs is replaced; a snapshot counts as applied when every worker serves it.
+ */
+export class Supervisor implements ProxyHost {
+  readonly metricsTotals: MetricsAggregator;
+  readonly #slots: WorkerSlot[] = [];
+  readonly #startedMs: number;
+  /** What the workers are told to serve, and what they all serve. */
+  #current: Delivered | undefined;
+  #applied: Delivered | undefined;
+  #newestRevision = 0;
+  #issues: readonly ConfigIssue[] = [];
+  #rejectedRevision = 0;
+  #queue: SnapshotUpdate | undefined;
+  #taking = false;
+  #pollTimer: Timer | undefined;
+  #draining: Promise<void> | undefined;
+  #stopped = false;
+  readonly #firstOutcome = Promise.withResolvers<void>();
+
+  constructor(readonly options: SupervisorOptions) {
+    const { clock } = options;
+    this.#startedMs = clock.nowMs();
+    this.metricsTotals = new MetricsAggregator(clock);
+    const events = {
+      onOutcome: () => this.#settleOutcome(),
+      onReport: (slot: WorkerSlot, report: NonNullable<WorkerSlot["lastReport"]>) => {
+        this.metricsTotals.add(`worker-${slot.index}`, report.dump);
+        this.metricsTotals.count("cpuSeconds", [`worker-${slot.index}`], report.cpuUs / 1e6);
+      },
+      onGone: (slot: WorkerSlot, reason: "crashed" | "hung" | "stopped") => {
+        this.metricsTotals.removeSource(`worker-${slot.index}`);
+        if (reason !== "stopped") this.metricsTotals.count("workerExits", [reason]);
+      },
+    };
+    for (let i = 0; i < options.workers; i++) {
+      this.#slots.push(new WorkerSlot(i, options.spawn, events, clock, options.log.for("supervisor")));
+    }
+  }
+
+  async start(): Promise<void> {
+    for (const slot of this.#slots) slot.start();
+    this.#schedulePoll();
+    await this.options.source.start((update) => this.#onSnapshot(update));
+    if (this.#newestRevision > 0) await this.#firstOutcome.promise;
+  }
+
+  get ready(): boolean {
+    return this.notReadyReason === "";
+  }
+
+  get notReadyReason(): string {
+    if (this.#draining !== undefined || this.#stopped) return "draining";
+    if (this.#applied === undefined) return "no configuration was applied yet";
+    return this.#slots.some((slot) => slot.serving) ? "" : "no worker is serving";
+  }
+
+  snapshot(): Snapshot | undefined {
+    return this.#applied?.snapshot;
+  }
+
+  #onSnapshot(update: SnapshotUpdate): void {
+    this.#queue = update;
+    this.#newestRevision = update.snapshot.revision;
+    if (!this.#taking) void this.#takeQueue();
+  }
+
+  async #takeQueue(): Promise<void> {
+    this.#taking = true;
+    while (this.#queue !== undefined) {
+      const update = this.#queue;
+      this.#queue = undefined;
+      try {
+        await this.#take(update);
+      } catch (error) {
+        this.#reject(update.snapshot, [
+          localIssue("internal", `The snapshot could not be handed to the workers: ${describeCause(error)}`, "This is a bug."),
+        ]);
+      }
+    }
+    this.#taking = false;
+  }
+
+  async #take(update: SnapshotUpdate): Promise<void> {
+    const { snapshot } = update;
+    const { options } = this;
+    for (const [digest, bytes] of update.modules) options.storeModule(digest, bytes);
+    const taken = await options.findTakenPorts(snapshot, this.#applied?.snapshot);
+    if (taken.length > 0) {
+      this.#reject(snapshot, taken);
+      return;
+    }
+    const { manifest, sections } = splitSections(snapshot, update.publishedAtMs ?? 0);
+    const texts = new Map<string, string>();
+    for (const [digest, bytes] of sections) texts.set(digest, Buffer.from(bytes).toString("utf8"));
+    this.#deliver({ snapshot, delivery: { manifest, sections: texts } });
+  }
+
+  #deliver(current: Delivered): void {
+    this.#current = current;
+    for (const slot of this.#slots) slot.deliver(current.delivery);
+  }
+
+  #reject(snapshot: Snapshot, issues: readonly ConfigIssue[]): void {
+    this.#issues = issues;
+    this.#rejectedRevision = snapshot.revision;
+    const { revision, digest } = snapshot;
+    this.options.source.report({ kind: "rejected", revision, digest, issues });
+    this.#firstOutcome.resolve();
+  }
+
+  /** Once every worker answered: applied when all have, rejected when one did not. Workers that are being replaced answer later. */
+  #settleOutcome(): void {
+    const current = this.#current;
+    if (current === undefined || current === this.#applied) return;
+    const outcomes: SnapshotOutcome[] = [];
+    for (const slot of this.#slots) {
+      if (slot.outcome === undefined) return;
+      outcomes.push(slot.outcome);
+    }
+    const { snapshot } = current;
+    const issues = uniqueIssues(outcomes);
+    if (issues.length > 0) {
+      if (this.#rejectedRevision !== snapshot.revision) this.#reject(snapshot, issues);
+      // Back to the last good one: a no-op where it still serves, and what every later worker starts with.
+      if (this.#applied !== undefined) this.#deliver(this.#applied);
+      return;
+    }
+    this.#applied = current;
+    this.#issues = [];
+    const applyMs = Math.max(...outcomes.map((outcome) => (outcome.kind === "applied" ? outcome.applyMs : 0)));
+    this.options.source.report({ kind: "applied", revision: snapshot.revision, digest: snapshot.digest, applyMs });
+    this.#firstOutcome.resolve();
+  }
+
+  #schedulePoll(): void {
+    this.#pollTimer = this.options.clock.setTimer(WORKER_TIMES.pollMs, () => {
+      for (const slot of this.#slots) void slot.poll(false, WORKER_TIMES.pollMs);
+      this.#schedulePoll();
+    });
+  }
+
+  async metrics(): Promise<readonly MetricFamily[]> {
+    await Promise.all(this.#slots.map((slot) => slot.poll(false, REPORT_MS)));
+    const own = new DumpBuilder();
+    own.gauge("workers", [], this.#slots.filter((slot) => slot.serving).length);
+    own.gauge("residentBytes", ["supervisor"], process.memoryUsage.rss());
+    for (const slot of this.#slots) {
+      if (slot.running && slot.lastReport !== undefined)
+        own.gauge("residentBytes", [`worker-${slot.index}`], slot.lastReport.residentBytes);
+    }
+    this.metricsTotals.add("supervisor", own);
+    return this.metricsTotals.families();
+  }
+
+  async status(): Promise<HostStatus> {
+    await Promise.all(this.#slots.map((slot) => slot.poll(true, REPORT_MS)));
+    const { id, version, clock, sourceState } = this.options;
+    const workers = this.#slots.map(workerStatus);
+    return {
+      id,
+      version,
+      mode: "gateway",
+      ready: this.ready,
+      reason: this.notReadyReason,
+      uptimeMs: Math.round(clock.nowMs() - this.#startedMs),
+      revision: this.#newestRevision,
+      appliedRevision: this.#applied?.snapshot.revision ?? 0,
+      digest: this.#applied?.snapshot.digest ?? "",
+      issues: this.#issues,
+      inFlight: workers.reduce((sum, worker) => sum + worker.inFlight, 0),
+      source: sourceState(),
+      workers,
+    };
+  }
+
+  reopenLogs(): void {
+    for (const slot of this.#slots) slot.tell({ type: "reopen" });
+  }
+
+  drain(): Promise<void> {
+    this.#draining ??= this.#drainAll();
+    return this.#draining;
+  }
+
+  async #drainAll(): Promise<void> {
+    const { clock, source, log } = this.options;
+    this.#pollTimer?.cancel();
+    await source.stop();
+    // Load balancers in front of us must see that we are not ready before connections are refused.
+    await new Promise<void>((resolve) => clock.setTimer(DRAIN_TIMES.readyFailMs, resolve));
+    if (this.#stopped) return;
+    const drain = this.#applied?.snapshot.mesh.drain ?? DRAIN_TIMES;
+    const limitMs = drain.graceMs + drain.tunnelGraceMs + DRAIN_MARGIN_MS;
+    const late = clock.setTimer(limitMs, () => {
+      log.warn("workers did not finish in time; they are killed", { limitMs });
+      for (const slot of this.#slots) void slot.kill();
+    });
+    await Promise.all(this.#slots.map((slot) => slot.drain()));
+    late.cancel();
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#pollTimer?.cancel();
+    this.#firstOutcome.resolve();
+    await Promise.all([this.options.source.stop(), ...this.#slots.map((slot) => slot.kill())]);
+  }
+}
+
+function workerStatus(slot: WorkerSlot): WorkerStatus {
+  return {
+    index: slot.index,
+    pid: slot.pid,
+    running: slot.running,
+    revision: slot.outcome?.kind === "applied" ? slot.outcome.revision : 0,
+    replaced: slot.replaced,
+    inFlight: slot.running ? (slot.lastReport?.inFlight ?? 0) : 0,
+    residentBytes: slot.running ? (slot.lastReport?.residentBytes ?? 0) : 0,
+    dataPlane: slot.lastReport?.status,
+  };
+}
+
+/** All workers refuse for the same reasons, mostly: each is said once. */
+function uniqueIssues(outcomes: readonly SnapshotOutcome[]): ConfigIssue[] {
+  const seen = new Map<string, ConfigIssue>();
+  for (const outcome of outcomes) {
+    if (outcome.kind !== "rejected") continue;
+    for (const issue of outcome.issues) seen.set(JSON.stringify(issue), issue);
+  }
+  return [...seen.values()];
+}
