@@ -1,281 +1,52 @@
-import { assert } from "../core/assert.ts";
-import type { Bytes } from "../core/bytes.ts";
-import { canonicalIp, connectError, listenError } from "./address.ts";
-import type { Listener, ListenOptions, Net, Socket, SocketAddress, SocketHandler, TlsInfo } from "./net.ts";
-import { PendingBytes } from "./pending.ts";
+import tls from "node:tls";
+import { DEFAULT_DOWNSTREAM_TIMES } from "../core/limits.ts";
+import { connectError, listenError } from "./address.ts";
+import { BunSocket, DEAF, type NativeSocket, STREAM_HANDLERS, type Target } from "./bun-socket.ts";
+import type { ClientTls, Listener, ListenOptions, Net, ServerTls, Socket, SocketAddress, SocketHandler, TlsInfo } from "./net.ts";
+import { alpnWire, clientContext, requiredName, ServerContexts, selectAlpn, sniOf, tlsError } from "./tls-context.ts";
+import { DerCertificate } from "./x509.ts";
 
 /**
- * Seam 1 on Bun's native sockets: the hot path. One `BunSocket` per connection hangs in the native socket's `data`; the
- * handler functions below are shared by all of them, so a connection costs no closure. `write` hands the caller's bytes to
- * the kernel in place and copies only what the kernel did not take.
+ * Seam 1 on Bun's native sockets: the hot path. The handler functions are shared by all sockets of the process, so a
+ * connection costs one object and no closure. `write` hands the caller's bytes to the kernel in place and copies only what
+ * the kernel did not take.
+ *
+ * TLS is native as well. Three things are not in Bun's published types, but are what its own node:tls uses: the handlers
+ * `serverName` and `alpnCallback`, and `secureContext` among the TLS options. With them a listener rotates its certificates,
+ * CAs and settings in place: no new listener, no connection lost. The contract suite notices if a release changes them.
  */
 
-/** What Bun's sockets have and its published types leave out or type for one kind of data only. */
-interface NativeSocket {
-  data: BunSocket | BunListener;
-  readonly fd: number;
-  readonly remoteAddress: string | undefined;
-  readonly remotePort: number | undefined;
-  readonly localAddress: string | undefined;
-  readonly localPort: number | undefined;
-  /** How many bytes the kernel took; negative once the connection is broken. */
-  write(bytes: Bytes, offset: number, length: number): number;
-  shutdown(): void;
-  close(): void;
-  terminate(): void;
-  pause(): void;
-  resume(): void;
-  setKeepAlive(enabled: boolean, initialDelayMs: number): boolean;
+interface NativeListener {
+  readonly port?: number;
+  stop(closeActive: boolean): void;
+  reload(options: object): void;
 }
 
-/** A socket before its owner gave it a handler. */
-const DEAF: SocketHandler = { onOpen() {}, onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
-
-class BunSocket implements Socket {
-  tls: TlsInfo | undefined;
-  native: NativeSocket | undefined;
-  /** Open for the handler: connected, and past the TLS handshake. */
-  ready = false;
-  /** `end` was called. */
-  ended = false;
-  /** `destroy` was called or the native socket is gone. */
-  closed = false;
-  /** The peer's FIN was told. */
-  peerEnded = false;
-  paused = false;
-  /** `write` returned false and `onDrain` was not called since. */
-  drainOwed = false;
-  pending: PendingBytes | undefined;
-  /** What came in spite of `pause`: Bun reads once more when the peer resets. */
-  held: Bytes[] | undefined;
-  error: Error | undefined;
-  /** The native socket closed by itself, not by `destroy`. */
-  closedByPeer = false;
-  #remoteAddress: string | undefined;
-  #remotePort = 0;
-  #localAddress: string | undefined;
-  #localPort = 0;
-
-  constructor(
-    public handler: SocketHandler,
-    /** Where we connect to; undefined for accepted sockets. */
-    readonly target: SocketAddress | undefined,
-  ) {}
-
-  get remoteAddress(): string {
-    if (this.#remoteAddress === undefined) this.readAddresses();
-    return this.#remoteAddress ?? "";
-  }
-  get remotePort(): number {
-    if (this.#remoteAddress === undefined) this.readAddresses();
-    return this.#remotePort;
-  }
-  get localAddress(): string {
-    if (this.#localAddress === undefined) this.readAddresses();
-    return this.#localAddress ?? "";
-  }
-  get localPort(): number {
-    if (this.#localAddress === undefined) this.readAddresses();
-    return this.#localPort;
-  }
-  get fd(): number {
-    return this.closed ? -1 : (this.native?.fd ?? -1);
-  }
-  get pendingBytes(): number {
-    return this.pending === undefined ? 0 : this.pending.size;
-  }
-
-  /** Reads them once: after the close the kernel does not know them any more, and logs are written then. */
-  readAddresses(): void {
-    const native = this.native;
-    if (native === undefined || this.closed) return;
-    this.#remoteAddress = canonicalIp(native.remoteAddress);
-    this.#remotePort = native.remotePort ?? 0;
-    this.#localAddress = canonicalIp(native.localAddress);
-    this.#localPort = native.localPort ?? 0;
-  }
-
-  write(bytes: Bytes, start = 0, end = bytes.byteLength): boolean {
-    if (this.ended || this.closed) return true;
-    if (!this.ready || this.native === undefined || this.drainOwed) return this.#keep(bytes, start, end);
-    const length = end - start;
-    const taken = this.native.write(bytes, start, length);
-    if (taken === length) return true;
-    // Broken: the close that follows tells; what is written meanwhile goes nowhere.
-    if (taken < 0) {
-      this.error ??= connectionReset();
-      return true;
-    }
-    return this.#keep(bytes, start + taken, end);
-  }
-
-  #keep(bytes: Bytes, start: number, end: number): boolean {
-    if (start === end) return !this.drainOwed;
-    this.pending ??= new PendingBytes();
-    this.pending.push(bytes, start, end);
-    this.drainOwed = true;
-    return false;
-  }
-
-  end(): void {
-    if (this.ended || this.closed) return;
-    this.ended = true;
-    if (this.ready && this.pendingBytes === 0) this.native?.shutdown();
-  }
-
-  destroy(): void {
-    if (this.closed) return;
-    // After an orderly end the connection is closed quietly; before it the peer is told by a RST that this is no end.
-    const orderly = this.ready && this.ended && this.pendingBytes === 0;
-    this.readAddresses();
-    this.closed = true;
-    this.error = undefined;
-    this.pending?.clear();
-    this.held = undefined;
-    if (this.native !== undefined) {
-      if (orderly) this.native.close();
-      else this.native.terminate();
-    }
-    process.nextTick(tellClose, this);
-  }
-
-  pause(): void {
-    if (this.paused || this.closed) return;
-    this.paused = true;
-    if (this.ready) this.native?.pause();
-  }
-
-  resume(): void {
-    if (!this.paused || this.closed) return;
-    this.paused = false;
-    if (!this.ready) return;
-    this.native?.resume();
-    if (this.held !== undefined) process.nextTick(tellHeld, this);
-  }
-
-  setKeepAlive(enabled: boolean, delayMs: number): void {
-    if (!this.closed) this.native?.setKeepAlive(enabled, delayMs);
-  }
-
-  /** Connected (and past TLS): what was asked for meanwhile happens now. */
-  open(): void {
-    this.ready = true;
-    if (this.paused) this.native?.pause();
-  }
-
-  hold(bytes: Bytes): void {
-    if (this.closed) return;
-    this.held ??= [];
-    this.held.push(new Uint8Array(bytes));
-  }
-
-  /** The kernel can take more. */
-  flush(): void {
-    if (!this.ready || this.native === undefined || !this.drainOwed || this.pending === undefined) return;
-    if (!this.pending.flush(this.native)) return;
-    this.drainOwed = false;
-    if (this.ended) this.native.shutdown();
-    else this.handler.onDrain(this);
-  }
-}
-
-const connectionReset = (): Error => Object.assign(new Error("connection reset by peer"), { code: "ECONNRESET" });
-
-/** The last calls of a socket, never within a call of its owner's. */
-function tellClose(socket: BunSocket): void {
-  const { error, handler } = socket;
-  socket.native = undefined;
-  // Our FIN was out already: then Bun tells the peer's FIN and the close at once.
-  if (error === undefined && socket.closedByPeer && !socket.peerEnded) {
-    socket.peerEnded = true;
-    handler.onEnd(socket);
-  }
-  socket.handler.onClose(socket, error);
-}
-
-function tellHeld(socket: BunSocket): void {
-  const held = socket.held;
-  if (held === undefined || socket.paused || socket.closed) return;
-  socket.held = undefined;
-  for (const bytes of held) socket.handler.onData(socket, bytes);
-}
-
-/** What Bun calls; shared by every socket of the process. */
-const HANDLERS = {
-  binaryType: "buffer",
-  open(native: NativeSocket): void {
-    const owner = native.data;
-    if (owner instanceof BunListener) {
-      const socket = new BunSocket(DEAF, undefined);
-      socket.native = native;
-      native.data = socket;
-      socket.open();
-      socket.handler = owner.accept(socket);
-      return;
-    }
-    if (owner.closed) {
-      native.terminate();
-      return;
-    }
-    owner.native = native;
-    owner.open();
-    owner.handler.onOpen(owner);
-    owner.flush();
-  },
-  data(native: NativeSocket, bytes: Bytes): void {
-    const socket = native.data as BunSocket;
-    if (socket.paused || socket.held !== undefined) socket.hold(bytes);
-    else if (!socket.closed) socket.handler.onData(socket, bytes);
-  },
-  drain(native: NativeSocket): void {
-    (native.data as BunSocket).flush();
-  },
-  end(native: NativeSocket): void {
-    const socket = native.data as BunSocket;
-    if (socket.closed || socket.peerEnded || socket.error !== undefined) return;
-    socket.peerEnded = true;
-    socket.handler.onEnd(socket);
-  },
-  close(native: NativeSocket, error: Error | undefined): void {
-    const socket = native.data as BunSocket;
-    if (!(socket instanceof BunSocket) || socket.closed) return;
-    socket.closed = true;
-    socket.held = undefined;
-    socket.pending?.clear();
-    socket.closedByPeer = true;
-    // Neither side said that it was done: then something broke, whether or not the system says what.
-    if (error !== undefined && error !== null) socket.error ??= error;
-    else if (!socket.ended && !socket.peerEnded) socket.error ??= connectionReset();
-    process.nextTick(tellClose, socket);
-  },
-  error(_native: NativeSocket, error: Error): void {
-    throw error;
-  },
-  connectError(native: NativeSocket, error: Error): void {
-    failConnect(native.data as BunSocket, error);
-  },
-} as const;
-
-function failConnect(socket: BunSocket, error: Error): void {
-  if (socket.closed) return;
-  socket.closed = true;
-  socket.error = socket.target === undefined ? error : connectError(socket.target, error);
-  process.nextTick(tellClose, socket);
-}
+const bunListen = Bun.listen as unknown as (options: object) => NativeListener;
+const bunConnect = Bun.connect as unknown as (options: object) => Promise<unknown>;
+const nativeOf = (context: tls.SecureContext): unknown => context.context;
 
 class BunListener implements Listener {
-  native: { readonly port?: number; stop(closeActive: boolean): void } | undefined;
-  address: SocketAddress;
+  native: NativeListener | undefined;
+  contexts: ServerContexts | undefined;
+  /** `updateTls` was called: what the native listener was opened with is out of date. */
+  rotated = false;
+  readonly handshakeSeconds: number;
 
   constructor(
-    options: ListenOptions,
+    public address: SocketAddress,
     readonly accept: (socket: Socket) => SocketHandler,
+    options: ListenOptions,
   ) {
-    this.address = options.address;
+    this.contexts = options.tls === undefined ? undefined : new ServerContexts(options.tls);
+    this.handshakeSeconds = Math.ceil((options.handshakeMs ?? DEFAULT_DOWNSTREAM_TIMES.handshakeMs) / 1000);
   }
 
-  updateTls(): void {
-    throw new Error("this listener has no TLS");
+  updateTls(settings: ServerTls): void {
+    if (this.contexts === undefined) throw new Error("this listener has no TLS");
+    this.contexts = new ServerContexts(settings);
+    this.rotated = true;
+    this.native?.reload({ socket: handlersFor(this.contexts) });
   }
 
   startTls(): Socket {
@@ -288,8 +59,192 @@ class BunListener implements Listener {
   }
 }
 
-const bunListen = Bun.listen as unknown as (options: object) => NonNullable<BunListener["native"]>;
-const bunConnect = Bun.connect as unknown as (options: object) => Promise<unknown>;
+/** Accepting without TLS. */
+const PLAIN_HANDLERS = {
+  ...STREAM_HANDLERS,
+  open(native: NativeSocket): void {
+    const listener = native.data as BunListener;
+    const socket = new BunSocket(DEAF, undefined);
+    socket.native = native;
+    native.data = socket;
+    socket.open();
+    socket.handler = listener.accept(socket);
+  },
+};
+
+/** An accepted socket whose handshake is under way; its owner sees it when that is done. */
+class HandshakingSocket extends BunSocket {
+  constructor(readonly listener: BunListener) {
+    super(DEAF, undefined);
+  }
+}
+
+/** Accepting with TLS. */
+const TLS_HANDLERS = {
+  ...STREAM_HANDLERS,
+  open(native: NativeSocket): void {
+    const listener = native.data as BunListener;
+    const socket = new HandshakingSocket(listener);
+    socket.native = native;
+    native.data = socket;
+    native.timeout(listener.handshakeSeconds);
+    if (!listener.rotated || listener.contexts === undefined) return;
+    const { clientAuth } = listener.contexts.settings;
+    native.setKeyCert(nativeOf(listener.contexts.fallback));
+    native.setVerifyMode(clientAuth !== "none", clientAuth === "required");
+  },
+  serverName(listener: BunListener, name: string): unknown {
+    return listener.contexts === undefined ? undefined : nativeOf(listener.contexts.select(name));
+  },
+  handshake(native: NativeSocket, success: boolean, error: Error | null): void {
+    const socket = native.data as HandshakingSocket;
+    const settings = socket.listener.contexts?.settings;
+    if (socket.closed || socket.ready || settings === undefined) return;
+    const info = success ? acceptedTls(native, settings, error) : undefined;
+    if (info === undefined) {
+      socket.fail(HANDSHAKE);
+      return;
+    }
+    native.timeout(0);
+    socket.tls = info;
+    socket.open();
+    socket.handler = socket.listener.accept(socket);
+  },
+  timeout(native: NativeSocket): void {
+    const socket = native.data as BunSocket;
+    if (!socket.ready) socket.fail(HANDSHAKE);
+  },
+};
+
+/** What a downstream's handshake established; undefined when it does not satisfy the settings of now (they may have changed meanwhile). */
+function acceptedTls(native: NativeSocket, settings: ServerTls, error: Error | null): TlsInfo | undefined {
+  const info = readTlsInfo(native, settings.clientAuth !== "none", error === null || error === undefined);
+  if (settings.minVersion === "TLSv1.3" && info.version !== "TLSv1.3") return undefined;
+  // Without a certificate `error` only says that there is none; one that was sent must hold, also when it is optional.
+  if (info.peer === undefined) return settings.clientAuth === "required" ? undefined : info;
+  return info.peer.verified ? info : undefined;
+}
+
+const HANDSHAKE = new Error("TLS handshake failed");
+
+/** With a choice of protocol. Without it Bun must not be asked: no answer would fail the handshake. */
+const ALPN_HANDLERS = {
+  ...TLS_HANDLERS,
+  alpnCallback(native: NativeSocket, _name: string, offered: Uint8Array): string | undefined {
+    const settings = (native.data as HandshakingSocket).listener.contexts?.settings;
+    return settings === undefined ? undefined : selectAlpn(settings.alpn, offered);
+  },
+};
+
+const handlersFor = (contexts: ServerContexts) => (contexts.settings.alpn.length > 0 ? ALPN_HANDLERS : TLS_HANDLERS);
+
+function readTlsInfo(native: NativeSocket, withPeer: boolean, verified: boolean): TlsInfo {
+  const cipher = native.getCipher();
+  const raw = withPeer ? native.getPeerCertificate()?.raw : undefined;
+  return {
+    version: native.getTLSVersion(),
+    cipher: cipher?.standardName ?? cipher?.name ?? "",
+    serverName: (native.getServername() || undefined)?.toLowerCase(),
+    alpn: native.alpnProtocol || undefined,
+    peer: raw === undefined ? undefined : new DerCertificate(raw, verified),
+  };
+}
+
+/** Connecting without TLS, or with TLS after a preface. */
+const CONNECT_HANDLERS = {
+  ...STREAM_HANDLERS,
+  open(native: NativeSocket): void {
+    const socket = native.data as BunSocket;
+    if (!adoptNative(socket, native)) return;
+    const { tls, preface } = socket.target as Target;
+    if (preface !== undefined && native.write(preface, 0, preface.byteLength) !== preface.byteLength) {
+      failConnect(socket, new Error("the kernel did not take the preface at once"));
+    } else if (tls !== undefined) startClientTls(socket, native, tls);
+    else openConnected(socket);
+  },
+  connectError(native: NativeSocket, error: Error): void {
+    failConnect(native.data as BunSocket, error);
+  },
+};
+
+/** False when the owner destroyed the socket while it was connecting. */
+function adoptNative(socket: BunSocket, native: NativeSocket): boolean {
+  if (socket.closed) {
+    native.terminate();
+    return false;
+  }
+  socket.native = native;
+  return true;
+}
+
+function openConnected(socket: BunSocket): void {
+  socket.open();
+  socket.handler.onOpen(socket);
+  socket.flush();
+}
+
+function failConnect(socket: BunSocket, error: unknown): void {
+  socket.fail(connectError((socket.target as Target).address, error));
+}
+
+/** Connecting with TLS: from the first byte or after a preface. */
+const CONNECT_TLS_HANDLERS = {
+  ...STREAM_HANDLERS,
+  open(native: NativeSocket): void {
+    adoptNative(native.data as BunSocket, native);
+  },
+  handshake(native: NativeSocket, success: boolean, error: (Error & { code?: string }) | null): void {
+    const socket = native.data as BunSocket;
+    const settings = socket.target?.tls;
+    if (socket.closed || socket.ready || settings === undefined) return;
+    // Bun also compares the name, with that of SNI or the host: here our own rule counts.
+    const chainHolds = error === null || error === undefined || error.code === "ERR_TLS_CERT_ALTNAME_INVALID";
+    const completed = success || (chainHolds ? error !== null : !BROKEN_HANDSHAKE.has(error.code ?? ""));
+    const refused = completed
+      ? checkUpstream(native, settings, chainHolds ? null : error)
+      : tlsError("TLS handshake failed", error);
+    if (refused !== undefined) {
+      failConnect(socket, refused);
+      return;
+    }
+    socket.tls = readTlsInfo(native, true, chainHolds);
+    openConnected(socket);
+  },
+  connectError(native: NativeSocket, error: Error): void {
+    failConnect(native.data as BunSocket, error);
+  },
+};
+
+/** Codes of a handshake that did not come to its end, unlike one whose certificate does not hold. */
+const BROKEN_HANDSHAKE: ReadonlySet<string> = new Set(["", "EPROTO", "ECONNRESET"]);
+
+/** Why the upstream's certificate is not accepted. */
+function checkUpstream(native: NativeSocket, settings: ClientTls, chainError: Error | null): Error | undefined {
+  if (!settings.verify) return undefined;
+  if (chainError !== null) return tlsError("the upstream's certificate is not trusted", chainError);
+  const name = requiredName(settings);
+  if (name === "") return undefined;
+  const wrong = tls.checkServerIdentity(name, native.getPeerCertificate() as tls.PeerCertificate);
+  return wrong === undefined ? undefined : tlsError("the certificate is not the upstream's", wrong);
+}
+
+/** Never `rejectUnauthorized`: what to reject is decided in `handshake`, before a client certificate is sent. */
+const clientTlsOptions = (settings: ClientTls) => ({
+  secureContext: nativeOf(clientContext(settings)),
+  serverName: sniOf(settings),
+  rejectUnauthorized: false,
+  ...(settings.alpn.length === 0 ? {} : { ALPNProtocols: alpnWire(settings.alpn) }),
+});
+
+function startClientTls(socket: BunSocket, native: NativeSocket, settings: ClientTls): void {
+  // The raw side goes on hearing the encrypted bytes: a closed socket ignores them.
+  const nobody = new BunSocket(DEAF, undefined);
+  nobody.closed = true;
+  native.data = nobody;
+  const [raw, encrypted] = native.upgradeTLS({ data: socket, tls: clientTlsOptions(settings), socket: CONNECT_TLS_HANDLERS });
+  raw.data = nobody;
+  socket.native = encrypted;
+}
 
 const ignore = (): void => {};
 
@@ -297,19 +252,25 @@ const ignore = (): void => {};
 const place = (address: SocketAddress): object =>
   address.kind === "unix" ? { unix: address.path } : { hostname: address.host, port: address.port };
 
+/** Bun's native sockets behind the seam. */
 export const bunNet: Net = {
   name: "bun",
 
   async listen(options, accept) {
-    assert(options.tls === undefined && !options.deferTls, "TLS comes");
-    const listener = new BunListener(options, accept);
+    // A native socket cannot become a TLS server once bytes were read from it.
+    if (options.deferTls) return (await import("./node.ts")).nodeNet.listen(options, accept);
+    const listener = new BunListener(options.address, accept, options);
+    const { contexts } = listener;
     try {
       listener.native = bunListen({
         ...place(options.address),
         allowHalfOpen: true,
         reusePort: options.reusePort,
+        ...(options.backlog === undefined ? {} : { backlog: options.backlog }),
         data: listener,
-        socket: HANDLERS,
+        ...(contexts === undefined
+          ? { socket: PLAIN_HANDLERS }
+          : { socket: handlersFor(contexts), tls: serverTlsOptions(contexts) }),
       });
     } catch (error) {
       throw listenError(options.address, error);
@@ -319,14 +280,30 @@ export const bunNet: Net = {
   },
 
   connect(options, handler) {
-    assert(options.tls === undefined, "TLS comes");
-    const socket = new BunSocket(handler, options.address);
+    const tlsFirst = options.tls !== undefined && options.preface === undefined;
+    const socket = new BunSocket(handler, { address: options.address, tls: options.tls, preface: options.preface });
     try {
-      // Failures come to `connectError`; the promise says them a second time.
-      bunConnect({ ...place(options.address), allowHalfOpen: true, data: socket, socket: HANDLERS }).catch(ignore);
+      bunConnect({
+        ...place(options.address),
+        allowHalfOpen: true,
+        data: socket,
+        ...(tlsFirst && options.tls !== undefined
+          ? { socket: CONNECT_TLS_HANDLERS, tls: clientTlsOptions(options.tls) }
+          : { socket: CONNECT_HANDLERS }),
+        // Failures come to `connectError`; the promise says them a second time.
+      }).catch(ignore);
     } catch (error) {
-      failConnect(socket, error instanceof Error ? error : new Error(String(error)));
+      failConnect(socket, error);
     }
     return socket;
   },
 };
+
+function serverTlsOptions(contexts: ServerContexts): object {
+  const { clientAuth } = contexts.settings;
+  return {
+    secureContext: nativeOf(contexts.fallback),
+    requestCert: clientAuth !== "none",
+    rejectUnauthorized: clientAuth === "required",
+  };
+}

@@ -17,7 +17,7 @@ export interface SocketHandler {
   onOpen(socket: Socket): void;
   /** `bytes` are valid only during the call. */
   onData(socket: Socket, bytes: Bytes): void;
-  /** The peer finished its side (FIN or close_notify); writing is still possible. */
+  /** The peer finished its side (FIN or close_notify); writing is still possible. Without it, `onClose` comes with an error. */
   onEnd(socket: Socket): void;
   /** Everything that was pending is with the kernel; called after a `write` that returned false. */
   onDrain(socket: Socket): void;
@@ -70,7 +70,10 @@ export interface Socket {
   write(bytes: Bytes, start?: number, end?: number): boolean;
   /** Half-close: sends FIN (close_notify) once everything pending is out. */
   end(): void;
-  /** Closes both sides now; pending bytes are lost. `onClose` follows, not in this call. */
+  /**
+   * Closes both sides now; pending bytes are lost. `onClose` follows, not in this call; nothing else does. The peer gets a
+   * RST, so that it cannot take what it has for complete, unless `end` was called and everything is out.
+   */
   destroy(): void;
   /** Stops and restarts `onData`; the kernel's window does the rest. Idempotent. */
   pause(): void;
@@ -99,8 +102,10 @@ export interface ServerTls {
 }
 
 export interface ClientTls {
-  /** SNI and, unless `verifyName` says otherwise, the name the certificate must have; "" sends no SNI. */
+  /** SNI and, unless `verifyName` says otherwise, the name (or IP address) the certificate must have; "" sends no SNI. */
   readonly serverName: string;
+  /** The name the certificate must have when it is not `serverName`; "" checks the chain only (the mesh then checks the SPIFFE ID in `socket.tls`). */
+  readonly verifyName?: string | undefined;
   /** PEM of the accepted roots; undefined: the system's. */
   readonly caPem: string | undefined;
   /** False accepts any certificate: only ever by explicit configuration. */
@@ -123,6 +128,8 @@ export interface ListenOptions {
    */
   readonly deferTls: boolean;
   readonly backlog?: number;
+  /** A TLS handshake that takes longer is broken off (`accept` has not seen that connection yet). Default: 10 s; Bun rounds up to 4 s steps. */
+  readonly handshakeMs?: number;
 }
 
 /** A listening socket. */

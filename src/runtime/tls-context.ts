@@ -1,0 +1,115 @@
+import { isIP } from "node:net";
+import tls from "node:tls";
+import type { ClientTls, ServerTls } from "./net.ts";
+
+/**
+ * Certificates as the TLS library wants them, made once per configuration and not per connection. Both adapters use
+ * node:tls's `SecureContext`: on Bun its `context` is what the native sockets take, too.
+ */
+
+/** `SSL_OP_NO_TICKET`: no session is resumed without the peer's certificate being shown and checked again. */
+const NO_TICKET = 0x4000;
+
+/** The contexts of one `ServerTls`; replaced as a whole when it changes. */
+export class ServerContexts {
+  readonly #exact = new Map<string, tls.SecureContext>();
+  /** By what follows the asterisk: `.example.org`. */
+  readonly #wildcards = new Map<string, tls.SecureContext>();
+  /** For clients that name no host or an unknown one: the certificate for `*`, else the first. */
+  readonly fallback: tls.SecureContext;
+
+  /** Throws when a certificate or key cannot be read or they do not belong together, naming its hosts. */
+  constructor(readonly settings: ServerTls) {
+    let fallback: tls.SecureContext | undefined;
+    let first: tls.SecureContext | undefined;
+    for (const entry of settings.certificates) {
+      const context = makeServerContext(settings, entry.certificatePem, entry.keyPem, entry.hosts);
+      first ??= context;
+      for (const host of entry.hosts) {
+        if (host === "*") fallback ??= context;
+        else if (host.startsWith("*.")) keepFirst(this.#wildcards, host.slice(1), context);
+        else keepFirst(this.#exact, host, context);
+      }
+    }
+    const chosen = fallback ?? first;
+    if (chosen === undefined) throw new Error("a TLS listener needs a certificate");
+    this.fallback = chosen;
+  }
+
+  /** The context for a name of SNI (any case): exact, then wildcard of one label, then the fallback. */
+  select(serverName: string): tls.SecureContext {
+    const name = serverName.toLowerCase();
+    const exact = this.#exact.get(name);
+    if (exact !== undefined) return exact;
+    const dot = name.indexOf(".");
+    return (dot > 0 ? this.#wildcards.get(name.slice(dot)) : undefined) ?? this.fallback;
+  }
+}
+
+function keepFirst<V>(map: Map<string, V>, key: string, value: V): void {
+  if (!map.has(key)) map.set(key, value);
+}
+
+function makeServerContext(settings: ServerTls, cert: string, key: string, hosts: readonly string[]): tls.SecureContext {
+  const asks = settings.clientAuth !== "none";
+  if (asks && settings.clientCaPem === undefined) throw new Error("client certificates are asked for, but no CA is given");
+  try {
+    // `requestCert` is not in Node's types: Bun prepares a context for it.
+    return tls.createSecureContext({
+      cert,
+      key,
+      minVersion: settings.minVersion,
+      ...(asks ? { ca: settings.clientCaPem, requestCert: true, rejectUnauthorized: settings.clientAuth === "required" } : {}),
+      ...(asks ? { secureOptions: NO_TICKET } : {}),
+    } as tls.SecureContextOptions);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`the certificate for ${hosts.join(", ")} cannot be used: ${reason}`, { cause: error });
+  }
+}
+
+const clientContexts = new WeakMap<ClientTls, tls.SecureContext>();
+
+/** The context of a `ClientTls`, kept as long as that object: reading the system's roots takes milliseconds. */
+export function clientContext(settings: ClientTls): tls.SecureContext {
+  let context = clientContexts.get(settings);
+  if (context === undefined) {
+    context = tls.createSecureContext({
+      minVersion: settings.minVersion,
+      ...(settings.caPem === undefined ? {} : { ca: settings.caPem }),
+      ...(settings.certificatePem === undefined ? {} : { cert: settings.certificatePem }),
+      ...(settings.keyPem === undefined ? {} : { key: settings.keyPem }),
+    });
+    clientContexts.set(settings, context);
+  }
+  return context;
+}
+
+/** The name for SNI: never an address (RFC 6066 section 3). */
+export const sniOf = (settings: ClientTls): string => (isIP(settings.serverName) === 0 ? settings.serverName : "");
+
+/** What an upstream's certificate must name; "" when only its chain counts. */
+export const requiredName = (settings: ClientTls): string => settings.verifyName ?? settings.serverName;
+
+/** ALPN names as the wire has them: each after a byte with its length (RFC 7301 section 3.1). */
+export function alpnWire(protocols: readonly string[]): Buffer {
+  return Buffer.concat(protocols.map((name) => Buffer.from(`${String.fromCharCode(name.length)}${name}`, "latin1")));
+}
+
+/** Our first protocol that is among those offered; undefined for none (then the handshake fails with `no_application_protocol`). */
+export function selectAlpn(preferred: readonly string[], offeredWire: Uint8Array): string | undefined {
+  const offered = new Set<string>();
+  for (let at = 0; at < offeredWire.length; ) {
+    const length = offeredWire[at] ?? 0;
+    offered.add(Buffer.from(offeredWire.subarray(at + 1, at + 1 + length)).toString("latin1"));
+    at += 1 + length;
+  }
+  return preferred.find((name) => offered.has(name));
+}
+
+/** A TLS failure, for the log of the owner. Keeps the library's `code`. */
+export function tlsError(reason: string, cause: unknown): Error {
+  const code = typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : "ERR_TLS";
+  const detail = cause instanceof Error ? `: ${cause.message}` : "";
+  return Object.assign(new Error(`${reason}${detail}`, { cause }), { code });
+}
