@@ -198,8 +198,9 @@ const CONNECT_TLS_HANDLERS = {
     const settings = socket.target?.tls;
     if (socket.closed || socket.ready || settings === undefined) return;
     // Bun also compares the name, with that of SNI or the host: here our own rule counts.
-    const chainHolds = error === null || error === undefined || error.code === "ERR_TLS_CERT_ALTNAME_INVALID";
-    const completed = success || (chainHolds ? error !== null : !BROKEN_HANDSHAKE.has(error.code ?? ""));
+    const nameOnly = error?.code === "ERR_TLS_CERT_ALTNAME_INVALID";
+    const completed = success || nameOnly || !BROKEN_HANDSHAKE.has(error?.code ?? "");
+    const chainHolds = nameOnly || (success && (error === null || error === undefined));
     const refused = completed
       ? checkUpstream(native, settings, chainHolds ? null : error)
       : tlsError("TLS handshake failed", error);
