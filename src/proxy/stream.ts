@@ -12,8 +12,8 @@ import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
 export interface DownstreamStream {
   readonly connection: ConnectionInfo;
   handler: DownstreamHandler;
-  /** 1xx heads may come before the final one. `end`: no body follows. 101 (and 2xx to CONNECT) turns the stream into a tunnel. */
-  sendHead(head: ResponseHead, end: boolean): void;
+  /** 1xx heads may come before the final one. `end`: no body follows. 101 turns the stream into a tunnel. A failure: the head cannot be put on the wire and nothing was sent. */
+  sendHead(head: ResponseHead, end: boolean): Failure | undefined;
   /** Takes all of `bytes` (the caller may reuse them). False: pause the source until `onWritable`. */
   sendData(bytes: Bytes): boolean;
   /** After the body; in a tunnel: half-close. */

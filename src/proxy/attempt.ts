@@ -1,0 +1,103 @@
+import type { Bytes } from "../core/bytes.ts";
+import { Failure } from "../core/failure.ts";
+import type { HeaderBlock, ResponseHead } from "../core/head.ts";
+import type { Lease } from "./balance/picker.ts";
+import type { ConnectionInfo, UpstreamHandler, UpstreamStream } from "./stream.ts";
+import type { StreamWaiter } from "./upstream/endpoint-pool.ts";
+import type { UpstreamService } from "./upstream/service.ts";
+
+/** Who made the attempt: an exchange, or a filter's call-out. */
+export interface AttemptOwner {
+  /** There is a stream: send the request. */
+  onAttemptReady(stream: UpstreamStream): void;
+  onAttemptHead(head: ResponseHead, end: boolean): void;
+  onAttemptData(bytes: Bytes): void;
+  onAttemptEnd(trailers: HeaderBlock | undefined): void;
+  /** The last call, at any stage. */
+  onAttemptFailure(failure: Failure): void;
+  onAttemptWritable(): void;
+}
+
+/** One try at an endpoint: lease, connection, stream, and what the balancer is told afterwards. */
+export class Attempt implements UpstreamHandler, StreamWaiter {
+  stream: UpstreamStream | undefined;
+  /** Part of the request may have reached the endpoint. */
+  sent = false;
+  #startMs = 0;
+  #headMs = -1;
+  #over = false;
+
+  constructor(
+    readonly owner: AttemptOwner,
+    readonly service: UpstreamService,
+    readonly lease: Lease,
+    readonly connection: ConnectionInfo | undefined,
+  ) {}
+
+  /** `fresh` insists on a new connection. The owner hears within this call when a connection is idle or none may be made. */
+  start(fresh: boolean): void {
+    this.#startMs = this.service.host.clock.nowMs();
+    const got = this.service.poolOf(this.lease.endpoint).acquire(this, fresh);
+    if (got === undefined) return;
+    if (got instanceof Failure) this.onStreamFailure(got);
+    else this.onStream(got);
+  }
+
+  onStream(stream: UpstreamStream): void {
+    this.stream = stream;
+    stream.handler = this;
+    this.sent = true;
+    this.owner.onAttemptReady(stream);
+  }
+
+  onStreamFailure(failure: Failure): void {
+    this.#fail(failure);
+  }
+
+  onHead(head: ResponseHead, end: boolean): void {
+    if (head.status >= 200 || head.status === 101) this.#headMs = this.service.host.clock.nowMs() - this.#startMs;
+    // Settled before the owner hears: it may finish the exchange in this call.
+    if (end) this.#settle(head.status >= 500 ? "failure" : "success");
+    this.owner.onAttemptHead(head, end);
+  }
+
+  onData(bytes: Bytes): void {
+    this.owner.onAttemptData(bytes);
+  }
+
+  onEnd(trailers: HeaderBlock | undefined): void {
+    this.#settle("success");
+    this.owner.onAttemptEnd(trailers);
+  }
+
+  onReset(failure: Failure): void {
+    this.#fail(failure);
+  }
+
+  onWritable(): void {
+    this.owner.onAttemptWritable();
+  }
+
+  /** The owner lost interest: nothing is called afterwards. Idempotent. */
+  cancel(failure: Failure): void {
+    // Once the answer is whole the connection looks after itself, and may carry another exchange already.
+    if (this.#over) return;
+    if (this.stream === undefined) this.service.poolOf(this.lease.endpoint).cancel(this);
+    else this.stream.reset(failure);
+    this.#settle("cancelled");
+  }
+
+  #fail(failure: Failure): void {
+    if (this.#over) return;
+    failure.addAddress(`endpoint ${this.lease.endpoint.key}`).addAddress(`service ${this.service.config.name}`);
+    this.#settle("failure");
+    this.owner.onAttemptFailure(failure);
+  }
+
+  #settle(kind: "success" | "failure" | "cancelled"): void {
+    if (this.#over) return;
+    this.#over = true;
+    const latencyMs = this.#headMs >= 0 ? this.#headMs : this.service.host.clock.nowMs() - this.#startMs;
+    this.lease.settle({ kind, latencyMs });
+  }
+}

@@ -1,0 +1,154 @@
+import type { FilterConfig } from "../config/snapshot.ts";
+import { type Bytes, concatBytes, EMPTY_BYTES } from "../core/bytes.ts";
+import { Deadline } from "../core/deadline.ts";
+import { Failure } from "../core/failure.ts";
+import { HeaderBlock, type RequestHead, type ResponseHead } from "../core/head.ts";
+import type { CalloutAnswer, CalloutRequest } from "../filters/contract.ts";
+import { Attempt, type AttemptOwner } from "./attempt.ts";
+import { NO_HINT } from "./balance/picker.ts";
+import type { ProxyCore } from "./core.ts";
+import type { Generation } from "./generation.ts";
+import type { UpstreamStream } from "./stream.ts";
+import type { UpstreamService } from "./upstream/service.ts";
+
+let lastId = 0;
+
+/** Starts a filter's HTTP call to a service; its id, or 0: refused (not granted, unknown service, no endpoint, bad head). `done` comes later, once. */
+export function startCallout(
+  core: ProxyCore,
+  generation: Generation,
+  filter: FilterConfig,
+  request: CalloutRequest,
+  done: (answer: CalloutAnswer | undefined) => void,
+): number {
+  const name = request.service.includes("/") ? request.service : `default/${request.service}`;
+  if (!filter.capabilities.callouts.includes(name)) return 0;
+  const service = generation.services.get(name);
+  const head = toRequestHead(request.headers);
+  if (service === undefined || head === undefined) return 0;
+  lastId = (lastId % 0x7fff_ffff) + 1;
+  const callout = new Callout(core, lastId, head, request, filter.budget.bufferBytes, done);
+  core.callouts.set(callout.id, callout);
+  // Never within the caller's call: a filter must not hear an answer before it knows the id.
+  queueMicrotask(() => callout.start(service));
+  return callout.id;
+}
+
+/** Forgets a call-out: its answer does nothing. */
+export function cancelCallout(core: ProxyCore, id: number): void {
+  core.callouts.get(id)?.cancel();
+}
+
+/** The pseudo headers of proxy-wasm as a head; undefined when one is missing. */
+function toRequestHead(headers: HeaderBlock): RequestHead | undefined {
+  const method = headers.get(":method");
+  const target = headers.get(":path");
+  const authority = headers.get(":authority");
+  if (method === undefined || authority === undefined || target === undefined || !target.startsWith("/")) return undefined;
+  const plain = HeaderBlock.from(headers.entries().filter(([name]) => !name.startsWith(":")));
+  const mark = target.indexOf("?");
+  return {
+    method,
+    scheme: headers.get(":scheme") ?? "http",
+    authority,
+    path: mark < 0 ? target : target.slice(0, mark),
+    query: mark < 0 ? undefined : target.slice(mark + 1),
+    version: 11,
+    upgrade: undefined,
+    headers: plain,
+  };
+}
+
+/** One call under way. The answer's body is bounded by the filter's buffer. */
+export class Callout implements AttemptOwner {
+  #attempt: Attempt | undefined;
+  #head: ResponseHead | undefined;
+  #body: Bytes[] = [];
+  #bytes = 0;
+  #over = false;
+  readonly #deadline = new Deadline(() => this.#finish(undefined));
+
+  constructor(
+    readonly core: ProxyCore,
+    readonly id: number,
+    readonly head: RequestHead,
+    readonly request: CalloutRequest,
+    readonly bodyBytesMax: number,
+    readonly done: (answer: CalloutAnswer | undefined) => void,
+  ) {}
+
+  start(service: UpstreamService): void {
+    if (this.#over) return;
+    this.core.turn.enter();
+    this.core.deadlines.arm(this.#deadline, this.request.timeoutMs);
+    const lease = service.pick(undefined, NO_HINT);
+    if (lease === undefined) {
+      this.#finish(undefined);
+    } else {
+      this.#attempt = new Attempt(this, service, lease, undefined);
+      this.#attempt.start(false);
+    }
+    this.core.turn.leave();
+  }
+
+  cancel(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#cleanUp();
+  }
+
+  onAttemptReady(stream: UpstreamStream): void {
+    const { body, trailers } = this.request;
+    const end = body.byteLength === 0 && trailers === undefined;
+    if (!end) this.head.headers.set("content-length", String(body.byteLength));
+    stream.sendHead(this.head, end);
+    if (end) return;
+    stream.sendData(body);
+    stream.sendEnd(trailers);
+  }
+
+  onAttemptHead(head: ResponseHead, end: boolean): void {
+    if (head.status < 200) return;
+    this.#head = head;
+    if (end) this.#succeed(undefined);
+  }
+
+  onAttemptData(bytes: Bytes): void {
+    this.#bytes += bytes.byteLength;
+    if (this.#bytes > this.bodyBytesMax) this.#finish(undefined);
+    else this.#body.push(bytes.slice());
+  }
+
+  onAttemptEnd(trailers: HeaderBlock | undefined): void {
+    this.#succeed(trailers);
+  }
+
+  onAttemptFailure(): void {
+    this.#finish(undefined);
+  }
+
+  onAttemptWritable(): void {}
+
+  #succeed(trailers: HeaderBlock | undefined): void {
+    const head = this.#head as ResponseHead;
+    const headers = head.headers.copy();
+    headers.names.unshift(":status");
+    headers.values.unshift(String(head.status));
+    this.#finish({ headers, body: this.#body.length === 0 ? EMPTY_BYTES : concatBytes(this.#body), trailers });
+  }
+
+  #finish(answer: CalloutAnswer | undefined): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#cleanUp();
+    this.core.turn.enter();
+    this.done(answer);
+    this.core.turn.leave();
+  }
+
+  #cleanUp(): void {
+    this.core.callouts.delete(this.id);
+    this.core.deadlines.remove(this.#deadline);
+    this.#attempt?.cancel(new Failure("filter_failed", "call-out over"));
+  }
+}

@@ -1,0 +1,31 @@
+import type { Clock } from "../core/clock.ts";
+import { DeadlineQueue } from "../core/deadline.ts";
+import type { Log } from "../core/log.ts";
+import { IdSource, type Rng } from "../core/rng.ts";
+import { ChainPool } from "../filters/chain.ts";
+import type { Callout } from "./callout.ts";
+import type { Generation } from "./generation.ts";
+import type { Observer } from "./observe/record.ts";
+import { Turn } from "./turn.ts";
+
+/** What every exchange of one process shares. The generation is replaced by one assignment; exchanges keep the one they began with. */
+export class ProxyCore {
+  readonly deadlines: DeadlineQueue;
+  readonly turn = new Turn();
+  readonly ids = new IdSource();
+  readonly chains: ChainPool;
+  readonly callouts = new Map<number, Callout>();
+  generation: Generation | undefined;
+  /** Set once the process stops: connections close after the exchange at hand. */
+  draining = false;
+
+  constructor(
+    readonly clock: Clock,
+    readonly rng: Rng,
+    readonly log: Log,
+    readonly observer: Observer,
+  ) {
+    this.deadlines = new DeadlineQueue(clock);
+    this.chains = new ChainPool(this.deadlines);
+  }
+}

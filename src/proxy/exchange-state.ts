@@ -1,0 +1,80 @@
+import type { Clock } from "../core/clock.ts";
+import type { Failure } from "../core/failure.ts";
+import type { RequestHead } from "../core/head.ts";
+import type { ExchangeFacts } from "../filters/attributes.ts";
+import type { AttributeValue } from "../filters/contract.ts";
+import { ForwardingResult } from "./forwarding.ts";
+import type { VerifiedClaims } from "./generation.ts";
+import type { ExchangeRecord } from "./observe/record.ts";
+import type { ConnectionInfo } from "./stream.ts";
+
+/** What is known about an exchange: filters read it as attributes, metrics and the access log as a record. The phases are in exchange.ts. */
+export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord {
+  readonly originalPath: string;
+  readonly originalAuthority: string;
+  readonly startMs: number;
+  firstByteMs = 0;
+  endMs = 0;
+  routeName = "";
+  ruleName = "";
+  serviceName = "";
+  subsetName = "";
+  endpointKey = "";
+  failure: Failure | undefined;
+  answeredBy = "";
+  requestBytes = 0;
+  attempts = 0;
+  tunnel = false;
+  done = false;
+  readonly forwarding = new ForwardingResult();
+  claims: readonly VerifiedClaims[] | undefined;
+
+  constructor(
+    readonly clock: Clock,
+    readonly connection: ConnectionInfo,
+    readonly request: RequestHead,
+  ) {
+    this.originalPath = request.path;
+    this.originalAuthority = request.authority;
+    this.startMs = clock.nowMs();
+  }
+
+  abstract readonly status: number;
+  abstract readonly responseBytes: number;
+  abstract readonly filterNotes: ReadonlyMap<string, string> | undefined;
+  abstract responseHeader(name: string): string | undefined;
+
+  get requestId(): string {
+    return this.forwarding.requestId;
+  }
+  get clientAddress(): string {
+    return this.forwarding.clientAddress;
+  }
+  get traceId(): string {
+    return this.forwarding.traceId;
+  }
+  get durationMs(): number {
+    return (this.done ? this.endMs : this.clock.nowMs()) - this.startMs;
+  }
+  get startWallMs(): number {
+    return this.clock.wallMs() - this.durationMs;
+  }
+
+  dynamicAttribute(path: readonly string[]): AttributeValue | undefined {
+    return this.claims === undefined ? undefined : readClaim(this.claims, path);
+  }
+}
+
+/** Where Envoy's jwt_authn leaves verified claims: `metadata.filter_metadata.<namespace>.<provider>.<claim>…`. */
+const JWT_NAMESPACE = "envoy.filters.http.jwt_authn";
+
+function readClaim(claims: readonly VerifiedClaims[], path: readonly string[]): AttributeValue | undefined {
+  if (path[0] !== "metadata" || path[1] !== "filter_metadata" || path[2] !== JWT_NAMESPACE) return undefined;
+  let value: unknown = claims.find((each) => each.provider === path[3])?.claims;
+  for (let i = 4; i < path.length; i++) {
+    const key = path[i] as string;
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
+    value = (value as Readonly<Record<string, unknown>>)[key];
+  }
+  return typeof value === "string" || typeof value === "number" || typeof value === "boolean" ? value : undefined;
+}

@@ -1,0 +1,537 @@
+import type { ActionConfig, CompressionConfig, FilterConfig } from "../config/snapshot.ts";
+import type { Bytes } from "../core/bytes.ts";
+import { Deadline } from "../core/deadline.ts";
+import { Failure } from "../core/failure.ts";
+import { HeaderBlock, hostOf, type RequestHead, type ResponseHead, targetOf } from "../core/head.ts";
+import type { ExchangeFacts } from "../filters/attributes.ts";
+import type { FilterChain } from "../filters/chain.ts";
+import type { ChainHost, ChainResult } from "../filters/chain-types.ts";
+import type { CalloutAnswer, CalloutRequest, Direction, LocalResponse } from "../filters/contract.ts";
+import { Attempt, type AttemptOwner } from "./attempt.ts";
+import { type Endpoint, NO_HINT } from "./balance/picker.ts";
+import { cancelCallout, startCallout } from "./callout.ts";
+import { renormalisePath } from "./codec/path.ts";
+import type { ProxyCore } from "./core.ts";
+import { renderFailure } from "./errors.ts";
+import { ExchangeState } from "./exchange-state.ts";
+import { applyForwarding } from "./forwarding.ts";
+import type { AuthOutcome, Generation, ListenerRuntime, RuleRuntime } from "./generation.ts";
+import { answerLocally, fromFilter } from "./local-answer.ts";
+import { Reply, type ReplyOwner, sendWhole } from "./reply.ts";
+import { applyHeaderEdits } from "./routing/headers.ts";
+import { applyRewrite } from "./routing/rewrite.ts";
+import type { RouteMatch } from "./routing/router.ts";
+import { chooseBackend } from "./routing/split.ts";
+import type { DownstreamHandler, DownstreamStream, UpstreamStream } from "./stream.ts";
+import type { UpstreamService } from "./upstream/service.ts";
+
+/** Endpoints tried when connecting fails; nothing of the request was sent then, so any method may be retried. */
+const CONNECT_TRIES_MAX = 3;
+/** Methods that may be sent twice when a kept connection turns out to be stale (RFC 9110 §9.2.2). */
+const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
+
+/**
+ * The life of a request, in order: admit, route, authenticate, filter, act (redirect, respond, forward), pick, send, answer,
+ * finish. Synchronous unless a phase pauses: a filter, a token's verification, a connection being made.
+ */
+export class Exchange extends ExchangeState implements DownstreamHandler, AttemptOwner, ChainHost, ReplyOwner {
+  chain: FilterChain | undefined;
+
+  readonly #reply: Reply;
+  #match: RouteMatch | undefined;
+  #attempt: Attempt | undefined;
+  #tried: Endpoint[] | undefined;
+  #retriedStale = false;
+  /** The upstream's stream once the request's head is on it. */
+  #upstream: UpstreamStream | undefined;
+  /** Body that came before the upstream was ready; bounded by one read, then the downstream is paused. */
+  #held: Bytes[] | undefined;
+  /** All of the request has passed the filters. */
+  #requestEnded: boolean;
+  #trailers: HeaderBlock | undefined;
+  #deadline: Deadline | undefined;
+
+  constructor(
+    readonly core: ProxyCore,
+    readonly generation: Generation,
+    readonly listener: ListenerRuntime,
+    readonly stream: DownstreamStream,
+    request: RequestHead,
+    end: boolean,
+  ) {
+    super(core.clock, stream.connection, request);
+    this.#requestEnded = end;
+    this.#reply = new Reply(this, stream);
+  }
+
+  /** Runs the phases as far as they go without waiting. */
+  start(): void {
+    this.core.observer.onExchangeStart();
+    applyForwarding(this.listener.forwarding, this.connection, this.request, this.core, this.forwarding);
+    const refused = this.#admit();
+    if (refused === undefined) this.#route();
+    else this.#fail(refused);
+  }
+
+  // ---------------------------------------------------------------- admit
+
+  #admit(): Failure | undefined {
+    const { request } = this;
+    if (request.method === "CONNECT") return new Failure("connect_refused");
+    if (this.#isMisdirected()) return new Failure("misdirected", "SNI and Host differ on a listener with client certificates");
+    return undefined;
+  }
+
+  /** A certificate shown for one host must not open another (security class 38). */
+  #isMisdirected(): boolean {
+    const { tls } = this.connection;
+    const config = this.listener.config.tls;
+    if (tls === undefined || config === undefined || config.clientAuth === "none") return false;
+    return tls.serverName !== hostOf(this.request.authority);
+  }
+
+  // ---------------------------------------------------------------- route
+
+  #route(): void {
+    const match = this.generation.router.match(this.listener.config.gateway, this.request);
+    if (match === undefined) {
+      this.#fail(new Failure("no_route"));
+      return;
+    }
+    this.#match = match;
+    this.routeName = match.route.name;
+    this.ruleName = match.rule.name;
+    const rule = this.generation.rules.get(match.rule) as RuleRuntime;
+    const { timeoutMs } = match.rule;
+    if (timeoutMs > 0) {
+      this.#deadline = new Deadline(() => this.#onTimeout());
+      this.core.deadlines.arm(this.#deadline, timeoutMs);
+    }
+    if (this.#isBodyTooLarge(Number(this.request.headers.get("content-length") ?? 0))) return;
+    if (rule.authenticator === undefined) this.#filter(rule);
+    else this.#authenticate(rule, rule.authenticator.verify(this.request));
+  }
+
+  #isBodyTooLarge(bytes: number): boolean {
+    const maxBodyBytes = this.#match?.rule.maxBodyBytes;
+    if (maxBodyBytes === undefined || bytes <= maxBodyBytes) return false;
+    this.#fail(new Failure("body_too_large", `more than ${maxBodyBytes} bytes`));
+    return true;
+  }
+
+  // ---------------------------------------------------------------- authenticate
+
+  #authenticate(rule: RuleRuntime, outcome: AuthOutcome | Promise<AuthOutcome>): void {
+    if (outcome instanceof Promise) {
+      this.stream.pause();
+      outcome.then(
+        (settled) => this.#resumeAuthenticated(rule, settled),
+        (error: unknown) => this.#resumeAuthenticated(rule, { kind: "denied", reason: String(error), status: 503 }),
+      );
+      return;
+    }
+    if (outcome.kind === "denied") {
+      this.#fail(
+        new Failure(
+          outcome.status === 403 ? "forbidden" : outcome.status === 503 ? "overloaded" : "unauthenticated",
+          outcome.reason,
+        ),
+      );
+      return;
+    }
+    if (outcome.kind === "ok") this.claims = outcome.payloads;
+    this.#filter(rule);
+  }
+
+  #resumeAuthenticated(rule: RuleRuntime, outcome: AuthOutcome): void {
+    if (this.done) return;
+    this.core.turn.enter();
+    this.stream.resume();
+    this.#authenticate(rule, outcome);
+    this.core.turn.leave();
+  }
+
+  // ---------------------------------------------------------------- filter
+
+  #filter(rule: RuleRuntime): void {
+    if (rule.filters.length === 0) {
+      this.#act();
+      return;
+    }
+    const chain = this.core.chains.open(rule.filters, this);
+    this.chain = chain;
+    const result = chain.requestHead(this.#requestEnded);
+    if (result === "held") this.#invite();
+    else if (this.#passed(result)) this.#act();
+  }
+
+  /** True when the filters let it through; else what they want instead is under way. */
+  #passed(result: ChainResult): boolean {
+    if (result === "respond") this.#answerFilter(this.chain?.localResponse as LocalResponse);
+    else if (result === "failed") this.#fail(this.chain?.failure as Failure);
+    return result === "forward";
+  }
+
+  /** A filter waits for a body that the caller holds back until it is invited (RFC 9110 §10.1.1). */
+  #invite(): void {
+    const { headers, version } = this.request;
+    if (this.#requestEnded || !headers.remove("expect") || version < 11) return;
+    this.stream.sendHead({ status: 100, reason: "Continue", version: 11, upgrade: undefined, headers: new HeaderBlock() }, false);
+  }
+
+  // ---------------------------------------------------------------- act
+
+  #act(): void {
+    const match = this.#match as RouteMatch;
+    const { action } = match.rule;
+    if (this.chain?.targetChanged === true) {
+      const target = renormalisePath(targetOf(this.request), this.listener.config.paths);
+      if (target instanceof Failure) {
+        this.#fail(new Failure("filter_failed", "a filter wrote an illegal path", target));
+        return;
+      }
+      this.request.path = target.path;
+      this.request.query = target.query;
+    }
+    if (action.kind === "forward") {
+      this.#forward(match, action);
+      return;
+    }
+    const answer = answerLocally(action, match, this.request, this.connection.localPort, this.requestId);
+    this.answeredBy = "route";
+    this.failure = answer.failure;
+    if (match.rule.responseHeaders !== undefined) applyHeaderEdits(answer.head.headers, match.rule.responseHeaders);
+    sendWhole(this.#reply, answer.head, answer.body, true);
+  }
+
+  // ---------------------------------------------------------------- pick
+
+  #forward(match: RouteMatch, action: Extract<ActionConfig, { kind: "forward" }>): void {
+    const { request } = this;
+    if (request.upgrade !== undefined && !action.upgrades.includes(request.upgrade)) request.upgrade = undefined;
+    const backend = chooseBackend(action.backends, this.core.rng);
+    const service = backend === undefined ? undefined : this.generation.services.get(backend.service);
+    if (backend === undefined || service === undefined) {
+      this.#fail(new Failure("no_backend"));
+      return;
+    }
+    this.serviceName = backend.service;
+    this.subsetName = backend.subset ?? "";
+    if (action.rewrite !== undefined) {
+      const failure = applyRewrite(action.rewrite, match, request, this.listener.config.paths);
+      if (failure !== undefined) {
+        this.#fail(failure);
+        return;
+      }
+    }
+    if (match.rule.requestHeaders !== undefined) applyHeaderEdits(request.headers, match.rule.requestHeaders);
+    this.#try(service, false);
+  }
+
+  #try(service: UpstreamService, fresh: boolean): void {
+    const lease = service.pick(this.subsetName, this.#tried === undefined ? NO_HINT : { exclude: this.#tried });
+    if (lease === undefined) {
+      this.#fail(this.failure ?? new Failure("no_endpoint").addAddress(`service ${service.config.name}`));
+      return;
+    }
+    this.attempts++;
+    this.endpointKey = lease.endpoint.key;
+    const attempt = new Attempt(this, service, lease, this.connection);
+    this.#attempt = attempt;
+    attempt.start(fresh);
+    if (this.#upstream === undefined && !this.#requestEnded && !this.done) this.stream.pause();
+  }
+
+  /** Whether the failed attempt may be made again, and how. */
+  #retry(attempt: Attempt, failure: Failure): boolean {
+    if (this.#reply.head !== undefined) return false;
+    if (failure.retry === "safe" && this.attempts < CONNECT_TRIES_MAX) {
+      this.#tried ??= [];
+      this.#tried.push(attempt.lease.endpoint);
+      // Remembered, so that the last reason is told when no endpoint is left.
+      this.failure = failure;
+      this.#try(attempt.service, false);
+      return true;
+    }
+    const stale = failure.retry === "if-reused" && attempt.stream?.reused === true && !this.#retriedStale;
+    if (!stale || !IDEMPOTENT.has(this.request.method) || this.requestBytes > 0 || !this.#requestEnded) return false;
+    this.#retriedStale = true;
+    this.#try(attempt.service, true);
+    return true;
+  }
+
+  // ---------------------------------------------------------------- send
+
+  onAttemptReady(stream: UpstreamStream): void {
+    if (this.done) return;
+    this.failure = undefined;
+    this.#upstream = stream;
+    const held = this.#held;
+    this.#held = undefined;
+    const whole = this.#requestEnded && held === undefined && this.#trailers === undefined;
+    stream.sendHead(this.request, whole);
+    if (!whole) {
+      let ready = true;
+      if (held !== undefined) for (const bytes of held) ready = stream.sendData(bytes);
+      if (this.#requestEnded) stream.sendEnd(this.#trailers);
+      else if (ready) this.stream.resume();
+    }
+  }
+
+  onData(bytes: Bytes): void {
+    if (this.done) return;
+    if (!this.tunnel) {
+      this.requestBytes += bytes.byteLength;
+      if (this.#isBodyTooLarge(this.requestBytes)) return;
+    }
+    const { chain } = this;
+    if (chain === undefined || this.tunnel) {
+      this.#sendData(bytes);
+      return;
+    }
+    if (this.#passed(chain.requestData(bytes, false))) this.#sendData(chain.data);
+  }
+
+  onEnd(trailers: HeaderBlock | undefined): void {
+    if (this.done) return;
+    const { chain } = this;
+    if (this.tunnel) {
+      this.#upstream?.sendEnd(undefined);
+      this.#requestEnded = true;
+      this.#finishTunnel();
+      return;
+    }
+    if (chain === undefined) {
+      this.#sendEnd(trailers);
+      return;
+    }
+    if (!this.#passed(chain.requestEnd(trailers))) return;
+    this.#sendData(chain.data);
+    this.#sendEnd(chain.requestTrailers);
+  }
+
+  #sendData(bytes: Bytes): void {
+    if (bytes.byteLength === 0) return;
+    if (this.#upstream !== undefined) {
+      if (!this.#upstream.sendData(bytes)) this.stream.pause();
+      return;
+    }
+    this.#held ??= [];
+    this.#held.push(bytes.slice());
+    this.stream.pause();
+  }
+
+  #sendEnd(trailers: HeaderBlock | undefined): void {
+    this.#requestEnded = true;
+    this.#trailers = trailers;
+    this.#upstream?.sendEnd(trailers);
+  }
+
+  onAttemptWritable(): void {
+    this.stream.resume();
+  }
+
+  // ---------------------------------------------------------------- answer
+
+  onAttemptHead(head: ResponseHead, end: boolean): void {
+    if (this.done) return;
+    if (head.status < 200 && head.status !== 101) {
+      // 100 and 103 go through as they come; an HTTP/1.0 peer knows none (RFC 9110 §15.2).
+      if (this.request.version > 10) this.stream.sendHead(head, false);
+      return;
+    }
+    this.firstByteMs = this.core.clock.nowMs();
+    this.answeredBy = "upstream";
+    const edits = (this.#match as RouteMatch).rule.responseHeaders;
+    if (edits !== undefined) applyHeaderEdits(head.headers, edits);
+    if (head.status === 101) this.#openTunnel(head);
+    else this.#reply.open(head, end, this.#upstream as UpstreamStream, true);
+  }
+
+  onAttemptData(bytes: Bytes): void {
+    if (this.done) return;
+    if (!this.tunnel) this.#reply.data(bytes);
+    else if (!this.stream.sendData(bytes)) this.#upstream?.pause();
+  }
+
+  onAttemptEnd(trailers: HeaderBlock | undefined): void {
+    if (this.done) return;
+    if (!this.tunnel) {
+      this.#reply.end(trailers);
+      return;
+    }
+    this.stream.sendEnd(undefined);
+    this.#reply.ended = true;
+    this.#finishTunnel();
+  }
+
+  onAttemptFailure(failure: Failure): void {
+    if (this.done) return;
+    const attempt = this.#attempt as Attempt;
+    this.#upstream = undefined;
+    if (!this.#retry(attempt, failure)) this.#fail(failure);
+  }
+
+  onWritable(): void {
+    if (this.tunnel) this.#upstream?.resume();
+    else this.#reply.writable();
+  }
+
+  onReplyHead(head: ResponseHead): void {
+    const { requestIdHeader, via } = this.listener.config.forwarding;
+    if (requestIdHeader !== undefined && this.requestId !== "") head.headers.set(requestIdHeader, this.requestId);
+    if (via !== undefined) head.headers.add("via", `1.1 ${via}`);
+  }
+
+  onReplyReplaced(response: LocalResponse): void {
+    this.#attempt?.cancel(new Failure("filter_failed", "answer replaced"));
+    this.#upstream = undefined;
+    this.#answerFilter(response);
+  }
+
+  onReplyFailed(failure: Failure): void {
+    this.#fail(failure);
+  }
+
+  #answerFilter(response: LocalResponse): void {
+    if (this.done) return;
+    this.answeredBy = "filter";
+    const { head, body } = fromFilter(response);
+    sendWhole(this.#reply, head, body, true);
+  }
+
+  // ---------------------------------------------------------------- tunnel
+
+  #openTunnel(head: ResponseHead): void {
+    this.tunnel = true;
+    this.#reply.head = head;
+    this.#reply.started = true;
+    if (this.#deadline !== undefined) this.core.deadlines.remove(this.#deadline);
+    this.#requestEnded = false;
+    this.stream.sendHead(head, false);
+  }
+
+  /** Over once both sides have finished theirs. */
+  #finishTunnel(): void {
+    if (this.#requestEnded && this.#reply.ended) this.#finish();
+  }
+
+  // ---------------------------------------------------------------- failure and finish
+
+  /** The downstream is gone, or what it sends is wrong. */
+  onReset(failure: Failure): void {
+    if (!this.done) this.#fail(failure);
+  }
+
+  #onTimeout(): void {
+    if (this.done) return;
+    this.core.turn.enter();
+    this.#fail(new Failure("exchange_timeout", `${this.#match?.rule.timeoutMs} ms`));
+    this.core.turn.leave();
+  }
+
+  #fail(failure: Failure): void {
+    if (this.done) return;
+    this.failure = failure.addAddress(`route ${this.routeName}`);
+    this.#attempt?.cancel(failure);
+    this.#upstream = undefined;
+    if (failure.row.level === "error") this.core.log.error(failure.toString(), { requestId: this.requestId });
+    if (failure.code === "downstream_reset" || this.#reply.started) {
+      this.stream.reset(failure);
+      this.#finish();
+      return;
+    }
+    const { head, body } = renderFailure(failure, this.request, this.requestId);
+    // What a broken filter would do to the answer is nobody's guess; every other failure passes the filters (CORS, headers).
+    sendWhole(this.#reply, head, body, failure.side !== "filter" && this.#reply.head === undefined);
+  }
+
+  onReplied(): void {
+    if (!this.done) this.#finish();
+  }
+
+  #finish(): void {
+    if (this.done) return;
+    this.done = true;
+    this.endMs = this.core.clock.nowMs();
+    this.#reply.abandon();
+    if (this.#deadline !== undefined) this.core.deadlines.remove(this.#deadline);
+    // An answer may end before its request does: the rest has nowhere to go.
+    this.#attempt?.cancel(new Failure("downstream_reset", "exchange over"));
+    this.chain?.log();
+    this.core.observer.onExchangeEnd(this);
+    this.chain?.close();
+    this.chain = undefined;
+  }
+
+  // ---------------------------------------------------------------- what filters see and do
+
+  get response(): ResponseHead | undefined {
+    return this.#reply.head;
+  }
+  get facts(): ExchangeFacts {
+    return this;
+  }
+  get compression(): CompressionConfig | undefined {
+    return this.listener.config.compression;
+  }
+
+  onChainForward(direction: Direction, head: boolean, data: Bytes, end: boolean): void {
+    if (this.done) return;
+    this.core.turn.enter();
+    if (direction === "response") {
+      this.#reply.release(head, data, end);
+    } else {
+      if (data.byteLength > 0) this.#sendData(data);
+      if (end) this.#sendEnd(this.chain?.requestTrailers);
+      if (head) this.#act();
+    }
+    this.core.turn.leave();
+  }
+
+  onChainRespond(response: LocalResponse): void {
+    this.core.turn.enter();
+    if (this.#reply.head === undefined) this.#answerFilter(response);
+    else this.onReplyReplaced(response);
+    this.core.turn.leave();
+  }
+
+  onChainFail(failure: Failure): void {
+    this.core.turn.enter();
+    this.#fail(failure);
+    this.core.turn.leave();
+  }
+
+  pauseSource(direction: Direction): void {
+    if (direction === "request") this.stream.pause();
+    else this.#upstream?.pause();
+  }
+
+  resumeSource(direction: Direction): void {
+    if (direction === "request") this.stream.resume();
+    else this.#upstream?.resume();
+  }
+
+  callout(filter: FilterConfig, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number {
+    return startCallout(this.core, this.generation, filter, request, done);
+  }
+
+  cancelCallout(id: number): void {
+    cancelCallout(this.core, id);
+  }
+
+  // ---------------------------------------------------------------- record
+
+  get status(): number {
+    return this.#reply.started ? (this.#reply.head as ResponseHead).status : 0;
+  }
+  get responseBytes(): number {
+    return this.#reply.bytes;
+  }
+  get filterNotes(): ReadonlyMap<string, string> | undefined {
+    return this.chain?.notes;
+  }
+  responseHeader(name: string): string | undefined {
+    return this.#reply.head?.headers.get(name);
+  }
+}

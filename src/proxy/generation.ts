@@ -1,0 +1,48 @@
+import type { ListenerConfig, RuleConfig, Snapshot } from "../config/snapshot.ts";
+import type { RequestHead } from "../core/head.ts";
+import type { FilterModule } from "../filters/contract.ts";
+import type { ForwardingPolicy } from "./forwarding.ts";
+import type { Router } from "./routing/router.ts";
+import type { UpstreamService } from "./upstream/service.ts";
+
+/**
+ * The running objects built from one snapshot. Never mutated: a new one is built beside it (src/app/generation.ts) and takes
+ * its place by one assignment. An exchange keeps the generation it began with.
+ */
+export interface Generation {
+  readonly snapshot: Snapshot;
+  readonly router: Router;
+  readonly services: ReadonlyMap<string, UpstreamService>;
+  /** By `RuleConfig` identity, so that the request path does one look-up and no resolving. */
+  readonly rules: ReadonlyMap<RuleConfig, RuleRuntime>;
+  /** By listener name. */
+  readonly listeners: ReadonlyMap<string, ListenerRuntime>;
+}
+
+/** What a rule needs at run time, resolved once. */
+export interface RuleRuntime {
+  readonly filters: readonly FilterModule[];
+  readonly authenticator: Authenticator | undefined;
+}
+
+export interface ListenerRuntime {
+  readonly config: ListenerConfig;
+  readonly forwarding: ForwardingPolicy;
+}
+
+/** Claims of one verified token. */
+export interface VerifiedClaims {
+  readonly provider: string;
+  readonly claims: Readonly<Record<string, unknown>>;
+}
+
+export type AuthOutcome =
+  | { readonly kind: "ok"; readonly payloads: readonly VerifiedClaims[] }
+  /** No token came, and none is needed. */
+  | { readonly kind: "none" }
+  | { readonly kind: "denied"; readonly reason: string; readonly status: number };
+
+/** Says who sends a request, before any filter runs; a promise only when keys must be fetched or a signature is new. Implemented by filters/jwt. */
+export interface Authenticator {
+  verify(head: RequestHead): AuthOutcome | Promise<AuthOutcome>;
+}

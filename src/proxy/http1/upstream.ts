@@ -1,0 +1,357 @@
+import type { ServiceConfig } from "../../config/snapshot.ts";
+import type { Bytes } from "../../core/bytes.ts";
+import type { Clock } from "../../core/clock.ts";
+import { Deadline, type DeadlineQueue } from "../../core/deadline.ts";
+import { Failure } from "../../core/failure.ts";
+import type { HeaderBlock, RequestHead, ResponseHead } from "../../core/head.ts";
+import { DEFAULT_HTTP_LIMITS } from "../../core/limits.ts";
+import type { Socket, SocketHandler } from "../../runtime/net.ts";
+import { Http1Codec } from "../codec/http1.ts";
+import type { Http1Sink } from "../codec/types.ts";
+import { writeProxyHeader } from "../listeners/proxy-header.ts";
+import type { Observer } from "../observe/record.ts";
+import type { ConnectionInfo, UpstreamHandler, UpstreamStream } from "../stream.ts";
+import type { Turn } from "../turn.ts";
+import type { EndpointPool, StreamWaiter } from "../upstream/endpoint-pool.ts";
+import { Outbox, type OutboxOwner } from "./outbox.ts";
+
+/** What an upstream connection needs from the rest of the proxy. */
+export interface UpstreamHost {
+  readonly clock: Clock;
+  readonly deadlines: DeadlineQueue;
+  readonly turn: Turn;
+  readonly observer: Observer;
+}
+
+type Phase = "connecting" | "rest" | "sending" | "waiting" | "answer" | "tunnel" | "closed";
+
+const NO_HANDLER: UpstreamHandler = { onHead() {}, onData() {}, onEnd() {}, onReset() {}, onWritable() {} };
+
+/** How an answer is read: nothing here is per service yet; an upstream may send larger heads than a downstream. */
+const ANSWER_LIMITS = { ...DEFAULT_HTTP_LIMITS, headerCount: 256, headerSectionBytes: 256 * 1024, headerFieldBytes: 64 * 1024 };
+const NO_PATHS = { encodedSlash: "keep", doubleSlash: "keep", semicolon: "keep" } as const;
+
+/** One HTTP/1.1 connection to an endpoint; it carries one exchange at a time and is its stream meanwhile. */
+export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner {
+  handler: UpstreamHandler = NO_HANDLER;
+  /** Who gets the connection once it is made. */
+  waiter: StreamWaiter | undefined;
+  readonly socket: Socket;
+  readonly #codec: Http1Codec;
+  readonly #outbox: Outbox;
+  readonly #deadline = new Deadline(() => this.#onDeadline());
+  #phase: Phase = "connecting";
+  #phaseEndsMs = 0;
+  #startMs = 0;
+  #exchanges = 0;
+  #paused = false;
+
+  constructor(
+    readonly pool: EndpointPool,
+    waiter: StreamWaiter,
+  ) {
+    const { host, config } = pool;
+    this.waiter = waiter;
+    this.#startMs = host.clock.nowMs();
+    this.#codec = new Http1Codec({
+      role: "upstream",
+      limits: ANSWER_LIMITS,
+      scheme: pool.tls === undefined ? "http" : "https",
+      paths: NO_PATHS,
+      underscores: "keep",
+      sink: new ResponseSink(this),
+    });
+    this.socket = pool.net.connect(
+      { address: pool.address, tls: pool.tls, preface: prefaceFor(config, waiter.connection) },
+      this,
+    );
+    this.#outbox = new Outbox(this.socket, host.turn, this);
+    this.#enter("connecting", config.limits.connectMs);
+  }
+
+  get reused(): boolean {
+    return this.#exchanges > 1;
+  }
+
+  /** An exchange takes the connection. */
+  begin(): void {
+    this.#exchanges++;
+    this.#phase = "sending";
+  }
+
+  /** Nothing to do: stays open for `idleMs`. */
+  rest(idleMs: number): void {
+    this.#startMs = this.pool.host.clock.nowMs();
+    this.#enter("rest", idleMs);
+  }
+
+  /** Closes in an orderly way. */
+  close(): void {
+    if (this.#phase === "closed") return;
+    this.#phase = "closed";
+    this.socket.end();
+    this.socket.destroy();
+  }
+
+  // ---------------------------------------------------------------- socket
+
+  onOpen(): void {
+    const { host } = this.pool;
+    host.turn.enter();
+    host.observer.onUpstreamConnect(this.pool.config.name, true, host.clock.nowMs() - this.#startMs);
+    this.#phase = "rest";
+    this.pool.onConnected(this);
+    host.turn.leave();
+  }
+
+  onData(_socket: Socket, bytes: Bytes): void {
+    const { turn } = this.pool.host;
+    turn.enter();
+    if (this.#phase === "rest") this.#onUnasked();
+    else if (this.#phase !== "closed") this.#receive(bytes);
+    turn.leave();
+  }
+
+  onEnd(): void {
+    const { turn } = this.pool.host;
+    turn.enter();
+    if (this.#phase === "rest") this.#onUnasked();
+    else if (this.#phase !== "closed") this.#codec.receiveEnd();
+    turn.leave();
+  }
+
+  onDrain(): void {
+    const { turn } = this.pool.host;
+    turn.enter();
+    this.#outbox.onDrain();
+    turn.leave();
+  }
+
+  onClose(_socket: Socket, error: Error | undefined): void {
+    const { host, config } = this.pool;
+    host.turn.enter();
+    const phase = this.#phase;
+    this.#phase = "closed";
+    host.deadlines.remove(this.#deadline);
+    this.#outbox.discard();
+    this.pool.onGone(this);
+    if (phase === "connecting") {
+      host.observer.onUpstreamConnect(config.name, false, host.clock.nowMs() - this.#startMs);
+      const { waiter } = this;
+      this.waiter = undefined;
+      waiter?.onStreamFailure(new Failure(isTlsError(error) ? "upstream_tls" : "connect_failed", "", error));
+    } else {
+      if (phase === "rest") this.pool.onClosedAtRest(host.clock.nowMs() - this.#startMs);
+      else if (phase !== "closed") this.#fail(this.#cutFailure(error));
+      host.observer.onUpstreamClose(config.name);
+    }
+    host.turn.leave();
+  }
+
+  #cutFailure(error: Error | undefined): Failure {
+    const answered = this.#phase === "answer" || this.#phase === "tunnel" || this.#codec.incoming === "body";
+    return new Failure(answered ? "upstream_aborted" : "upstream_reset", "connection closed", error);
+  }
+
+  /** Closed or talking while nobody asked: never used again. */
+  #onUnasked(): void {
+    this.pool.onClosedAtRest(this.pool.host.clock.nowMs() - this.#startMs);
+    this.#phase = "closed";
+    this.socket.destroy();
+  }
+
+  #receive(bytes: Bytes): void {
+    const consumed = this.#codec.receive(bytes);
+    if (this.#phase === "waiting" || this.#phase === "answer") this.#enter(this.#phase, this.pool.config.limits.responseIdleMs);
+    // More than the answer: the connection cannot be trusted (response splitting).
+    if (consumed < bytes.byteLength && this.#phase !== "closed") {
+      this.#phase = "closed";
+      this.socket.destroy();
+    }
+  }
+
+  // ---------------------------------------------------------------- codec
+
+  takeHead(head: ResponseHead, end: boolean): void {
+    if (head.status === 101) this.#phase = "tunnel";
+    else if (head.status >= 200) this.#phase = "answer";
+    this.handler.onHead(head, end);
+    if (end) this.#answered();
+  }
+
+  takeEnd(trailers: HeaderBlock | undefined): void {
+    this.handler.onEnd(trailers);
+    if (this.#phase !== "tunnel") this.#answered();
+  }
+
+  takeFailure(failure: Failure): void {
+    this.#fail(failure);
+    this.#phase = "closed";
+    this.socket.destroy();
+  }
+
+  #fail(failure: Failure): void {
+    const { handler } = this;
+    this.handler = NO_HANDLER;
+    handler.onReset(failure);
+  }
+
+  /** The answer is complete. The request may not be: then the connection is of no more use. */
+  #answered(): void {
+    this.handler = NO_HANDLER;
+    if (this.#phase === "closed") return;
+    if (this.#codec.outgoing !== "done" || !this.#codec.reusable) {
+      this.#outbox.flush();
+      this.close();
+      return;
+    }
+    const keepAliveMs = this.#codec.keepAliveTimeoutMs;
+    this.#codec.nextExchange();
+    this.#phase = "rest";
+    if (this.#paused) this.resume();
+    this.pool.onReusable(this, keepAliveMs);
+  }
+
+  // ---------------------------------------------------------------- stream
+
+  sendHead(head: RequestHead, end: boolean): void {
+    if (this.#phase === "closed") return;
+    const failure = this.#codec.writeRequest(this.#outbox.writer, head, end);
+    if (failure !== undefined) this.takeFailure(failure);
+    else if (end) this.#await();
+  }
+
+  sendData(bytes: Bytes): boolean {
+    if (this.#phase === "closed") return true;
+    const failure = this.#codec.writeData(this.#outbox.writer, bytes);
+    if (failure !== undefined) this.takeFailure(failure);
+    return this.#outbox.ready();
+  }
+
+  sendEnd(trailers: HeaderBlock | undefined): void {
+    if (this.#phase === "closed") return;
+    if (this.#phase === "tunnel") {
+      this.#outbox.end();
+      return;
+    }
+    const failure = this.#codec.writeEnd(this.#outbox.writer, trailers);
+    if (failure !== undefined) this.takeFailure(failure);
+    else if (this.#phase === "sending") this.#await();
+  }
+
+  #await(): void {
+    this.#enter("waiting", this.pool.config.limits.responseHeadMs);
+  }
+
+  reset(_failure: Failure): void {
+    this.handler = NO_HANDLER;
+    if (this.#phase === "closed" || this.#phase === "rest") return;
+    this.#phase = "closed";
+    this.#outbox.discard();
+    this.socket.destroy();
+  }
+
+  pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    if (this.#phase === "answer") this.#enter("answer", this.pool.config.limits.responseIdleMs);
+    this.socket.resume();
+  }
+
+  onOutboxWritable(): void {
+    this.handler.onWritable();
+  }
+
+  onOutboxStalled(): void {}
+
+  // ---------------------------------------------------------------- time
+
+  #enter(phase: Phase, durationMs: number): void {
+    const { host } = this.pool;
+    this.#phase = phase;
+    this.#phaseEndsMs = host.clock.nowMs() + durationMs;
+    if (this.#deadline.atMs > this.#phaseEndsMs || this.#deadline.slot < 0) host.deadlines.arm(this.#deadline, durationMs);
+  }
+
+  #onDeadline(): void {
+    const { host } = this.pool;
+    const leftMs = this.#phaseEndsMs - host.clock.nowMs();
+    if (this.#phase === "sending" || this.#phase === "tunnel" || this.#phase === "closed") return;
+    if (leftMs > 0 || (this.#phase === "answer" && this.#paused)) {
+      host.deadlines.arm(this.#deadline, Math.max(leftMs, 1_000));
+      return;
+    }
+    host.turn.enter();
+    this.#expire();
+    host.turn.leave();
+  }
+
+  #expire(): void {
+    switch (this.#phase) {
+      case "connecting": {
+        const { waiter } = this;
+        this.waiter = undefined;
+        this.#phase = "closed";
+        this.pool.onGone(this);
+        this.pool.host.observer.onUpstreamConnect(this.pool.config.name, false, this.pool.config.limits.connectMs);
+        this.socket.destroy();
+        waiter?.onStreamFailure(new Failure("connect_timeout", `${this.pool.config.limits.connectMs} ms`));
+        return;
+      }
+      case "waiting":
+        this.takeFailure(new Failure("upstream_timeout", `${this.pool.config.limits.responseHeadMs} ms`));
+        return;
+      case "answer":
+        this.takeFailure(new Failure("upstream_aborted", `nothing for ${this.pool.config.limits.responseIdleMs} ms`));
+        return;
+      default:
+        this.close();
+    }
+  }
+}
+
+/** The PROXY header that the service wants, or nothing. */
+function prefaceFor(config: ServiceConfig, connection: ConnectionInfo | undefined): Bytes | undefined {
+  if (config.proxyProtocol === undefined) return undefined;
+  if (connection === undefined || connection.remoteAddress === "")
+    return writeProxyHeader(config.proxyProtocol, undefined, undefined);
+  return writeProxyHeader(
+    config.proxyProtocol,
+    { address: connection.remoteAddress, port: connection.remotePort },
+    { address: connection.localAddress, port: connection.localPort },
+  );
+}
+
+/** OpenSSL's and BoringSSL's codes, as both runtimes report them. */
+function isTlsError(error: Error | undefined): boolean {
+  if (error === undefined) return false;
+  const code = (error as Error & { code?: string }).code ?? "";
+  return (
+    /^(ERR_TLS|ERR_SSL|CERT_|UNABLE_TO|DEPTH_ZERO|SELF_SIGNED|ERR_OSSL)/.test(code) || /certificate|TLS|SSL/i.test(error.message)
+  );
+}
+
+/** The codec's side of the connection (its calls and the socket's have the same names). */
+class ResponseSink implements Http1Sink {
+  constructor(readonly owner: Http1Upstream) {}
+
+  onRequest(): void {}
+  onResponse(head: ResponseHead, end: boolean): void {
+    this.owner.takeHead(head, end);
+  }
+  onData(bytes: Bytes): void {
+    this.owner.handler.onData(bytes);
+  }
+  onEnd(trailers: HeaderBlock | undefined): void {
+    this.owner.takeEnd(trailers);
+  }
+  onFailure(failure: Failure): void {
+    this.owner.takeFailure(failure);
+  }
+}

@@ -1,0 +1,97 @@
+import type { ListenerConfig } from "../../config/snapshot.ts";
+import { type Bytes, concatBytes } from "../../core/bytes.ts";
+import type { CidrSet } from "../../core/cidr.ts";
+import { Deadline } from "../../core/deadline.ts";
+import { Failure } from "../../core/failure.ts";
+import type { Listener, Socket, SocketHandler } from "../../runtime/net.ts";
+import type { ProxyCore } from "../core.ts";
+import { type ProxyPeer, readProxyHeader } from "./proxy-header.ts";
+
+/**
+ * Seam 2: what happens between accept and HTTP on a listener that reads a PROXY header: header, then TLS, then the
+ * connection. Untrusted peers are refused before a byte is read.
+ */
+export class AcceptPipeline implements SocketHandler {
+  #bytes: Bytes | undefined;
+  #over = false;
+  #source: ProxyPeer | undefined;
+  readonly #deadline = new Deadline(() => this.#fail(new Failure("request_timeout", "PROXY header or TLS handshake")));
+
+  constructor(
+    readonly core: ProxyCore,
+    readonly config: ListenerConfig,
+    readonly socket: Socket,
+    readonly listener: Listener | undefined,
+    trusted: CidrSet,
+    readonly onReady: (socket: Socket, source: ProxyPeer | undefined) => SocketHandler,
+    readonly onFailure: (failure: Failure) => void,
+  ) {
+    core.deadlines.arm(this.#deadline, config.times.handshakeMs);
+    // Unix sockets have no address: whoever may open the path is trusted by its permissions.
+    if (socket.remoteAddress !== "" && !trusted.contains(socket.remoteAddress)) {
+      queueMicrotask(() => this.#fail(new Failure("bad_proxy_header", "peer is not trusted")));
+    }
+  }
+
+  onOpen(socket: Socket): void {
+    this.#hand(socket, undefined);
+  }
+
+  onData(socket: Socket, bytes: Bytes): void {
+    if (this.#over) return;
+    const all = this.#bytes === undefined ? bytes : concatBytes([this.#bytes, bytes]);
+    const header = readProxyHeader(all);
+    if (header === "need-more") {
+      this.#bytes = all.slice();
+      return;
+    }
+    if (header instanceof Failure) {
+      this.#fail(header);
+      return;
+    }
+    if (header === "absent") {
+      if (this.config.proxyProtocol?.required === true) this.#fail(new Failure("bad_proxy_header", "missing"));
+      else this.#continue(socket, all.slice());
+      return;
+    }
+    this.#source = header.source;
+    this.#continue(socket, all.slice(header.consumed));
+  }
+
+  onEnd(): void {
+    this.#fail(new Failure("downstream_reset", "closed before the PROXY header"));
+  }
+  onDrain(): void {}
+  onClose(): void {
+    this.#end(new Failure("downstream_reset", "closed before the PROXY header"));
+  }
+
+  /** The header is read; what follows is TLS or HTTP. */
+  #continue(socket: Socket, rest: Bytes): void {
+    if (this.config.protocol === "http") this.#hand(socket, rest);
+    else if (this.listener === undefined) this.#fail(new Failure("internal", "no listener"));
+    else this.listener.startTls(socket, rest, this);
+  }
+
+  #hand(socket: Socket, rest: Bytes | undefined): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.core.deadlines.remove(this.#deadline);
+    const handler = this.onReady(socket, this.#source);
+    socket.handler = handler;
+    if (rest !== undefined && rest.byteLength > 0) handler.onData(socket, rest);
+  }
+
+  #fail(failure: Failure): void {
+    if (this.#over) return;
+    this.#end(failure);
+    this.socket.destroy();
+  }
+
+  #end(failure: Failure): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.core.deadlines.remove(this.#deadline);
+    this.onFailure(failure);
+  }
+}

@@ -1,0 +1,226 @@
+import type { ListenerConfig } from "../../config/snapshot.ts";
+import { CidrSet } from "../../core/cidr.ts";
+import { Failure } from "../../core/failure.ts";
+import { hostOf, type RequestHead } from "../../core/head.ts";
+import type { Listener, Net, ServerTls, Socket, SocketHandler } from "../../runtime/net.ts";
+import type { ProxyCore } from "../core.ts";
+import { Exchange } from "../exchange.ts";
+import type { Generation, ListenerRuntime } from "../generation.ts";
+import { type DownstreamHost, Http1Downstream } from "../http1/downstream.ts";
+import { refuseBytes } from "../refusal.ts";
+import type { ConnectionInfo, DownstreamHandler, DownstreamStream } from "../stream.ts";
+import { AcceptPipeline } from "./accept.ts";
+
+let lastConnectionId = 0;
+
+/**
+ * One bound address and everything that listens on it. Several listeners (hosts) may share it; connections and exchanges
+ * look the current configuration up, so a reload never touches the socket unless the address itself changes.
+ */
+export class ListeningPort implements DownstreamHost {
+  readonly #connections = new Set<Http1Downstream>();
+  #accepting = 0;
+  #listener: Listener | undefined;
+  /** Never empty; the first one decides what belongs to the socket (PROXY protocol, times, limits). */
+  #configs: readonly ListenerConfig[];
+  /** Who may send a PROXY header. */
+  #trusted: CidrSet;
+
+  constructor(
+    readonly core: ProxyCore,
+    readonly net: Net,
+    configs: readonly ListenerConfig[],
+  ) {
+    this.#configs = configs;
+    this.#trusted = CidrSet.from(this.config.proxyProtocol?.trusted ?? []);
+  }
+
+  get clock() {
+    return this.core.clock;
+  }
+  get deadlines() {
+    return this.core.deadlines;
+  }
+  get turn() {
+    return this.core.turn;
+  }
+  get draining(): boolean {
+    return this.core.draining;
+  }
+  get config(): ListenerConfig {
+    return this.#configs[0] as ListenerConfig;
+  }
+  /** With the port that was really bound. */
+  get address() {
+    return this.#listener?.address ?? this.config.address;
+  }
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+  get tunnelCount(): number {
+    let count = 0;
+    for (const connection of this.#connections) if (connection.tunnelling) count++;
+    return count;
+  }
+
+  /** Rejects when the address is taken. */
+  async open(reusePort: boolean): Promise<void> {
+    const { config } = this;
+    this.#listener = await this.net.listen(
+      {
+        address: config.address,
+        tls: serverTlsOf(this.#configs),
+        reusePort: reusePort && config.address.kind === "tcp",
+        deferTls: config.proxyProtocol !== undefined && config.protocol === "https",
+      },
+      (socket) => this.#accept(socket),
+    );
+  }
+
+  /** New configuration for the same address: new handshakes and exchanges use it, connections live on. */
+  update(configs: readonly ListenerConfig[]): void {
+    const before = JSON.stringify(serverTlsOf(this.#configs));
+    this.#configs = configs;
+    this.#trusted = CidrSet.from(this.config.proxyProtocol?.trusted ?? []);
+    const tls = serverTlsOf(configs);
+    if (tls !== undefined && JSON.stringify(tls) !== before) this.#listener?.updateTls(tls);
+  }
+
+  /** Stops accepting; open connections go on. */
+  async close(): Promise<void> {
+    await this.#listener?.close();
+  }
+
+  /** Closes idle connections now and the others after their exchange. Tunnels stay. */
+  drainConnections(): void {
+    for (const connection of this.#connections) connection.drain();
+  }
+
+  /** Cuts everything that is left. */
+  destroyConnections(): void {
+    for (const connection of this.#connections) connection.socket.destroy();
+  }
+
+  // ---------------------------------------------------------------- accept
+
+  #accept(socket: Socket): SocketHandler {
+    const { config } = this;
+    const { observer } = this.core;
+    if (this.#connections.size + this.#accepting >= config.maxConnections || this.core.draining) {
+      observer.onConnectionFailure(config.name, new Failure(this.core.draining ? "draining" : "overloaded", "connections"));
+      return new RefusedSocket(socket);
+    }
+    if (config.proxyProtocol === undefined) return this.#serve(socket, undefined);
+    this.#accepting++;
+    return new AcceptPipeline(
+      this.core,
+      config,
+      socket,
+      this.#listener,
+      this.#trusted,
+      (ready, source) => {
+        this.#accepting--;
+        return this.#serve(ready, source);
+      },
+      (failure) => {
+        this.#accepting--;
+        observer.onConnectionFailure(config.name, failure);
+      },
+    );
+  }
+
+  #serve(socket: Socket, source: { readonly address: string; readonly port: number } | undefined): Http1Downstream {
+    const { config } = this;
+    lastConnectionId++;
+    const info: ConnectionInfo = {
+      id: lastConnectionId,
+      remoteAddress: source?.address ?? socket.remoteAddress,
+      remotePort: source?.port ?? socket.remotePort,
+      localAddress: socket.localAddress,
+      localPort: socket.localPort,
+      directAddress: socket.remoteAddress,
+      listener: config.name,
+      tls: socket.tls,
+    };
+    const connection = new Http1Downstream(socket, config, info, this);
+    this.#connections.add(connection);
+    this.core.observer.onConnectionOpen(config.name);
+    return connection;
+  }
+
+  // ---------------------------------------------------------------- called by connections
+
+  openExchange(stream: DownstreamStream, head: RequestHead, end: boolean): DownstreamHandler {
+    const generation = this.core.generation as Generation;
+    const runtime = this.#runtimeFor(generation, head);
+    const exchange = new Exchange(this.core, generation, runtime, stream, head, end);
+    // Set before it runs: it may answer at once.
+    stream.handler = exchange;
+    exchange.start();
+    return exchange;
+  }
+
+  refuse(stream: DownstreamStream, failure: Failure): void {
+    refuseBytes(this.core, stream, failure);
+  }
+
+  onDownstreamClosed(connection: Http1Downstream): void {
+    if (this.#connections.delete(connection)) this.core.observer.onConnectionClose(connection.config.name);
+  }
+
+  /** The listener on this address whose hosts cover the request; the most specific wins. */
+  #runtimeFor(generation: Generation, head: RequestHead): ListenerRuntime {
+    const configs = this.#configs;
+    let chosen = configs[0] as ListenerConfig;
+    if (configs.length > 1) chosen = mostSpecific(configs, hostOf(head.authority)) ?? chosen;
+    // A listener that a newer generation dropped keeps serving its open connections with what it had.
+    return generation.listeners.get(chosen.name) ?? (generation.listeners.values().next().value as ListenerRuntime);
+  }
+}
+
+function mostSpecific(configs: readonly ListenerConfig[], host: string): ListenerConfig | undefined {
+  let best: ListenerConfig | undefined;
+  let bestLength = -1;
+  for (const config of configs) {
+    if (config.hosts.length === 0 && bestLength < 0) {
+      best = config;
+      bestLength = 0;
+    }
+    for (const pattern of config.hosts) {
+      const matches = pattern === host || pattern === "*" || (pattern.startsWith("*.") && host.endsWith(pattern.slice(1)));
+      // An exact host beats any wildcard; a longer wildcard beats a shorter one.
+      const length = pattern === host ? 1_000 : pattern.length;
+      if (matches && length > bestLength) {
+        best = config;
+        bestLength = length;
+      }
+    }
+  }
+  return best;
+}
+
+/** The certificates of all listeners on one address; undefined for plain HTTP. */
+function serverTlsOf(configs: readonly ListenerConfig[]): ServerTls | undefined {
+  const secured = configs.filter((config) => config.tls !== undefined);
+  const first = secured[0]?.tls;
+  if (first === undefined) return undefined;
+  return {
+    certificates: secured.flatMap((config) => config.tls?.certificates ?? []),
+    clientAuth: first.clientAuth,
+    clientCaPem: first.clientCaPem,
+    minVersion: first.minVersion,
+    alpn: ["http/1.1"],
+  };
+}
+
+/** One connection too many: closed without a word (an answer would cost what is scarce). */
+class RefusedSocket implements SocketHandler {
+  constructor(socket: Socket) {
+    queueMicrotask(() => socket.destroy());
+  }
+  onOpen(): void {}
+  onData(): void {}
+  onEnd(): void {}
+  onDrain(): void {}
+  onClose(): void {}
+}

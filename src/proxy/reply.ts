@@ -1,0 +1,199 @@
+import type { CompressionConfig } from "../config/snapshot.ts";
+import type { Bytes } from "../core/bytes.ts";
+import type { Failure } from "../core/failure.ts";
+import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
+import type { FilterChain } from "../filters/chain.ts";
+import type { ChainResult } from "../filters/chain-types.ts";
+import type { LocalResponse } from "../filters/contract.ts";
+import { BodyEncoder, type BodyEncoderHandler, negotiateCompression } from "./compress.ts";
+import type { DownstreamStream } from "./stream.ts";
+
+/** Who produces an answer's body, as far as the reply is concerned. */
+export interface ReplySource {
+  pause(): void;
+  resume(): void;
+}
+
+/** A body that is all there already. */
+export const WHOLE_BODY: ReplySource = { pause() {}, resume() {} };
+
+export interface ReplyOwner {
+  readonly request: RequestHead;
+  readonly chain: FilterChain | undefined;
+  readonly compression: CompressionConfig | undefined;
+  /** The head is about to be sent: last edits (request id, via). */
+  onReplyHead(head: ResponseHead): void;
+  /** The answer is complete. */
+  onReplied(): void;
+  /** A filter replaced the answer: its source is of no more use. */
+  onReplyReplaced(response: LocalResponse): void;
+  onReplyFailed(failure: Failure): void;
+}
+
+/**
+ * The answer of one exchange on its way to the downstream: response side of the filters, compression, back-pressure.
+ * Used alike for what an upstream, a filter or the proxy itself answers.
+ */
+export class Reply implements BodyEncoderHandler {
+  /** Set as soon as there is an answer; filters edit it in place. */
+  head: ResponseHead | undefined;
+  /** The final head is out: from now on a failure can only cut the answer off. */
+  started = false;
+  ended = false;
+  /** Body bytes handed to the downstream, after compression. */
+  bytes = 0;
+  #source: ReplySource = WHOLE_BODY;
+  #encoder: BodyEncoder | undefined;
+  #trailers: HeaderBlock | undefined;
+  /** Filters see the answer, unless it is the one given because they broke. */
+  #filtered = true;
+
+  constructor(
+    readonly owner: ReplyOwner,
+    readonly downstream: DownstreamStream,
+  ) {}
+
+  /** Begins an answer; a former one whose head is not out is forgotten. */
+  open(head: ResponseHead, end: boolean, source: ReplySource, filtered: boolean): void {
+    this.head = head;
+    this.#source = source;
+    this.#filtered = filtered;
+    const chain = filtered ? this.owner.chain : undefined;
+    if (chain === undefined) {
+      this.#sendHead(end);
+      return;
+    }
+    if (this.#passed(chain, chain.responseHead(end))) this.#sendHead(end);
+  }
+
+  data(bytes: Bytes): void {
+    if (this.ended) return;
+    const chain = this.#filtered ? this.owner.chain : undefined;
+    if (chain === undefined) {
+      this.#sendData(bytes);
+      return;
+    }
+    if (this.#passed(chain, chain.responseData(bytes, false))) this.#sendData(chain.data);
+  }
+
+  end(trailers: HeaderBlock | undefined): void {
+    if (this.ended) return;
+    const chain = this.#filtered ? this.owner.chain : undefined;
+    if (chain === undefined) {
+      this.#sendEnd(trailers);
+      return;
+    }
+    if (!this.#passed(chain, chain.responseEnd(trailers))) return;
+    this.#sendData(chain.data);
+    this.#sendEnd(chain.responseTrailers);
+  }
+
+  #passed(chain: FilterChain, result: ChainResult): boolean {
+    if (result === "respond") this.owner.onReplyReplaced(chain.localResponse as LocalResponse);
+    else if (result === "failed") this.owner.onReplyFailed(chain.failure as Failure);
+    return result === "forward";
+  }
+
+  /** What a filter held goes on. */
+  release(head: boolean, data: Bytes, end: boolean): void {
+    const response = this.head;
+    if (this.ended || response === undefined) return;
+    if (head) {
+      // Everything at once: its length is known, whatever a filter made of the body.
+      if (end && response.headers.has("content-length")) response.headers.set("content-length", String(data.byteLength));
+      this.#sendHead(end && data.byteLength === 0 && this.owner.chain?.responseTrailers === undefined);
+    }
+    if (data.byteLength > 0) this.#sendData(data);
+    if (end) this.#sendEnd(this.owner.chain?.responseTrailers);
+  }
+
+  /** The downstream takes more. */
+  writable(): void {
+    if (this.#encoder === undefined) this.#source.resume();
+    else this.#encoder.resume();
+  }
+
+  /** Nothing more is sent. Idempotent. */
+  abandon(): void {
+    this.ended = true;
+    this.#encoder?.destroy();
+    this.#encoder = undefined;
+  }
+
+  // ---------------------------------------------------------------- after the filters
+
+  #sendHead(end: boolean): void {
+    const head = this.head as ResponseHead;
+    const { compression, request } = this.owner;
+    if (compression !== undefined && !end) {
+      const algorithm = negotiateCompression(compression, request, head);
+      if (algorithm !== undefined) this.#encoder = new BodyEncoder(algorithm, compression.level, this);
+    }
+    this.owner.onReplyHead(head);
+    const failure = this.downstream.sendHead(head, end);
+    if (failure !== undefined) {
+      this.owner.onReplyFailed(failure);
+      return;
+    }
+    this.started = true;
+    if (end) this.#finish();
+  }
+
+  #sendData(bytes: Bytes): void {
+    if (this.ended || !this.started || bytes.byteLength === 0) return;
+    if (this.#encoder !== undefined) {
+      if (!this.#encoder.write(bytes)) this.#source.pause();
+      return;
+    }
+    this.bytes += bytes.byteLength;
+    if (!this.downstream.sendData(bytes)) this.#source.pause();
+  }
+
+  #sendEnd(trailers: HeaderBlock | undefined): void {
+    if (this.ended || !this.started) return;
+    if (this.#encoder !== undefined) {
+      this.#trailers = trailers;
+      this.#encoder.end();
+      return;
+    }
+    this.downstream.sendEnd(trailers);
+    this.#finish();
+  }
+
+  #finish(): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.owner.onReplied();
+  }
+
+  // ---------------------------------------------------------------- the encoder's side
+
+  onData(bytes: Bytes): void {
+    if (this.ended) return;
+    this.bytes += bytes.byteLength;
+    if (!this.downstream.sendData(bytes)) this.#encoder?.pause();
+  }
+
+  onEnd(): void {
+    if (this.ended) return;
+    this.downstream.sendEnd(this.#trailers);
+    this.#finish();
+  }
+
+  onFailure(failure: Failure): void {
+    if (!this.ended) this.owner.onReplyFailed(failure);
+  }
+
+  onWritable(): void {
+    this.#source.resume();
+  }
+}
+
+/** A body that the proxy has whole. */
+export function sendWhole(reply: Reply, head: ResponseHead, body: Bytes, filtered: boolean): void {
+  const empty = body.byteLength === 0;
+  reply.open(head, empty, WHOLE_BODY, filtered);
+  if (empty || reply.head !== head) return;
+  reply.data(body);
+  if (reply.head === head) reply.end(undefined);
+}

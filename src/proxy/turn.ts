@@ -1,0 +1,61 @@
+import { ByteWriter } from "../core/writer.ts";
+
+/** Something with bytes to hand to its socket. */
+export interface Flushable {
+  flush(): void;
+}
+
+/**
+ * One turn of the event loop. Everything that a turn produces for a connection (head, body, the next pipelined answer) goes
+ * out in one write when the turn ends: system calls are what a proxy spends its time on. Entry points (socket callbacks,
+ * timers) call `enter` and `leave`; what is marked outside a turn is flushed by a microtask.
+ */
+export class Turn {
+  #depth = 0;
+  #scheduled = false;
+  #dirty: Flushable[] = [];
+  #spare: Flushable[] = [];
+  readonly #writers: ByteWriter[] = [];
+
+  enter(): void {
+    this.#depth++;
+  }
+
+  leave(): void {
+    if (--this.#depth === 0 && this.#dirty.length > 0) this.#flush();
+  }
+
+  /** Flushes `connection` at the end of this turn; call once per turn and connection. */
+  mark(connection: Flushable): void {
+    this.#dirty.push(connection);
+    if (this.#depth > 0 || this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      if (this.#depth === 0) this.#flush();
+    });
+  }
+
+  /** An empty writer; give it back with `release` once its bytes are written. */
+  borrow(): ByteWriter {
+    return this.#writers.pop() ?? new ByteWriter();
+  }
+
+  release(writer: ByteWriter): void {
+    writer.clear();
+    if (this.#writers.length < 64) this.#writers.push(writer);
+  }
+
+  /** What flushing produces (a drained source sends more) is flushed as well. */
+  #flush(): void {
+    this.#depth++;
+    while (this.#dirty.length > 0) {
+      const batch = this.#dirty;
+      this.#dirty = this.#spare;
+      for (let i = 0; i < batch.length; i++) (batch[i] as Flushable).flush();
+      batch.length = 0;
+      this.#spare = batch;
+    }
+    this.#depth--;
+  }
+}

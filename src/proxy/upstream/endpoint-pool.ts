@@ -1,0 +1,156 @@
+import type { ServiceConfig } from "../../config/snapshot.ts";
+import { Failure } from "../../core/failure.ts";
+import type { ClientTls, Net, SocketAddress } from "../../runtime/net.ts";
+import type { Endpoint } from "../balance/picker.ts";
+import { Http1Upstream, type UpstreamHost } from "../http1/upstream.ts";
+import type { ConnectionInfo, UpstreamStream } from "../stream.ts";
+
+/** Who waits for a stream. */
+export interface StreamWaiter {
+  /** Whom the stream is for; written into the PROXY header where the service wants one. */
+  readonly connection: ConnectionInfo | undefined;
+  onStream(stream: UpstreamStream): void;
+  /** No stream: `connect_failed`, `connect_timeout`, `upstream_tls`. */
+  onStreamFailure(failure: Failure): void;
+}
+
+/** Share of an observed or announced keep-alive time that is trusted: the peer's clock started before ours. */
+const IDLE_TRUST = 0.8;
+const IDLE_TRUST_MIN_MS = 250;
+
+/**
+ * Seam 6b: the connections to one endpoint of one service. Idle ones are reused last in, first out, so that surplus ones
+ * age and go. What the endpoint says or shows about its keep-alive time is learned.
+ */
+export class EndpointPool {
+  readonly #idle: Http1Upstream[] = [];
+  readonly #all = new Set<Http1Upstream>();
+  readonly #waiting: StreamWaiter[] = [];
+  #idleMs: number;
+  #closed = false;
+
+  constructor(
+    readonly endpoint: Endpoint,
+    readonly config: ServiceConfig,
+    readonly tls: ClientTls | undefined,
+    readonly net: Net,
+    readonly host: UpstreamHost,
+  ) {
+    this.#idleMs = config.limits.idleMs;
+  }
+
+  get connections(): number {
+    return this.#all.size;
+  }
+  get idleConnections(): number {
+    return this.#idle.length;
+  }
+  get pending(): number {
+    return this.#waiting.length;
+  }
+  /** How long an idle connection is kept at the moment. */
+  get idleMs(): number {
+    return this.#idleMs;
+  }
+  get address(): SocketAddress {
+    return this.endpoint.config.address;
+  }
+
+  /**
+   * A stream at once when a connection is idle; else `waiter` hears later, never within this call. `fresh` insists on a new
+   * connection (the retry after a stale one). A returned failure means that nobody will call.
+   */
+  acquire(waiter: StreamWaiter, fresh: boolean): UpstreamStream | Failure | undefined {
+    if (!fresh) {
+      const idle = this.#idle.pop();
+      if (idle !== undefined) {
+        idle.begin();
+        return idle;
+      }
+    }
+    const { limits } = this.config;
+    if (this.#all.size < limits.connectionsPerEndpoint) {
+      this.#connect(waiter);
+      return undefined;
+    }
+    if (this.#waiting.length >= limits.pendingPerEndpoint)
+      return new Failure("pool_overflow", `${limits.pendingPerEndpoint} wait`);
+    this.#waiting.push(waiter);
+    this.host.observer.onPoolPending(this.config.name, 1);
+    return undefined;
+  }
+
+  /** The waiter lost interest. A connection being made for it becomes idle. */
+  cancel(waiter: StreamWaiter): void {
+    const at = this.#waiting.indexOf(waiter);
+    if (at >= 0) {
+      this.#waiting.splice(at, 1);
+      this.host.observer.onPoolPending(this.config.name, -1);
+      return;
+    }
+    for (const connection of this.#all) if (connection.waiter === waiter) connection.waiter = undefined;
+  }
+
+  /** Idle connections close now, busy ones after their exchange. */
+  close(): void {
+    this.#closed = true;
+    for (const connection of this.#idle.splice(0)) connection.close();
+  }
+
+  #connect(waiter: StreamWaiter): void {
+    this.#all.add(new Http1Upstream(this, waiter));
+  }
+
+  // ---------------------------------------------------------------- called by connections
+
+  onConnected(connection: Http1Upstream): void {
+    const { waiter } = connection;
+    connection.waiter = undefined;
+    if (waiter === undefined) {
+      this.onReusable(connection, -1);
+      return;
+    }
+    connection.begin();
+    waiter.onStream(connection);
+  }
+
+  /** `keepAliveMs`: what the answer announced, -1 for nothing. */
+  onReusable(connection: Http1Upstream, keepAliveMs: number): void {
+    if (keepAliveMs >= 0) this.#idleMs = Math.max(IDLE_TRUST_MIN_MS, Math.min(keepAliveMs * IDLE_TRUST, 3_600_000));
+    const next = this.#closed ? undefined : this.#waiting.shift();
+    if (next !== undefined) {
+      this.host.observer.onPoolPending(this.config.name, -1);
+      connection.begin();
+      next.onStream(connection);
+      return;
+    }
+    // A connection that announced one downstream must not carry another's exchange.
+    if (
+      this.config.proxyProtocol !== undefined ||
+      this.#closed ||
+      this.#idle.length >= this.config.limits.idlePerEndpoint ||
+      this.#idleMs <= 0
+    ) {
+      connection.close();
+      return;
+    }
+    this.#idle.push(connection);
+    connection.rest(this.#idleMs);
+  }
+
+  /** The endpoint closed a resting connection after `restedMs`: trust less from now on. */
+  onClosedAtRest(restedMs: number): void {
+    if (restedMs < this.#idleMs) this.#idleMs = Math.max(IDLE_TRUST_MIN_MS, restedMs * IDLE_TRUST);
+  }
+
+  onGone(connection: Http1Upstream): void {
+    this.#all.delete(connection);
+    const at = this.#idle.indexOf(connection);
+    if (at >= 0) this.#idle.splice(at, 1);
+    if (this.#closed || this.#all.size >= this.config.limits.connectionsPerEndpoint) return;
+    const next = this.#waiting.shift();
+    if (next === undefined) return;
+    this.host.observer.onPoolPending(this.config.name, -1);
+    this.#connect(next);
+  }
+}
