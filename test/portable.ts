@@ -5,7 +5,7 @@
 import process from "node:process";
 import { runRegistered } from "./kit/suite.ts";
 
-const SUITES: readonly string[] = ["./core.portable.ts"];
+const SUITES: readonly string[] = ["./core.portable.ts", "./integration/control-store.portable.ts"];
 
 for (const suite of SUITES) await import(suite);
 const failed = await runRegistered((line) => process.stdout.write(`${line}\n`));

@@ -1,32 +1,25 @@
-import type { Clock } from "../core/clock.ts";
+import type { Msg, NatsConnection } from "@nats-io/nats-core";
+import type { Clock, Timer } from "../core/clock.ts";
+import { describeCause } from "../core/failure.ts";
 import type { Log } from "../core/log.ts";
 import type { Rng } from "../core/rng.ts";
-import type { SnapshotSource } from "./source.ts";
+import { connectNats, type NatsAddress } from "./nats/connect.ts";
+import { isSubjectToken, manifestGetSubject, snapshotSubject, statusSubject } from "./nats/names.ts";
+import { isStatus } from "./nats/objects.ts";
+import { parseManifest, SnapshotCache } from "./nats/snapshot-cache.ts";
+import { SnapshotLoader } from "./nats/snapshot-loader.ts";
+import { HEARTBEAT_MS, type ProxyStatusMessage, STATUS_ISSUES } from "./nats/status.ts";
+import type { Manifest } from "./sections.ts";
+import type { SnapshotOutcome, SnapshotSource, SnapshotUpdate } from "./source.ts";
 
-/** How to reach NATS. Everything but `servers` is optional. */
-export interface NatsAddress {
-  /** `nats://host:4222`, `tls://…`; several are tried in turn. */
-  readonly servers: readonly string[];
-  readonly user?: string;
-  readonly password?: string;
-  readonly token?: string;
-  /** Path of a credentials file (JWT and nkey seed). */
-  readonly credentialsFile?: string;
-  readonly tls?: {
-    readonly caFile?: string;
-    readonly certificateFile?: string;
-    readonly keyFile?: string;
-    /** Handshake before the server speaks. */
-    readonly first?: boolean;
-  };
-}
+export type { NatsAddress } from "./nats/connect.ts";
 
 export interface NatsSourceOptions {
   readonly address: NatsAddress;
   /** Name of this proxy: a NATS subject token (letters, digits, `-`, `_`). */
   readonly id: string;
   /** Proxy group; default `gateway`. */
-  readonly group: string;
+  readonly group?: string;
   /** Version of the product, shown in status. */
   readonly version: string;
   /** Folder for the last good snapshot and its modules; undefined: nothing is kept on disk. */
@@ -38,14 +31,245 @@ export interface NatsSourceOptions {
 
 export type NatsSourceState =
   | { readonly kind: "connected"; readonly revision: number }
+  /** `sinceMs`: wall clock. */
   | { readonly kind: "disconnected"; readonly revision: number; readonly sinceMs: number };
 
-/** Snapshots over NATS. `start` resolves when the first snapshot came (from NATS or disk) or when neither has one yet. */
+/** Snapshots over NATS. `start` resolves when the last good one was read from disk and NATS was tried once. */
 export interface NatsSource extends SnapshotSource {
+  /** `revision` is the newest that was handed over; 0: none yet. */
   state(): NatsSourceState;
 }
 
-/** Makes a source; nothing happens before `start`. */
+const CONNECT_RETRY_MS = 500;
+const CONNECT_RETRY_JITTER_MS = 500;
+const REQUEST_MS = 5_000;
+/** A message that was lost on the way is noticed after this at the latest. */
+const RECONCILE_MS = 20_000;
+/** What could not be fetched is tried again after this. */
+const RETRY_MS = 1_000;
+
+/** Makes a source; nothing happens before `start`. Throws an `Error` when id or group cannot be part of a NATS subject. */
 export function createNatsSource(options: NatsSourceOptions): NatsSource {
-  throw new Error(`not written yet: ${options.id}`);
+  return new NatsSnapshotSource(options);
+}
+
+class NatsSnapshotSource implements NatsSource {
+  readonly #group: string;
+  readonly #cache: SnapshotCache | undefined;
+  readonly #loader: SnapshotLoader;
+  #connection: NatsConnection | undefined;
+  #onSnapshot: (update: SnapshotUpdate) => void = () => {};
+  #disconnectedAtMs: number | undefined;
+  #stopped = false;
+  /** Newest manifest heard of, not handed over yet. */
+  #wanted: Manifest | undefined;
+  /** What was handed over last. */
+  #current: Manifest | undefined;
+  #working = false;
+  #saving: Promise<void> = Promise.resolve();
+  #status: ProxyStatusMessage;
+  readonly #timers = new Map<string, Timer>();
+
+  constructor(readonly options: NatsSourceOptions) {
+    this.#group = options.group ?? "gateway";
+    if (!isSubjectToken(options.id)) throw new Error(`proxy id ${JSON.stringify(options.id)}: only letters, digits, - and _`);
+    if (!isSubjectToken(this.#group))
+      throw new Error(`proxy group ${JSON.stringify(this.#group)}: only letters, digits, - and _`);
+    this.#cache = options.cacheFolder === undefined ? undefined : new SnapshotCache(options.cacheFolder);
+    this.#loader = new SnapshotLoader();
+    this.#disconnectedAtMs = options.clock.wallMs();
+    this.#status = {
+      ...{ id: options.id, group: this.#group, version: options.version, revision: 0, digest: "", applyMs: 0 },
+      ...{ rejectedRevision: 0, issues: [], leaving: false },
+    };
+  }
+
+  async start(onSnapshot: (update: SnapshotUpdate) => void): Promise<void> {
+    this.#onSnapshot = onSnapshot;
+    await this.#readCache();
+    await this.#connect();
+  }
+
+  report(outcome: SnapshotOutcome): void {
+    if (outcome.kind === "applied") {
+      const { revision, digest, applyMs } = outcome;
+      this.#status = { ...this.#status, revision, digest, applyMs, rejectedRevision: 0, issues: [] };
+      this.#save(revision, digest);
+    } else {
+      const issues = outcome.issues.slice(0, STATUS_ISSUES);
+      this.#status = { ...this.#status, rejectedRevision: outcome.revision, issues };
+    }
+    this.#sendStatus();
+  }
+
+  state(): NatsSourceState {
+    const revision = this.#current?.revision ?? 0;
+    if (this.#disconnectedAtMs === undefined) return { kind: "connected", revision };
+    return { kind: "disconnected", revision, sinceMs: this.#disconnectedAtMs };
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const timer of this.#timers.values()) timer.cancel();
+    this.#timers.clear();
+    await this.#saving;
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    if (this.#disconnectedAtMs === undefined) {
+      this.#status = { ...this.#status, leaving: true };
+      this.#sendStatus();
+      await connection.flush().catch(() => {});
+    }
+    await connection.close();
+  }
+
+  // ---------------------------------------------------------------- disk
+
+  async #readCache(): Promise<void> {
+    const stored = await this.#cache?.read();
+    if (stored === undefined || stored.manifest.group !== this.#group) return;
+    this.#loader.remember(stored.bytes);
+    try {
+      this.#deliver(stored.manifest);
+      this.options.log.info("serving the last good configuration from disk", { revision: stored.manifest.revision });
+    } catch (error) {
+      this.options.log.warn("the configuration on disk cannot be read", { cause: describeCause(error) });
+    }
+  }
+
+  /** Only what went live is kept: a snapshot that was refused must not come back after a restart. */
+  #save(revision: number, digest: string): void {
+    const manifest = this.#current;
+    if (this.#cache === undefined || manifest === undefined) return;
+    if (manifest.revision !== revision || manifest.digest !== digest) return;
+    const cache = this.#cache;
+    const stored = { manifest, bytes: this.#loader.bytesOf(manifest) };
+    this.#saving = this.#saving
+      .then(() => cache.write(stored))
+      .catch((error) => this.options.log.warn("the configuration cannot be kept on disk", { cause: describeCause(error) }));
+  }
+
+  // ---------------------------------------------------------------- NATS
+
+  async #connect(): Promise<void> {
+    if (this.#stopped) return;
+    let connection: NatsConnection;
+    try {
+      connection = await connectNats(this.options.address, this.options.id);
+    } catch (error) {
+      this.options.log.warn("NATS cannot be reached, trying again", { cause: describeCause(error) });
+      const delayMs = CONNECT_RETRY_MS + this.options.rng.next() * CONNECT_RETRY_JITTER_MS;
+      this.#after("connect", delayMs, () => void this.#connect());
+      return;
+    }
+    if (this.#stopped) return connection.close();
+    this.#connection = connection;
+    connection.subscribe(snapshotSubject(this.#group), { callback: (error, message) => this.#onManifest(error, message) });
+    void this.#follow(connection);
+    this.#onConnected();
+    await this.#reconcile();
+  }
+
+  async #follow(connection: NatsConnection): Promise<void> {
+    for await (const event of connection.status()) {
+      if (event.type === "disconnect") this.#onDisconnected();
+      if (event.type === "reconnect") {
+        this.#onConnected();
+        void this.#reconcile();
+      }
+      if (event.type === "error") this.options.log.warn("NATS refused something", { cause: describeCause(event.error) });
+    }
+  }
+
+  #onConnected(): void {
+    this.#disconnectedAtMs = undefined;
+    this.options.log.info("connected to NATS", { id: this.options.id, group: this.#group });
+    this.#beat();
+  }
+
+  #onDisconnected(): void {
+    if (this.#disconnectedAtMs !== undefined || this.#stopped) return;
+    this.#disconnectedAtMs = this.options.clock.wallMs();
+    this.options.log.warn("NATS is lost; the last configuration goes on serving", { revision: this.#current?.revision ?? 0 });
+  }
+
+  /** Asks for the newest manifest: on start, after each reconnect, and now and then. */
+  async #reconcile(): Promise<void> {
+    if (this.#stopped) return;
+    this.#after("reconcile", RECONCILE_MS * (0.75 + this.options.rng.next() / 2), () => void this.#reconcile());
+    if (this.#disconnectedAtMs !== undefined || this.#connection === undefined) return;
+    try {
+      const answer = await this.#connection.request(manifestGetSubject(this.#group), "", { timeout: REQUEST_MS });
+      // Not found: nothing was ever published for this group.
+      if (!isStatus(answer)) this.#want(parseManifest(answer.data));
+      await this.#work();
+    } catch (error) {
+      if (this.#stopped) return;
+      this.options.log.debug("the current manifest cannot be had yet", { cause: describeCause(error) });
+      this.#after("reconcile", RETRY_MS * (1 + this.options.rng.next()), () => void this.#reconcile());
+    }
+  }
+
+  #onManifest(error: Error | null, message: Msg): void {
+    if (error !== null) return;
+    try {
+      this.#want(parseManifest(message.data));
+    } catch (cause) {
+      this.options.log.warn("a manifest that cannot be read was ignored", { cause: describeCause(cause) });
+      return;
+    }
+    void this.#work();
+  }
+
+  #want(manifest: Manifest): void {
+    const newest = Math.max(this.#current?.revision ?? 0, this.#wanted?.revision ?? 0);
+    if (manifest.group !== this.#group) return;
+    if (manifest.revision > newest) this.#wanted = manifest;
+    else if (manifest.revision < (this.#current?.revision ?? 0))
+      this.options.log.warn("an older revision was refused", { revision: manifest.revision, current: newest });
+  }
+
+  /** Fetches what the newest manifest names and hands it over; one at a time, and what was overtaken is skipped. */
+  async #work(): Promise<void> {
+    const connection = this.#connection;
+    if (this.#working || connection === undefined) return;
+    this.#working = true;
+    try {
+      for (let manifest = this.#wanted; manifest !== undefined && !this.#stopped; manifest = this.#wanted) {
+        await this.#loader.fetch(connection, manifest);
+        if (this.#stopped || this.#wanted !== manifest) continue;
+        this.#wanted = undefined;
+        this.#deliver(manifest);
+      }
+    } catch (error) {
+      this.options.log.warn("a configuration cannot be fetched yet", { cause: describeCause(error) });
+      this.#after("retry", RETRY_MS * (1 + this.options.rng.next()), () => void this.#work());
+    } finally {
+      this.#working = false;
+    }
+  }
+
+  #deliver(manifest: Manifest): void {
+    const update = this.#loader.join(manifest);
+    this.#current = manifest;
+    this.#onSnapshot(update);
+  }
+
+  // ---------------------------------------------------------------- status
+
+  #beat(): void {
+    this.#sendStatus();
+    this.#after("beat", HEARTBEAT_MS * (0.8 + this.options.rng.next() * 0.4), () => this.#beat());
+  }
+
+  #sendStatus(): void {
+    if (this.#connection === undefined || this.#disconnectedAtMs !== undefined) return;
+    if (this.#connection.isClosed()) return;
+    this.#connection.publish(statusSubject(this.options.id), JSON.stringify(this.#status));
+  }
+
+  #after(name: string, delayMs: number, fire: () => void): void {
+    this.#timers.get(name)?.cancel();
+    if (!this.#stopped) this.#timers.set(name, this.options.clock.setTimer(delayMs, fire));
+  }
 }

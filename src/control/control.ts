@@ -1,6 +1,7 @@
 import type { ConfigIssue } from "../config/issue.ts";
-import type { ResourceDocument, ResourceKey, StoredResource } from "./model/resource.ts";
+import type { Json } from "../config/parse.ts";
 import type { ProxyStatus } from "./model/proxies.ts";
+import type { ResourceKey, StoredResource } from "./model/resource.ts";
 import type { Change, LogEntry } from "./store/store.ts";
 
 /** One line of what an apply does. */
@@ -65,7 +66,7 @@ export interface Backup {
   readonly kind: "Backup";
   readonly revision: number;
   readonly digest: string;
-  readonly resources: readonly ResourceDocument[];
+  readonly resources: readonly Json[];
   /** Bytes of the WASM modules in base64, by digest. */
   readonly modules: Readonly<Record<string, string>>;
 }

@@ -1,10 +1,5 @@
-/** What a user wrote, parsed: the Kubernetes envelope. Plain JSON; validated by src/config before it gets here. */
-export interface ResourceDocument {
-  readonly apiVersion: string;
-  readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace?: string | undefined; readonly [key: string]: unknown };
-  readonly spec?: unknown;
-}
+import { createHash } from "node:crypto";
+import type { Json } from "../../config/parse.ts";
 
 /** `Kind/namespace/name`, e.g. `Route/default/shop`; the identity of a resource in store, history and API. */
 export type ResourceKey = string;
@@ -14,14 +9,47 @@ export interface StoredResource {
   readonly key: ResourceKey;
   /** Revision of the apply that wrote it last; its ETag. */
   readonly revision: number;
-  readonly resource: ResourceDocument;
+  /** As the user wrote it: the Kubernetes envelope, without defaults. */
+  readonly written: Json;
 }
 
-/** Key of a resource; the namespace is `default` when it has none. */
-export function keyOf(resource: ResourceDocument): ResourceKey {
+interface Named {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+}
+
+export function keyOf(resource: Named): ResourceKey {
   return makeKey(resource.kind, resource.metadata.namespace, resource.metadata.name);
 }
 
+/** The namespace is `default` when there is none. */
 export function makeKey(kind: string, namespace: string | undefined, name: string): ResourceKey {
   return `${kind}/${namespace === undefined || namespace === "" ? "default" : namespace}/${name}`;
+}
+
+/** Reads `Kind/namespace/name` or `Kind/name` (also with a space after the kind); undefined when it is neither. */
+export function parseKey(text: string): ResourceKey | undefined {
+  const parts = text.trim().split(/[/\s]+/);
+  if (
+    parts.length < 2 ||
+    parts.length > 3 ||
+    !parts.every((part) => /^[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?$/.test(part))
+  )
+    return undefined;
+  const [kind, second, third] = parts as [string, string, string | undefined];
+  return third === undefined ? makeKey(kind, undefined, second) : makeKey(kind, second, third);
+}
+
+/** JSON with sorted keys: equal values give equal text. */
+export function canonicalJson(value: Json): string {
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
+  const object = value as { readonly [key: string]: Json };
+  const fields = Object.keys(object).sort();
+  return `{${fields.map((field) => `${JSON.stringify(field)}:${canonicalJson(object[field] ?? null)}`).join(",")}}`;
+}
+
+/** Hex digest of what a user wrote; equal for equal values. */
+export function hashOf(written: Json): string {
+  return createHash("sha256").update(canonicalJson(written)).digest("hex");
 }

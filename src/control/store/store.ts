@@ -1,20 +1,23 @@
+import type { Json } from "../../config/parse.ts";
 import type { Result } from "../../core/result.ts";
-import type { ResourceDocument, ResourceKey, StoredResource } from "../model/resource.ts";
+import type { ResourceKey, StoredResource } from "../model/resource.ts";
 
 /** One resource in one apply: created (`after` only), changed (both) or deleted (`before` only). */
 export interface Change {
   readonly key: ResourceKey;
-  readonly before?: ResourceDocument;
-  readonly after?: ResourceDocument;
+  readonly before?: Json;
+  readonly after?: Json;
 }
 
 /** One accepted apply. History, rollback and the view of current resources all come from it. */
 export interface LogEntry {
   /** Position in the log; grows, may have gaps. Never 0. */
   readonly revision: number;
-  /** Who: last token of the NATS subject, API user, `rollback of 7`; "" is unknown. */
+  /** Revision of the entry before it; 0: it is the first. */
+  readonly previous: number;
+  /** Who: last token of the NATS subject, API user; "" is unknown. */
   readonly author: string;
-  /** Where it came from: `nats`, `api`, `file`, `rollback`, `restore`. */
+  /** Where it came from: `nats`, `api`, `file`, `rollback to 7`, `restore`. */
   readonly origin: string;
   /** Wall clock of the control plane that accepted it. */
   readonly timeMs: number;
@@ -25,15 +28,20 @@ export interface LogEntry {
   readonly inboxSequence: number;
 }
 
-export type NewLogEntry = Omit<LogEntry, "revision">;
+export type NewLogEntry = Omit<LogEntry, "revision" | "previous">;
 
 /** All current resources at one revision. */
 export interface StoreState {
   /** 0: nothing was ever applied. */
   readonly revision: number;
+  readonly digest: string;
+  /** Wall clock of the apply that made this revision. */
+  readonly timeMs: number;
   readonly inboxSequence: number;
   readonly resources: ReadonlyMap<ResourceKey, StoredResource>;
 }
+
+export const EMPTY_STATE: StoreState = { revision: 0, digest: "", timeMs: 0, inboxSequence: 0, resources: new Map() };
 
 /** Somebody else appended first: catch up and try again. */
 export interface AppendConflict {
@@ -45,21 +53,33 @@ export interface AppendConflict {
  * implement it; one contract suite tests both. Methods reject only when the store cannot be reached.
  */
 export interface ConfigStore {
+  readonly kind: "memory" | "nats";
   /** Creates or opens what it needs. Idempotent; several control planes may do it at once. */
   open(): Promise<void>;
-  /** The current resources: the view brought up to the end of the log. */
+  /** The current resources: the view brought up to the end of the log, also repairing it. */
   load(): Promise<StoreState>;
   /** Appends when the last entry's revision is `expectedRevision`; resolves with the new revision. */
   append(entry: NewLogEntry, expectedRevision: number): Promise<Result<number, AppendConflict>>;
-  /** Entries after `revision`, oldest first. */
+  /** Entries after `revision`, oldest first. The first one's `previous` tells whether older ones are gone. */
   readAfter(revision: number): Promise<readonly LogEntry[]>;
   /** The newest entries (at most CONFIG_LIMITS.history), newest first. */
   history(): Promise<readonly LogEntry[]>;
-  /** Calls `onChange` whenever somebody (also this store) may have appended. */
-  watch(onChange: () => void): void;
-  /** Makes the view hold `entry`, which follows what it holds. Idempotent; repairs what a crash left half done. */
+  /** Calls `onChange` whenever somebody may have appended. One watcher. */
+  watch(onChange: () => void): Promise<void>;
+  /** Makes the view hold `entry`, whose predecessor it holds. Idempotent; repairs what a crash left half done. */
   writeView(entry: LogEntry): Promise<void>;
-  /** Revision that the view holds completely. */
+  /** Revision that the view holds completely; 0: none. */
   viewRevision(): Promise<number>;
+  /** Keeps the bytes of a module. Idempotent. */
+  putModule(digest: string, bytes: Uint8Array): Promise<void>;
+  getModule(digest: string): Promise<Uint8Array | undefined>;
   close(): Promise<void>;
+}
+
+/** What the resources are after an entry. */
+export function applyEntry(resources: Map<ResourceKey, StoredResource>, entry: LogEntry): void {
+  for (const { key, after } of entry.changes) {
+    if (after === undefined) resources.delete(key);
+    else resources.set(key, { key, revision: entry.revision, written: after });
+  }
 }

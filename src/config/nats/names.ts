@@ -1,0 +1,33 @@
+/** Subjects, streams and buckets (docs/ARCHITECTURE.md has the table). Shared by control plane, proxies and permissions. */
+export const NATS_NAMES = {
+  apply: "selvedge.config.apply",
+  delete: "selvedge.config.delete",
+  get: "selvedge.config.get",
+  /** Control planes tell each other which stored message they have processed. */
+  processed: "selvedge.control.processed",
+  /** Subject of the log of applies. */
+  log: "selvedge.log",
+  logStream: "SELVEDGE_LOG",
+  inboxStream: "SELVEDGE_INBOX",
+  inboxConsumer: "control",
+  configBucket: "selvedge_config",
+  snapshotBucket: "selvedge_snapshots",
+  objectBucket: "selvedge_objects",
+} as const;
+
+/** Where the manifests of a group are published again. */
+export const snapshotSubject = (group: string): string => `selvedge.snapshot.${group}`;
+export const statusSubject = (proxyId: string): string => `selvedge.proxy.${proxyId}.status`;
+
+/** Answers the newest manifest of a group, to whoever may publish to exactly this subject. */
+export const manifestGetSubject = (group: string): string =>
+  `$JS.API.DIRECT.GET.KV_${NATS_NAMES.snapshotBucket}.$KV.${NATS_NAMES.snapshotBucket}.${group}`;
+/** Reads objects; they are sealed or public, so that reading all of them tells nothing. */
+export const OBJECT_GET_SUBJECT = `$JS.API.DIRECT.GET.OBJ_${NATS_NAMES.objectBucket}`;
+
+/** Own inbox of a connection: with the shared `_INBOX` one proxy could read another's answers. */
+export const inboxPrefix = (id: string): string => `_INBOX_${id}`;
+
+const TOKEN = /^[A-Za-z0-9_-]{1,128}$/;
+/** Whether a name can be one token of a subject: no dots, no wildcards, no spaces. */
+export const isSubjectToken = (name: string): boolean => TOKEN.test(name);

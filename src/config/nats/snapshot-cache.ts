@@ -1,0 +1,82 @@
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Manifest } from "../sections.ts";
+import { digestOf } from "./seal.ts";
+
+/** A manifest with all bytes that it names: sections and modules by digest. */
+export interface StoredSnapshot {
+  readonly manifest: Manifest;
+  readonly bytes: ReadonlyMap<string, Uint8Array>;
+}
+
+const MANIFEST = "manifest.json";
+
+/**
+ * The last good snapshot on disk: `manifest.json` and one file per section and module, named by digest. The manifest is
+ * renamed into place last, so that a crash leaves the old or the new one, whole. Only the owner may read: sections hold
+ * private keys.
+ */
+export class SnapshotCache {
+  constructor(readonly folder: string) {}
+
+  /** Undefined: there is none, or what is there is damaged. */
+  async read(): Promise<StoredSnapshot | undefined> {
+    try {
+      const manifest = parseManifest(await readFile(join(this.folder, MANIFEST)));
+      const bytes = new Map<string, Uint8Array>();
+      for (const digest of digestsOf(manifest)) {
+        const content = new Uint8Array(await readFile(join(this.folder, fileName(digest))));
+        if (digestOf(content) !== digest) return undefined;
+        bytes.set(digest, content);
+      }
+      return { manifest, bytes };
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Rejects when the disk is full or not writable. */
+  async write(stored: StoredSnapshot): Promise<void> {
+    await mkdir(this.folder, { recursive: true, mode: 0o700 });
+    const present = new Set(await readdir(this.folder));
+    const wanted = new Set([MANIFEST]);
+    for (const digest of digestsOf(stored.manifest)) {
+      const name = fileName(digest);
+      const content = stored.bytes.get(digest);
+      wanted.add(name);
+      if (content !== undefined && !present.has(name)) await this.#place(name, content);
+    }
+    await this.#place(MANIFEST, JSON.stringify(stored.manifest));
+    for (const name of present) if (!wanted.has(name)) await rm(join(this.folder, name), { force: true });
+  }
+
+  async #place(name: string, content: Uint8Array | string): Promise<void> {
+    const temporary = join(this.folder, `${name}.new`);
+    await writeFile(temporary, content, { mode: 0o600, flush: true });
+    await rename(temporary, join(this.folder, name));
+  }
+}
+
+/** Sections and modules that a manifest names. */
+export function digestsOf(manifest: Manifest): string[] {
+  return [...Object.values(manifest.sections), ...manifest.modules];
+}
+
+const DIGEST = /^sha256:[0-9a-f]{64}$/;
+
+/** Throws an `Error` when the bytes are not a manifest: they come from the network or the disk. */
+export function parseManifest(bytes: Uint8Array): Manifest {
+  const value: unknown = JSON.parse(Buffer.from(bytes).toString("utf8"));
+  if (typeof value !== "object" || value === null) throw new Error("the manifest is not an object");
+  const { revision, digest, group, sections, modules, publishedAtMs } = value as Partial<Manifest>;
+  if (!Number.isSafeInteger(revision) || revision === undefined || revision < 1) throw new Error("the manifest has no revision");
+  if (typeof digest !== "string" || !DIGEST.test(digest)) throw new Error("the manifest has no digest");
+  if (typeof group !== "string") throw new Error("the manifest has no group");
+  if (typeof sections !== "object" || sections === null || !Array.isArray(modules))
+    throw new Error("the manifest has no sections");
+  for (const each of [...Object.values(sections), ...modules])
+    if (typeof each !== "string" || !DIGEST.test(each)) throw new Error("the manifest names something that is not a digest");
+  return { revision, digest, group, sections, modules, publishedAtMs: typeof publishedAtMs === "number" ? publishedAtMs : 0 };
+}
+
+const fileName = (digest: string): string => digest.replace(":", "-");

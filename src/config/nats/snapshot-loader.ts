@@ -1,0 +1,74 @@
+import type { NatsConnection } from "@nats-io/nats-core";
+import { joinSections, type Manifest } from "../sections.ts";
+import type { Snapshot } from "../snapshot.ts";
+import type { SnapshotUpdate } from "../source.ts";
+import { readObject } from "./objects.ts";
+import { digestOf, moduleName, sealedName, unseal } from "./seal.ts";
+import { digestsOf } from "./snapshot-cache.ts";
+
+/** Objects fetched at once. */
+const PARALLEL = 8;
+
+/** Keeps the sections and modules of the current snapshot and fetches only what a new manifest names besides. */
+export class SnapshotLoader {
+  #known = new Map<string, Uint8Array>();
+  #last: Snapshot | undefined;
+
+  remember(bytes: ReadonlyMap<string, Uint8Array>): void {
+    for (const [digest, content] of bytes) this.#known.set(digest, content);
+  }
+
+  /** Rejects when something is missing, is not what its digest says, or NATS does not answer. */
+  async fetch(connection: NatsConnection, manifest: Manifest): Promise<void> {
+    const modules = new Set(manifest.modules);
+    const missing = [...new Set(digestsOf(manifest))].filter((digest) => !this.#known.has(digest));
+    const next = async (): Promise<void> => {
+      for (let digest = missing.pop(); digest !== undefined; digest = missing.pop())
+        this.#known.set(
+          digest,
+          modules.has(digest) ? await readModule(connection, digest) : await readSection(connection, digest),
+        );
+    };
+    await Promise.all(Array.from({ length: Math.min(PARALLEL, missing.length) }, next));
+  }
+
+  /** Throws an `Error` when a section is missing or damaged. Forgets what the manifest does not name. */
+  join(manifest: Manifest): SnapshotUpdate {
+    // An apply that does not concern this group changes only the revision.
+    const snapshot =
+      this.#last?.digest === manifest.digest
+        ? { ...this.#last, revision: manifest.revision }
+        : joinSections(manifest, (digest) => this.#known.get(digest));
+    this.#last = snapshot;
+    this.#known = this.bytesOf(manifest);
+    const modules = new Map<string, Uint8Array>();
+    for (const digest of manifest.modules) {
+      const content = this.#known.get(digest);
+      if (content === undefined) throw new Error(`module ${digest} is missing`);
+      modules.set(digest, content);
+    }
+    return { snapshot, modules, publishedAtMs: manifest.publishedAtMs === 0 ? undefined : manifest.publishedAtMs };
+  }
+
+  bytesOf(manifest: Manifest): Map<string, Uint8Array> {
+    const bytes = new Map<string, Uint8Array>();
+    for (const digest of digestsOf(manifest)) {
+      const content = this.#known.get(digest);
+      if (content !== undefined) bytes.set(digest, content);
+    }
+    return bytes;
+  }
+}
+
+async function readSection(connection: NatsConnection, digest: string): Promise<Uint8Array> {
+  const sealed = await readObject(connection, sealedName(digest));
+  if (sealed === undefined) throw new Error(`section ${digest} is not in the object store`);
+  return unseal(sealed, digest);
+}
+
+async function readModule(connection: NatsConnection, digest: string): Promise<Uint8Array> {
+  const bytes = await readObject(connection, moduleName(digest));
+  if (bytes === undefined) throw new Error(`module ${digest} is not in the object store`);
+  if (digestOf(bytes) !== digest) throw new Error(`module ${digest} was altered`);
+  return bytes;
+}

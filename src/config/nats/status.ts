@@ -1,0 +1,23 @@
+import type { ConfigIssue } from "../issue.ts";
+
+/** What a proxy says about itself on `selvedge.proxy.<id>.status`, as JSON. */
+export interface ProxyStatusMessage {
+  readonly id: string;
+  readonly group: string;
+  readonly version: string;
+  /** Revision that serves now; 0: none. */
+  readonly revision: number;
+  readonly digest: string;
+  /** How long the last snapshot took to go live. */
+  readonly applyMs: number;
+  /** Revision that was refused since; 0: none. */
+  readonly rejectedRevision: number;
+  readonly issues: readonly ConfigIssue[];
+  /** It stops now: forget it. */
+  readonly leaving: boolean;
+}
+
+/** A proxy repeats its status this often; three missed ones and it is forgotten. */
+export const HEARTBEAT_MS = 5_000;
+/** Issues in one status message; the rest stays in the proxy's log. */
+export const STATUS_ISSUES = 20;

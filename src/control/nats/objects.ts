@@ -1,0 +1,72 @@
+import type { JetStreamManager } from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/nats-core";
+import { type ObjectStore, Objm } from "@nats-io/obj";
+import { NATS_NAMES } from "../../config/nats/names.ts";
+import { readObject } from "../../config/nats/objects.ts";
+import { digestOf, moduleName, seal, sealedName, unseal } from "../../config/nats/seal.ts";
+
+/** Fits a message (1 MB by default) with room for headers. */
+const CHUNK_BYTES = 512 * 1024;
+
+/** The control plane's side of the object store: writes and deletes. */
+export class NatsObjects {
+  #store: ObjectStore | undefined;
+
+  constructor(
+    readonly connection: NatsConnection,
+    readonly manager: JetStreamManager,
+    readonly replicas: number,
+  ) {}
+
+  async open(): Promise<void> {
+    this.#store = await new Objm(this.connection).create(NATS_NAMES.objectBucket, {
+      description: "Selvedge: sealed sections of snapshots, WASM modules",
+      replicas: this.replicas,
+    });
+  }
+
+  /** Stores bytes that only who knows their digest can find and open; resolves with the digest. */
+  async putSealed(bytes: Uint8Array): Promise<string> {
+    const digest = digestOf(bytes);
+    await this.#put(sealedName(digest), seal(bytes, digest));
+    return digest;
+  }
+
+  /** Rejects when there is no such object or it was altered. */
+  async getSealed(digest: string): Promise<Uint8Array> {
+    const sealed = await readObject(this.connection, sealedName(digest));
+    if (sealed === undefined) throw new Error(`object ${digest} is not in the object store`);
+    return unseal(sealed, digest);
+  }
+
+  async putModule(digest: string, bytes: Uint8Array): Promise<void> {
+    await this.#put(moduleName(digest), bytes);
+  }
+
+  async getModule(digest: string): Promise<Uint8Array | undefined> {
+    const bytes = await readObject(this.connection, moduleName(digest));
+    return bytes === undefined || digestOf(bytes) !== digest ? undefined : bytes;
+  }
+
+  async list(): Promise<readonly { readonly name: string; readonly mtimeMs: number; readonly bytes: number }[]> {
+    const infos = await this.#opened().list();
+    return infos.map((info) => ({ name: info.name, mtimeMs: Date.parse(info.mtime), bytes: info.size }));
+  }
+
+  /** Deletes an object and the marker that a deletion leaves. */
+  async remove(name: string): Promise<void> {
+    await this.#opened().delete(name);
+    const subject = `$O.${NATS_NAMES.objectBucket}.M.${Buffer.from(name).toString("base64").replaceAll("+", "-").replaceAll("/", "_")}`;
+    await this.manager.streams.purge(`OBJ_${NATS_NAMES.objectBucket}`, { filter: subject });
+  }
+
+  /** Written again even when it is there: a new time keeps the garbage collection of another control plane away from it. */
+  async #put(name: string, bytes: Uint8Array): Promise<void> {
+    await this.#opened().putBlob({ name, options: { max_chunk_size: CHUNK_BYTES } }, bytes);
+  }
+
+  #opened(): ObjectStore {
+    if (this.#store === undefined) throw new Error("the object store is not open");
+    return this.#store;
+  }
+}
