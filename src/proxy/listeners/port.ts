@@ -1,7 +1,9 @@
 import type { ListenerConfig } from "../../config/snapshot.ts";
 import { CidrSet } from "../../core/cidr.ts";
+import type { Clock } from "../../core/clock.ts";
 import { Failure } from "../../core/failure.ts";
 import { hostOf, type RequestHead } from "../../core/head.ts";
+import type { Rng } from "../../core/rng.ts";
 import type { Listener, Net, ServerTls, Socket, SocketHandler } from "../../runtime/net.ts";
 import type { ProxyCore } from "../core.ts";
 import { Exchange } from "../exchange.ts";
@@ -94,6 +96,11 @@ export class ListeningPort implements DownstreamHost {
   /** Closes idle connections now and the others after their exchange. Tunnels stay. */
   drainConnections(): void {
     for (const connection of this.#connections) connection.drain();
+  }
+
+  /** The same, spread over `jitterMs`, so that the downstreams do not all reconnect in one moment. */
+  drainJittered(clock: Clock, rng: Rng, jitterMs: number): void {
+    for (const connection of this.#connections) clock.setTimer(rng.next() * jitterMs, () => connection.drain());
   }
 
   /** Cuts everything that is left. */

@@ -1,0 +1,218 @@
+import type { ConfigIssue } from "../config/issue.ts";
+import type { AuthenticationConfig, ListenerConfig, Snapshot } from "../config/snapshot.ts";
+import type { SnapshotUpdate } from "../config/source.ts";
+import type { Clock } from "../core/clock.ts";
+import { describeCause } from "../core/failure.ts";
+import { DRAIN_TIMES } from "../core/limits.ts";
+import type { Log } from "../core/log.ts";
+import type { Rng } from "../core/rng.ts";
+import type { FilterRegistry } from "../filters/store.ts";
+import { ProxyCore } from "../proxy/core.ts";
+import type { Authenticator } from "../proxy/generation.ts";
+import { ListeningPort } from "../proxy/listeners/port.ts";
+import type { Observer } from "../proxy/observe/record.ts";
+import type { Net, SocketAddress } from "../runtime/net.ts";
+import type { DataPlane } from "./data-plane.ts";
+import { GenerationBuilder, issueOf } from "./generation.ts";
+
+export interface ProxyOptions {
+  readonly net: Net;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly log: Log;
+  readonly observer: Observer;
+  readonly filters: FilterRegistry;
+  readonly createAuthenticator: (config: AuthenticationConfig) => Authenticator;
+  /** Several workers share each port. */
+  readonly reusePort: boolean;
+}
+
+/** How often a draining proxy looks whether it is done. */
+const DRAIN_POLL_MS = 50;
+/** Connections are told to close over this share of the grace time, so that their owners do not all reconnect at once. */
+const DRAIN_JITTER_SHARE = 0.1;
+const DRAIN_JITTER_MS_MAX = 2_000;
+
+/** The data plane of one process: builds generations, swaps them, owns the listening ports. */
+export class RunningProxy implements DataPlane {
+  readonly core: ProxyCore;
+  readonly #builder: GenerationBuilder;
+  readonly #ports = new Map<string, ListeningPort>();
+  #queue: Promise<unknown> = Promise.resolve();
+  #stopped = false;
+
+  constructor(readonly options: ProxyOptions) {
+    this.core = new ProxyCore(options.clock, options.rng, options.log.for("proxy"), options.observer);
+    this.#builder = new GenerationBuilder({
+      core: this.core,
+      net: options.net,
+      filters: options.filters,
+      createAuthenticator: options.createAuthenticator,
+    });
+  }
+
+  /** What serves; undefined before the first snapshot. */
+  get snapshot(): Snapshot | undefined {
+    return this.core.generation?.snapshot;
+  }
+
+  /** Bound addresses by listener name, with the ports that were really given. */
+  get addresses(): ReadonlyMap<string, SocketAddress> {
+    const addresses = new Map<string, SocketAddress>();
+    for (const config of this.snapshot?.listeners ?? []) {
+      const port = this.#ports.get(portKey(config));
+      if (port !== undefined) addresses.set(config.name, port.address);
+    }
+    return addresses;
+  }
+
+  apply(update: SnapshotUpdate): Promise<readonly ConfigIssue[]> {
+    const applied = this.#queue.then(() => this.#apply(update));
+    this.#queue = applied.catch(() => {});
+    return applied;
+  }
+
+  async #apply(update: SnapshotUpdate): Promise<readonly ConfigIssue[]> {
+    const { core } = this;
+    const current = core.generation?.snapshot;
+    if (this.#stopped || core.draining) return [issueOf("draining", "", "the proxy is shutting down")];
+    if (current !== undefined && update.snapshot.revision < current.revision) {
+      return [
+        issueOf("old_revision", "", `revision ${update.snapshot.revision} is older than ${current.revision}, which serves`),
+      ];
+    }
+    if (current?.digest === update.snapshot.digest) return [];
+    try {
+      const built = await this.#builder.build(update, core.generation);
+      if (!("generation" in built)) return built;
+      const wanted = groupByPort(update.snapshot.listeners);
+      const opened = await this.#openNew(wanted);
+      if (!(opened instanceof Map)) {
+        built.discard();
+        return opened;
+      }
+      built.commit();
+      core.generation = built.generation;
+      for (const [key, port] of opened) this.#ports.set(key, port);
+      await this.#settlePorts(wanted);
+      return [];
+    } catch (error) {
+      return [issueOf("generation_failed", "", describeCause(error))];
+    }
+  }
+
+  /** Opens the addresses that are new; on failure none of them stays open. */
+  async #openNew(wanted: ReadonlyMap<string, readonly ListenerConfig[]>): Promise<Map<string, ListeningPort> | ConfigIssue[]> {
+    const opened = new Map<string, ListeningPort>();
+    const issues: ConfigIssue[] = [];
+    for (const [key, configs] of wanted) {
+      if (this.#ports.has(key)) continue;
+      const port = new ListeningPort(this.core, this.options.net, configs);
+      try {
+        await port.open(this.options.reusePort);
+        opened.set(key, port);
+      } catch (error) {
+        issues.push(issueOf("listen_failed", `Gateway ${configs[0]?.gateway ?? ""}`, describeCause(error)));
+      }
+    }
+    if (issues.length === 0) return opened;
+    for (const port of opened.values()) await port.close();
+    return issues;
+  }
+
+  /** Ports that stay get their new configuration; those that are gone stop accepting and drain. */
+  async #settlePorts(wanted: ReadonlyMap<string, readonly ListenerConfig[]>): Promise<void> {
+    for (const [key, port] of [...this.#ports]) {
+      const configs = wanted.get(key);
+      if (configs !== undefined) {
+        port.update(configs);
+        continue;
+      }
+      this.#ports.delete(key);
+      port.drainConnections();
+      await port.close();
+    }
+  }
+
+  /** Listeners close, idle connections close jittered, exchanges finish, tunnels last. Resolves when nothing is left. */
+  async drain(): Promise<void> {
+    if (this.core.draining || this.#stopped) return;
+    const { clock, rng } = this.options;
+    const { graceMs, tunnelGraceMs } = this.snapshot?.mesh.drain ?? DRAIN_TIMES;
+    const ports = [...this.#ports.values()];
+    await Promise.all(ports.map((port) => port.close()));
+    this.core.draining = true;
+    const jitterMs = Math.min(graceMs * DRAIN_JITTER_SHARE, DRAIN_JITTER_MS_MAX);
+    for (const port of ports) port.drainJittered(clock, rng, jitterMs);
+    const startMs = clock.nowMs();
+    const isDone = (): boolean => {
+      const elapsedMs = clock.nowMs() - startMs;
+      const connections = ports.reduce((sum, port) => sum + port.connectionCount, 0);
+      const tunnels = ports.reduce((sum, port) => sum + port.tunnelCount, 0);
+      if (connections === 0) return true;
+      return elapsedMs >= (connections > tunnels ? graceMs : Math.max(graceMs, tunnelGraceMs)) && elapsedMs >= graceMs;
+    };
+    while (!isDone() && !this.#stopped) {
+      await new Promise<void>((resolve) => void clock.setTimer(DRAIN_POLL_MS, resolve));
+    }
+    await this.stop();
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.core.draining = true;
+    const ports = [...this.#ports.values()];
+    await Promise.all(ports.map((port) => port.close()));
+    for (const port of ports) port.destroyConnections();
+    this.#builder.close();
+  }
+
+  status(): unknown {
+    const { generation } = this.core;
+    return {
+      revision: generation?.snapshot.revision ?? 0,
+      digest: generation?.snapshot.digest ?? "",
+      listeners: [...this.#ports.values()].map((port) => ({
+        name: port.config.name,
+        address: port.address,
+        connections: port.connectionCount,
+        tunnels: port.tunnelCount,
+      })),
+      services: [...(generation?.services.values() ?? [])].map((service) => ({
+        name: service.config.name,
+        endpoints: service.endpoints.length,
+        pools: [...service.pools].map(([endpoint, pool]) => ({
+          endpoint,
+          connections: pool.connections,
+          idle: pool.idleConnections,
+          pending: pool.pending,
+        })),
+      })),
+      filters: [...new Set([...(generation?.rules.values() ?? [])].flatMap((rule) => rule.filters))].map((module) => ({
+        name: module.config.name,
+        origin: module.config.origin,
+        ...module.status(),
+      })),
+    };
+  }
+}
+
+/** What makes two listeners share a socket: where it is bound and how its first bytes are read. */
+function portKey(config: ListenerConfig): string {
+  const { address } = config;
+  const how = `${config.protocol} ${config.proxyProtocol === undefined ? "plain" : "proxy"}`;
+  if (address.kind === "unix") return `${how} unix:${address.path}`;
+  return address.port === 0 ? `${how} ${config.name}` : `${how} ${address.host}:${address.port}`;
+}
+
+function groupByPort(listeners: readonly ListenerConfig[]): Map<string, ListenerConfig[]> {
+  const groups = new Map<string, ListenerConfig[]>();
+  for (const config of listeners) {
+    const key = portKey(config);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [config]);
+    else group.push(config);
+  }
+  return groups;
+}
