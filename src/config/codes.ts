@@ -12,7 +12,9 @@ export const ISSUE_CODES = {
   too_many_aliases: "YAML aliases expand to more than allowed.",
   too_many_resources: "One apply has more resources than allowed.",
   too_many_issues: "More issues were found than are listed; fix these first.",
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: what users write
   missing_variable: "`${NAME}` names an environment variable that is not set and has no default.",
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: what users write
   bad_variable: "A `${…}` that is not a variable reference; write `$${` for a literal one.",
   // The envelope.
   not_a_resource: "A document is not a mapping with apiVersion, kind, metadata and spec.",

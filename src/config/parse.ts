@@ -1,10 +1,18 @@
+import { CONFIG_LIMITS } from "../core/limits.ts";
+import type { IssueCode } from "./codes.ts";
+import { describeDialect } from "./dialects.ts";
+import { describeZodIssues, valueAt } from "./field-issues.ts";
 import type { ConfigIssue } from "./issue.ts";
-import type { Resource } from "./schema/index.ts";
+import { API_VERSION, KINDS, type Kind, RESOURCE_SCHEMAS, type Resource } from "./schema/index.ts";
+import { formatSize } from "./schema/units.ts";
+import { hintFor } from "./suggest.ts";
+import { retype } from "./variables.ts";
+import { readDocuments, type TextDocument } from "./yaml-reader.ts";
 
 /** A value as JSON has it. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
-/** Place in a text; 1-based. */
+/** Place in a text; 1-based, 0 when unknown. */
 export interface Place {
   readonly file: string;
   readonly line: number;
@@ -33,15 +41,178 @@ export interface ParseOptions {
 
 export interface ParseResult {
   readonly resources: readonly ParsedResource[];
+  /** At most `CONFIG_LIMITS.issues` and one that says so; in the order of the text. */
   readonly issues: readonly ConfigIssue[];
 }
 
 /** Reads a stream of YAML or JSON documents. Never throws; all issues at once, in the order of the text. */
-export function parseResources(_text: string, _options: ParseOptions): ParseResult {
-  throw new Error("not yet");
+export function parseResources(text: string, options: ParseOptions): ParseResult {
+  const { file } = options;
+  const issues: ConfigIssue[] = [];
+  const bytes = Buffer.byteLength(text);
+  if (bytes > CONFIG_LIMITS.documentBytes) {
+    const message = `The text has ${bytes} bytes, more than ${formatSize(CONFIG_LIMITS.documentBytes)}.`;
+    return { resources: [], issues: [{ ...NOWHERE, code: "document_too_large", message, hint: "apply it in parts", file }] };
+  }
+  if (options.format === "json" && !isJson(text)) {
+    return {
+      resources: [],
+      issues: [{ ...NOWHERE, code: "yaml_syntax", message: "The text is not JSON.", file, line: 1, column: 1 }],
+    };
+  }
+  const { documents, problems } = readDocuments(text, options.env ?? {});
+  for (const problem of problems) issues.push({ ...NOWHERE, ...problem, file });
+  const reader = new ResourceReader(file, issues);
+  for (const document of documents) reader.readDocument(document);
+  return { resources: reader.resources, issues: inOrder(issues, file) };
 }
 
 /** Reads one resource that was stored (`ParsedResource.written`): no variables, no places. */
-export function parseStored(_written: Json, _file: string): ParseResult {
-  throw new Error("not yet");
+export function parseStored(written: Json, file: string): ParseResult {
+  const issues: ConfigIssue[] = [];
+  const reader = new ResourceReader(file, issues);
+  // Coercions of variables write into the value, so none are offered and the stored one stays as it is.
+  reader.readDocument({ value: written, substituted: new Map(), locate: () => ({ line: 0, column: 0 }) });
+  return { resources: reader.resources, issues: inOrder(issues, file) };
+}
+
+const NOWHERE = { code: "", message: "", hint: "", resource: "", path: "", file: "", line: 0, column: 0 };
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function inOrder(issues: ConfigIssue[], file: string): ConfigIssue[] {
+  issues.sort((a, b) => a.line - b.line || a.column - b.column);
+  if (issues.length <= CONFIG_LIMITS.issues) return issues;
+  const message = `${issues.length - CONFIG_LIMITS.issues} more issues are not listed.`;
+  return [...issues.slice(0, CONFIG_LIMITS.issues), { ...NOWHERE, code: "too_many_issues", message, file }];
+}
+
+/** `spec.rules[0].backends[1].service`, the way people write it. */
+export function formatPath(path: IssuePath): string {
+  let text = "";
+  for (const step of path) {
+    if (typeof step === "number") text += `[${step}]`;
+    else if (/^[A-Za-z_][\w-]*$/.test(step)) text += text === "" ? step : `.${step}`;
+    else text += `[${JSON.stringify(step)}]`;
+  }
+  return text;
+}
+
+class ResourceReader {
+  readonly resources: ParsedResource[] = [];
+  #counted = 0;
+
+  constructor(
+    readonly file: string,
+    readonly issues: ConfigIssue[],
+  ) {}
+
+  readDocument(document: TextDocument): void {
+    const { value } = document;
+    const isList = isMapping(value) && value.kind === "List" && Array.isArray(value.items);
+    if (isList)
+      for (const [i, item] of (value.items as readonly Json[]).entries()) this.#readResource(document, item, ["items", i]);
+    else this.#readResource(document, value, []);
+  }
+
+  #readResource(document: TextDocument, value: Json, base: IssuePath): void {
+    if (++this.#counted > CONFIG_LIMITS.resources) {
+      if (this.#counted === CONFIG_LIMITS.resources + 1) {
+        const message = `There are more than ${CONFIG_LIMITS.resources} resources.`;
+        this.#report(document, base, "", { code: "too_many_resources", message, hint: "apply them in parts", path: [] });
+      }
+      return;
+    }
+    const kind = this.#readKind(document, value, base);
+    if (kind === undefined) return;
+    const parsed = parseWithVariables(kind, value, document, base);
+    if (!parsed.success) {
+      const name = nameOf(kind, value);
+      for (const problem of describeZodIssues(parsed.error.issues, value, kind)) this.#report(document, base, name, problem);
+      return;
+    }
+    const { file } = this;
+    this.resources.push({
+      resource: parsed.data,
+      written: value,
+      locate: (path) => ({ file, ...document.locate([...base, ...path]) }),
+    });
+  }
+
+  /** The kind, when the envelope is one of ours. */
+  #readKind(document: TextDocument, value: Json, base: IssuePath): Kind | undefined {
+    const refuse = (code: IssueCode, message: string, hint: string, ...path: string[]) => {
+      this.#report(document, base, "", { code, message, hint, path });
+      return undefined;
+    };
+    const envelope = `apiVersion: ${API_VERSION}, kind, metadata and spec`;
+    if (!isMapping(value)) return refuse("not_a_resource", "A document is not a mapping.", envelope);
+    const { apiVersion, kind } = value;
+    if (typeof apiVersion !== "string" || typeof kind !== "string") {
+      const missing = typeof apiVersion !== "string" ? "apiVersion" : "kind";
+      return refuse("not_a_resource", `A resource has no ${missing}.`, envelope, ...(missing in value ? [missing] : []));
+    }
+    if (apiVersion !== API_VERSION) {
+      const dialect = describeDialect(apiVersion, kind);
+      if (dialect !== undefined) {
+        return refuse("unsupported_dialect", `${kind} of ${dialect.name} is not translated yet.`, dialect.hint, "apiVersion");
+      }
+      return refuse("unknown_api_version", `${JSON.stringify(apiVersion)} is not known.`, `it is ${API_VERSION}`, "apiVersion");
+    }
+    const known = KINDS.find((each) => each === kind);
+    return known ?? refuse("unknown_kind", `There is no kind ${JSON.stringify(kind)}.`, hintFor(kind, KINDS), "kind");
+  }
+
+  #report(document: TextDocument, base: IssuePath, resource: string, problem: Problem): void {
+    const place = document.locate([...base, ...problem.path], problem.code === "unknown_key");
+    const { code, message, hint } = problem;
+    this.issues.push({ code, message, hint, resource, path: formatPath(problem.path), file: this.file, ...place });
+  }
+}
+
+interface Problem {
+  readonly code: IssueCode;
+  readonly message: string;
+  readonly hint: string;
+  readonly path: IssuePath;
+}
+
+type Mapping = { readonly [key: string]: Json };
+
+const isMapping = (value: Json): value is Mapping => typeof value === "object" && value !== null && !Array.isArray(value);
+
+function nameOf(kind: Kind, value: Json): string {
+  const name = valueAt(value, ["metadata", "name"]);
+  const namespace = valueAt(value, ["metadata", "namespace"]);
+  if (typeof name !== "string" || name.length > CONFIG_LIMITS.nameChars) return kind;
+  return `${kind} ${typeof namespace === "string" ? namespace : "default"}/${name}`;
+}
+
+/**
+ * What a scalar with a variable becomes is decided by the field: `port: "${PORT}"` is a number, `body: ${CODE}` is text.
+ * So where the type was wrong and the scalar had a variable, the other reading is tried.
+ */
+function parseWithVariables(kind: Kind, value: Json, document: TextDocument, base: IssuePath) {
+  const schema: { safeParse(value: unknown): ReturnType<(typeof RESOURCE_SCHEMAS)[Kind]["safeParse"]> } = RESOURCE_SCHEMAS[kind];
+  const first = schema.safeParse(value);
+  if (first.success || document.substituted.size === 0) return first;
+  let changed = false;
+  for (const issue of first.error.issues) {
+    if (issue.code !== "invalid_type" && issue.code !== "invalid_value") continue;
+    const path = issue.path.map((step) => (typeof step === "number" ? step : String(step)));
+    const text = document.substituted.get(JSON.stringify([...base, ...path]));
+    const parent = text === undefined ? undefined : valueAt(value, path.slice(0, -1));
+    if (text === undefined || typeof parent !== "object" || parent === null) continue;
+    const wantsText = issue.code === "invalid_type" ? issue.expected === "string" : typeof issue.values[0] === "string";
+    (parent as Record<string | number, Json>)[path.at(-1) as string | number] = wantsText ? text : retype(text);
+    changed = true;
+  }
+  return changed ? schema.safeParse(value) : first;
 }

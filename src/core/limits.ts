@@ -137,6 +137,47 @@ export const DEFAULT_FILTER_BUDGET: FilterBudget = {
   contextsPerInstance: 10_000,
 };
 
+/** The most that configuration may give a filter. Exceeded: the resource is refused (`out_of_range`). */
+export const FILTER_BUDGET_MAXIMA: FilterBudget = {
+  memoryBytes: 1024 * 1024 * 1024,
+  bufferBytes: 64 * 1024 * 1024,
+  pauseMs: 300_000,
+  hostCallsPerCallback: 1_000_000,
+  outputBytes: 64 * 1024 * 1024,
+  callouts: 64,
+  logLinesPerSecond: 10_000,
+  sharedDataKeys: 1_000_000,
+  sharedDataBytes: 256 * 1024 * 1024,
+  metrics: 4_096,
+  contextsPerInstance: 100_000,
+};
+
+/** Bounds of the proxy-wasm host that are not a matter of one filter's budget. */
+export const PROXY_WASM_LIMITS = {
+  /** Tables of a module. Exceeded: refused when loaded. */
+  tables: 16,
+  /** Elements of one table. More at the start: refused when loaded; `table.grow` beyond answers -1. */
+  tableElements: 1_000_000,
+  /** Instances of an `isolated` filter. Exceeded: `onFailure`. */
+  isolatedInstances: 64,
+  /** Shortest tick period; shorter ones are lengthened. */
+  tickMinMs: 10,
+  /** A log line; longer ones are cut. */
+  logLineBytes: 8 * 1024,
+  /** Name of a metric, a shared queue or a foreign function; key of shared data. Exceeded: BAD_ARGUMENT. */
+  nameBytes: 1024,
+  /** Queues of one namespace, and items in one. Exceeded: INTERNAL_FAILURE. */
+  queues: 64,
+  queueItems: 1024,
+  /** After a trap: the first new instance comes at once, the next ones after a delay that doubles between these. */
+  restartMinMs: 100,
+  restartMaxMs: 30_000,
+  /** An instance that lived this long without a trap ends the doubling. */
+  restartResetMs: 10_000,
+  /** What a header that a filter adds costs of `outputBytes` besides name and value. */
+  headerOverheadBytes: 32,
+} as const;
+
 /** Bounds of configuration. */
 export const CONFIG_LIMITS = {
   /** One apply, as text. */
@@ -149,6 +190,24 @@ export const CONFIG_LIMITS = {
   yamlAliases: 100,
   /** Nesting of values. */
   depth: 64,
+  /** Name of a resource or a host. */
+  nameChars: 253,
+  /** Name of a namespace or of a part of a resource (listener, rule, subset), value of a label. */
+  partNameChars: 63,
+  /** Items of one list: hosts, rules, matches, headers, subsets, listeners. */
+  listItems: 1_000,
+  /** Endpoints of one service. */
+  endpoints: 10_000,
+  /** Filters of one rule. */
+  filtersPerRule: 32,
+  /** A path, a header value, a URL. */
+  valueBytes: 8 * 1024,
+  /** Body of a direct response, a file of certificates or keys, settings of a filter. */
+  textBytes: 1024 * 1024,
+  /** Longest duration: 30 days. */
+  durationMs: 30 * 24 * 3_600_000,
+  /** Routes, services or endpoint sets in one section of a snapshot, on average. */
+  shardItems: 128,
   /** A regex written by a user. */
   regexBytes: 1024,
   /** Applies kept in the history. */

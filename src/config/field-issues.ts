@@ -1,0 +1,143 @@
+import type { z } from "zod";
+import type { IssueCode } from "./codes.ts";
+import type { IssuePath, Json } from "./parse.ts";
+import { jsonSchema, type Kind } from "./schema/index.ts";
+import { hintFor } from "./suggest.ts";
+
+/** A problem of one field, without its place. */
+export interface FieldProblem {
+  readonly code: IssueCode;
+  readonly message: string;
+  readonly hint: string;
+  readonly path: IssuePath;
+}
+
+type ZodIssue = z.core.$ZodIssue;
+
+/** Puts what zod found into our codes and words. `value` is what was parsed. */
+export function describeZodIssues(issues: readonly ZodIssue[], value: Json, kind: Kind): FieldProblem[] {
+  return issues.flatMap((issue) => describe(issue, value, kind, []));
+}
+
+function describe(issue: ZodIssue, value: Json, kind: Kind, prefix: IssuePath): FieldProblem[] {
+  const path = [...prefix, ...issue.path.map((step) => (typeof step === "number" ? step : String(step)))];
+  const one = (code: IssueCode, message: string, hint = ""): FieldProblem[] => [{ code, message, hint, path }];
+  const found = valueAt(value, path);
+  switch (issue.code) {
+    case "unrecognized_keys": {
+      const known = fieldsAt(kind, path);
+      return issue.keys.map((key) => ({
+        code: "unknown_key",
+        message: `There is no field ${JSON.stringify(key)} here.`,
+        hint: hintFor(key, known),
+        path: [...path, key],
+      }));
+    }
+    case "invalid_type":
+      return found === undefined
+        ? one("missing_field", `${String(path.at(-1))} is missing.`)
+        : one(
+            "wrong_type",
+            `Expected ${typeName(issue.expected)}, found ${describeValue(found)}.`,
+            typeHint(issue.expected, found),
+          );
+    case "invalid_value": {
+      const values = issue.values.map(String);
+      if (found === undefined) return one("missing_field", `${String(path.at(-1))} is missing.`, `one of ${values.join(", ")}`);
+      return one("unknown_value", `${JSON.stringify(found)} is not one of ${values.join(", ")}.`, hintFor(String(found), values));
+    }
+    case "too_small":
+      return one("out_of_range", `Expected at least ${issue.minimum}${unitOf(issue.origin)}.`);
+    case "too_big":
+      return one("out_of_range", `Expected at most ${issue.maximum}${unitOf(issue.origin)}.`);
+    case "invalid_union": {
+      // The branch that the value's type fits says what is wrong with it.
+      const fitting = issue.errors.find(
+        (errors) => !errors.some((each) => each.code === "invalid_type" && each.path.length === 0),
+      );
+      if (fitting !== undefined) return fitting.flatMap((each) => describe(each, value, kind, path));
+      return one("wrong_type", `${describeValue(found)} cannot be used here.`);
+    }
+    case "custom": {
+      const params = issue.params as { code?: IssueCode; hint?: string } | undefined;
+      return one(params?.code ?? "wrong_type", issue.message, params?.hint ?? "");
+    }
+    default:
+      return one("wrong_type", `${issue.message}.`);
+  }
+}
+
+const TYPE_NAMES: Readonly<Record<string, string>> = {
+  string: "text",
+  object: "a mapping",
+  record: "a mapping",
+  array: "a list",
+  int: "a whole number",
+  number: "a number",
+  boolean: "true or false",
+};
+
+const typeName = (expected: string): string => TYPE_NAMES[expected] ?? expected;
+
+const unitOf = (origin: string): string => {
+  if (origin === "array") return " items";
+  return origin === "string" ? " characters" : "";
+};
+
+function describeValue(value: Json | undefined): string {
+  if (value === null || value === undefined) return "nothing";
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object") return "a mapping";
+  return typeof value === "string" ? "text" : JSON.stringify(value);
+}
+
+function typeHint(expected: string, found: Json): string {
+  if (found === null) return "leave the key away for the default";
+  if (expected === "string" && (typeof found === "number" || typeof found === "boolean")) return `quote it: "${found}"`;
+  if ((expected === "int" || expected === "number") && typeof found === "string" && /^\d+$/.test(found))
+    return "write it without quotes";
+  return expected === "array" && !Array.isArray(found) ? "write it as a list: [ … ]" : "";
+}
+
+/** The value at a path; undefined when there is none. */
+export function valueAt(value: Json, path: IssuePath): Json | undefined {
+  let at: Json | undefined = value;
+  for (const step of path) {
+    if (typeof at !== "object" || at === null) return undefined;
+    if (Array.isArray(at)) at = typeof step === "number" ? (at as readonly Json[])[step] : undefined;
+    else at = Object.hasOwn(at, step) ? (at as { readonly [key: string]: Json })[step] : undefined;
+  }
+  return at;
+}
+
+interface SchemaNode {
+  readonly properties?: Readonly<Record<string, SchemaNode>>;
+  readonly items?: SchemaNode;
+  readonly anyOf?: readonly SchemaNode[];
+  readonly allOf?: readonly SchemaNode[];
+}
+
+const schemas = new Map<Kind, SchemaNode>();
+
+/** Names of the fields that may stand at a path of a kind. */
+export function fieldsAt(kind: Kind, path: IssuePath): string[] {
+  let schema = schemas.get(kind);
+  if (schema === undefined) {
+    schema = jsonSchema(kind) as SchemaNode;
+    schemas.set(kind, schema);
+  }
+  let nodes = [schema];
+  for (const step of path) {
+    nodes = nodes.flatMap(alternatives).flatMap((node) => {
+      const next = typeof step === "number" ? node.items : node.properties?.[step];
+      return next === undefined ? [] : [next];
+    });
+  }
+  return nodes.flatMap(alternatives).flatMap((node) => Object.keys(node.properties ?? {}));
+}
+
+const alternatives = (node: SchemaNode): SchemaNode[] => [
+  node,
+  ...(node.anyOf ?? []).flatMap(alternatives),
+  ...(node.allOf ?? []).flatMap(alternatives),
+];

@@ -1,0 +1,88 @@
+import { z } from "zod";
+import { CONFIG_LIMITS, DEFAULT_FILTER_BUDGET as DEFAULTS, FILTER_BUDGET_MAXIMA as MAXIMA } from "../../core/limits.ts";
+import { filePath, list, partName, reference } from "./names.ts";
+import { chooseOne, Refusal, textOf } from "./text.ts";
+import { duration, formatDuration, formatSize, size } from "./units.ts";
+
+/** Filters that come with the proxy. */
+export const BUILTIN_FILTERS = ["rate-limit", "authz", "transform"] as const;
+export type BuiltinFilter = (typeof BUILTIN_FILTERS)[number];
+
+const moduleChoice = chooseOne("module", {
+  builtin: z.enum(BUILTIN_FILTERS).optional().describe("A filter that comes with the proxy."),
+  file: filePath().optional().describe("A WebAssembly file (proxy-wasm 0.2.x); relative to the configuration file."),
+  digest: textOf("sha256:hex", (text) =>
+    /^sha256:[0-9a-f]{64}$/.test(text) ? text : new Refusal("unknown_module", "Not a digest.", "sha256: and 64 hex digits"),
+  )
+    .optional()
+    .describe("A module that was stored before."),
+});
+
+const bytes = (key: "memoryBytes" | "bufferBytes" | "outputBytes" | "sharedDataBytes", least: number, text: string) =>
+  size(least, MAXIMA[key])
+    .prefault(formatSize(DEFAULTS[key]))
+    .describe(`${text} At most ${formatSize(MAXIMA[key])}.`);
+
+const count = (
+  key: "hostCallsPerCallback" | "callouts" | "logLinesPerSecond" | "sharedDataKeys" | "metrics" | "contextsPerInstance",
+  least: number,
+  text: string,
+) => z.int().min(least).max(MAXIMA[key]).default(DEFAULTS[key]).describe(text);
+
+const budget = z.strictObject({
+  memory: bytes("memoryBytes", 64 * 1024, "Linear memory of one instance."),
+  buffer: bytes("bufferBytes", 0, "Body held for one exchange while the filter pauses. Beyond: 413 or 500."),
+  pause: duration(1, MAXIMA.pauseMs)
+    .prefault(formatDuration(DEFAULTS.pauseMs))
+    .describe(`How long one pause may last, at most ${formatDuration(MAXIMA.pauseMs)}. Beyond: onFailure.`),
+  hostCalls: count("hostCallsPerCallback", 1, "Calls to the host in one callback."),
+  output: bytes("outputBytes", 0, "What it may add to headers and bodies of one exchange."),
+  callouts: count("callouts", 0, "HTTP calls under way in one exchange."),
+  logLines: count("logLinesPerSecond", 0, "Log lines per second; more are dropped and counted."),
+  sharedDataKeys: count("sharedDataKeys", 0, "Keys of shared data."),
+  sharedData: bytes("sharedDataBytes", 0, "Shared data, keys and values."),
+  metrics: count("metrics", 0, "Metrics it may define."),
+  contexts: count("contextsPerInstance", 1, "Exchanges in one instance."),
+});
+
+const capabilities = z.strictObject({
+  callouts: list(reference()).prefault([]).describe("Services it may call."),
+  sharedData: partName()
+    .optional()
+    .describe("Name of its shared data; filters of one namespace with the same name share. Default: its own."),
+  rateLimit: z
+    .boolean()
+    .optional()
+    .describe("Exact counters shared by all workers. Default: `true` for the built-in `rate-limit`, else `false`."),
+  clock: z.boolean().optional().describe("Wall clock with full precision. Default: `true` for built-in filters, else `false`."),
+});
+
+const settings = z
+  .record(z.string(), z.unknown())
+  .superRefine((value, context) => {
+    if (JSON.stringify(value).length <= CONFIG_LIMITS.textBytes) return;
+    const message = `Settings are longer than ${formatSize(CONFIG_LIMITS.textBytes)}.`;
+    context.addIssue({ code: "custom", message, params: { code: "out_of_range", hint: "" } });
+  })
+  .meta({ title: "mapping" });
+
+/** A WebAssembly module with its settings. */
+export const filterSpec = z
+  .strictObject({
+    module: moduleChoice.describe("The WebAssembly module."),
+    settings: settings
+      .prefault({})
+      .describe("Its configuration, handed over as JSON with sorted keys; see the filter's own documentation."),
+    onFailure: z
+      .enum(["closed", "open"])
+      .default("closed")
+      .describe(
+        "When it traps or exceeds its budget: `closed`: the request fails with 500. `open`: it goes on without the filter.",
+      ),
+    isolated: z.boolean().default(false).describe("One exchange at a time in an instance, for filters that are not trusted."),
+    budget: budget.prefault({}).describe("What it may use."),
+    capabilities: capabilities.prefault({}).describe("What it may reach beyond the exchange. Nothing unless granted."),
+  })
+  .describe("A WebAssembly module with its settings, budget and capabilities. Routes name it.");
+
+export type FilterSpec = z.output<typeof filterSpec>;

@@ -1,0 +1,194 @@
+import { z } from "zod";
+import {
+  DEFAULT_LISTENER_CONNECTIONS,
+  DEFAULT_HTTP_LIMITS as LIMITS,
+  DEFAULT_DOWNSTREAM_TIMES as TIMES,
+} from "../../core/limits.ts";
+import { listenAddress, socketPath } from "./address.ts";
+import { headerName } from "./headers.ts";
+import { cidr, hostPattern, list, partName, port } from "./names.ts";
+import { Refusal, refuse, textOf } from "./text.ts";
+import { certificatePair, fileOrInline, minVersion } from "./tls.ts";
+import { duration, formatDuration, formatSize, size, sizeOrUnlimited } from "./units.ts";
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+const tls = z.strictObject({
+  certificates: list(certificatePair())
+    .min(1)
+    .describe("The first one also serves names that no other has, and clients without SNI."),
+  clientAuth: z
+    .enum(["none", "optional", "required"])
+    .default("none")
+    .describe(
+      "Client certificates: `none`: not asked. `optional`: verified when sent. `required`: no handshake without a valid one.",
+    ),
+  clientCa: fileOrInline("PEM of the CAs")
+    .optional()
+    .describe("CAs that may have signed client certificates; needed unless clientAuth is `none`."),
+  minVersion: minVersion(),
+});
+
+const proxyProtocol = z.strictObject({
+  trusted: list(cidr()).min(1).describe("Peers that may send a PROXY header (v1 or v2). Nobody else may."),
+  required: z.boolean().default(true).describe("A trusted peer without the header is refused."),
+});
+
+const limits = z.strictObject({
+  connections: z.int().min(1).max(1_000_000).default(DEFAULT_LISTENER_CONNECTIONS).describe("Open connections, per worker."),
+  requestLine: size(64, MIB).prefault(formatSize(LIMITS.requestLineBytes)).describe("Method, target and version. Beyond: 414."),
+  headers: z.int().min(1).max(10_000).default(LIMITS.headerCount).describe("Fields of a request. Beyond: 431."),
+  headerField: size(64, MIB).prefault(formatSize(LIMITS.headerFieldBytes)).describe("Name and value of one field. Beyond: 431."),
+  headerSection: size(256, 4 * MIB)
+    .prefault(formatSize(LIMITS.headerSectionBytes))
+    .describe("All fields together. Beyond: 431."),
+  body: sizeOrUnlimited().prefault("unlimited").describe("Body of a request; a rule's maxBody may be smaller. Beyond: 413."),
+  trailerSection: size(0, MIB)
+    .prefault(formatSize(LIMITS.trailerSectionBytes))
+    .describe("Trailer fields together. Beyond: 431, or the connection is closed."),
+  chunkExtensions: size(0, MIB)
+    .prefault(formatSize(LIMITS.chunkExtensionBytes))
+    .describe("Chunk extensions of one body. Beyond: 400."),
+  pipelined: z.int().min(1).max(10_000).default(LIMITS.pipelinedRequests).describe("Requests that wait on one connection."),
+  exchangesPerConnection: z
+    .int()
+    .min(1)
+    .max(1_000_000_000)
+    .default(LIMITS.exchangesPerConnection)
+    .describe("Then the connection is closed in an orderly way."),
+});
+
+const times = z.strictObject({
+  handshake: duration(100).prefault(formatDuration(TIMES.handshakeMs)).describe("TLS handshake and PROXY header."),
+  header: duration(100)
+    .prefault(formatDuration(TIMES.headerMs))
+    .describe("First byte of a request to the end of its header. Beyond: 408."),
+  bodyIdle: duration(100)
+    .prefault(formatDuration(TIMES.bodyIdleMs))
+    .describe("Between two pieces of a request body. Beyond: 408."),
+  bodyMinRate: size(0, MIB)
+    .prefault(formatSize(TIMES.bodyMinBytesPerSecond))
+    .describe("Bytes per second that a body must bring on average; `0B` switches it off. Below: 408."),
+  bodyGrace: duration().prefault(formatDuration(TIMES.bodyGraceMs)).describe("How long bodyMinRate is not looked at."),
+  keepAliveIdle: duration(100).prefault(formatDuration(TIMES.keepAliveIdleMs)).describe("Between two requests on a connection."),
+  writeStall: duration(100).prefault(formatDuration(TIMES.writeStallMs)).describe("A caller that does not take the answer."),
+  tunnelIdle: duration(100).prefault(formatDuration(TIMES.tunnelIdleMs)).describe("A WebSocket in which nothing moves."),
+});
+
+const forwarding = z.strictObject({
+  trustedHops: z
+    .int()
+    .min(0)
+    .max(32)
+    .default(0)
+    .describe(
+      "Proxies in front of this one whose `X-Forwarded-For` entries are believed, counted from the right. 0: incoming forwarding headers are replaced.",
+    ),
+  xForwarded: z.boolean().default(true).describe("Send `X-Forwarded-For`, `-Proto` and `-Host`."),
+  forwarded: z.boolean().default(false).describe("Send `Forwarded` (RFC 7239)."),
+  via: textOf("token", (text) =>
+    /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/.test(text)
+      ? text
+      : new Refusal("bad_header", "Not a pseudonym for Via.", "letters, digits, . and -"),
+  )
+    .optional()
+    .describe("Name to add to `Via` (RFC 9110 §7.6.3); by default none is added."),
+  requestIdHeader: z
+    .union([z.literal(false), headerName()])
+    .default("x-request-id")
+    .describe("Header that carries the id of a request to the upstream and back; `false`: none."),
+  trustRequestId: z.boolean().default(false).describe("Keep an id that a trusted hop sent."),
+});
+
+const compression = z.strictObject({
+  algorithms: list(z.enum(["br", "gzip", "zstd"]), 3)
+    .min(1)
+    .prefault(["br", "gzip"])
+    .describe("In order of preference."),
+  minSize: size(0, 64 * MIB)
+    .prefault("1KiB")
+    .describe("Smaller answers of known length are left alone."),
+  types: list(
+    textOf("media type", (text) =>
+      /^[a-z0-9!#$&^_.+-]+\/(\*|[a-z0-9!#$&^_.+-]+)$/.test(text)
+        ? text
+        : new Refusal("bad_header", "Not a media type.", "like text/html or text/*, in lower case"),
+    ),
+  )
+    .prefault(["text/*", "application/json", "application/javascript", "application/xml", "application/wasm", "image/svg+xml"])
+    .describe("Media types."),
+  level: z.int().min(1).max(11).default(4).describe("1 is fastest; gzip goes to 9."),
+});
+
+const paths = z.strictObject({
+  encodedSlash: z
+    .enum(["reject", "keep"])
+    .default("reject")
+    .describe("`%2F` and `%5C`: 400, or kept as they are (never decoded)."),
+  doubleSlash: z.enum(["merge", "reject", "keep"]).default("merge").describe("`//`: one slash, 400, or kept."),
+  semicolon: z.enum(["keep", "reject"]).default("reject").describe("`;parameters` in a segment: frameworks disagree about them."),
+});
+
+const listener = z
+  .strictObject({
+    name: partName().optional().describe("Unique in the gateway. Default: protocol and port, as `http-8080`."),
+    address: listenAddress().optional().describe("IP address to listen on. Default: `0.0.0.0`."),
+    port: port(0).optional().describe("TCP port; 0 lets the system choose. Either this or `unix` is needed."),
+    unix: socketPath().optional().describe("Path of a Unix socket to listen on instead of a port."),
+    protocol: z.enum(["HTTP", "HTTPS"]).optional().describe("Default: `HTTPS` when `tls` is given, else `HTTP`."),
+    hosts: list(hostPattern()).prefault([]).describe("Hosts served here (`*.example.org` for a wildcard). Default: all."),
+    tls: tls.optional().describe("Certificates; needed for HTTPS."),
+    proxyProtocol: proxyProtocol.optional().describe("Connections begin with a PROXY header."),
+    limits: limits.prefault({}).describe("Bounds of connections and requests."),
+    times: times.prefault({}).describe("How long each phase may take."),
+    forwarding: forwarding.prefault({}).describe("What upstreams are told about the caller."),
+    compression: compression.optional().describe("Compress answers; `{}` for the defaults. Default: off."),
+    paths: paths.prefault({}).describe("How paths are normalised."),
+    underscores: z
+      .enum(["reject", "drop", "keep"])
+      .default("reject")
+      .describe("Header names with `_`: 400, removed, or kept. Many frameworks read `a_b` and `a-b` as the same."),
+  })
+  .superRefine((value, context) => {
+    const refuseAt = (field: string, code: "conflicting_fields", message: string, hint = "") =>
+      refuse(context, new Refusal(code, message, hint), field);
+    if ((value.port === undefined) === (value.unix === undefined)) {
+      const problem = new Refusal("choose_one", "A listener has either a port or a Unix socket.", "port: 8080");
+      refuse(context, problem, ...(value.port === undefined ? [] : ["unix"]));
+    }
+    if (value.unix !== undefined && value.address !== undefined)
+      refuseAt("address", "conflicting_fields", "A Unix socket has no address.");
+    if (value.protocol === "HTTPS" && value.tls === undefined) {
+      refuseAt("protocol", "conflicting_fields", "An HTTPS listener needs certificates.", "add tls.certificates");
+    }
+    if (value.protocol === "HTTP" && value.tls !== undefined)
+      refuseAt("tls", "conflicting_fields", "An HTTP listener has no TLS.", "protocol: HTTPS");
+    const auth = value.tls?.clientAuth ?? "none";
+    if (auth !== "none" && value.tls?.clientCa === undefined) {
+      refuse(
+        context,
+        new Refusal("conflicting_fields", "Client certificates cannot be verified without a CA.", "add clientCa"),
+        "tls",
+        "clientAuth",
+      );
+    }
+    if (auth === "none" && value.tls?.clientCa !== undefined) {
+      refuse(
+        context,
+        new Refusal("conflicting_fields", "clientCa has no effect: client certificates are not asked for.", "set clientAuth"),
+        "tls",
+        "clientCa",
+      );
+    }
+  });
+
+/** Where the proxy listens. */
+export const gatewaySpec = z
+  .strictObject({
+    listeners: list(listener).min(1).describe("Ports and sockets."),
+  })
+  .describe("Where the proxy listens, and how it treats what comes in.");
+
+export type GatewaySpec = z.output<typeof gatewaySpec>;
+export type ListenerSpec = GatewaySpec["listeners"][number];

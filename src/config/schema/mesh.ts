@@ -1,0 +1,51 @@
+import { z } from "zod";
+import { DRAIN_TIMES } from "../../core/limits.ts";
+import { loggedHeader } from "./headers.ts";
+import { cidr, list, plainText, reference } from "./names.ts";
+import { duration, formatDuration } from "./units.ts";
+
+const share = () => z.number().min(0).max(1);
+
+const logFilter = z
+  .strictObject({
+    minStatus: z.int().min(100).max(599).optional().describe("Status at least."),
+    minDuration: duration().optional().describe("Duration at least."),
+    routes: list(reference()).min(1).optional().describe("Only these routes."),
+  })
+  .meta({ minProperties: 1 });
+
+const accessLog = z.strictObject({
+  enabled: z.boolean().default(true).describe("Write one line of JSON per request."),
+  path: plainText(4096).default("stdout").describe("`stdout`, or a file that is appended to and re-opened on SIGHUP."),
+  sample: share().default(1).describe("Share of the requests that are logged, 0 to 1. Failures always are."),
+  filter: logFilter.optional().describe("Log only requests that meet all of this. Failures always are."),
+  requestHeaders: list(loggedHeader(), 64).prefault([]).describe("Request headers to log."),
+  responseHeaders: list(loggedHeader(), 64).prefault([]).describe("Answer headers to log."),
+});
+
+const tracing = z.strictObject({
+  start: z
+    .boolean()
+    .default(false)
+    .describe("Start a trace (W3C `traceparent`) when none came in. One that came in is always passed on."),
+  sample: share().default(1).describe("Share of the traces started here that carry the sampled flag."),
+});
+
+const drain = z.strictObject({
+  grace: duration()
+    .prefault(formatDuration(DRAIN_TIMES.graceMs))
+    .describe("How long requests may take to finish when the proxy stops."),
+  tunnelGrace: duration().prefault(formatDuration(DRAIN_TIMES.tunnelGraceMs)).describe("The same for WebSockets."),
+});
+
+/** What holds for the whole proxy. */
+export const meshSpec = z
+  .strictObject({
+    accessLog: accessLog.prefault({}).describe("Access log."),
+    tracing: tracing.prefault({}).describe("Trace context."),
+    trustedProxies: list(cidr()).prefault([]).describe("Proxies in front of this one whose forwarding headers are believed."),
+    drain: drain.prefault({}).describe("How the proxy stops."),
+  })
+  .describe("What holds for the whole proxy. At most one; without it the defaults hold.");
+
+export type MeshSpec = z.output<typeof meshSpec>;

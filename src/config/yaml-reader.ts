@@ -1,0 +1,210 @@
+import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments } from "yaml";
+import { CONFIG_LIMITS } from "../core/limits.ts";
+import type { IssueCode } from "./codes.ts";
+import type { IssuePath, Json } from "./parse.ts";
+import { retype, substituteVariables } from "./variables.ts";
+
+/** A problem of the text, before anything is known about resources. */
+export interface TextProblem {
+  readonly code: IssueCode;
+  readonly message: string;
+  readonly hint: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+/** One document of the stream as plain JSON. */
+export interface TextDocument {
+  readonly value: Json;
+  /** Texts of scalars that had variables, by `JSON.stringify(path)`: what a field expects decides what they become. */
+  readonly substituted: ReadonlyMap<string, string>;
+  /** Place of a value, or of its key; of the nearest parent when there is none. */
+  locate(path: IssuePath, key?: boolean): { readonly line: number; readonly column: number };
+}
+
+type MutableJson = null | boolean | number | string | MutableJson[] | { [key: string]: MutableJson };
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** Values that one document may hold after its aliases are expanded. */
+const EXPANDED_NODES_MAX = 200_000;
+
+/** Reads a stream of YAML documents (JSON is YAML). Never throws. */
+export function readDocuments(text: string, env: Env): { documents: TextDocument[]; problems: TextProblem[] } {
+  const lines = new LineCounter();
+  const problems: TextProblem[] = [];
+  const report: Report = (offset, code, message, hint = "") => {
+    if (problems.length > CONFIG_LIMITS.issues) return;
+    problems.push({ code, message, hint, ...placeAt(lines, Math.min(Math.max(offset, 0), text.length)) });
+  };
+  let parsed: readonly Document.Parsed[];
+  try {
+    parsed = parseStream(text, lines);
+  } catch (error) {
+    // The composer of the library is recursive: what is nested too deeply ends here. So does whatever else it throws.
+    const deep = error instanceof RangeError;
+    report(0, deep ? "too_deep" : "yaml_syntax", deep ? DEEP_MESSAGE : `The text cannot be read: ${firstLine(error)}`);
+    return { documents: [], problems };
+  }
+  const documents: TextDocument[] = [];
+  for (const document of parsed) {
+    for (const error of document.errors) report(error.pos[0], "yaml_syntax", sentence(error.message));
+    for (const warning of document.warnings) report(warning.pos[0], "yaml_unsupported", sentence(warning.message));
+    if (document.errors.length > 0) continue;
+    const reader = new DocumentReader(document, env, report);
+    const value = reader.read();
+    if (value === null) continue;
+    const locate = (path: IssuePath, key = false) => placeAt(lines, Math.min(offsetOf(document, path, key), text.length));
+    documents.push({ value, substituted: reader.substituted, locate });
+  }
+  return { documents, problems };
+}
+
+type Report = (offset: number, code: IssueCode, message: string, hint?: string) => void;
+
+const DEEP_MESSAGE = `Values are nested more than ${CONFIG_LIMITS.depth} deep.`;
+
+function parseStream(text: string, lineCounter: LineCounter): readonly Document.Parsed[] {
+  const parsed = parseAllDocuments(text, {
+    lineCounter,
+    version: "1.2",
+    schema: "core",
+    merge: false,
+    // Checked below: the library's own check is quadratic.
+    uniqueKeys: false,
+    stringKeys: true,
+    prettyErrors: false,
+    logLevel: "silent",
+  });
+  return Array.isArray(parsed) ? parsed : [];
+}
+
+function placeAt(lines: LineCounter, offset: number): { line: number; column: number } {
+  const { line, col } = lines.linePos(offset);
+  return { line: Math.max(1, line), column: Math.max(1, col) };
+}
+
+const firstLine = (error: unknown): string => (error instanceof Error ? error.message : String(error)).split("\n", 1)[0] ?? "";
+const sentence = (message: string): string => `${message.split("\n", 1)[0]?.replace(/[.:]?$/, "")}.`;
+
+/** Turns the nodes of one document into plain JSON, with everything that must be refused on the way. */
+class DocumentReader {
+  readonly substituted = new Map<string, string>();
+  #aliases = 0;
+  #expanded = 0;
+  #tooDeep = false;
+  readonly #path: (string | number)[] = [];
+
+  constructor(
+    readonly document: Document.Parsed,
+    readonly env: Env,
+    readonly report: Report,
+  ) {}
+
+  read(): MutableJson {
+    return this.#value(this.document.contents, 0, false);
+  }
+
+  #value(node: unknown, depth: number, aliased: boolean): MutableJson {
+    if (depth > CONFIG_LIMITS.depth) {
+      if (!this.#tooDeep) this.report(startOf(node), "too_deep", DEEP_MESSAGE);
+      this.#tooDeep = true;
+      return null;
+    }
+    if (aliased && ++this.#expanded > EXPANDED_NODES_MAX) {
+      if (this.#expanded === EXPANDED_NODES_MAX + 1) {
+        this.report(startOf(node), "too_many_aliases", "Aliases expand to more than 200000 values.");
+      }
+      return null;
+    }
+    if (isAlias(node)) return this.#alias(node, depth);
+    if (isMap(node)) return this.#map(node.items, depth, aliased);
+    if (isSeq(node)) {
+      return node.items.map((item, i) => this.#inside(i, () => this.#value(item, depth + 1, aliased)));
+    }
+    return isScalar(node) ? this.#scalar(node) : null;
+  }
+
+  #inside<T>(step: string | number, read: () => T): T {
+    this.#path.push(step);
+    const value = read();
+    this.#path.pop();
+    return value;
+  }
+
+  #alias(node: Node & { resolve(document: Document): unknown }, depth: number): MutableJson {
+    if (++this.#aliases > CONFIG_LIMITS.yamlAliases) {
+      if (this.#aliases === CONFIG_LIMITS.yamlAliases + 1) {
+        const message = `There are more than ${CONFIG_LIMITS.yamlAliases} aliases.`;
+        this.report(startOf(node), "too_many_aliases", message);
+      }
+      return null;
+    }
+    return this.#value(node.resolve(this.document), depth + 1, true);
+  }
+
+  #map(items: readonly Pair[], depth: number, aliased: boolean): MutableJson {
+    const map: { [key: string]: MutableJson } = {};
+    for (const pair of items) {
+      const key = isScalar(pair.key) ? pair.key.value : undefined;
+      if (typeof key !== "string") {
+        this.report(startOf(pair.key), "yaml_unsupported", "A key is not plain text.");
+      } else if (key === "<<" || key === "__proto__") {
+        const hint = key === "<<" ? "write the keys out, or use an alias for the whole value" : "";
+        this.report(startOf(pair.key), "yaml_unsupported", `The key ${key} may not be used.`, hint);
+      } else if (Object.hasOwn(map, key)) {
+        this.report(startOf(pair.key), "duplicate_key", `The key ${JSON.stringify(key)} is there twice.`, "remove one of them");
+      } else {
+        map[key] = this.#inside(key, () => this.#value(pair.value, depth + 1, aliased));
+      }
+    }
+    return map;
+  }
+
+  #scalar(node: { value: unknown; type?: string | undefined } & object): MutableJson {
+    const { value } = node;
+    if (typeof value === "string") return this.#text(node, value);
+    if (typeof value === "number") {
+      if (Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value))) return value;
+      this.report(startOf(node), "out_of_range", "The number cannot be represented exactly.", "quote it if it is text");
+      return 0;
+    }
+    return typeof value === "boolean" ? value : null;
+  }
+
+  #text(node: { type?: string | undefined } & object, value: string): MutableJson {
+    if (!value.includes("$")) return value;
+    const { text, problems } = substituteVariables(value, this.env);
+    for (const { code, message, hint } of problems) this.report(startOf(node), code, message, hint);
+    if (text === value || problems.length > 0) return text;
+    this.substituted.set(JSON.stringify(this.#path), text);
+    return node.type === "PLAIN" ? retype(text) : text;
+  }
+}
+
+function startOf(node: unknown): number {
+  const range = typeof node === "object" && node !== null && "range" in node ? node.range : undefined;
+  return Array.isArray(range) ? Number(range[0]) : 0;
+}
+
+/** Offset of the value at a path; where the path leaves the document, of the last key that is there. */
+function offsetOf(document: Document.Parsed, path: IssuePath, key: boolean): number {
+  let node: unknown = document.contents;
+  let offset = startOf(node);
+  for (const [i, step] of path.entries()) {
+    if (isAlias(node)) node = node.resolve(document);
+    if (isMap(node)) {
+      const pair = node.items.find((each) => isScalar(each.key) && each.key.value === String(step));
+      if (pair === undefined) return offset;
+      const last = i === path.length - 1;
+      const empty = pair.value === null || (isScalar(pair.value) && pair.value.value === null);
+      offset = (last && key) || empty ? startOf(pair.key) : startOf(pair.value);
+      node = pair.value;
+    } else if (isSeq(node) && typeof step === "number" && step < node.items.length) {
+      node = node.items[step];
+      offset = startOf(node);
+    } else {
+      return offset;
+    }
+  }
+  return offset;
+}
