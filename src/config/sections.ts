@@ -1,3 +1,6 @@
+import { CONFIG_LIMITS } from "../core/limits.ts";
+import { canonicalJson, compareText, sha256Digest } from "./canonical.ts";
+import { mapSecrets, redactSettings } from "./secrets.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 /** What travels first: names the sections of a snapshot by digest, so that only those that changed are sent. */
@@ -14,20 +17,141 @@ export interface Manifest {
   readonly publishedAtMs: number;
 }
 
-/** Cuts a snapshot into sections of canonical JSON. Routes, services and endpoints are sharded by name. */
+/** What the sections hold. */
+export type SnapshotContent = Omit<Snapshot, "revision" | "digest" | "group">;
+
+export interface Sections {
+  /** Section name → digest. */
+  readonly digests: Readonly<Record<string, string>>;
+  /** Digest → bytes. */
+  readonly bytes: ReadonlyMap<string, Uint8Array>;
+  /** Of the whole. */
+  readonly digest: string;
+}
+
+/** Stand for a secret that lies in the section `secrets`. No PEM and no JSON begins like this. */
+const SECRET_PREFIX = "secret:";
+
+const WHOLE = ["mesh", "listeners", "filters", "authentications"] as const;
+const SHARDED = ["routes", "services", "endpoints"] as const;
+
+/**
+ * Number of shards for so many items: the least power of two that keeps the average within the limit. It depends on nothing
+ * else, so that two control planes cut alike.
+ */
+export function shardCount(items: number): number {
+  let shards = 1;
+  while (items > shards * CONFIG_LIMITS.shardItems) shards *= 2;
+  return shards;
+}
+
+/** Shard of a name: FNV-1a with a final mix, so that the low bits are good. */
+export function shardOf(name: string, shards: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash ^= hash >>> 13;
+  return (hash >>> 0) & (shards - 1);
+}
+
+/** Cuts what a snapshot holds into sections of canonical JSON. Routes, services and endpoints are sharded by name. */
+export function cutSections(content: SnapshotContent): Sections {
+  const digests: Record<string, string> = {};
+  const bytes = new Map<string, Uint8Array>();
+  const add = (name: string, value: unknown): void => {
+    const encoded = new TextEncoder().encode(canonicalJson(value));
+    const digest = sha256Digest(encoded);
+    digests[name] = digest;
+    bytes.set(digest, encoded);
+  };
+  const secrets: Record<string, string> = {};
+  const open = mapSecrets(content, (secret) => {
+    const digest = sha256Digest(secret);
+    secrets[digest] = secret;
+    return SECRET_PREFIX + digest;
+  });
+  for (const name of WHOLE) add(name, open[name]);
+  for (const name of SHARDED) {
+    const items: readonly object[] = open[name];
+    const shards = shardCount(items.length);
+    const buckets = Array.from({ length: shards }, (): object[] => []);
+    for (const item of items) buckets[shardOf(nameOf(item), shards)]?.push(item);
+    for (const [i, bucket] of buckets.entries()) add(`${name}-${i}of${shards}`, bucket);
+  }
+  add("secrets", secrets);
+  return { digests, bytes, digest: sha256Digest(canonicalJson(digests)) };
+}
+
+const nameOf = (item: object): string => ("service" in item ? String(item.service) : "name" in item ? String(item.name) : "");
+
+/** The manifest and the sections of a snapshot. */
 export function splitSections(
-  _snapshot: Snapshot,
-  _publishedAtMs: number,
+  snapshot: Snapshot,
+  publishedAtMs: number,
 ): { readonly manifest: Manifest; readonly sections: ReadonlyMap<string, Uint8Array> } {
-  throw new Error("not yet");
+  const { digests, bytes, digest } = cutSections(snapshot);
+  const modules = [...new Set(snapshot.filters.map((filter) => filter.digest))].sort(compareText);
+  const { revision, group } = snapshot;
+  return { manifest: { revision, digest, group, sections: digests, modules, publishedAtMs }, sections: bytes };
 }
 
 /** Puts a snapshot together; `get` answers the bytes of a digest. Throws an `Error` when one is missing or does not fit its digest. */
-export function joinSections(_manifest: Manifest, _get: (digest: string) => Uint8Array | undefined): Snapshot {
-  throw new Error("not yet");
+export function joinSections(manifest: Manifest, get: (digest: string) => Uint8Array | undefined): Snapshot {
+  return new SectionJoiner().join(manifest, get);
+}
+
+/** Joins one manifest after another: sections that stay are neither verified nor parsed again, and their objects stay the same. */
+export class SectionJoiner {
+  #parsed = new Map<string, unknown>();
+
+  /** Throws like `joinSections`; what was known before stays known then. */
+  join(manifest: Manifest, get: (digest: string) => Uint8Array | undefined): Snapshot {
+    if (sha256Digest(canonicalJson(manifest.sections)) !== manifest.digest) {
+      throw new Error("the manifest does not fit its digest");
+    }
+    const parsed = new Map<string, unknown>();
+    const section = (name: string): unknown => {
+      const digest = manifest.sections[name];
+      if (digest === undefined) throw new Error(`section ${name} is missing in the manifest`);
+      const known = parsed.get(digest) ?? this.#parsed.get(digest) ?? readSection(name, digest, get);
+      parsed.set(digest, known);
+      return known;
+    };
+    const lists: Record<string, unknown[]> = { routes: [], services: [], endpoints: [] };
+    for (const name of Object.keys(manifest.sections)) {
+      const items = lists[name.slice(0, name.indexOf("-"))];
+      if (items === undefined) continue;
+      for (const item of section(name) as unknown[]) items.push(item);
+    }
+    for (const items of Object.values(lists)) {
+      items.sort((a, b) => compareText(nameOf(a as object), nameOf(b as object)));
+    }
+    const whole = Object.fromEntries(WHOLE.map((name) => [name, section(name)]));
+    const secrets = section("secrets") as Record<string, string>;
+    const { revision, digest, group } = manifest;
+    const closed = { revision, digest, group, ...whole, ...lists } as unknown as Snapshot;
+    const snapshot = mapSecrets(closed, (reference) => {
+      const secret = reference.startsWith(SECRET_PREFIX) ? secrets[reference.slice(SECRET_PREFIX.length)] : reference;
+      if (secret === undefined) throw new Error("a secret is missing");
+      return secret;
+    });
+    this.#parsed = parsed;
+    return snapshot;
+  }
+}
+
+function readSection(name: string, digest: string, get: (digest: string) => Uint8Array | undefined): unknown {
+  const bytes = get(digest);
+  if (bytes === undefined) throw new Error(`section ${name} (${digest}) is missing`);
+  if (sha256Digest(bytes) !== digest) throw new Error(`section ${name} does not fit its digest`);
+  const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
+  if (typeof value !== "object" || value === null) throw new Error(`section ${name} is malformed`);
+  return value;
 }
 
 /** For dumps: private keys and inline secrets replaced by `[redacted]`. */
-export function redactSnapshot(_snapshot: Snapshot): Snapshot {
-  throw new Error("not yet");
+export function redactSnapshot(snapshot: Snapshot): Snapshot {
+  const redacted = mapSecrets(snapshot, () => "[redacted]");
+  const filters = redacted.filters.map((filter) => ({ ...filter, settings: redactSettings(filter.settings) }));
+  return { ...redacted, filters };
 }

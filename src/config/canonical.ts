@@ -1,0 +1,36 @@
+import { createHash } from "node:crypto";
+
+/** JSON with sorted keys and without `undefined`: equal data, equal text. Numbers must be finite. */
+export function canonicalJson(value: unknown): string {
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
+  const parts: string[] = [];
+  for (const key of Object.keys(value).sort()) {
+    const each = (value as Record<string, unknown>)[key];
+    if (each !== undefined) parts.push(`${JSON.stringify(key)}:${canonicalJson(each)}`);
+  }
+  return `{${parts.join(",")}}`;
+}
+
+/** A frozen copy without `undefined`, with sorted keys: what `JSON.parse(canonicalJson(value))` gives. */
+export function canonicalCopy<T>(value: T): T {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return Object.freeze(value.map(canonicalCopy)) as T;
+  const copy: Record<string, unknown> = {};
+  for (const key of Object.keys(value).sort()) {
+    const each = (value as Record<string, unknown>)[key];
+    if (each !== undefined) copy[key] = canonicalCopy(each);
+  }
+  return Object.freeze(copy) as T;
+}
+
+/** `sha256:` + hex. */
+export function sha256Digest(content: string | Uint8Array): string {
+  return `sha256:${createHash("sha256").update(content).digest("hex")}`;
+}
+
+/** By code units: the same order on every machine. */
+export const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** Sorted, each once. */
+export const sortedSet = (texts: Iterable<string>): string[] => [...new Set(texts)].sort(compareText);
