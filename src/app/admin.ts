@@ -1,0 +1,42 @@
+import { Hono } from "hono";
+import { redactSnapshot } from "../config/sections.ts";
+import { renderMetrics } from "../proxy/observe/render.ts";
+import { checkAccess, type GuardOptions } from "./guard.ts";
+import type { ProxyHost } from "./host.ts";
+
+const PATHS = ["/healthz", "/readyz", "/metrics", "/config_dump", "/status"];
+/** Open to everybody who reaches the address: probes send no token, and the answers say nothing. */
+const PROBES: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
+
+/** The admin interface of a proxy, as a function from request to answer: `src/runtime/serve.ts` puts it on a port. Reads only. */
+export function createAdmin(host: ProxyHost, guard: GuardOptions): (request: Request) => Response | Promise<Response> {
+  const app = new Hono();
+  app.use(async (context, next) => {
+    if (!PROBES.has(context.req.path)) {
+      const refusal = checkAccess(context.req.raw.headers, guard);
+      if (refusal !== undefined) return context.json({ error: refusal.message }, refusal.status);
+    }
+    await next();
+    context.res.headers.set("cache-control", "no-store");
+    context.res.headers.set("x-content-type-options", "nosniff");
+    return undefined;
+  });
+  app.get("/", (context) => context.json({ paths: PATHS }));
+  app.get("/healthz", (context) => context.text("ok\n"));
+  app.get("/readyz", (context) =>
+    host.ready ? context.text("ready\n") : context.text(`not ready: ${host.notReadyReason}\n`, 503),
+  );
+  app.get("/metrics", async () => {
+    const { contentType, text } = await renderMetrics(await host.metrics());
+    return new Response(text, { headers: { "content-type": contentType } });
+  });
+  app.get("/config_dump", (context) => {
+    const snapshot = host.snapshot();
+    if (snapshot === undefined) return context.json({ error: "No configuration was applied yet." }, 404);
+    return context.json(redactSnapshot(snapshot));
+  });
+  app.get("/status", async (context) => context.json(await host.status()));
+  app.notFound((context) => context.json({ error: "There is no such path.", paths: PATHS }, 404));
+  app.onError((error, context) => context.json({ error: error.message }, 500));
+  return (request) => app.fetch(request);
+}

@@ -1,0 +1,16 @@
+/** The one entry: `selvedge <command>`, and worker processes, which the supervisor starts with this same file. */
+import process from "node:process";
+import { WORKER_VARIABLE } from "./messages.ts";
+
+// Everything is loaded when it is needed: a worker never sees the command line, `selvedge version` never sees the proxy.
+if (process.env[WORKER_VARIABLE] !== undefined) {
+  const { runWorker } = await import("./worker.ts");
+  await runWorker(process.env[WORKER_VARIABLE]);
+} else {
+  const { runCommandLine } = await import("../cli/run.ts");
+  const { processTerminal } = await import("./terminal.ts");
+  const { LAUNCHERS } = await import("./launchers.ts");
+  const exit = await runCommandLine(process.argv.slice(2), processTerminal(), LAUNCHERS);
+  // Pipes may still hold output: exiting at once would cut it.
+  process.exitCode = exit;
+}

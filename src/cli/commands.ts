@@ -1,0 +1,30 @@
+import type { Command } from "./command.ts";
+
+/** Every command with its summary; the rest is loaded when it is needed. In the order of the help text. */
+export const COMMANDS: readonly { readonly name: string; readonly summary: string; load(): Promise<{ command: Command }> }[] = [
+  {
+    name: "up",
+    summary: "Start everything on this machine: control plane, gateway, NATS",
+    load: () => import("./commands/up.ts"),
+  },
+  { name: "proxy", summary: "Run a proxy, as gateway or sidecar", load: () => import("./commands/proxy.ts") },
+  { name: "control", summary: "Run a control plane", load: () => import("./commands/control.ts") },
+  { name: "apply", summary: "Create or change resources", load: () => import("./commands/apply.ts") },
+  { name: "delete", summary: "Delete resources", load: () => import("./commands/delete.ts") },
+  { name: "get", summary: "Show resources", load: () => import("./commands/get.ts") },
+  { name: "validate", summary: "Check files without a control plane", load: () => import("./commands/validate.ts") },
+  { name: "diff", summary: "Show what an apply would change", load: () => import("./commands/diff.ts") },
+  { name: "status", summary: "Show which proxy serves what, or wait until all do", load: () => import("./commands/status.ts") },
+  { name: "history", summary: "List the last applies", load: () => import("./commands/history.ts") },
+  { name: "rollback", summary: "Bring an earlier configuration back", load: () => import("./commands/rollback.ts") },
+  { name: "backup", summary: "Write the whole configuration to a file", load: () => import("./commands/backup.ts") },
+  { name: "restore", summary: "Bring a backup back", load: () => import("./commands/restore.ts") },
+  { name: "config-dump", summary: "Show what a proxy serves, without secrets", load: () => import("./commands/config-dump.ts") },
+  { name: "schema", summary: "Print JSON Schema of the resources", load: () => import("./commands/schema.ts") },
+  { name: "version", summary: "Print the version", load: () => import("./commands/version.ts") },
+  { name: "completion", summary: "Print a completion script for a shell", load: () => import("./commands/completion.ts") },
+];
+
+export async function loadAllCommands(): Promise<readonly Command[]> {
+  return Promise.all(COMMANDS.map(async (each) => (await each.load()).command));
+}

@@ -1,0 +1,47 @@
+import type { Json } from "../../config/parse.ts";
+import type { Change } from "../../control/store/store.ts";
+import { type Command, type CommandContext, EXIT, REMOTE_FLAGS } from "../command.ts";
+import { diffLines } from "../diff-lines.ts";
+import { readFiles } from "../files.ts";
+import { withRemote } from "../remote.ts";
+import { paintOf, printJson, reportOutcome, shortName } from "../report.ts";
+import { printable } from "../terminal.ts";
+
+export const command: Command = {
+  name: "diff",
+  summary: "show what an apply would change",
+  description: "Checks the files as apply would and prints every line that would change, without changing anything.",
+  flags: [
+    { name: "file", short: "f", type: "list", value: "<path>", help: "File, folder, or - for standard input." },
+    { name: "exit-code", type: "switch", help: "Exit with 5 when something would change." },
+    ...REMOTE_FLAGS,
+  ],
+  examples: [{ says: "look before you apply", line: "selvedge diff -f shop.yaml" }],
+  async run(context) {
+    const joined = await readFiles(context);
+    const outcome = await withRemote(context, (remote) => remote.apply(joined.text, true));
+    if (!outcome.ok) return reportOutcome(context, outcome, joined.place);
+    const changes = outcome.diff ?? [];
+    if (context.flags.on("json")) printJson(context, changes);
+    else if (changes.length === 0) context.terminal.out("nothing would change\n");
+    else for (const change of changes) await printChange(context, change);
+    return context.flags.on("exit-code") && changes.length > 0 ? EXIT.different : EXIT.ok;
+  },
+};
+
+async function printChange(context: CommandContext, change: Change): Promise<void> {
+  const { stringify } = await import("yaml");
+  const paint = paintOf(context);
+  const text = (resource: Json | undefined): string[] =>
+    resource === undefined ? [] : stringify(resource, { sortMapEntries: true }).trimEnd().split("\n");
+  context.terminal.out(`${paint.bold(printable(shortName(change.key)))}\n`);
+  for (const { kind, line } of diffLines(text(change.before), text(change.after))) {
+    const painted =
+      kind === "+"
+        ? paint.green(`+ ${printable(line)}`)
+        : kind === "-"
+          ? paint.red(`- ${printable(line)}`)
+          : `  ${printable(line)}`;
+    context.terminal.out(`${painted}\n`);
+  }
+}

@@ -1,0 +1,70 @@
+import type { StoredResource } from "../../control/model/resource.ts";
+import { type Command, type CommandContext, EXIT, REMOTE_FLAGS } from "../command.ts";
+import { parseKind, parseReference } from "../reference.ts";
+import { type ResourceFilter, withRemote } from "../remote.ts";
+import { paintOf, printJson, shortName } from "../report.ts";
+import { formatTable, printable } from "../terminal.ts";
+
+export const command: Command = {
+  name: "get",
+  summary: "show resources",
+  description:
+    "Lists resources, all of a kind, or one. One resource is printed as YAML, several as a table; -o chooses. The YAML can be edited and applied again.",
+  arguments: "[<kind> | <kind/name>]",
+  argumentsMax: 1,
+  flags: [
+    { name: "namespace", short: "n", type: "text", value: "<name>", help: "Only this namespace." },
+    {
+      name: "output",
+      short: "o",
+      type: "text",
+      value: "<form>",
+      choices: ["table", "yaml", "json"],
+      help: "Form of the output.",
+    },
+    ...REMOTE_FLAGS,
+  ],
+  examples: [
+    { says: "list all routes", line: "selvedge get routes" },
+    { says: "save one resource to edit it", line: "selvedge get Route/shop > shop.yaml" },
+  ],
+  async run(context) {
+    const { args, flags, terminal } = context;
+    const target = args[0];
+    const single = target?.includes("/") === true;
+    const resources = await withRemote(context, (remote) => remote.get(filterOf(context)));
+    if (single && resources.length === 0) {
+      terminal.error(`there is no ${printable(target ?? "")}\n`);
+      return EXIT.notFound;
+    }
+    const form = flags.on("json") ? "json" : (flags.text("output") ?? (single ? "yaml" : "table"));
+    if (form === "json") printJson(context, single ? resources[0] : resources);
+    else if (form === "yaml") terminal.out(await toYaml(resources));
+    else printTable(context, resources);
+    return EXIT.ok;
+  },
+};
+
+function filterOf({ args, flags }: CommandContext): ResourceFilter {
+  const namespace = flags.text("namespace");
+  const inNamespace = namespace === undefined ? {} : { namespace };
+  const target = args[0];
+  if (target === undefined) return inNamespace;
+  if (!target.includes("/")) return { kind: parseKind(target), ...inNamespace };
+  const reference = parseReference(target);
+  return { kind: reference.kind, namespace: namespace ?? reference.namespace, name: reference.name };
+}
+
+async function toYaml(resources: readonly StoredResource[]): Promise<string> {
+  const { stringify } = await import("yaml");
+  return resources.map(({ written }) => stringify(written)).join("---\n");
+}
+
+function printTable(context: CommandContext, resources: readonly StoredResource[]): void {
+  if (resources.length === 0) {
+    context.terminal.out("no resources\n");
+    return;
+  }
+  const rows = resources.map(({ key, revision }) => [printable(shortName(key)), String(revision)]);
+  context.terminal.out(formatTable([["RESOURCE", "REVISION"], ...rows], paintOf(context)));
+}

@@ -1,0 +1,26 @@
+import { type Command, CommandError, EXIT, REMOTE_FLAGS } from "../command.ts";
+import { withRemote } from "../remote.ts";
+import { reportOutcome } from "../report.ts";
+import { reportWait, WAIT_FLAGS } from "../wait.ts";
+
+export const command: Command = {
+  name: "rollback",
+  summary: "bring an earlier configuration back",
+  description:
+    "Makes the configuration what it was at an earlier revision. That is a new apply with a new revision: it is checked like any other, and can be rolled back itself.",
+  arguments: "<revision>",
+  argumentsMin: 1,
+  argumentsMax: 1,
+  flags: [...WAIT_FLAGS, ...REMOTE_FLAGS],
+  examples: [{ says: "go back to what revision 41 was", line: "selvedge rollback 41 --wait" }],
+  async run(context) {
+    const revision = Number(context.args[0]);
+    if (!Number.isInteger(revision) || revision < 1)
+      throw new CommandError(`${JSON.stringify(context.args[0])} is not a revision`, "selvedge history lists them", EXIT.usage);
+    return withRemote(context, async (remote) => {
+      const outcome = await remote.rollback(revision);
+      const exit = reportOutcome(context, outcome);
+      return outcome.ok && context.flags.on("wait") ? reportWait(context, remote, outcome.revision) : exit;
+    });
+  },
+};

@@ -1,0 +1,53 @@
+import { formatIssue } from "../../config/issue.ts";
+import type { ControlStatus } from "../../control/control.ts";
+import { type Command, type CommandContext, EXIT, REMOTE_FLAGS } from "../command.ts";
+import { withRemote } from "../remote.ts";
+import { paintOf, printJson } from "../report.ts";
+import { formatTable, printable } from "../terminal.ts";
+import { reportWait, WAIT_FLAGS } from "../wait.ts";
+
+export const command: Command = {
+  name: "status",
+  summary: "show which proxy serves what, or wait until all do",
+  description:
+    "Shows the newest revision and, for every live proxy, the revision it serves, how long it took and what it refused. With --wait it returns once every proxy serves the newest revision, fails at once when one refuses it, and after --timeout.",
+  flags: [...WAIT_FLAGS, ...REMOTE_FLAGS],
+  examples: [
+    { says: "what is going on", line: "selvedge status" },
+    {
+      says: "in a script: go on when all proxies have the change",
+      line: "selvedge apply -f shop.yaml && selvedge status --wait --timeout 10",
+    },
+  ],
+  run(context) {
+    return withRemote(context, async (remote) => {
+      if (context.flags.on("wait")) return reportWait(context, remote, 0);
+      const status = await remote.status();
+      if (context.flags.on("json")) printJson(context, status);
+      else printStatus(context, status);
+      return EXIT.ok;
+    });
+  },
+};
+
+function printStatus(context: CommandContext, status: ControlStatus): void {
+  const { terminal } = context;
+  const paint = paintOf(context);
+  const connection = status.connection === "none" ? "" : `, NATS ${status.connection}`;
+  terminal.out(`revision ${status.revision}, ${status.resources} resources, store ${status.store}${connection}\n`);
+  if (status.proxies.length === 0) {
+    terminal.out("no proxy has reported yet; start one with `selvedge proxy`\n");
+    return;
+  }
+  const rows = status.proxies.map((proxy) => [
+    printable(proxy.id),
+    printable(proxy.group),
+    String(proxy.revision),
+    proxy.rejectedRevision > 0 ? `refused ${proxy.rejectedRevision}` : proxy.revision === status.revision ? "ok" : "behind",
+    `${Math.round(proxy.applyMs * 10) / 10} ms`,
+  ]);
+  terminal.out(formatTable([["PROXY", "GROUP", "REVISION", "STATE", "APPLY"], ...rows], paint));
+  for (const proxy of status.proxies) {
+    for (const issue of proxy.issues) terminal.out(`${paint.red(printable(proxy.id))}: ${printable(formatIssue(issue))}\n`);
+  }
+}

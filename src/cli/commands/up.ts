@@ -1,0 +1,42 @@
+import type { Command } from "../command.ts";
+import { ADMIN_FLAGS, CONTROL_FLAGS, LOG_FLAGS, WORKERS_FLAG } from "../serve-flags.ts";
+
+export const command: Command = {
+  name: "up",
+  summary: "start everything on this machine: control plane, gateway, NATS",
+  description:
+    "Starts a NATS server (found on PATH or in the cache folder; without one an in-process bus takes its place, and says so), a control plane and a gateway, and prints what runs where. The configuration is kept in the state folder: the next start has it back. Ctrl-C stops everything.",
+  flags: [
+    { name: "file", short: "f", type: "list", value: "<path>", help: "Resources to apply at the start." },
+    {
+      name: "demo",
+      type: "switch",
+      help: "Also start two small services and, when nothing is configured yet, a gateway in front of them.",
+    },
+    { name: "http", type: "number", value: "<port>", default: 8080, max: 65535, help: "HTTP port of the demo gateway." },
+    { name: "https", type: "number", value: "<port>", default: 8443, max: 65535, help: "HTTPS port of the demo gateway." },
+    { name: "nats-listen", type: "text", value: "<address>", default: "127.0.0.1:4222", help: "Where the NATS server listens." },
+    {
+      name: "nats",
+      type: "text",
+      value: "<url>",
+      help: "Use this NATS server instead of starting one; `off` for the in-process bus.",
+    },
+    ...CONTROL_FLAGS,
+    ...ADMIN_FLAGS,
+    WORKERS_FLAG,
+    {
+      name: "state-dir",
+      type: "text",
+      value: "<folder>",
+      default: ".selvedge",
+      help: "Folder for configuration and certificates.",
+    },
+    ...LOG_FLAGS,
+  ],
+  examples: [
+    { says: "everything, with something to look at", line: "selvedge up --demo" },
+    { says: "everything, with your own configuration", line: "selvedge up -f gateway.yaml" },
+  ],
+  run: (context) => context.launch.up(context),
+};

@@ -1,0 +1,80 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import type { ConfigIssue } from "../config/issue.ts";
+import { type CommandContext, CommandError, EXIT } from "./command.ts";
+
+/** Several files as one text, and the way back from a line of it to a line of a file. */
+export interface JoinedText {
+  readonly text: string;
+  /** The same issue with its place in the file. */
+  place(issue: ConfigIssue): ConfigIssue;
+}
+
+/** One file as it was read. */
+export interface NamedText {
+  readonly file: string;
+  readonly text: string;
+}
+
+interface Part {
+  readonly file: string;
+  readonly firstLine: number;
+}
+
+/** Reads what `-f` names: files, folders (their *.yaml, *.yml, *.json, in order), `-` for standard input. */
+export async function readNamedFiles({ flags, terminal }: CommandContext): Promise<NamedText[]> {
+  const named = flags.list("file");
+  if (named.length === 0) throw new CommandError("no file named", "name one with -f, or - for standard input", EXIT.usage);
+  const texts: NamedText[] = [];
+  for (const file of named.flatMap(expandFolder)) {
+    if (file === "-") texts.push({ file: "<stdin>", text: await terminal.readStdin() });
+    else texts.push({ file, text: readText(file) });
+  }
+  return texts;
+}
+
+/** The same as one text: one apply takes all or nothing. */
+export async function readFiles(context: CommandContext): Promise<JoinedText> {
+  const parts: Part[] = [];
+  const lines: string[] = [];
+  for (const { file, text } of await readNamedFiles(context)) {
+    if (lines.length > 0) lines.push("---");
+    parts.push({ file, firstLine: lines.length + 1 });
+    // The end of the last line is the end of the part: without this a document would start in the middle of a line.
+    lines.push(...text.replace(/\r?\n$/, "").split("\n"));
+  }
+  return { text: `${lines.join("\n")}\n`, place: (issue) => placeIn(parts, issue) };
+}
+
+function expandFolder(path: string): string[] {
+  if (path === "-") return [path];
+  try {
+    if (!statSync(path).isDirectory()) return [path];
+    const names = readdirSync(path).filter((name) => /\.(ya?ml|json)$/.test(name));
+    if (names.length === 0) throw new CommandError(`${path}: no *.yaml, *.yml or *.json in this folder`, "", EXIT.usage);
+    return names.sort().map((name) => join(path, name));
+  } catch (error) {
+    throw error instanceof CommandError ? error : unreadable(path, error);
+  }
+}
+
+/** Throws a `CommandError` that names the file. */
+export function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+function unreadable(path: string, error: unknown): CommandError {
+  const code = (error as { code?: string }).code;
+  const why = code === "ENOENT" ? "there is no such file" : error instanceof Error ? error.message : String(error);
+  return new CommandError(`cannot read ${path}: ${why}`, "", EXIT.usage);
+}
+
+function placeIn(parts: readonly Part[], issue: ConfigIssue): ConfigIssue {
+  if (issue.line <= 0) return issue;
+  const part = parts.findLast((each) => each.firstLine <= issue.line);
+  return part === undefined ? issue : { ...issue, file: part.file, line: issue.line - part.firstLine + 1 };
+}

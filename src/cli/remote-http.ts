@@ -1,0 +1,135 @@
+import type { ApplyOutcome, Backup, ControlStatus, WaitOutcome } from "../control/control.ts";
+import type { StoredResource } from "../control/model/resource.ts";
+import type { LogEntry } from "../control/store/store.ts";
+import { CommandError, EXIT } from "./command.ts";
+import { type RemoteControl, type ResourceFilter, unreachable } from "./remote.ts";
+
+/** How long the control plane may take for an answer. */
+const ANSWER_MS = 30_000;
+
+interface Request {
+  readonly method: "GET" | "POST";
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly type?: string;
+  readonly timeoutMs?: number;
+}
+
+/** The control API, version 1. */
+export class HttpRemote implements RemoteControl {
+  readonly #base: URL;
+
+  constructor(
+    readonly server: string,
+    readonly token: string | undefined,
+    readonly author: string,
+  ) {
+    const base = URL.parse(server.includes("://") ? server : `http://${server}`);
+    if (base === null || !/^https?:$/.test(base.protocol))
+      throw new CommandError(`--server: ${JSON.stringify(server)} is not a URL like http://127.0.0.1:8088`, "", EXIT.usage);
+    this.#base = base;
+  }
+
+  apply(text: string, dryRun: boolean): Promise<ApplyOutcome> {
+    return this.#change({
+      method: "POST",
+      path: "apply",
+      query: { dryRun: String(dryRun) },
+      body: text,
+      type: "application/yaml",
+    });
+  }
+  delete(text: string, dryRun: boolean): Promise<ApplyOutcome> {
+    return this.#change({
+      method: "POST",
+      path: "delete",
+      query: { dryRun: String(dryRun) },
+      body: text,
+      type: "application/yaml",
+    });
+  }
+  async get(filter: ResourceFilter): Promise<readonly StoredResource[]> {
+    const query = Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
+    const { resources } = await this.#json<{ resources: StoredResource[] }>({ method: "GET", path: "resources", query });
+    return resources;
+  }
+  status(): Promise<ControlStatus> {
+    return this.#json({ method: "GET", path: "status" });
+  }
+  waitApplied(revision: number, timeoutMs: number, minimum: number): Promise<WaitOutcome> {
+    const query = { revision: String(revision), timeoutMs: String(timeoutMs), minimum: String(minimum) };
+    return this.#json({ method: "GET", path: "wait", query, timeoutMs: timeoutMs + ANSWER_MS });
+  }
+  async history(): Promise<readonly LogEntry[]> {
+    const { entries } = await this.#json<{ entries: LogEntry[] }>({ method: "GET", path: "history" });
+    return entries;
+  }
+  rollback(revision: number): Promise<ApplyOutcome> {
+    return this.#change({ method: "POST", path: "rollback", body: JSON.stringify({ revision }), type: "application/json" });
+  }
+  backup(): Promise<Backup> {
+    return this.#json({ method: "GET", path: "backup" });
+  }
+  restore(backup: unknown): Promise<ApplyOutcome> {
+    return this.#change({ method: "POST", path: "restore", body: JSON.stringify(backup), type: "application/json" });
+  }
+  async close(): Promise<void> {}
+
+  /** Refusals are answers as well: the outcome says why. */
+  async #change(request: Request): Promise<ApplyOutcome> {
+    const { status, content } = await this.#send(request);
+    if (isOutcome(content)) return content;
+    throw this.#refused(status, content);
+  }
+
+  async #json<T>(request: Request): Promise<T> {
+    const { status, content } = await this.#send(request);
+    if (status >= 300) throw this.#refused(status, content);
+    return content as T;
+  }
+
+  async #send(request: Request): Promise<{ status: number; content: unknown }> {
+    const url = new URL(`api/v1/${request.path}`, this.#base.href.endsWith("/") ? this.#base : `${this.#base.href}/`);
+    for (const [name, value] of Object.entries(request.query ?? {})) url.searchParams.set(name, value);
+    const headers: Record<string, string> = { accept: "application/json" };
+    if (request.type !== undefined) headers["content-type"] = request.type;
+    if (this.token !== undefined) headers.authorization = `Bearer ${this.token}`;
+    if (this.author !== "") headers["x-selvedge-author"] = this.author;
+    let response: Response;
+    try {
+      response = await fetch(url, {
+        method: request.method,
+        headers,
+        redirect: "error",
+        signal: AbortSignal.timeout(request.timeoutMs ?? ANSWER_MS),
+        ...(request.body === undefined ? {} : { body: request.body }),
+      });
+    } catch (error) {
+      throw unreachable(this.#base.origin, error instanceof Error ? error.message : String(error));
+    }
+    const text = await response.text();
+    try {
+      return { status: response.status, content: JSON.parse(text) };
+    } catch {
+      return { status: response.status, content: { error: text.slice(0, 200) } };
+    }
+  }
+
+  #refused(status: number, content: unknown): CommandError {
+    const message = messageOf(content);
+    if (status === 401) return new CommandError("the control plane wants a token", "give it with --token or SELVEDGE_TOKEN");
+    if (status === 404) return new CommandError(message, "is this a control API? --server names it", EXIT.notFound);
+    return new CommandError(`the control plane answered ${status}: ${message}`);
+  }
+}
+
+function isOutcome(content: unknown): content is ApplyOutcome {
+  return typeof content === "object" && content !== null && "ok" in content && typeof content.ok === "boolean";
+}
+
+function messageOf(content: unknown): string {
+  if (typeof content !== "object" || content === null) return "no reason given";
+  if ("message" in content && typeof content.message === "string") return content.message;
+  return "error" in content && typeof content.error === "string" ? content.error : "no reason given";
+}

@@ -1,0 +1,55 @@
+import type { ApplyOutcome, Backup, ControlStatus, WaitOutcome } from "../control/control.ts";
+import type { StoredResource } from "../control/model/resource.ts";
+import type { LogEntry } from "../control/store/store.ts";
+import { type CommandContext, CommandError, EXIT } from "./command.ts";
+
+/** A control plane somewhere else, as the commands use it: over HTTP or over NATS. Methods throw `CommandError`s that say what to do. */
+export interface RemoteControl {
+  apply(text: string, dryRun: boolean): Promise<ApplyOutcome>;
+  /** `text`: references (`Kind/name`), one per line, or resources. */
+  delete(text: string, dryRun: boolean): Promise<ApplyOutcome>;
+  get(filter: ResourceFilter): Promise<readonly StoredResource[]>;
+  status(): Promise<ControlStatus>;
+  /** `revision` 0: the newest. */
+  waitApplied(revision: number, timeoutMs: number, minimum: number): Promise<WaitOutcome>;
+  history(): Promise<readonly LogEntry[]>;
+  rollback(revision: number): Promise<ApplyOutcome>;
+  backup(): Promise<Backup>;
+  restore(backup: unknown): Promise<ApplyOutcome>;
+  close(): Promise<void>;
+}
+
+export interface ResourceFilter {
+  readonly kind?: string;
+  readonly namespace?: string;
+  readonly name?: string;
+}
+
+/** Connects as the flags say, runs `use`, and closes. */
+export async function withRemote<T>(context: CommandContext, use: (remote: RemoteControl) => Promise<T>): Promise<T> {
+  const remote = await connect(context);
+  try {
+    return await use(remote);
+  } finally {
+    await remote.close();
+  }
+}
+
+async function connect({ flags, terminal }: CommandContext): Promise<RemoteControl> {
+  const nats = flags.text("nats");
+  const user = terminal.env.USER ?? "";
+  if (nats !== undefined && nats !== "") {
+    const { NatsRemote } = await import("./remote-nats.ts");
+    return NatsRemote.connect(nats, user);
+  }
+  const { HttpRemote } = await import("./remote-http.ts");
+  return new HttpRemote(flags.text("server") ?? "", flags.text("token"), user);
+}
+
+export function unreachable(where: string, cause: string): CommandError {
+  return new CommandError(
+    `no control plane answers at ${where} (${cause})`,
+    "start one with `selvedge up` or `selvedge control`, or name another with --server or --nats",
+    EXIT.unreachable,
+  );
+}

@@ -1,0 +1,52 @@
+import { type ConfigIssue, formatIssue } from "../config/issue.ts";
+import type { ApplyOutcome } from "../control/control.ts";
+import { type CommandContext, EXIT } from "./command.ts";
+import { choosePaint, type Paint, printable } from "./terminal.ts";
+
+export function paintOf({ flags, terminal }: CommandContext): Paint {
+  return choosePaint(terminal, flags.choice("color"));
+}
+
+export function printJson({ terminal }: CommandContext, value: unknown): void {
+  terminal.out(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+/** `default/` is left out, as people write names. */
+export function shortName(key: string): string {
+  return key.replace(/^([^/]+)\/default\//, "$1/");
+}
+
+/** Every issue on its line, to the error stream. */
+export function printIssues(context: CommandContext, issues: readonly ConfigIssue[]): void {
+  const paint = paintOf(context);
+  for (const issue of issues) context.terminal.error(`${paint.red("✗")} ${printable(formatIssue(issue))}\n`);
+}
+
+/** Says what an apply, delete, rollback or restore did; the exit code follows from it. */
+export function reportOutcome(
+  context: CommandContext,
+  outcome: ApplyOutcome,
+  place: (issue: ConfigIssue) => ConfigIssue = (issue) => issue,
+): number {
+  const { terminal, flags } = context;
+  const paint = paintOf(context);
+  if (!outcome.ok) {
+    const issues = outcome.issues.map(place);
+    if (flags.on("json")) printJson(context, { ...outcome, issues });
+    else {
+      printIssues(context, issues);
+      terminal.error(
+        `${paint.red("refused:")} ${issues.length} ${issues.length === 1 ? "issue" : "issues"}; nothing was changed\n`,
+      );
+    }
+    return outcome.reason === "not_found" ? EXIT.notFound : EXIT.failed;
+  }
+  if (flags.on("json")) {
+    printJson(context, outcome);
+    return EXIT.ok;
+  }
+  for (const change of outcome.changes) terminal.out(`${printable(shortName(change.key))} ${paint.green(change.kind)}\n`);
+  if (outcome.changes.length === 0) terminal.out("nothing changed\n");
+  terminal.out(`revision ${outcome.revision}\n`);
+  return EXIT.ok;
+}

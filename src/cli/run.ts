@@ -1,0 +1,77 @@
+import { nearest } from "../config/suggest.ts";
+import { type Command, type CommandContext, CommandError, EXIT, GLOBAL_FLAGS, type Launchers } from "./command.ts";
+import { COMMANDS, loadAllCommands } from "./commands.ts";
+import { readFlagFile } from "./flag-file.ts";
+import { decideFlags, readCommandLine } from "./flags.ts";
+import { formatHelp, formatOverview } from "./help.ts";
+import { choosePaint, printable, type Terminal } from "./terminal.ts";
+
+/** Runs one command line and resolves with the exit code. Never rejects. */
+export async function runCommandLine(argv: readonly string[], terminal: Terminal, launch: Launchers): Promise<number> {
+  const json = argv.includes("--json");
+  try {
+    return await dispatch(argv, terminal, launch);
+  } catch (error) {
+    const failure = error instanceof CommandError ? error : undefined;
+    const message = error instanceof Error ? error.message : String(error);
+    const hint = failure?.hint ?? "";
+    if (json) terminal.error(`${JSON.stringify({ error: message, ...(hint === "" ? {} : { hint }) })}\n`);
+    else
+      terminal.error(
+        printable(`${choosePaint(terminal, undefined).red("error:")} ${message}\n${hint === "" ? "" : `${hint}\n`}`),
+      );
+    // A bug of ours, not a mistake of the caller: where it happened helps whoever reports it.
+    if (failure === undefined && terminal.env.SELVEDGE_DEBUG !== undefined && error instanceof Error)
+      terminal.error(`${error.stack ?? ""}\n`);
+    return failure?.exit ?? EXIT.failed;
+  }
+}
+
+async function dispatch(argv: readonly string[], terminal: Terminal, launch: Launchers): Promise<number> {
+  const [name, ...rest] = argv;
+  const paint = choosePaint(terminal, undefined);
+  if (name === undefined || name === "--help" || name === "-h") {
+    terminal.out(formatOverview(COMMANDS, paint));
+    return name === undefined ? EXIT.usage : EXIT.ok;
+  }
+  if (name === "help") return dispatch(rest.length === 0 ? ["--help"] : [rest[0] as string, "--help"], terminal, launch);
+  if (name === "--version" || name === "-v") return dispatch(["version"], terminal, launch);
+  const entry = COMMANDS.find((each) => each.name === name);
+  if (entry === undefined) throw unknownCommand(name);
+  const { command } = await entry.load();
+  return runCommand(command, rest, terminal, launch);
+}
+
+function unknownCommand(name: string): CommandError {
+  const near = nearest(
+    name,
+    COMMANDS.map((each) => each.name),
+  );
+  const hint = near === undefined ? "selvedge --help lists the commands" : `did you mean selvedge ${near}?`;
+  return new CommandError(`there is no command ${JSON.stringify(name)}`, hint, EXIT.usage);
+}
+
+async function runCommand(command: Command, argv: readonly string[], terminal: Terminal, launch: Launchers): Promise<number> {
+  const specs = [...command.flags, ...GLOBAL_FLAGS];
+  const line = readCommandLine(argv, specs, command.name);
+  if (line.given.get("help")?.at(-1) === true) {
+    const wanted = line.given.get("color")?.at(-1);
+    terminal.out(formatHelp(command, choosePaint(terminal, typeof wanted === "boolean" ? wanted : undefined)));
+    return EXIT.ok;
+  }
+  const named = line.given.get("config")?.at(-1) ?? terminal.env.SELVEDGE_CONFIG;
+  const file = await readFlagFile(typeof named === "string" ? named : undefined, terminal.cwd, command, loadAllCommands);
+  const flags = decideFlags(specs, line, terminal.env, file);
+  checkArguments(command, line.args);
+  const context: CommandContext = { flags, args: line.args, terminal, launch };
+  return command.run(context);
+}
+
+function checkArguments(command: Command, args: readonly string[]): void {
+  const { argumentsMin = 0, argumentsMax = 0 } = command;
+  const usage = `usage: selvedge ${command.name}${command.arguments === undefined ? "" : ` ${command.arguments}`}`;
+  if (args.length < argumentsMin)
+    throw new CommandError(`${command.name} needs ${command.arguments ?? "an argument"}`, usage, EXIT.usage);
+  if (args.length > argumentsMax)
+    throw new CommandError(`${command.name}: unexpected argument ${JSON.stringify(args[argumentsMax])}`, usage, EXIT.usage);
+}
