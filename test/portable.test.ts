@@ -1,3 +1,5 @@
 // The portable suites on Bun: each registers itself with bun:test.
 import "./core.portable.ts";
 import "./integration/control-store.portable.ts";
+import "./routing/router.portable.ts";
+import "./routing/rewrite.portable.ts";

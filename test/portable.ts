@@ -5,7 +5,12 @@
 import process from "node:process";
 import { runRegistered } from "./kit/suite.ts";
 
-const SUITES: readonly string[] = ["./core.portable.ts", "./integration/control-store.portable.ts"];
+const SUITES: readonly string[] = [
+  "./core.portable.ts",
+  "./integration/control-store.portable.ts",
+  "./routing/router.portable.ts",
+  "./routing/rewrite.portable.ts",
+];
 
 for (const suite of SUITES) await import(suite);
 const failed = await runRegistered((line) => process.stdout.write(`${line}\n`));
