@@ -1,0 +1,117 @@
+import { RunningProxy } from "../../src/app/proxy.ts";
+import type { Snapshot } from "../../src/config/snapshot.ts";
+import { SystemClock } from "../../src/core/clock.ts";
+import type { Failure } from "../../src/core/failure.ts";
+import { SILENT_LOG } from "../../src/core/log.ts";
+import { SeededRng } from "../../src/core/rng.ts";
+import type { FilterHost } from "../../src/filters/contract.ts";
+import { FilterRegistry } from "../../src/filters/store.ts";
+import type { Authenticator } from "../../src/proxy/generation.ts";
+import type { ExchangeRecord, Observer } from "../../src/proxy/observe/record.ts";
+import { selectNet } from "../../src/runtime/select.ts";
+
+/** What a test wants to know of an exchange that is over. */
+export interface SeenExchange {
+  readonly path: string;
+  readonly status: number;
+  readonly code: string;
+  readonly endpoint: string;
+  readonly attempts: number;
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+}
+
+/** Remembers every exchange; counts what is open, so that a test can see leaks. */
+export class SeeingObserver implements Observer {
+  readonly exchanges: SeenExchange[] = [];
+  readonly connectionFailures: string[] = [];
+  inFlight = 0;
+  connections = 0;
+  upstreamConnections = 0;
+  upstreamConnects = 0;
+
+  onExchangeStart(): void {
+    this.inFlight++;
+  }
+  onExchangeEnd(record: ExchangeRecord): void {
+    this.inFlight--;
+    this.exchanges.push({
+      path: record.originalPath,
+      status: record.status,
+      code: record.failure?.code ?? "",
+      endpoint: record.endpointKey,
+      attempts: record.attempts,
+      requestBytes: record.requestBytes,
+      responseBytes: record.responseBytes,
+    });
+  }
+  onConnectionOpen(): void {
+    this.connections++;
+  }
+  onConnectionClose(): void {
+    this.connections--;
+  }
+  onConnectionFailure(_listener: string, failure: Failure): void {
+    this.connectionFailures.push(failure.code);
+  }
+  onUpstreamConnect(_service: string, ok: boolean): void {
+    this.upstreamConnects++;
+    if (ok) this.upstreamConnections++;
+  }
+  onUpstreamClose(): void {
+    this.upstreamConnections--;
+  }
+  onPoolPending(): void {}
+}
+
+export interface TestProxy {
+  readonly proxy: RunningProxy;
+  readonly observer: SeeingObserver;
+  /** Port of the first listener, or of a named one. */
+  port(listener?: string): number;
+  apply(snapshot: Snapshot, modules?: ReadonlyMap<string, Uint8Array>): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const NO_FILTERS: FilterHost = { load: () => Promise.reject(new Error("this test has no filter host")) };
+
+export interface TestProxyParts {
+  readonly filterHost?: FilterHost;
+  readonly modules?: ReadonlyMap<string, Uint8Array>;
+  readonly authenticator?: Authenticator;
+}
+
+/** A whole data plane in this process, on real sockets. */
+export async function startProxy(snapshot: Snapshot, parts: TestProxyParts = {}): Promise<TestProxy> {
+  const observer = new SeeingObserver();
+  const proxy = new RunningProxy({
+    net: await selectNet(),
+    clock: new SystemClock(),
+    rng: new SeededRng(1),
+    log: SILENT_LOG,
+    observer,
+    filters: new FilterRegistry(parts.filterHost ?? NO_FILTERS),
+    createAuthenticator: () => {
+      if (parts.authenticator === undefined) throw new Error("this test has no authenticator");
+      return parts.authenticator;
+    },
+    reusePort: false,
+  });
+  const apply = async (next: Snapshot, modules: ReadonlyMap<string, Uint8Array> = new Map()): Promise<void> => {
+    const issues = await proxy.apply({ snapshot: next, modules, publishedAtMs: undefined });
+    if (issues.length > 0) throw new Error(issues.map((issue) => `${issue.code}: ${issue.message}`).join("\n"));
+  };
+  await apply(snapshot, parts.modules);
+  return {
+    proxy,
+    observer,
+    port(listener) {
+      for (const [name, address] of proxy.addresses) {
+        if ((listener === undefined || name === listener) && address.kind === "tcp") return address.port;
+      }
+      throw new Error(`no listener ${listener ?? ""}`);
+    },
+    apply,
+    stop: () => proxy.stop(),
+  };
+}
