@@ -3,3 +3,4 @@ import "./core.portable.ts";
 import "./integration/control-store.portable.ts";
 import "./routing/router.portable.ts";
 import "./routing/rewrite.portable.ts";
+import "./balance/picker.portable.ts";

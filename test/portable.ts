@@ -10,6 +10,7 @@ const SUITES: readonly string[] = [
   "./integration/control-store.portable.ts",
   "./routing/router.portable.ts",
   "./routing/rewrite.portable.ts",
+  "./balance/picker.portable.ts",
 ];
 
 for (const suite of SUITES) await import(suite);
