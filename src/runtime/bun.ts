@@ -1,6 +1,6 @@
 import tls from "node:tls";
 import { DEFAULT_DOWNSTREAM_TIMES } from "../core/limits.ts";
-import { connectError, listenError } from "./address.ts";
+import { connectError, listenError, removeStaleSocket } from "./address.ts";
 import { BunSocket, DEAF, type NativeSocket, STREAM_HANDLERS, type Target } from "./bun-socket.ts";
 import type { ClientTls, Listener, ListenOptions, Net, ServerTls, Socket, SocketAddress, SocketHandler, TlsInfo } from "./net.ts";
 import { alpnWire, clientContext, requiredName, ServerContexts, selectAlpn, sniOf, tlsError } from "./tls-context.ts";
@@ -260,6 +260,7 @@ export const bunNet: Net = {
   async listen(options, accept) {
     // A native socket cannot become a TLS server once bytes were read from it.
     if (options.deferTls) return (await import("./node.ts")).nodeNet.listen(options, accept);
+    if (options.address.kind === "unix") await removeStaleSocket(options.address.path);
     const listener = new BunListener(options.address, accept, options);
     const { contexts } = listener;
     try {

@@ -1,188 +1,204 @@
 import net from "node:net";
-import process from "node:process";
+import tls from "node:tls";
 import type { Bytes } from "../core/bytes.ts";
-import { canonicalIp, connectError, listenError } from "./address.ts";
-import type { Listener, Net, Socket, SocketAddress, SocketHandler, TlsInfo } from "./net.ts";
+import { DEFAULT_DOWNSTREAM_TIMES } from "../core/limits.ts";
+import { connectError, listenError, removeStaleSocket } from "./address.ts";
+import type { ClientTls, Listener, ListenOptions, Net, ServerTls, Socket, SocketAddress, SocketHandler } from "./net.ts";
+import { DEAF, NodeSocket, readTlsInfo } from "./node-socket.ts";
+import { clientContext, requiredName, ServerContexts, sniOf, tlsError } from "./tls-context.ts";
 
 /**
  * Seam 1 on node:net and node:tls: for Deno and Node, and on Bun for listeners whose TLS begins after bytes were read.
- * `write` copies, since the streams keep what they are given until the kernel has it.
+ *
+ * A listener is always a plain one; connections are handed to a `tls.Server` that does not listen, as Node documents for
+ * its "connection" event. So a rotation is a new `tls.Server`, whatever changed, and `startTls` is the same path.
  */
-
-class NodeSocket implements Socket {
-  tls: TlsInfo | undefined;
-  ended = false;
-  closed = false;
-  paused = false;
-  drainOwed = false;
-  peerEnded = false;
-  error: Error | undefined;
-  closeTold = false;
-  remoteAddress = "";
-  remotePort = 0;
-  localAddress = "";
-  localPort = 0;
-
-  constructor(
-    readonly native: net.Socket,
-    public handler: SocketHandler,
-    readonly target: SocketAddress | undefined,
-  ) {}
-
-  get fd(): number {
-    const handle = (this.native as unknown as { _handle?: { fd?: number } | null })._handle;
-    return this.closed ? -1 : (handle?.fd ?? -1);
-  }
-  get pendingBytes(): number {
-    return this.closed ? 0 : this.native.writableLength;
-  }
-
-  write(bytes: Bytes, start = 0, end = bytes.byteLength): boolean {
-    if (this.ended || this.closed) return true;
-    if (start === end) return !this.drainOwed;
-    const copy = Buffer.allocUnsafe(end - start);
-    copy.set(start === 0 && end === bytes.byteLength ? bytes : bytes.subarray(start, end));
-    if (this.native.write(copy)) return true;
-    this.drainOwed = true;
-    return false;
-  }
-
-  end(): void {
-    if (this.ended || this.closed) return;
-    this.ended = true;
-    this.native.end();
-  }
-
-  destroy(): void {
-    if (this.closed) return;
-    const orderly = this.native.writableFinished;
-    this.closed = true;
-    this.error = undefined;
-    if (!orderly && this.tls === undefined && typeof this.native.resetAndDestroy === "function") this.native.resetAndDestroy();
-    else this.native.destroy();
-    process.nextTick(tellClose, this);
-  }
-
-  pause(): void {
-    if (this.paused) return;
-    this.paused = true;
-    this.native.pause();
-  }
-
-  resume(): void {
-    if (!this.paused) return;
-    this.paused = false;
-    this.native.resume();
-  }
-
-  setKeepAlive(enabled: boolean, delayMs: number): void {
-    if (!this.closed) this.native.setKeepAlive(enabled, delayMs);
-  }
-
-  readAddresses(): void {
-    this.remoteAddress = canonicalIp(this.native.remoteAddress);
-    this.remotePort = this.native.remotePort ?? 0;
-    this.localAddress = canonicalIp(this.native.localAddress);
-    this.localPort = this.native.localPort ?? 0;
-  }
-
-  /** Hangs the handlers on the stream. */
-  attach(): void {
-    const { native } = this;
-    native.on("data", (bytes: Bytes) => {
-      if (!this.closed) this.handler.onData(this, bytes);
-    });
-    native.on("end", () => {
-      if (this.closed) return;
-      this.peerEnded = true;
-      this.handler.onEnd(this);
-    });
-    native.on("drain", () => {
-      if (this.closed || !this.drainOwed) return;
-      this.drainOwed = false;
-      if (!this.ended) this.handler.onDrain(this);
-    });
-    native.on("error", (error: Error) => {
-      this.error ??= error;
-    });
-    native.on("close", () => {
-      if (this.closed) return;
-      this.closed = true;
-      process.nextTick(tellClose, this);
-    });
-    if (this.paused) native.pause();
-  }
-}
-
-function tellClose(socket: NodeSocket): void {
-  if (socket.closeTold) return;
-  socket.closeTold = true;
-  socket.handler.onClose(socket, socket.error);
-}
-
-const DEAF: SocketHandler = { onOpen() {}, onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
 
 /** Where, in Node's words. */
 const place = (address: SocketAddress) =>
   address.kind === "unix" ? { path: address.path } : { host: address.host, port: address.port };
 
-class NodeListener implements Listener {
-  constructor(
-    readonly server: net.Server,
-    readonly address: SocketAddress,
-  ) {}
+/** What becomes of a raw connection when its handshake is done. */
+type OnSecure = (stream: tls.TLSSocket) => void;
 
-  updateTls(): void {
-    throw new Error("this listener has no TLS");
+/** The TLS side of a listener with the settings of one moment. */
+class TlsEngine {
+  readonly #server: tls.Server;
+  readonly #waiting = new WeakMap<net.Socket, OnSecure>();
+
+  constructor(
+    readonly settings: ServerTls,
+    handshakeMs: number,
+  ) {
+    const contexts = new ServerContexts(settings);
+    const asks = settings.clientAuth !== "none";
+    this.#server = tls.createServer({
+      ...contexts.fallbackPem,
+      ...(settings.clientCaPem === undefined ? {} : { ca: settings.clientCaPem }),
+      ...(settings.alpn.length === 0 ? {} : { ALPNProtocols: [...settings.alpn] }),
+      minVersion: settings.minVersion,
+      allowHalfOpen: true,
+      requestCert: asks,
+      rejectUnauthorized: settings.clientAuth === "required",
+      handshakeTimeout: handshakeMs,
+      SNICallback: (name, answer) => answer(null, contexts.select(name)),
+    });
+    this.#server.on("secureConnection", (stream) => this.#finish(stream));
+    this.#server.on("tlsClientError", (_error, stream) => stream.destroy());
   }
-  startTls(): Socket {
-    throw new Error("this listener was not opened with deferTls");
+
+  /** Runs the handshake on `raw`; `onSecure` only hears of one that satisfies the settings. */
+  start(raw: net.Socket, onSecure: OnSecure): void {
+    raw.on("error", () => raw.destroy());
+    this.#waiting.set(raw, onSecure);
+    this.#server.emit("connection", raw);
   }
-  async close(): Promise<void> {
-    this.server.close();
+
+  #finish(stream: tls.TLSSocket): void {
+    const { _parent: raw } = stream as unknown as { _parent?: net.Socket };
+    const onSecure = raw === undefined ? undefined : this.#waiting.get(raw);
+    // A certificate that was sent must hold, also when it is optional.
+    const sent = Object.keys(stream.getPeerCertificate() ?? {}).length > 0;
+    const holds = this.settings.clientAuth === "none" || (sent ? stream.authorized : this.settings.clientAuth === "optional");
+    if (onSecure === undefined || !holds) stream.destroy();
+    else onSecure(stream);
   }
 }
 
+class NodeListener implements Listener {
+  engine: TlsEngine | undefined;
+  readonly #handshakeMs: number;
+
+  constructor(
+    readonly server: net.Server,
+    public address: SocketAddress,
+    readonly options: ListenOptions,
+    readonly accept: (socket: Socket) => SocketHandler,
+  ) {
+    this.#handshakeMs = options.handshakeMs ?? DEFAULT_DOWNSTREAM_TIMES.handshakeMs;
+    if (options.tls !== undefined) this.engine = new TlsEngine(options.tls, this.#handshakeMs);
+    server.on("connection", (raw) => this.#take(raw));
+  }
+
+  #take(raw: net.Socket): void {
+    if (this.engine === undefined || this.options.deferTls) this.#hand(new NodeSocket(raw, DEAF, undefined));
+    else this.engine.start(raw, (stream) => this.#hand(secured(stream, raw, DEAF)));
+  }
+
+  #hand(socket: NodeSocket): void {
+    socket.ready = true;
+    socket.readAddresses();
+    socket.handler = this.accept(socket);
+    if (!socket.closed) socket.attach();
+  }
+
+  updateTls(settings: ServerTls): void {
+    if (this.engine === undefined) throw new Error("this listener has no TLS");
+    this.engine = new TlsEngine(settings, this.#handshakeMs);
+  }
+
+  startTls(socket: Socket, head: Bytes, handler: SocketHandler): Socket {
+    if (this.engine === undefined || !this.options.deferTls) throw new Error("this listener was not opened with deferTls");
+    if (!(socket instanceof NodeSocket)) throw new Error("not a socket of this listener");
+    const { raw } = socket;
+    socket.detach();
+    const upgraded = new NodeSocket(raw, handler, undefined);
+    upgraded.readAddresses();
+    const broken = (): void => upgraded.fail(tlsError("TLS handshake failed", undefined));
+    raw.once("close", broken);
+    if (head.byteLength > 0) raw.unshift(Buffer.from(head));
+    this.engine.start(raw, (stream) => {
+      raw.off("close", broken);
+      if (upgraded.closed) {
+        stream.destroy();
+        return;
+      }
+      upgraded.tls = readTlsInfo(stream, serverNameOf(stream));
+      upgraded.encrypt(stream);
+      upgraded.open();
+    });
+    return upgraded;
+  }
+
+  async close(): Promise<void> {
+    if (this.server.listening) this.server.close();
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+}
+
+function secured(stream: tls.TLSSocket, raw: net.Socket, handler: SocketHandler): NodeSocket {
+  const socket = new NodeSocket(stream, handler, undefined, raw);
+  socket.tls = readTlsInfo(stream, serverNameOf(stream));
+  return socket;
+}
+
+function serverNameOf(stream: tls.TLSSocket): string | undefined {
+  const { servername } = stream as unknown as { servername?: string | false | null };
+  return servername || undefined;
+}
+
+/** node:net and node:tls behind the seam. */
 export const nodeNet: Net = {
   name: "node",
 
-  listen(options, accept) {
+  async listen(options, accept) {
+    if (options.address.kind === "unix") await removeStaleSocket(options.address.path);
     const server = net.createServer({ allowHalfOpen: true, noDelay: true });
-    server.on("connection", (native) => {
-      const socket = new NodeSocket(native, DEAF, undefined);
-      socket.readAddresses();
-      socket.handler = accept(socket);
-      if (!socket.closed) socket.attach();
-    });
-    return new Promise<Listener>((resolve, reject) => {
+    const listener = new NodeListener(server, options.address, options, accept);
+    await new Promise<void>((resolve, reject) => {
       server.once("error", (error) => reject(listenError(options.address, error)));
-      server.listen(
-        {
-          ...place(options.address),
-          reusePort: options.reusePort,
-          ...(options.backlog === undefined ? {} : { backlog: options.backlog }),
-        },
-        () => {
-          const bound = server.address();
-          const port = typeof bound === "object" && bound !== null ? bound.port : 0;
-          resolve(new NodeListener(server, options.address.kind === "unix" ? options.address : { ...options.address, port }));
-        },
-      );
+      const backlog = options.backlog === undefined ? {} : { backlog: options.backlog };
+      server.listen({ ...place(options.address), reusePort: options.reusePort, ...backlog }, resolve);
     });
+    const bound = server.address();
+    if (options.address.kind === "tcp" && typeof bound === "object" && bound !== null) {
+      listener.address = { ...options.address, port: bound.port };
+    }
+    return listener;
   },
 
   connect(options, handler) {
-    const native = net.connect({ ...place(options.address), allowHalfOpen: true, noDelay: true });
-    const socket = new NodeSocket(native, handler, options.address);
-    socket.attach();
-    native.once("connect", () => {
+    const raw = net.connect({ ...place(options.address), allowHalfOpen: true, noDelay: true });
+    const socket = new NodeSocket(raw, handler, options.address);
+    if (options.tls === undefined) socket.attach();
+    raw.on("error", (error) => {
+      socket.error ??= error;
+      if (!socket.ready) socket.fail(connectError(options.address, error));
+    });
+    raw.once("connect", () => {
       if (socket.closed) return;
       socket.readAddresses();
-      socket.handler.onOpen(socket);
-    });
-    native.prependOnceListener("error", (error) => {
-      if (native.connecting || socket.remotePort === 0) socket.error ??= connectError(options.address, error);
+      if (options.preface !== undefined) raw.write(Buffer.from(options.preface));
+      if (options.tls !== undefined) startClientTls(socket, raw, options.tls, options.address);
+      else socket.open();
     });
     return socket;
   },
 };
+
+function startClientTls(socket: NodeSocket, raw: net.Socket, settings: ClientTls, address: SocketAddress): void {
+  const name = requiredName(settings);
+  const stream = tls.connect({
+    socket: raw,
+    secureContext: clientContext(settings),
+    servername: sniOf(settings),
+    rejectUnauthorized: settings.verify,
+    checkServerIdentity: (_host, certificate) => (name === "" ? undefined : tls.checkServerIdentity(name, certificate)),
+    ...(settings.alpn.length === 0 ? {} : { ALPNProtocols: [...settings.alpn] }),
+  });
+  const refuse = (error: unknown): void => {
+    if (!socket.ready) socket.fail(connectError(address, tlsError("TLS handshake failed", error)));
+  };
+  stream.on("error", refuse);
+  stream.once("close", refuse);
+  stream.once("secureConnect", () => {
+    if (socket.closed) return;
+    if (settings.verify && !stream.authorized) {
+      refuse(stream.authorizationError);
+      return;
+    }
+    socket.tls = readTlsInfo(stream, sniOf(settings) || undefined);
+    socket.encrypt(stream);
+    socket.open();
+  });
+}

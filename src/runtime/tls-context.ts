@@ -17,11 +17,14 @@ export class ServerContexts {
   readonly #wildcards = new Map<string, tls.SecureContext>();
   /** For clients that name no host or an unknown one: the certificate for `*`, else the first. */
   readonly fallback: tls.SecureContext;
+  /** The same as text. */
+  readonly fallbackPem: { readonly cert: string; readonly key: string };
 
   /** Throws when a certificate or key cannot be read or they do not belong together, naming its hosts. */
   constructor(readonly settings: ServerTls) {
     let fallback: tls.SecureContext | undefined;
     let first: tls.SecureContext | undefined;
+    const fallbackEntry = settings.certificates.find((entry) => entry.hosts.includes("*")) ?? settings.certificates[0];
     for (const entry of settings.certificates) {
       const context = makeServerContext(settings, entry.certificatePem, entry.keyPem, entry.hosts);
       first ??= context;
@@ -32,8 +35,9 @@ export class ServerContexts {
       }
     }
     const chosen = fallback ?? first;
-    if (chosen === undefined) throw new Error("a TLS listener needs a certificate");
+    if (chosen === undefined || fallbackEntry === undefined) throw new Error("a TLS listener needs a certificate");
     this.fallback = chosen;
+    this.fallbackPem = { cert: fallbackEntry.certificatePem, key: fallbackEntry.keyPem };
   }
 
   /** The context for a name of SNI (any case): exact, then wildcard of one label, then the fallback. */

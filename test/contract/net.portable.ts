@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import { MemoryNet } from "../../src/runtime/memory.ts";
+import type { Net } from "../../src/runtime/net.ts";
+import { nodeNet } from "../../src/runtime/node.ts";
+import { describe, IS_BUN, test } from "../kit/suite.ts";
+import type { Case } from "./net-kit.ts";
+import { PLAIN_CASES } from "./net-plain.ts";
+
+/** Why an adapter cannot do a case, by its name. As short as possible. */
+type Skips = Readonly<Record<string, string>>;
+
+interface Adapter {
+  readonly net: () => Net;
+  readonly kernel: boolean;
+  readonly cases: readonly Case[];
+  readonly skips: Skips;
+}
+
+const ADAPTERS: Readonly<Record<string, Adapter>> = {
+  ...(IS_BUN ? { bun: { net: await bunAdapter(), kernel: true, cases: PLAIN_CASES, skips: {} } } : {}),
+  node: { net: () => nodeNet, kernel: true, cases: PLAIN_CASES, skips: {} },
+  memory: { net: () => new MemoryNet(), kernel: false, cases: PLAIN_CASES, skips: {} },
+};
+
+async function bunAdapter(): Promise<() => Net> {
+  const { bunNet } = await import("../../src/runtime/bun.ts");
+  return () => bunNet;
+}
+
+for (const [name, adapter] of Object.entries(ADAPTERS)) {
+  describe(`Net contract: ${name}`, () => {
+    for (const each of adapter.cases) {
+      if (each.name in adapter.skips) continue;
+      test(each.name, () => each.run({ net: adapter.net(), kernel: adapter.kernel }));
+    }
+    test("every skipped case exists", () => {
+      const names = adapter.cases.map((each) => each.name);
+      for (const skipped of Object.keys(adapter.skips)) assert.ok(names.includes(skipped), skipped);
+    });
+  });
+}
