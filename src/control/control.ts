@@ -1,6 +1,6 @@
 import type { ConfigIssue } from "../config/issue.ts";
 import type { Json } from "../config/parse.ts";
-import type { ProxyStatus } from "./model/proxies.ts";
+import type { ProxyStatus, WaitOutcome } from "./model/proxies.ts";
 import type { ResourceKey, StoredResource } from "./model/resource.ts";
 import type { Change, LogEntry } from "./store/store.ts";
 
@@ -36,28 +36,25 @@ export interface ApplyRequest {
   readonly dryRun?: boolean;
   /** Resources that must have this revision (0: must not exist). */
   readonly expected?: ReadonlyMap<ResourceKey, number>;
-  /** Sequence of the inbox message; 0: none. */
-  readonly inboxSequence?: number;
+  /** The stored message that asks for it: makes sure that a redelivery is applied once. */
+  readonly inbox?: { readonly sequence: number; readonly redelivered: boolean };
 }
 
 /** `text` holds a list of references (`Kind/namespace/name`, `Kind/name`, one per line) or resources in YAML. */
 export type DeleteRequest = ApplyRequest;
 
 export interface ControlStatus {
+  /** 0: nothing was ever applied. */
   readonly revision: number;
+  /** `sha256:` over all resources. */
   readonly digest: string;
   readonly resources: number;
+  /** Why the stored configuration cannot be compiled (an older version wrote it); empty: it can. */
+  readonly issues: readonly ConfigIssue[];
   readonly store: "memory" | "nats";
   /** Of the connection to NATS; `none` with the memory store. */
   readonly connection: "connected" | "disconnected" | "none";
   readonly proxies: readonly ProxyStatus[];
-}
-
-export interface WaitOutcome {
-  /** Every live proxy (and at least `minimum` of them) applied the revision or a newer one. */
-  readonly ok: boolean;
-  readonly pending: readonly string[];
-  readonly rejected: readonly { readonly id: string; readonly issues: readonly ConfigIssue[] }[];
 }
 
 /** A whole configuration as one document: what `backup` writes and `restore` reads. */
@@ -75,14 +72,19 @@ export interface Backup {
 export interface ControlPlane {
   start(): Promise<void>;
   stop(): Promise<void>;
+  /** These reject only when the store cannot be reached. */
   apply(request: ApplyRequest): Promise<ApplyOutcome>;
   delete(request: DeleteRequest): Promise<ApplyOutcome>;
   get(filter?: { readonly kind?: string; readonly namespace?: string; readonly name?: string }): readonly StoredResource[];
   status(): ControlStatus;
   history(): Promise<readonly LogEntry[]>;
+  /** A new apply that makes all resources what they were after `revision`. */
   rollback(revision: number, author: string): Promise<ApplyOutcome>;
   backup(): Promise<Backup>;
+  /** A new apply that makes all resources what the backup says; `backup` may be anything. */
   restore(backup: unknown, author: string): Promise<ApplyOutcome>;
+  /** Keeps a WASM module so that filters can name it; resolves with its digest. */
+  putModule(bytes: Uint8Array): Promise<string>;
   /** Blocks until all live proxies have applied `revision`, one refused it, or the time is over. */
   waitApplied(revision: number, timeoutMs: number, minimum?: number): Promise<WaitOutcome>;
 }

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectNats } from "../../src/config/nats/connect.ts";
 import { digestOf } from "../../src/config/nats/seal.ts";
+import { NatsLink } from "../../src/control/nats/link.ts";
 import { MemoryStore } from "../../src/control/store/memory.ts";
 import { NatsStore } from "../../src/control/store/nats.ts";
 import { folderPersistence } from "../../src/control/store/persistence.ts";
@@ -57,7 +58,7 @@ async function natsMaker(): Promise<Maker> {
     open: async () => {
       const connection = await connectNats({ servers: [server.url] }, "control-test");
       connections.push(connection);
-      return opened(new NatsStore(connection));
+      return opened(new NatsStore(new NatsLink(async () => connection)));
     },
     wipe: async () => {
       await closeAll();

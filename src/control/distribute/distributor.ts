@@ -1,3 +1,4 @@
+import type { ProxyStatusMessage } from "../../config/nats/status.ts";
 import type { Snapshot } from "../../config/snapshot.ts";
 
 /** A compiled snapshot on its way to the proxies of its group. */
@@ -9,29 +10,14 @@ export interface Publication {
   readonly publishedAtMs: number;
 }
 
-/** What a proxy said about itself last; `selvedge.proxy.<id>.status`. */
-export interface ProxyStatusMessage {
-  readonly id: string;
-  readonly group: string;
-  readonly version: string;
-  /** What happened last: it took a snapshot, refused one, or nothing. */
-  readonly outcome: "applied" | "rejected" | "none";
-  /** Revision that serves now; 0: none. */
-  readonly revision: number;
-  readonly digest: string;
-  /** Revision that was refused; 0: none. */
-  readonly rejectedRevision: number;
-  readonly issues: readonly import("../../config/issue.ts").ConfigIssue[];
-  readonly applyMs: number;
-}
-
 /** Brings snapshots to proxies and hears what became of them. The in-process bus and NATS implement it. */
 export interface Distributor {
   open(): Promise<void>;
-  /** Idempotent; an older revision never overwrites a newer one. */
+  /** Idempotent; an older revision never overwrites a newer one. Rejects when NATS cannot be reached. */
   publish(publication: Publication): Promise<void>;
   /** Revision that is published for a group; 0: none. */
   publishedRevision(group: string): Promise<number>;
-  onStatus(handle: (message: ProxyStatusMessage) => void): void;
+  /** One listener. `local`: the proxy lives in this process. */
+  onStatus(handle: (message: ProxyStatusMessage, local: boolean) => void): void;
   close(): Promise<void>;
 }

@@ -1,4 +1,6 @@
 import type { ConfigIssue } from "../../config/issue.ts";
+import { HEARTBEAT_MS, type ProxyStatusMessage, STATUS_ISSUES } from "../../config/nats/status.ts";
+import type { Clock } from "../../core/clock.ts";
 
 /** A proxy as the control plane sees it. */
 export interface ProxyStatus {
@@ -14,4 +16,67 @@ export interface ProxyStatus {
   readonly applyMs: number;
   /** Wall clock of its last message. */
   readonly seenAtMs: number;
+}
+
+export interface WaitOutcome {
+  /** Every live proxy (and at least `minimum` of them) applied the revision or a newer one. */
+  readonly ok: boolean;
+  readonly pending: readonly string[];
+  readonly rejected: readonly { readonly id: string; readonly issues: readonly ConfigIssue[] }[];
+}
+
+/** Three heartbeats with their jitter. */
+const EXPIRE_MS = HEARTBEAT_MS * 4;
+/** Statuses come from the network: a bound on what strangers can make us hold. */
+export const PROXIES_MAX = 10_000;
+
+/** Who serves what, from the proxies' own messages. */
+export class ProxyTable {
+  readonly #proxies = new Map<string, { status: ProxyStatus; readonly local: boolean; aliveAtMs: number }>();
+  readonly #waiters = new Set<() => void>();
+
+  constructor(readonly clock: Clock) {}
+
+  /** `local`: in this process, has no heartbeat and never expires. */
+  update(message: ProxyStatusMessage, local: boolean): void {
+    if (message.leaving) this.#proxies.delete(message.id);
+    else if (this.#proxies.has(message.id) || this.#proxies.size < PROXIES_MAX) {
+      const { leaving: _, issues, ...rest } = message;
+      const status = { ...rest, issues: issues.slice(0, STATUS_ISSUES), seenAtMs: this.clock.wallMs() };
+      this.#proxies.set(message.id, { status, local, aliveAtMs: this.clock.nowMs() });
+    }
+    for (const check of [...this.#waiters]) check();
+  }
+
+  /** Those that are alive, by id. */
+  list(): ProxyStatus[] {
+    const nowMs = this.clock.nowMs();
+    for (const [id, { local, aliveAtMs }] of this.#proxies) if (!local && nowMs - aliveAtMs > EXPIRE_MS) this.#proxies.delete(id);
+    return [...this.#proxies.values()].map((each) => each.status).sort((one, other) => (one.id < other.id ? -1 : 1));
+  }
+
+  /** Resolves when all live proxies have applied `revision`, one of them refused it, or the time is over. */
+  wait(revision: number, timeoutMs: number, minimum: number): Promise<WaitOutcome> {
+    return new Promise((resolve) => {
+      const finish = (outcome: WaitOutcome): void => {
+        timer.cancel();
+        this.#waiters.delete(check);
+        resolve(outcome);
+      };
+      const check = (): void => {
+        const outcome = this.#judge(revision, minimum);
+        if (outcome.ok || outcome.rejected.length > 0) finish(outcome);
+      };
+      const timer = this.clock.setTimer(timeoutMs, () => finish(this.#judge(revision, minimum)));
+      this.#waiters.add(check);
+      check();
+    });
+  }
+
+  #judge(revision: number, minimum: number): WaitOutcome {
+    const proxies = this.list();
+    const rejected = proxies.filter((each) => each.rejectedRevision >= revision).map(({ id, issues }) => ({ id, issues }));
+    const pending = proxies.filter((each) => each.revision < revision && each.rejectedRevision < revision).map((each) => each.id);
+    return { ok: pending.length === 0 && rejected.length === 0 && proxies.length >= minimum, pending, rejected };
+  }
 }

@@ -34,9 +34,15 @@ export class NatsObjects {
 
   /** Rejects when there is no such object or it was altered. */
   async getSealed(digest: string): Promise<Uint8Array> {
+    const bytes = await this.findSealed(digest);
+    if (bytes === undefined) throw new Error(`object ${digest} is not in the object store`);
+    return bytes;
+  }
+
+  /** Undefined: there is no such object. Rejects when it was altered. */
+  async findSealed(digest: string): Promise<Uint8Array | undefined> {
     const sealed = await readObject(this.connection, sealedName(digest));
-    if (sealed === undefined) throw new Error(`object ${digest} is not in the object store`);
-    return unseal(sealed, digest);
+    return sealed === undefined ? undefined : unseal(sealed, digest);
   }
 
   async putModule(digest: string, bytes: Uint8Array): Promise<void> {

@@ -1,10 +1,9 @@
-import type { JetStreamClient } from "@nats-io/jetstream";
 import { type KV, type KvEntry, Kvm } from "@nats-io/kv";
 import { NATS_NAMES } from "../../config/nats/names.ts";
 import type { Json } from "../../config/parse.ts";
 import type { ResourceKey, StoredResource } from "../model/resource.ts";
 import { isWrongSequence } from "../nats/errors.ts";
-import type { NatsObjects } from "../nats/objects.ts";
+import type { NatsLink } from "../nats/link.ts";
 import type { Change, LogEntry } from "./store.ts";
 
 const CHECKPOINT = "_checkpoint";
@@ -46,17 +45,13 @@ export class NatsView {
   #bucket: KV | undefined;
   readonly #known = new Map<string, Known>();
 
-  constructor(
-    readonly stream: JetStreamClient,
-    readonly objects: NatsObjects,
-    readonly replicas: number,
-  ) {}
+  constructor(readonly link: NatsLink) {}
 
   async open(): Promise<void> {
-    this.#bucket = await new Kvm(this.stream).create(NATS_NAMES.configBucket, {
+    this.#bucket = await new Kvm(this.link.parts.client).create(NATS_NAMES.configBucket, {
       description: "Selvedge: current resources, a view of the log",
       // Compare-and-set needs the leader's answer, not a replica's.
-      ...{ history: 1, replicas: this.replicas, allow_direct: false },
+      ...{ history: 1, replicas: this.link.replicas, allow_direct: false },
     });
   }
 
@@ -123,7 +118,7 @@ export class NatsView {
     const value: ViewValue =
       written.length < SPILL_BYTES
         ? { revision, written: change.after }
-        : { revision, object: await this.objects.putSealed(new TextEncoder().encode(written)) };
+        : { revision, object: await this.link.parts.objects.putSealed(new TextEncoder().encode(written)) };
     return this.#kv().put(change.key, JSON.stringify(value), { previousSeq });
   }
 
@@ -158,7 +153,7 @@ export class NatsView {
 
   async #writtenOf(value: ViewValue): Promise<Json> {
     if (value.object === undefined) return value.written ?? null;
-    return JSON.parse(new TextDecoder().decode(await this.objects.getSealed(value.object))) as Json;
+    return JSON.parse(new TextDecoder().decode(await this.link.parts.objects.getSealed(value.object))) as Json;
   }
 
   /** Digests of the objects that hold large resources. */

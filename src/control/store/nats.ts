@@ -1,21 +1,10 @@
-import {
-  type ConsumerMessages,
-  DeliverPolicy,
-  DiscardPolicy,
-  type JetStreamClient,
-  type JetStreamManager,
-  jetstream,
-  jetstreamManager,
-  RetentionPolicy,
-  StorageType,
-} from "@nats-io/jetstream";
-import type { NatsConnection } from "@nats-io/nats-core";
+import { type ConsumerMessages, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType } from "@nats-io/jetstream";
 import { NATS_NAMES } from "../../config/nats/names.ts";
 import { CONFIG_LIMITS } from "../../core/limits.ts";
 import { err, ok, type Result } from "../../core/result.ts";
 import { IdSource } from "../../core/rng.ts";
 import { isStreamMissing, isWrongSequence } from "../nats/errors.ts";
-import { NatsObjects } from "../nats/objects.ts";
+import type { NatsLink } from "../nats/link.ts";
 import { NatsView, SPILL_BYTES } from "./nats-view.ts";
 import {
   type AppendConflict,
@@ -36,33 +25,21 @@ const APPEND_TRIES = 3;
 export class NatsStore implements ConfigStore {
   readonly kind = "nats";
   readonly #ids = new IdSource();
-  #parts:
-    | {
-        readonly manager: JetStreamManager;
-        readonly client: JetStreamClient;
-        readonly objects: NatsObjects;
-        readonly view: NatsView;
-      }
-    | undefined;
+  readonly #view: NatsView;
   #tail: ConsumerMessages | undefined;
 
-  constructor(
-    readonly connection: NatsConnection,
-    readonly replicas = 1,
-  ) {}
-
-  async open(): Promise<void> {
-    const manager = await jetstreamManager(this.connection);
-    const client = jetstream(this.connection);
-    await this.#ensureLog(manager);
-    const objects = new NatsObjects(this.connection, manager, this.replicas);
-    await objects.open();
-    const view = new NatsView(client, objects, this.replicas);
-    await view.open();
-    this.#parts = { manager, client, objects, view };
+  constructor(readonly link: NatsLink) {
+    this.#view = new NatsView(link);
   }
 
-  async #ensureLog(manager: JetStreamManager): Promise<void> {
+  async open(): Promise<void> {
+    await this.link.open();
+    await this.#ensureLog();
+    await this.#view.open();
+  }
+
+  async #ensureLog(): Promise<void> {
+    const { manager } = this.link.parts;
     try {
       await manager.streams.info(NATS_NAMES.logStream);
     } catch (error) {
@@ -75,20 +52,19 @@ export class NatsStore implements ConfigStore {
         storage: StorageType.File,
         discard: DiscardPolicy.Old,
         max_msgs: CONFIG_LIMITS.history,
-        num_replicas: this.replicas,
+        num_replicas: this.link.replicas,
         allow_direct: true,
       });
     }
   }
 
   async load(): Promise<StoreState> {
-    const { view } = this.#open();
-    const { checkpoint, resources } = await view.read();
+    const { checkpoint, resources } = await this.#view.read();
     let head = checkpoint;
     // Read after the keys: what others wrote meanwhile is in the log, so the result is whole.
     for (const entry of await this.readAfter(checkpoint.revision)) {
       applyEntry(resources, entry);
-      await view.write(entry);
+      await this.#view.write(entry);
       head = entry;
     }
     const { revision, digest, timeMs, inboxSequence } = head;
@@ -96,7 +72,7 @@ export class NatsStore implements ConfigStore {
   }
 
   async append(entry: NewLogEntry, expectedRevision: number): Promise<Result<number, AppendConflict>> {
-    const { client, objects } = this.#open();
+    const { client, objects } = this.link.parts;
     const { changes, ...rest } = entry;
     const written = JSON.stringify(changes);
     const body: StoredEntry =
@@ -116,7 +92,7 @@ export class NatsStore implements ConfigStore {
   }
 
   async readAfter(revision: number): Promise<readonly LogEntry[]> {
-    const { manager } = this.#open();
+    const { manager } = this.link.parts;
     const entries: LogEntry[] = [];
     for (let next = revision + 1; ; ) {
       const message = await manager.direct.getMessage(NATS_NAMES.logStream, { seq: next, next_by_subj: NATS_NAMES.log });
@@ -129,7 +105,7 @@ export class NatsStore implements ConfigStore {
   async #decode(revision: number, stored: StoredEntry): Promise<LogEntry> {
     const { object, changes, ...rest } = stored;
     if (object === undefined) return { ...rest, revision, changes: changes ?? [] };
-    const bytes = await this.#open().objects.getSealed(object);
+    const bytes = await this.link.parts.objects.getSealed(object);
     return { ...rest, revision, changes: JSON.parse(new TextDecoder().decode(bytes)) as Change[] };
   }
 
@@ -138,32 +114,28 @@ export class NatsStore implements ConfigStore {
   }
 
   async watch(onChange: () => void): Promise<void> {
-    const consumer = await this.#open().client.consumers.get(NATS_NAMES.logStream, { deliver_policy: DeliverPolicy.New });
+    await this.#tail?.close();
+    const consumer = await this.link.parts.client.consumers.get(NATS_NAMES.logStream, { deliver_policy: DeliverPolicy.New });
     this.#tail = await consumer.consume({ callback: () => onChange() });
   }
 
   async writeView(entry: LogEntry): Promise<void> {
-    await this.#open().view.write(entry);
+    await this.#view.write(entry);
   }
 
   async viewRevision(): Promise<number> {
-    return (await this.#open().view.readCheckpoint()).revision;
+    return (await this.#view.readCheckpoint()).revision;
   }
 
   async putModule(digest: string, bytes: Uint8Array): Promise<void> {
-    await this.#open().objects.putModule(digest, bytes);
+    await this.link.parts.objects.putModule(digest, bytes);
   }
 
   async getModule(digest: string): Promise<Uint8Array | undefined> {
-    return this.#open().objects.getModule(digest);
+    return this.link.parts.objects.getModule(digest);
   }
 
   async close(): Promise<void> {
     await this.#tail?.close();
-  }
-
-  #open() {
-    if (this.#parts === undefined) throw new Error("the store is not open");
-    return this.#parts;
   }
 }

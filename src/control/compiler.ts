@@ -1,0 +1,129 @@
+import { compileSnapshot, type Locate } from "../config/compile.ts";
+import { checkFilters, type TryFilter } from "../config/filter-check.ts";
+import type { ConfigIssue } from "../config/issue.ts";
+import type { ModuleBytes, ModuleCatalogue } from "../config/modules.ts";
+import type { Resource } from "../config/schema/index.ts";
+import type { FilterConfig, Snapshot } from "../config/snapshot.ts";
+import type { Clock } from "../core/clock.ts";
+
+export interface CompilerOptions {
+  /** Proxy groups; each gets a snapshot of its own. */
+  readonly groups: readonly string[];
+  /** The built-in modules. */
+  readonly modules: ModuleCatalogue;
+  /** Reads files that resources name; throws an `Error` that says why not. */
+  readonly readFile: (path: string, from: string) => Uint8Array;
+  readonly tryFilter: TryFilter | undefined;
+  /** Finds the bytes of a module that was stored. */
+  readonly getModule: (digest: string) => Promise<Uint8Array | undefined>;
+  readonly clock: Clock;
+}
+
+export interface CompiledGroup {
+  readonly snapshot: Snapshot;
+  readonly modules: ReadonlyMap<string, Uint8Array>;
+}
+
+export interface CompiledConfig {
+  /** One for each group; empty when there are issues. */
+  readonly groups: readonly CompiledGroup[];
+  /** Of all groups, each once. */
+  readonly issues: readonly ConfigIssue[];
+  readonly warnings: readonly ConfigIssue[];
+  /** The same under another revision. */
+  at(revision: number): CompiledConfig;
+}
+
+const DIGEST = /sha256:[0-9a-f]{64}/g;
+/** Filters that were tried with success; a bound, not a tuning knob. */
+const TRIED_MAX = 10_000;
+
+/** Turns all resources into snapshots, and tries each new filter before anybody gets it. */
+export class ConfigCompiler {
+  readonly #stored = new Map<string, ModuleBytes>();
+  readonly #tried = new Set<string>();
+
+  constructor(readonly options: CompilerOptions) {}
+
+  async compile(resources: readonly Resource[], revision: number, locate: Locate): Promise<CompiledConfig> {
+    await this.#loadModules(resources);
+    const groups: CompiledGroup[] = [];
+    const issues = new Map<string, ConfigIssue>();
+    const warnings = new Map<string, ConfigIssue>();
+    for (const group of this.options.groups) {
+      const result = compileSnapshot(resources, this.#optionsOf(group, revision, locate));
+      const found = [...result.issues];
+      if (found.length === 0) found.push(...(await this.#tryFilters(result, resources, locate)));
+      for (const issue of found) issues.set(JSON.stringify(issue), issue);
+      for (const warning of result.warnings) warnings.set(JSON.stringify(warning), warning);
+      if (result.snapshot !== undefined) groups.push({ snapshot: result.snapshot, modules: result.modules });
+    }
+    return compiledOf(issues.size === 0 ? groups : [], [...issues.values()], [...warnings.values()]);
+  }
+
+  #optionsOf(group: string, revision: number, locate: Locate): Parameters<typeof compileSnapshot>[1] {
+    const { modules, readFile, clock } = this.options;
+    const catalogue: ModuleCatalogue = {
+      builtin: (name) => modules.builtin(name),
+      builtins: modules.builtins,
+      byDigest: (digest) => modules.byDigest(digest) ?? this.#stored.get(digest),
+    };
+    return { revision, group, modules: catalogue, readFile, locate, nowMs: clock.wallMs() };
+  }
+
+  /** Compiling is synchronous and pure, so modules that filters name by digest are fetched before. */
+  async #loadModules(resources: readonly Resource[]): Promise<void> {
+    for (const resource of resources) {
+      if (resource.kind !== "Filter") continue;
+      for (const [digest] of JSON.stringify(resource.spec).matchAll(DIGEST)) {
+        if (this.#stored.has(digest) || this.options.modules.byDigest(digest) !== undefined) continue;
+        const bytes = await this.options.getModule(digest);
+        if (bytes !== undefined) this.#stored.set(digest, { digest, bytes });
+      }
+    }
+  }
+
+  async #tryFilters(
+    compiled: ReturnType<typeof compileSnapshot>,
+    resources: readonly Resource[],
+    locate: Locate,
+  ): Promise<ConfigIssue[]> {
+    const { tryFilter } = this.options;
+    if (tryFilter === undefined) return [];
+    const tryNew: TryFilter = async (config, bytes) => {
+      const key = keyOfFilter(config);
+      if (this.#tried.has(key)) return undefined;
+      const reason = await tryFilter(config, bytes);
+      if (reason === undefined && this.#tried.size < TRIED_MAX) this.#tried.add(key);
+      return reason;
+    };
+    return checkFilters(compiled, tryNew, (name) => {
+      const resource = resources.find(
+        (each) => each.kind === "Filter" && `${each.metadata.namespace}/${each.metadata.name}` === name,
+      );
+      const place = resource === undefined ? undefined : locate(resource, ["spec"]);
+      return place ?? { file: "", line: 0, column: 0 };
+    });
+  }
+}
+
+function keyOfFilter(config: FilterConfig): string {
+  const { digest, settings, budget, capabilities, isolated } = config;
+  return JSON.stringify([digest, settings, budget, capabilities, isolated]);
+}
+
+function compiledOf(
+  groups: readonly CompiledGroup[],
+  issues: readonly ConfigIssue[],
+  warnings: readonly ConfigIssue[],
+): CompiledConfig {
+  return {
+    ...{ groups, issues, warnings },
+    at: (revision) =>
+      compiledOf(
+        groups.map((each) => ({ ...each, snapshot: { ...each.snapshot, revision } })),
+        issues,
+        warnings,
+      ),
+  };
+}

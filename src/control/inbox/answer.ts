@@ -1,0 +1,25 @@
+import type { ConfigIssue } from "../../config/issue.ts";
+import type { ApplyOutcome, ChangeSummary } from "../control.ts";
+
+/** Of each kind in one answer: a message has 1 MB at most. */
+const LISTED = 1_000;
+
+/** What a request over NATS is answered with, as JSON. */
+export type InboxAnswer =
+  | {
+      readonly revision: number;
+      readonly digest: string;
+      readonly changes: readonly ChangeSummary[];
+      readonly moreChanges?: number;
+    }
+  | { readonly issues: readonly ConfigIssue[]; readonly moreIssues?: number };
+
+export function answerOf(outcome: ApplyOutcome): InboxAnswer {
+  if (!outcome.ok) {
+    const more = outcome.issues.length - LISTED;
+    return { issues: outcome.issues.slice(0, LISTED), ...(more > 0 ? { moreIssues: more } : {}) };
+  }
+  const { revision, digest, changes } = outcome;
+  const more = changes.length - LISTED;
+  return { revision, digest, changes: changes.slice(0, LISTED), ...(more > 0 ? { moreChanges: more } : {}) };
+}

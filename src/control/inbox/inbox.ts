@@ -1,0 +1,231 @@
+import { AckPolicy, type ConsumerMessages, DeliverPolicy, type JsMsg, RetentionPolicy, StorageType } from "@nats-io/jetstream";
+import { type Msg, nanos, type Subscription } from "@nats-io/nats-core";
+import { NATS_NAMES } from "../../config/nats/names.ts";
+import { digestOf } from "../../config/nats/seal.ts";
+import type { Clock, Timer } from "../../core/clock.ts";
+import { describeCause } from "../../core/failure.ts";
+import { CONFIG_LIMITS } from "../../core/limits.ts";
+import type { Log } from "../../core/log.ts";
+import type { ApplyOutcome, ControlPlane } from "../control.ts";
+import { controlIssue } from "../model/issues.ts";
+import { isStreamMissing } from "../nats/errors.ts";
+import type { NatsLink } from "../nats/link.ts";
+import { answerOf, type InboxAnswer } from "./answer.ts";
+import { ReplyCorrelator } from "./correlator.ts";
+
+export interface InboxOptions {
+  readonly link: NatsLink;
+  readonly plane: Pick<ControlPlane, "apply" | "delete" | "get">;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** A control plane that says nothing for this long has lost its message to another. Default 5,000; at least 1,000. */
+  readonly ackWaitMs: number;
+}
+
+const SUBJECTS = [NATS_NAMES.apply, `${NATS_NAMES.apply}.*`, NATS_NAMES.delete, `${NATS_NAMES.delete}.*`];
+/** What nobody processed is forgotten after this. */
+const KEEP_MS = 7 * 24 * 3_600_000;
+const STREAM_BYTES = 1024 * 1024 * 1024;
+/** The store cannot be reached: the message comes again after this. */
+const NAK_MS = 1_000;
+/** A message that brings every control plane down is given up after this many deliveries. */
+const DELIVERIES_MAX = 20;
+const SWEEP_MS = 5_000;
+/** Largest answer to `.get`: a message has 1 MB at most. */
+const ANSWER_BYTES = 900 * 1024;
+
+/**
+ * `selvedge.config.apply`, `.delete` and `.get`. Applies and deletes go through a work queue in JetStream, one after the other
+ * in the order in which the server stored them, whoever processes them: what is published while no control plane runs waits
+ * there. The stream never acknowledges (`no_ack`), so that a request is answered by us only.
+ */
+export class ConfigInbox {
+  readonly #correlator = new ReplyCorrelator<InboxAnswer>();
+  #subscriptions: Subscription[] = [];
+  #messages: ConsumerMessages | undefined;
+  #sweep: Timer | undefined;
+  /** Messages up to this one were stored before we listened: nobody will tell us their reply. */
+  #before = 0;
+  #stopped = false;
+
+  constructor(readonly options: InboxOptions) {}
+
+  async open(): Promise<void> {
+    await this.#ensure();
+    if (this.#subscriptions.length === 0) this.#listen();
+    const { connection, manager, client } = this.options.link.parts;
+    await connection.flush();
+    const info = await manager.streams.info(NATS_NAMES.inboxStream);
+    this.#before = info.state.last_seq;
+    this.#correlator.reset();
+    await this.#messages?.close();
+    const consumer = await client.consumers.get(NATS_NAMES.inboxStream, NATS_NAMES.inboxConsumer);
+    this.#messages = await consumer.consume({ max_messages: 1, callback: (message) => void this.#process(message) });
+    this.#sweepLater();
+  }
+
+  async close(): Promise<void> {
+    this.#stopped = true;
+    this.#sweep?.cancel();
+    for (const subscription of this.#subscriptions) subscription.unsubscribe();
+    await this.#messages?.close();
+  }
+
+  async #ensure(): Promise<void> {
+    const { link, ackWaitMs } = this.options;
+    const { manager } = link.parts;
+    try {
+      await manager.streams.info(NATS_NAMES.inboxStream);
+    } catch (error) {
+      if (!isStreamMissing(error)) throw error;
+      await manager.streams.add({
+        name: NATS_NAMES.inboxStream,
+        description: "Selvedge: published configuration until a control plane has processed it",
+        subjects: SUBJECTS,
+        retention: RetentionPolicy.Workqueue,
+        storage: StorageType.File,
+        no_ack: true,
+        max_age: nanos(KEEP_MS),
+        max_bytes: STREAM_BYTES,
+        num_replicas: link.replicas,
+      });
+    }
+    const config = {
+      ack_policy: AckPolicy.Explicit,
+      deliver_policy: DeliverPolicy.All,
+      ack_wait: nanos(ackWaitMs),
+      max_ack_pending: 1,
+    };
+    await manager.consumers.add(NATS_NAMES.inboxStream, { durable_name: NATS_NAMES.inboxConsumer, ...config });
+  }
+
+  #listen(): void {
+    const { connection } = this.options.link.parts;
+    const direct = (error: Error | null, message: Msg): void => this.#onDirect(error, message);
+    this.#subscriptions = SUBJECTS.map((subject) => connection.subscribe(subject, { callback: direct }));
+    const processed = (error: Error | null, message: Msg): void => this.#onProcessed(error, message);
+    this.#subscriptions.push(connection.subscribe(NATS_NAMES.processed, { callback: processed }));
+    for (const subject of [NATS_NAMES.get, `${NATS_NAMES.get}.*`])
+      this.#subscriptions.push(
+        connection.subscribe(subject, { queue: "selvedge-control", callback: (error, message) => this.#onGet(error, message) }),
+      );
+  }
+
+  // ---------------------------------------------------------------- direct messages
+
+  #onDirect(error: Error | null, message: Msg): void {
+    if (error !== null) return;
+    const answer = this.#correlator.onArrival(digestOfMessage(message), message.reply ?? "", this.options.clock.nowMs());
+    if (answer !== undefined && message.reply) this.options.link.parts.connection.publish(message.reply, JSON.stringify(answer));
+  }
+
+  #onProcessed(error: Error | null, message: Msg): void {
+    if (error !== null) return;
+    try {
+      const { sequence, digest } = message.json<{ sequence: number; digest: string }>();
+      this.#correlator.onProcessedElsewhere(sequence, digest, this.options.clock.nowMs());
+    } catch {
+      // Not from a control plane: only they may publish here on a secured server.
+    }
+  }
+
+  #onGet(error: Error | null, message: Msg): void {
+    if (error !== null || !message.reply) return;
+    const [kind, namespace, name] = message
+      .string()
+      .trim()
+      .split(/[/\s]+/);
+    const resources = this.options.plane.get({
+      ...(kind ? { kind } : {}),
+      ...(namespace ? (name ? { namespace, name } : { namespace: "default", name: namespace }) : {}),
+    });
+    const text = JSON.stringify({ resources });
+    const tooLarge = controlIssue(
+      "bad_request",
+      "The answer does not fit a message.",
+      "name a kind or one resource, or use the HTTP API",
+    );
+    message.respond(text.length > ANSWER_BYTES ? JSON.stringify({ issues: [tooLarge] }) : text);
+  }
+
+  // ---------------------------------------------------------------- stored messages
+
+  async #process(message: JsMsg): Promise<void> {
+    const { clock, log, link } = this.options;
+    const { connection } = link.parts;
+    const alive = this.#keepAlive(message);
+    try {
+      const outcome = await this.#run(message);
+      const digest = digestOfMessage(message);
+      const answer = answerOf(outcome);
+      const reply = this.#correlator.onResult(message.seq, digest, answer, message.seq > this.#before, clock.nowMs());
+      if (reply !== "") connection.publish(reply, JSON.stringify(answer));
+      connection.publish(NATS_NAMES.processed, JSON.stringify({ sequence: message.seq, digest }));
+      message.ack();
+      const fields = { subject: message.subject, sequence: message.seq };
+      if (outcome.ok)
+        log.info("configuration was applied", { ...fields, revision: outcome.revision, changes: outcome.changes.length });
+      else log.warn("configuration was refused", { ...fields, issues: outcome.issues.length, first: outcome.issues[0]?.message });
+    } catch (error) {
+      if (this.#stopped) return;
+      log.error("configuration could not be processed, trying again", { sequence: message.seq, cause: describeCause(error) });
+      message.nak(NAK_MS);
+    } finally {
+      alive.cancel();
+    }
+  }
+
+  async #run(message: JsMsg): Promise<ApplyOutcome> {
+    if (message.info.deliveryCount > DELIVERIES_MAX)
+      return refused(controlIssue("internal", "Processing this message failed again and again."));
+    const tokens = message.subject.split(".");
+    const author = tokens[3] ?? "";
+    const text = await this.#textOf(message);
+    if (typeof text !== "string") return text;
+    const inbox = { sequence: message.seq, redelivered: message.redelivered };
+    const request = { text, author, origin: "nats", file: "<nats>", inbox };
+    return tokens[2] === "delete" ? this.options.plane.delete(request) : this.options.plane.apply(request);
+  }
+
+  /** What does not fit a message lies in the object store, and the message is `{"ref": "sha256:…"}`. */
+  async #textOf(message: JsMsg): Promise<string | ApplyOutcome> {
+    const text = message.string();
+    if (!text.startsWith('{"ref":')) return text;
+    const reference = /^\{"ref":\s*"(sha256:[0-9a-f]{64})"\s*\}\s*$/.exec(text)?.[1];
+    if (reference === undefined)
+      return refused(controlIssue("bad_request", 'The reference is malformed; expected {"ref":"sha256:…"}.'));
+    const bytes = await this.options.link.parts.objects.findSealed(reference);
+    if (bytes === undefined) return refused(controlIssue("missing_object", `There is no object ${reference}.`));
+    if (bytes.byteLength > CONFIG_LIMITS.documentBytes)
+      return refused(controlIssue("bad_request", "The object is larger than one apply may be."));
+    return new TextDecoder().decode(bytes);
+  }
+
+  /** A long compile must not look like a death. */
+  #keepAlive(message: JsMsg): { cancel(): void } {
+    let timer: Timer | undefined;
+    const beat = (): void => {
+      message.working();
+      later();
+    };
+    const later = (): void => {
+      timer = this.options.clock.setTimer(this.options.ackWaitMs / 3, beat);
+    };
+    later();
+    return { cancel: () => timer?.cancel() };
+  }
+
+  #sweepLater(): void {
+    this.#sweep?.cancel();
+    this.#sweep = this.options.clock.setTimer(SWEEP_MS, () => {
+      this.#correlator.sweep(this.options.clock.nowMs());
+      this.#sweepLater();
+    });
+  }
+}
+
+function digestOfMessage(message: { readonly subject: string; readonly data: Uint8Array }): string {
+  return `${message.subject} ${digestOf(message.data)}`;
+}
+
+const refused = (issue: ReturnType<typeof controlIssue>): ApplyOutcome => ({ ok: false, reason: "invalid", issues: [issue] });

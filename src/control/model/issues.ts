@@ -1,0 +1,22 @@
+import type { ConfigIssue } from "../../config/issue.ts";
+
+/** Codes of issues that only the control plane finds; those of the configuration itself are in config/codes.ts. */
+export const CONTROL_ISSUE_CODES = {
+  revision_conflict: "The resource is not at the revision that the caller expected.",
+  unknown_resource: "There is no such resource.",
+  bad_reference: "Not a reference to a resource like `Route/default/shop` or `Route/shop`.",
+  unknown_revision: "The history does not reach back to that revision.",
+  bad_backup: "Not a backup document.",
+  bad_request: "The request cannot be understood.",
+  altered_module: "The bytes of a module do not have its digest.",
+  file_refused: "A file cannot be named in configuration that does not come from this machine.",
+  missing_object: "The message refers to an object that is not in the object store.",
+  internal: "The control plane failed; its log says why.",
+} as const;
+
+export type ControlIssueCode = keyof typeof CONTROL_ISSUE_CODES;
+
+/** An issue without a place in a text. */
+export function controlIssue(code: ControlIssueCode, message: string, hint = "", resource = "", file = ""): ConfigIssue {
+  return { code, message, hint, resource, path: "", file, line: 0, column: 0 };
+}

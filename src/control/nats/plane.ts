@@ -1,0 +1,114 @@
+import { connectNats } from "../../config/nats/connect.ts";
+import { isSubjectToken } from "../../config/nats/names.ts";
+import type { Timer } from "../../core/clock.ts";
+import { describeCause } from "../../core/failure.ts";
+import { NatsDistributor } from "../distribute/nats.ts";
+import { ConfigInbox } from "../inbox/inbox.ts";
+import { type ControlBackend, type ControlPlaneOptions, type CreatedControlPlane, createCompiler } from "../options.ts";
+import { Plane } from "../plane.ts";
+import { NatsStore } from "../store/nats.ts";
+import { NatsLink } from "./link.ts";
+
+const RETRY_MS = 1_000;
+const ACK_WAIT_MS = 5_000;
+
+type NatsBackend = ControlBackend & { readonly kind: "nats" };
+
+/** Throws an `Error` when the id cannot be part of a NATS subject. */
+export function createNatsPlane(options: ControlPlaneOptions, backend: NatsBackend): CreatedControlPlane {
+  const id = backend.id ?? "control";
+  if (!isSubjectToken(id)) throw new Error(`control plane id ${JSON.stringify(id)}: only letters, digits, - and _`);
+  return new NatsPlane(
+    options,
+    backend,
+    new NatsLink(() => (backend.connect ?? connectNats)(backend.address, id), backend.replicas),
+  );
+}
+
+/** A control plane on NATS: the plane itself, the inbox in front of it, and what happens when the connection comes and goes. */
+class NatsPlane extends Plane implements CreatedControlPlane {
+  readonly bus = undefined;
+  readonly #inbox: ConfigInbox;
+  #ended = false;
+  #retry: { readonly timer: Timer; readonly wake: () => void } | undefined;
+
+  constructor(
+    options: ControlPlaneOptions,
+    backend: NatsBackend,
+    readonly link: NatsLink,
+  ) {
+    const store = new NatsStore(link);
+    const { clock, rng, log } = options;
+    const compiler = createCompiler(options, (digest) => store.getModule(digest));
+    let connected = false;
+    super({
+      store,
+      distributor: new NatsDistributor(link, log),
+      compiler,
+      clock,
+      rng,
+      log,
+      connection: () => (connected ? "connected" : "disconnected"),
+    });
+    this.setConnected = (now) => {
+      connected = now;
+    };
+    this.#inbox = new ConfigInbox({ link, plane: this, clock, log, ackWaitMs: backend.ackWaitMs ?? ACK_WAIT_MS });
+  }
+
+  private readonly setConnected: (now: boolean) => void;
+
+  /** Waits for NATS as long as it takes; rejects when it was stopped meanwhile. */
+  override async start(): Promise<void> {
+    await this.#persist("NATS cannot be used yet", () => super.start());
+    if (this.#ended) throw new Error("the control plane was stopped before it reached NATS");
+    this.setConnected(true);
+    await this.#persist("the inbox cannot be opened yet", () => this.#inbox.open());
+    void this.#watchConnection();
+  }
+
+  override async stop(): Promise<void> {
+    this.#ended = true;
+    this.#retry?.timer.cancel();
+    this.#retry?.wake();
+    await this.#inbox.close();
+    await super.stop();
+    await this.link.close();
+  }
+
+  async #watchConnection(): Promise<void> {
+    for await (const event of this.link.parts.connection.status()) {
+      if (event.type === "disconnect") {
+        this.setConnected(false);
+        this.options.log.warn("NATS is lost, reconnecting");
+      }
+      if (event.type === "reconnect") {
+        this.setConnected(true);
+        this.options.log.info("NATS is back");
+        // What came meanwhile is in the streams; the server may even be a new one.
+        void this.#persist("NATS cannot be used yet", async () => {
+          await this.recover();
+          await this.#inbox.open();
+        });
+      }
+    }
+  }
+
+  async #persist(message: string, work: () => Promise<void>): Promise<void> {
+    while (!this.#ended) {
+      try {
+        return await work();
+      } catch (error) {
+        if (this.#ended) return;
+        this.options.log.warn(message, { cause: describeCause(error) });
+        await this.#pause();
+      }
+    }
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((wake) => {
+      this.#retry = { timer: this.options.clock.setTimer(RETRY_MS, wake), wake };
+    });
+  }
+}

@@ -1,0 +1,319 @@
+import { digestOf } from "../config/nats/seal.ts";
+import type { ProxyStatusMessage } from "../config/nats/status.ts";
+import type { Clock, Timer } from "../core/clock.ts";
+import { describeCause } from "../core/failure.ts";
+import type { Log } from "../core/log.ts";
+import type { Rng } from "../core/rng.ts";
+import { readBackup, writeBackup } from "./backup.ts";
+import type { CompiledConfig, ConfigCompiler } from "./compiler.ts";
+import type { ApplyOutcome, ApplyRequest, Backup, ChangeSummary, ControlPlane, ControlStatus, DeleteRequest } from "./control.ts";
+import type { Distributor } from "./distribute/distributor.ts";
+import { controlIssue } from "./model/issues.ts";
+import { ControlModel, digestOfResources } from "./model/model.ts";
+import { type Plan, type Planner, planApply, planDelete, planReplace, planRollback } from "./model/plan.ts";
+import { ProxyTable, type WaitOutcome } from "./model/proxies.ts";
+import type { StoredResource } from "./model/resource.ts";
+import { type Change, type ConfigStore, EMPTY_STATE, type LogEntry } from "./store/store.ts";
+
+export interface PlaneOptions {
+  readonly store: ConfigStore;
+  readonly distributor: Distributor;
+  readonly compiler: ConfigCompiler;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly log: Log;
+  readonly connection: () => ControlStatus["connection"];
+}
+
+/** How often somebody else may be faster before an apply gives up. */
+const CONFLICT_TRIES = 64;
+/** What another control plane left half done is repaired after this, if it has not done so itself. */
+const REPAIR_MS = 300;
+/** What no event told is noticed after this at the latest. */
+const RECONCILE_MS = 5_000;
+
+interface Commit {
+  readonly planner: Planner;
+  readonly author: string;
+  readonly origin: string;
+  readonly dryRun: boolean;
+  readonly inbox: ApplyRequest["inbox"];
+}
+
+/** The control plane over any store and distributor: serialises applies, commits them, and follows those of others. */
+export class Plane implements ControlPlane {
+  #model = ControlModel.fromState(EMPTY_STATE);
+  /** The model's configuration, when it compiles. */
+  #compiled: CompiledConfig | undefined;
+  /** Revision that view and proxies are known to have. */
+  #followed = -1;
+  #queue: Promise<unknown> = Promise.resolve();
+  #stopped = false;
+  readonly #timers = new Map<string, Timer>();
+  readonly #proxies: ProxyTable;
+
+  constructor(readonly options: PlaneOptions) {
+    this.#proxies = new ProxyTable(options.clock);
+    options.distributor.onStatus((message: ProxyStatusMessage, local) => this.#proxies.update(message, local));
+  }
+
+  async start(): Promise<void> {
+    await this.recover();
+    this.#reconcileLater();
+  }
+
+  /** Opens everything (again): on start, and after NATS was away. */
+  async recover(): Promise<void> {
+    const { store, distributor } = this.options;
+    await store.open();
+    await distributor.open();
+    await store.watch(() => this.#after("notice", 0, () => void this.#notice()));
+    await this.#serial(async () => {
+      await this.#reload();
+      await this.#follow();
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const timer of this.#timers.values()) timer.cancel();
+    await this.#queue.catch(() => {});
+    await this.options.store.close();
+    await this.options.distributor.close();
+  }
+
+  // ---------------------------------------------------------------- requests
+
+  apply(request: ApplyRequest): Promise<ApplyOutcome> {
+    const planner = planApply(request.text, request.file ?? `<${request.origin}>`, request.expected);
+    return this.#commit({ ...request, planner, dryRun: request.dryRun ?? false, inbox: request.inbox });
+  }
+
+  delete(request: DeleteRequest): Promise<ApplyOutcome> {
+    const planner = planDelete(request.text, request.file ?? `<${request.origin}>`, request.expected);
+    return this.#commit({ ...request, planner, dryRun: request.dryRun ?? false, inbox: request.inbox });
+  }
+
+  async rollback(revision: number, author: string): Promise<ApplyOutcome> {
+    let history = await this.options.store.history();
+    const planner: Planner = (model) => planRollback(revision, history)(model);
+    // Somebody else may append meanwhile: the plan needs those entries too.
+    const refresh = async (): Promise<void> => {
+      history = await this.options.store.history();
+    };
+    return this.#commit({ planner, author, origin: `rollback to ${revision}`, dryRun: false, inbox: undefined }, refresh);
+  }
+
+  async restore(backup: unknown, author: string): Promise<ApplyOutcome> {
+    const read = readBackup(backup);
+    if (!read.ok) return { ok: false, reason: "invalid", issues: [read.error] };
+    for (const [digest, bytes] of read.value.modules) await this.options.store.putModule(digest, bytes);
+    const planner = planReplace(read.value.resources, "<backup>");
+    return this.#commit({ planner, author, origin: "restore", dryRun: false, inbox: undefined });
+  }
+
+  async backup(): Promise<Backup> {
+    return writeBackup(this.#model, this.options.store);
+  }
+
+  async putModule(bytes: Uint8Array): Promise<string> {
+    const digest = digestOf(bytes);
+    await this.options.store.putModule(digest, bytes);
+    return digest;
+  }
+
+  get(filter: { readonly kind?: string; readonly namespace?: string; readonly name?: string } = {}): readonly StoredResource[] {
+    const found: StoredResource[] = [];
+    for (const { key, revision, written } of this.#model.resources.values()) {
+      const [kind, namespace, name] = key.split("/");
+      if (filter.kind !== undefined && filter.kind !== kind) continue;
+      if (filter.namespace !== undefined && filter.namespace !== namespace) continue;
+      if (filter.name !== undefined && filter.name !== name) continue;
+      found.push({ key, revision, written });
+    }
+    return found.sort((one, other) => (one.key < other.key ? -1 : 1));
+  }
+
+  status(): ControlStatus {
+    const { revision, digest, resources } = this.#model;
+    const { store, connection } = this.options;
+    return {
+      ...{ revision, digest, resources: resources.size, issues: this.#compiled?.issues ?? [] },
+      ...{ store: store.kind, connection: connection(), proxies: this.#proxies.list() },
+    };
+  }
+
+  history(): Promise<readonly LogEntry[]> {
+    return this.options.store.history();
+  }
+
+  waitApplied(revision: number, timeoutMs: number, minimum = 0): Promise<WaitOutcome> {
+    return this.#proxies.wait(revision, timeoutMs, minimum);
+  }
+
+  // ---------------------------------------------------------------- commit
+
+  #commit(commit: Commit, onConflict: () => Promise<void> = async () => {}): Promise<ApplyOutcome> {
+    const { inbox } = commit;
+    // A sequence below what the log holds, delivered for the first time: the inbox was made anew, it is a new message.
+    const mayBeDone = inbox !== undefined && (inbox.redelivered || this.#model.inboxSequence < inbox.sequence);
+    return this.#serial(async () => {
+      for (let attempt = 0; attempt < CONFLICT_TRIES; attempt++) {
+        if (attempt > 0 || inbox?.redelivered === true) {
+          await this.#catchUp();
+          await onConflict();
+        }
+        if (mayBeDone && inbox.sequence <= this.#model.inboxSequence) return this.#alreadyDone(inbox.sequence);
+        const outcome = await this.#tryCommit(commit);
+        if (outcome !== "conflict") return outcome;
+      }
+      throw new Error("other control planes are faster all the time");
+    });
+  }
+
+  async #tryCommit(commit: Commit): Promise<ApplyOutcome | "conflict"> {
+    const model = this.#model;
+    const plan = commit.planner(model);
+    if (plan.failure !== undefined) return { ok: false, reason: plan.failure, issues: plan.issues };
+    const compiled = await this.options.compiler.compile(plan.next, model.revision + 1, plan.locate);
+    const issues = [...plan.issues, ...compiled.issues];
+    if (issues.length > 0) return { ok: false, reason: "invalid", issues };
+    const digest = digestOfResources(plan.hashes);
+    const changes = plan.changes.map(summaryOf);
+    if (commit.dryRun) return { ok: true, revision: model.revision, digest, changes, diff: plan.changes };
+    if (changes.length === 0) return { ok: true, revision: model.revision, digest: model.digest, changes };
+    // The view must be whole before the next entry: the log is short, and who loads applies its tail over the view.
+    if (this.#followed !== model.revision) await this.#follow();
+    const entry = this.#entryOf(commit, plan, digest);
+    const appended = await this.options.store.append(entry, model.revision);
+    if (!appended.ok) return "conflict";
+    const revision = appended.value;
+    this.#model = model.after({ ...entry, revision, previous: model.revision }, plan.parsed);
+    this.#compiled = compiled.at(revision);
+    await this.#followOrRepair({ ...entry, revision, previous: model.revision });
+    return { ok: true, revision, digest, changes };
+  }
+
+  #entryOf(commit: Commit, plan: Plan, digest: string): Omit<LogEntry, "revision" | "previous"> {
+    const { author, origin, inbox } = commit;
+    const inboxSequence = inbox?.sequence ?? this.#model.inboxSequence;
+    return { author, origin, timeMs: this.options.clock.wallMs(), changes: plan.changes, digest, inboxSequence };
+  }
+
+  /** A message that comes again after it was committed: its answer was lost, not its effect. */
+  async #alreadyDone(sequence: number): Promise<ApplyOutcome> {
+    await this.#follow();
+    const entry = (await this.options.store.history()).find((each) => each.inboxSequence === sequence && each.origin === "nats");
+    const { revision, digest } = entry ?? this.#model;
+    return { ok: true, revision, digest, changes: (entry?.changes ?? []).map(summaryOf) };
+  }
+
+  // ---------------------------------------------------------------- following the log
+
+  async #reload(): Promise<void> {
+    const state = await this.options.store.load();
+    if (state.revision < this.#model.revision)
+      this.options.log.error("the store has lost configuration", { revision: state.revision, known: this.#model.revision });
+    this.#model = ControlModel.fromState(state);
+    this.#followed = -1;
+    await this.#recompile();
+  }
+
+  /** Brings the model to the end of the log. */
+  async #catchUp(): Promise<void> {
+    const entries = await this.options.store.readAfter(this.#model.revision);
+    const first = entries[0];
+    if (first === undefined) return;
+    if (first.previous !== this.#model.revision) return this.#reload();
+    for (const entry of entries) this.#model = this.#model.after(entry);
+    await this.#recompile();
+  }
+
+  async #recompile(): Promise<void> {
+    const { compiler, log } = this.options;
+    const resources = [...this.#model.resources.values()].map((each) => each.resource).filter((each) => each !== undefined);
+    const unreadable = [...this.#model.resources.values()].filter((each) => each.resource === undefined);
+    const compiled = await compiler.compile(resources, this.#model.revision, () => undefined);
+    const issues = [
+      ...compiled.issues,
+      ...unreadable.map((each) => controlIssue("internal", "This version cannot read what is stored.", "", each.key)),
+    ];
+    if (issues.length > 0)
+      log.error("the stored configuration cannot be compiled", { issues: issues.length, first: issues[0]?.message });
+    this.#compiled = { ...compiled, issues };
+  }
+
+  /** What follows a commit must not fail it: somebody repairs it, we or another control plane. */
+  async #followOrRepair(entry: LogEntry): Promise<void> {
+    try {
+      await Promise.all([this.#publish(), this.options.store.writeView(entry)]);
+      this.#followed = entry.revision;
+    } catch (error) {
+      this.options.log.warn("a revision is committed but not yet everywhere", {
+        revision: entry.revision,
+        cause: describeCause(error),
+      });
+      this.#after("repair", REPAIR_MS, () => void this.#repair());
+    }
+  }
+
+  /** View and proxies get what the log has. Idempotent. */
+  async #follow(): Promise<void> {
+    const { store } = this.options;
+    for (const entry of await store.readAfter(await store.viewRevision())) await store.writeView(entry);
+    await this.#publish();
+    this.#followed = this.#model.revision;
+  }
+
+  async #publish(): Promise<void> {
+    const compiled = this.#compiled;
+    if (compiled === undefined || compiled.issues.length > 0 || this.#model.revision === 0) return;
+    for (const { snapshot, modules } of compiled.groups)
+      await this.options.distributor.publish({ snapshot, modules, publishedAtMs: this.#model.timeMs });
+  }
+
+  /** The log has grown, by us or by another: after a grace, in which the other does its work, see to it that all is done. */
+  async #notice(): Promise<void> {
+    await this.#quietly(() => this.#catchUp());
+    this.#after("repair", REPAIR_MS * (1 + this.options.rng.next()), () => void this.#repair());
+  }
+
+  async #repair(): Promise<void> {
+    await this.#quietly(async () => {
+      await this.#catchUp();
+      if (this.#followed !== this.#model.revision) await this.#follow();
+    });
+  }
+
+  #reconcileLater(): void {
+    this.#after("reconcile", RECONCILE_MS * (0.75 + this.options.rng.next() / 2), () => {
+      void this.#repair().then(() => this.#reconcileLater());
+    });
+  }
+
+  async #quietly(work: () => Promise<void>): Promise<void> {
+    try {
+      if (!this.#stopped) await this.#serial(work);
+    } catch (error) {
+      if (!this.#stopped) this.options.log.warn("the store cannot be reached", { cause: describeCause(error) });
+    }
+  }
+
+  // ---------------------------------------------------------------- one at a time
+
+  #serial<T>(work: () => Promise<T>): Promise<T> {
+    const next = this.#queue.catch(() => {}).then(work);
+    this.#queue = next;
+    return next;
+  }
+
+  #after(name: string, delayMs: number, fire: () => void): void {
+    this.#timers.get(name)?.cancel();
+    if (!this.#stopped) this.#timers.set(name, this.options.clock.setTimer(delayMs, fire));
+  }
+}
+
+function summaryOf(change: Change): ChangeSummary {
+  const kind = change.after === undefined ? "deleted" : change.before === undefined ? "created" : "changed";
+  return { key: change.key, kind };
+}
