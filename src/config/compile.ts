@@ -1,7 +1,17 @@
+import { canonicalCopy, compareText } from "./canonical.ts";
+import { compileAuthentications } from "./compile/authentication.ts";
+import { CompileContext } from "./compile/context.ts";
+import { compileFilters } from "./compile/filter.ts";
+import { compileGateways } from "./compile/gateway.ts";
+import { compileMesh } from "./compile/mesh.ts";
+import { compileRoutes } from "./compile/route.ts";
+import { refuseRouteConflicts } from "./compile/route-conflicts.ts";
+import { compileServices } from "./compile/service.ts";
 import type { ConfigIssue } from "./issue.ts";
 import type { ModuleCatalogue } from "./modules.ts";
-import type { IssuePath, ParsedResource, Place } from "./parse.ts";
+import { cutIssues, type IssuePath, type ParsedResource, type Place } from "./parse.ts";
 import type { Resource } from "./schema/index.ts";
+import { cutSections, type SnapshotContent } from "./sections.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 export interface CompileOptions {
@@ -34,8 +44,31 @@ export interface CompileResult {
 }
 
 /** Pure and canonical: the same resources in any order give the same bytes. Never throws for what a user wrote. */
-export function compileSnapshot(_resources: readonly Resource[], _options: CompileOptions): CompileResult {
-  throw new Error("not yet");
+export function compileSnapshot(resources: readonly Resource[], options: CompileOptions): CompileResult {
+  const context = new CompileContext(resources, options);
+  const routes = compileRoutes(context);
+  const content: SnapshotContent = {
+    mesh: compileMesh(context),
+    listeners: compileGateways(context),
+    routes,
+    ...compileServices(context),
+    filters: compileFilters(context),
+    authentications: compileAuthentications(context),
+  };
+  refuseRouteConflicts(context, routes);
+  const { modules } = context;
+  const issues = context.issues.sort(compareIssues);
+  const warnings = context.warnings.sort(compareIssues);
+  if (issues.length > 0) return { snapshot: undefined, issues: cutIssues(issues), warnings, modules };
+  const canonical = canonicalCopy(content);
+  const { digest } = cutSections(canonical);
+  const snapshot = Object.freeze({ ...canonical, revision: options.revision, digest, group: options.group ?? "gateway" });
+  return { snapshot, issues, warnings, modules };
+}
+
+function compareIssues(a: ConfigIssue, b: ConfigIssue): number {
+  const byPlace = compareText(a.file, b.file) || a.line - b.line || a.column - b.column;
+  return byPlace || compareText(a.resource, b.resource) || compareText(a.path, b.path);
 }
 
 /** Places of the resources of one or several texts. */

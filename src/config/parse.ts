@@ -89,6 +89,11 @@ function isJson(text: string): boolean {
 
 function inOrder(issues: ConfigIssue[], file: string): ConfigIssue[] {
   issues.sort((a, b) => a.line - b.line || a.column - b.column);
+  return cutIssues(issues, file);
+}
+
+/** The first `CONFIG_LIMITS.issues`, and one more that counts the rest. */
+export function cutIssues(issues: ConfigIssue[], file = ""): ConfigIssue[] {
   if (issues.length <= CONFIG_LIMITS.issues) return issues;
   const message = `${issues.length - CONFIG_LIMITS.issues} more issues are not listed.`;
   return [...issues.slice(0, CONFIG_LIMITS.issues), { ...NOWHERE, code: "too_many_issues", message, file }];

@@ -47,7 +47,11 @@ export function readDocuments(text: string, env: Env): { documents: TextDocument
   }
   const documents: TextDocument[] = [];
   for (const document of parsed) {
-    for (const error of document.errors) report(error.pos[0], "yaml_syntax", sentence(error.message));
+    for (const error of document.errors) {
+      // The composer's own stack overflow comes as an error of the document.
+      const deep = /call stack/i.test(error.message);
+      report(error.pos[0], deep ? "too_deep" : "yaml_syntax", deep ? DEEP_MESSAGE : sentence(error.message));
+    }
     for (const warning of document.warnings) report(warning.pos[0], "yaml_unsupported", sentence(warning.message));
     if (document.errors.length > 0) continue;
     const reader = new DocumentReader(document, env, report);

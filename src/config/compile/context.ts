@@ -1,0 +1,91 @@
+import { CONFIG_LIMITS } from "../../core/limits.ts";
+import { compareText } from "../canonical.ts";
+import type { IssueCode } from "../codes.ts";
+import type { CompileOptions } from "../compile.ts";
+import type { ConfigIssue } from "../issue.ts";
+import { formatPath, type IssuePath } from "../parse.ts";
+import { type Kind, type Resource, resourceKey } from "../schema/index.ts";
+import type { FileOrInline } from "../schema/tls.ts";
+import { formatSize } from "../schema/units.ts";
+import type { ResourceName } from "../snapshot.ts";
+import { hintFor } from "../suggest.ts";
+
+export const fullName = (resource: Resource): ResourceName => `${resource.metadata.namespace}/${resource.metadata.name}`;
+
+/** What every part of the compiler needs: the resources by name, files, and a place to put issues. */
+export class CompileContext {
+  readonly issues: ConfigIssue[] = [];
+  readonly warnings: ConfigIssue[] = [];
+  readonly modules = new Map<string, Uint8Array>();
+  readonly #byKey = new Map<string, Resource>();
+
+  constructor(
+    readonly resources: readonly Resource[],
+    readonly options: CompileOptions,
+  ) {
+    for (const resource of resources) {
+      const key = resourceKey(resource);
+      if (this.#byKey.has(key)) {
+        this.report(resource, ["metadata", "name"], "duplicate_resource", `There is another ${key}.`, "rename or remove one");
+      } else {
+        this.#byKey.set(key, resource);
+      }
+    }
+  }
+
+  /** The resources of a kind by name, sorted. */
+  ofKind<K extends Kind>(kind: K): Extract<Resource, { kind: K }>[] {
+    return [...this.#byKey.values()]
+      .filter((each): each is Extract<Resource, { kind: K }> => each.kind === kind)
+      .sort((a, b) => compareText(fullName(a), fullName(b)));
+  }
+
+  find<K extends Kind>(kind: K, name: ResourceName): Extract<Resource, { kind: K }> | undefined {
+    const found = this.#byKey.get(`${kind} ${name}`);
+    return found?.kind === kind ? (found as Extract<Resource, { kind: K }>) : undefined;
+  }
+
+  report(resource: Resource, path: IssuePath, code: IssueCode, message: string, hint = ""): void {
+    this.issues.push(this.#issue(resource, path, code, message, hint));
+  }
+
+  warn(resource: Resource, path: IssuePath, code: IssueCode, message: string, hint = ""): void {
+    this.warnings.push(this.#issue(resource, path, code, message, hint));
+  }
+
+  #issue(resource: Resource, path: IssuePath, code: IssueCode, message: string, hint: string): ConfigIssue {
+    const place = this.options.locate?.(resource, path) ?? { file: "", line: 0, column: 0 };
+    return { code, message, hint, resource: resourceKey(resource), path: formatPath(path), ...place };
+  }
+
+  /** The full name that a reference in `from` stands for; undefined (and an issue) when there is no such resource. */
+  resolve(from: Resource, kind: Kind, reference: string, path: IssuePath): ResourceName | undefined {
+    const name = reference.includes("/") ? reference : `${from.metadata.namespace}/${reference}`;
+    if (this.#byKey.has(`${kind} ${name}`)) return name;
+    const known = this.ofKind(kind).map((each) =>
+      each.metadata.namespace === from.metadata.namespace ? each.metadata.name : fullName(each),
+    );
+    this.report(from, path, "dangling_reference", `There is no ${kind} ${name}.`, hintFor(reference, known));
+    return undefined;
+  }
+
+  /** Bytes of a file that a resource names; undefined (and an issue) when it cannot be read. */
+  readFile(resource: Resource, file: string, path: IssuePath, maxBytes: number): Uint8Array | undefined {
+    try {
+      const bytes = this.options.readFile(file, this.options.locate?.(resource, path)?.file ?? "");
+      if (bytes.byteLength <= maxBytes) return bytes;
+      this.report(resource, path, "out_of_range", `${file} is larger than ${formatSize(maxBytes)}.`);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.report(resource, path, "file_unreadable", `${file} cannot be read: ${why}.`);
+    }
+    return undefined;
+  }
+
+  /** Text of a `{file}` or `{inline}`. */
+  readText(resource: Resource, source: FileOrInline, path: IssuePath): string | undefined {
+    if (source.inline !== undefined) return source.inline;
+    const bytes = this.readFile(resource, source.file ?? "", [...path, "file"], CONFIG_LIMITS.textBytes);
+    return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
+  }
+}

@@ -1,0 +1,84 @@
+import { CONFIG_LIMITS } from "../../core/limits.ts";
+import { canonicalJson, sha256Digest, sortedSet } from "../canonical.ts";
+import type { ModuleBytes } from "../modules.ts";
+import type { FilterResource } from "../schema/index.ts";
+import type { FilterCapabilities, FilterConfig } from "../snapshot.ts";
+import { type CompileContext, fullName } from "./context.ts";
+
+/** All filters; the bytes of their modules go to `context.modules`. */
+export function compileFilters(context: CompileContext): FilterConfig[] {
+  return context.ofKind("Filter").flatMap((filter) => {
+    const module = findModule(context, filter);
+    if (module === undefined) return [];
+    context.modules.set(module.digest, module.bytes);
+    const { spec } = filter;
+    const { budget } = spec;
+    return [
+      {
+        name: fullName(filter),
+        abi: "proxy-wasm",
+        digest: module.digest,
+        origin: module.origin,
+        settings: canonicalJson(spec.settings),
+        onFailure: spec.onFailure,
+        isolated: spec.isolated,
+        budget: {
+          memoryBytes: budget.memory,
+          bufferBytes: budget.buffer,
+          pauseMs: budget.pause,
+          hostCallsPerCallback: budget.hostCalls,
+          outputBytes: budget.output,
+          callouts: budget.callouts,
+          logLinesPerSecond: budget.logLines,
+          sharedDataKeys: budget.sharedDataKeys,
+          sharedDataBytes: budget.sharedData,
+          metrics: budget.metrics,
+          contextsPerInstance: budget.contexts,
+        },
+        capabilities: compileCapabilities(context, filter),
+      },
+    ];
+  });
+}
+
+function compileCapabilities(context: CompileContext, filter: FilterResource): FilterCapabilities {
+  const { callouts, sharedData, rateLimit, clock } = filter.spec.capabilities;
+  const { builtin } = filter.spec.module;
+  const services = callouts.map((each, i) => context.resolve(filter, "Service", each, ["spec", "capabilities", "callouts", i]));
+  return {
+    callouts: sortedSet(services.filter((each) => each !== undefined)),
+    sharedData: sharedData === undefined ? undefined : `${filter.metadata.namespace}/${sharedData}`,
+    rateLimit: rateLimit ?? builtin === "rate-limit",
+    clock: clock ?? builtin !== undefined,
+  };
+}
+
+function findModule(context: CompileContext, filter: FilterResource): (ModuleBytes & { origin: string }) | undefined {
+  const { builtin, file, digest } = filter.spec.module;
+  const { modules } = context.options;
+  const path = ["spec", "module"];
+  if (builtin !== undefined) {
+    const found = modules.builtin(builtin);
+    if (found !== undefined) return { ...found, origin: `builtin:${builtin}` };
+    const known = modules.builtins.join(", ");
+    const hint = known === "" ? "the built-in filters are not built: npm run build" : `there are ${known}`;
+    context.report(filter, [...path, "builtin"], "unknown_module", `There is no built-in filter ${builtin}.`, hint);
+    return undefined;
+  }
+  if (file !== undefined) {
+    const bytes = context.readFile(filter, file, [...path, "file"], CONFIG_LIMITS.moduleBytes);
+    if (bytes === undefined) return undefined;
+    if (isWasmModule(bytes)) return { digest: sha256Digest(bytes), bytes, origin: file };
+    context.report(filter, [...path, "file"], "bad_module", `${file} is not a WebAssembly module.`, "a core module of version 1");
+    return undefined;
+  }
+  const stored = modules.byDigest(digest ?? "");
+  if (stored !== undefined) return { ...stored, origin: stored.digest };
+  context.report(filter, [...path, "digest"], "unknown_module", `No module with the digest ${digest} is stored.`);
+  return undefined;
+}
+
+/** Magic and version 1; a component has another version. */
+function isWasmModule(bytes: Uint8Array): boolean {
+  return bytes.byteLength >= 8 && [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0].every((byte, i) => bytes[i] === byte);
+}

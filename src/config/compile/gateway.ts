@@ -1,0 +1,124 @@
+import { sortedSet } from "../canonical.ts";
+import type { IssuePath } from "../parse.ts";
+import { formatAddress } from "../schema/address.ts";
+import type { GatewaySpec, ListenerSpec } from "../schema/gateway.ts";
+import type { GatewayResource } from "../schema/index.ts";
+import type { ForwardingConfig, ListenerConfig, ListenerTlsConfig } from "../snapshot.ts";
+import { type CompileContext, fullName } from "./context.ts";
+import { readCertificates, readPair } from "./pem.ts";
+
+/** The listeners of all gateways. */
+export function compileGateways(context: CompileContext): ListenerConfig[] {
+  const listeners: { config: ListenerConfig; gateway: GatewayResource; path: IssuePath }[] = [];
+  for (const gateway of context.ofKind("Gateway")) {
+    const names = new Set<string>();
+    for (const [i, spec] of gateway.spec.listeners.entries()) {
+      const path = ["spec", "listeners", i];
+      const config = compileListener(context, gateway, spec, path);
+      if (names.has(config.name)) {
+        const name = config.name.slice(config.name.lastIndexOf("/") + 1);
+        context.report(gateway, [...path, "name"], "duplicate_name", `Two listeners are named ${name}.`, "give each a name");
+      }
+      names.add(config.name);
+      listeners.push({ config, gateway, path });
+    }
+  }
+  for (const [i, { config, gateway, path }] of listeners.entries()) {
+    const other = listeners.slice(0, i).find((each) => collide(each.config.address, config.address));
+    if (other === undefined) continue;
+    const message = `${formatAddress(config.address)} is taken by listener ${other.config.name} (${formatAddress(other.config.address)}).`;
+    const field = config.address.kind === "unix" ? "unix" : "port";
+    context.report(gateway, [...path, field], "listener_conflict", message, "one listener may serve many hosts and certificates");
+  }
+  return listeners.map((each) => each.config);
+}
+
+/** Can both be bound at once? `0.0.0.0` takes a port on every IPv4 address, `::` on every address. */
+function collide(a: ListenerConfig["address"], b: ListenerConfig["address"]): boolean {
+  if (a.kind === "unix" || b.kind === "unix") return a.kind === b.kind && formatAddress(a) === formatAddress(b);
+  if (a.port !== b.port || a.port === 0) return false;
+  if (a.host === b.host || a.host === "::" || b.host === "::") return true;
+  const bothIp4 = !a.host.includes(":") && !b.host.includes(":");
+  return bothIp4 && (a.host === "0.0.0.0" || b.host === "0.0.0.0");
+}
+
+function compileListener(context: CompileContext, gateway: GatewayResource, spec: ListenerSpec, path: IssuePath): ListenerConfig {
+  const protocol = (spec.protocol ?? (spec.tls === undefined ? "HTTP" : "HTTPS")) === "HTTPS" ? "https" : "http";
+  const address: ListenerConfig["address"] =
+    spec.unix === undefined
+      ? { kind: "tcp", host: spec.address ?? "0.0.0.0", port: spec.port ?? 0 }
+      : { kind: "unix", path: spec.unix };
+  const { limits, times, compression } = spec;
+  return {
+    name: `${fullName(gateway)}/${spec.name ?? `${protocol}-${spec.port ?? "unix"}`}`,
+    gateway: fullName(gateway),
+    address,
+    protocol,
+    hosts: spec.hosts.includes("*") ? [] : sortedSet(spec.hosts),
+    tls: spec.tls === undefined ? undefined : compileTls(context, gateway, spec.tls, [...path, "tls"]),
+    proxyProtocol: spec.proxyProtocol && {
+      trusted: sortedSet(spec.proxyProtocol.trusted),
+      required: spec.proxyProtocol.required,
+    },
+    limits: {
+      requestLineBytes: limits.requestLine,
+      headerCount: limits.headers,
+      headerFieldBytes: limits.headerField,
+      headerSectionBytes: limits.headerSection,
+      bodyBytes: limits.body,
+      trailerSectionBytes: limits.trailerSection,
+      chunkExtensionBytes: limits.chunkExtensions,
+      pipelinedRequests: limits.pipelined,
+      exchangesPerConnection: limits.exchangesPerConnection,
+    },
+    times: {
+      handshakeMs: times.handshake,
+      headerMs: times.header,
+      bodyIdleMs: times.bodyIdle,
+      bodyMinBytesPerSecond: times.bodyMinRate,
+      bodyGraceMs: times.bodyGrace,
+      keepAliveIdleMs: times.keepAliveIdle,
+      writeStallMs: times.writeStall,
+      tunnelIdleMs: times.tunnelIdle,
+    },
+    maxConnections: limits.connections,
+    forwarding: compileForwarding(spec.forwarding),
+    compression: compression && {
+      algorithms: [...new Set(compression.algorithms)],
+      minBytes: compression.minSize,
+      types: sortedSet(compression.types),
+      level: compression.level,
+    },
+    paths: spec.paths,
+    underscores: spec.underscores,
+  };
+}
+
+function compileForwarding(spec: GatewaySpec["listeners"][number]["forwarding"]): ForwardingConfig {
+  const { requestIdHeader, ...rest } = spec;
+  return { ...rest, via: spec.via, requestIdHeader: requestIdHeader === false ? undefined : requestIdHeader };
+}
+
+function compileTls(
+  context: CompileContext,
+  gateway: GatewayResource,
+  spec: NonNullable<ListenerSpec["tls"]>,
+  path: IssuePath,
+): ListenerTlsConfig {
+  const certificates = spec.certificates.flatMap((each, i) => {
+    const pair = readPair(context, gateway, each, [...path, "certificates", i]);
+    if (pair === undefined) return [];
+    const hosts = sortedSet(each.hosts ?? pair.hosts);
+    return [{ hosts: hosts.length === 0 ? ["*"] : hosts, certificatePem: pair.certificatePem, keyPem: pair.keyPem }];
+  });
+  // The first one answers names that no certificate has.
+  const [first, ...others] = certificates;
+  if (first !== undefined && !certificates.some((each) => each.hosts.includes("*"))) first.hosts = ["*", ...first.hosts];
+  const clientCa = spec.clientCa && readCertificates(context, gateway, spec.clientCa, [...path, "clientCa"]);
+  return {
+    certificates: first === undefined ? [] : [first, ...others],
+    clientAuth: spec.clientAuth,
+    clientCaPem: clientCa?.pem,
+    minVersion: spec.minVersion,
+  };
+}

@@ -1,0 +1,196 @@
+import { compareText, sortedSet } from "../canonical.ts";
+import type { IssuePath } from "../parse.ts";
+import type { RouteResource } from "../schema/index.ts";
+import { variablesOf } from "../schema/paths.ts";
+import type { MatchSpec, RouteSpec, RuleSpec } from "../schema/route.ts";
+import type {
+  ActionConfig,
+  BackendConfig,
+  MatchConfig,
+  PathMatchConfig,
+  PathRewriteConfig,
+  RouteConfig,
+  RuleConfig,
+  ValueMatchConfig,
+} from "../snapshot.ts";
+import { type CompileContext, fullName } from "./context.ts";
+
+/** All routes. */
+export function compileRoutes(context: CompileContext): RouteConfig[] {
+  return context.ofKind("Route").map((route) => {
+    const { spec } = route;
+    const names = new Set<string>();
+    const rules = spec.rules.map((rule, i) => {
+      const path: IssuePath = ["spec", "rules", i];
+      const config = compileRule(context, route, rule, i);
+      if (names.has(config.name)) {
+        context.report(
+          route,
+          [...path, "name"],
+          "duplicate_name",
+          `Two rules are named ${config.name}.`,
+          "give each its own name",
+        );
+      }
+      names.add(config.name);
+      return config;
+    });
+    return { name: fullName(route), gateways: compileGatewayNames(context, route, spec), hosts: sortedSet(spec.hosts), rules };
+  });
+}
+
+function compileGatewayNames(context: CompileContext, route: RouteResource, spec: RouteSpec): string[] {
+  const names = spec.gateways.map((each, i) => context.resolve(route, "Gateway", each, ["spec", "gateways", i]));
+  return sortedSet(names.filter((each) => each !== undefined));
+}
+
+function compileRule(context: CompileContext, route: RouteResource, rule: RuleSpec, index: number): RuleConfig {
+  const path: IssuePath = ["spec", "rules", index];
+  const matches = rule.matches.map(compileMatch);
+  const filters = rule.filters.map((each, i) => context.resolve(route, "Filter", each, [...path, "filters", i]));
+  return {
+    name: rule.name ?? String(index),
+    matches,
+    action: compileAction(context, route, rule, matches, path),
+    filters: filters.filter((each) => each !== undefined),
+    authentication:
+      rule.authentication === undefined
+        ? undefined
+        : context.resolve(route, "Authentication", rule.authentication, [...path, "authentication"]),
+    requestHeaders: rule.requestHeaders,
+    responseHeaders: rule.responseHeaders,
+    timeoutMs: rule.timeout,
+    maxBodyBytes: rule.maxBody,
+  };
+}
+
+function compileMatch(spec: MatchSpec): MatchConfig {
+  return {
+    path: compilePathMatch(spec.path),
+    methods: sortedSet(spec.methods),
+    headers: spec.headers.map(compileValueMatch).sort(compareValueMatch),
+    query: spec.query.map(compileValueMatch).sort(compareValueMatch),
+  };
+}
+
+function compilePathMatch({ exact, prefix, template, regex }: MatchSpec["path"]): PathMatchConfig {
+  if (exact !== undefined) return { kind: "exact", value: exact };
+  if (template !== undefined) return { kind: "template", value: template };
+  if (regex !== undefined) return { kind: "regex", value: regex };
+  return { kind: "prefix", value: prefix ?? "/" };
+}
+
+function compileValueMatch({ name, exact, regex, absent }: MatchSpec["headers"][number]): ValueMatchConfig {
+  if (exact !== undefined) return { name, kind: "exact", value: exact };
+  if (regex !== undefined) return { name, kind: "regex", value: regex };
+  return { name, kind: absent === true ? "absent" : "present" };
+}
+
+const compareValueMatch = (a: ValueMatchConfig, b: ValueMatchConfig): number =>
+  compareText(JSON.stringify(Object.values(a)), JSON.stringify(Object.values(b)));
+
+function compileAction(
+  context: CompileContext,
+  route: RouteResource,
+  rule: RuleSpec,
+  matches: readonly MatchConfig[],
+  path: IssuePath,
+): ActionConfig {
+  const rewritePath = (spec: PathSpec | undefined, at: IssuePath) => compilePathRewrite(context, route, spec, matches, at);
+  if (rule.redirect !== undefined) {
+    const { status, scheme, host, port, stripQuery } = rule.redirect;
+    if (scheme === undefined && host === undefined && port === undefined && rule.redirect.path === undefined) {
+      const message = "The redirect leads to where it came from.";
+      context.report(route, [...path, "redirect"], "conflicting_fields", message, "give scheme, host, port or path");
+    }
+    return {
+      kind: "redirect",
+      status,
+      scheme,
+      host,
+      port,
+      path: rewritePath(rule.redirect.path, [...path, "redirect", "path"]),
+      stripQuery,
+    };
+  }
+  if (rule.respond !== undefined) return compileRespond(context, route, rule.respond, [...path, "respond"]);
+  if (rule.maintenance !== undefined) {
+    const { retryAfter, body } = rule.maintenance;
+    return { kind: "maintenance", retryAfterSeconds: retryAfter === undefined ? undefined : Math.ceil(retryAfter / 1000), body };
+  }
+  const rewrite = rule.rewrite && {
+    host: rule.rewrite.host,
+    path: rewritePath(rule.rewrite.path, [...path, "rewrite", "path"]),
+  };
+  const backends = compileBackends(context, route, rule.backends ?? [], path);
+  return { kind: "forward", backends, rewrite, upgrades: rule.upgrades ?? ["websocket"] };
+}
+
+function compileRespond(
+  context: CompileContext,
+  route: RouteResource,
+  spec: NonNullable<RuleSpec["respond"]>,
+  path: IssuePath,
+): ActionConfig {
+  const { status, headers, body } = spec;
+  if (body !== "" && (status === 204 || status === 205 || status === 304)) {
+    context.report(route, [...path, "body"], "conflicting_fields", `An answer of status ${status} has no body (RFC 9110).`);
+  }
+  const typed = body === "" || headers.some(([name]) => name === "content-type");
+  const all: (readonly [string, string])[] = typed ? [...headers] : [...headers, ["content-type", "text/plain; charset=utf-8"]];
+  return { kind: "respond", status, headers: all.sort(([a], [b]) => compareText(a, b)), body };
+}
+
+type PathSpec = NonNullable<NonNullable<RuleSpec["rewrite"]>["path"]>;
+
+/** A rewrite takes something from the match, so every match of the rule must have it. */
+function compilePathRewrite(
+  context: CompileContext,
+  route: RouteResource,
+  spec: PathSpec | undefined,
+  matches: readonly MatchConfig[],
+  path: IssuePath,
+): PathRewriteConfig | undefined {
+  if (spec === undefined) return undefined;
+  if (spec.prefix !== undefined) {
+    if (matches.some((match) => match.path.kind !== "prefix")) {
+      context.report(route, [...path, "prefix"], "conflicting_fields", "Every match of the rule must be by prefix.");
+    }
+    return { kind: "prefix", value: spec.prefix };
+  }
+  if (spec.template !== undefined) {
+    for (const name of variablesOf(spec.template)) {
+      const has = (match: MatchConfig) => match.path.kind === "template" && variablesOf(match.path.value).includes(name);
+      if (matches.every(has)) continue;
+      context.report(
+        route,
+        [...path, "template"],
+        "conflicting_fields",
+        `Not every match of the rule has the variable {${name}}.`,
+      );
+    }
+    return { kind: "template", value: spec.template };
+  }
+  return { kind: "full", value: spec.full ?? "/" };
+}
+
+function compileBackends(
+  context: CompileContext,
+  route: RouteResource,
+  backends: NonNullable<RuleSpec["backends"]>,
+  path: IssuePath,
+): BackendConfig[] {
+  return backends.flatMap((backend, i) => {
+    const at: IssuePath = [...path, "backends", i];
+    const service = context.resolve(route, "Service", backend.service, [...at, "service"]);
+    if (service === undefined) return [];
+    const { subset } = backend;
+    const subsets = context.find("Service", service)?.spec.subsets ?? [];
+    if (subset !== undefined && !subsets.some((each) => each.name === subset)) {
+      const known = subsets.map((each) => each.name).join(", ");
+      const hint = known === "" ? "it has no subsets" : `it has ${known}`;
+      context.report(route, [...at, "subset"], "dangling_reference", `Service ${service} has no subset ${subset}.`, hint);
+    }
+    return [{ service, subset, weight: backend.weight }];
+  });
+}

@@ -1,0 +1,62 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { dirname, extname, isAbsolute, join, resolve } from "node:path";
+import type { ConfigIssue } from "./issue.ts";
+import { type ParsedResource, parseResources } from "./parse.ts";
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+export interface ReadConfig {
+  readonly resources: readonly ParsedResource[];
+  readonly issues: readonly ConfigIssue[];
+  /** Every file that was read or should have been. */
+  readonly files: readonly string[];
+}
+
+const EXTENSIONS = new Set([".yaml", ".yml", ".json"]);
+
+/** Reads files, and the `*.yaml`, `*.yml` and `*.json` of folders (sorted, not recursively). Never throws. */
+export function readConfigFiles(paths: readonly string[], env: Env): ReadConfig {
+  const resources: ParsedResource[] = [];
+  const issues: ConfigIssue[] = [];
+  const files: string[] = [];
+  const unreadable = (file: string, error: unknown): void => {
+    const why = error instanceof Error ? error.message : String(error);
+    const message = `${file} cannot be read: ${why}.`;
+    issues.push({ code: "file_unreadable", message, hint: "", resource: "", path: "", file, line: 0, column: 0 });
+  };
+  for (const path of paths) {
+    try {
+      files.push(...listFiles(path));
+    } catch (error) {
+      files.push(path);
+      unreadable(path, error);
+    }
+  }
+  for (const file of new Set(files)) {
+    if (issues.some((issue) => issue.file === file)) continue;
+    try {
+      const text = readFileSync(file, "utf8");
+      const parsed = parseResources(text, { file, env });
+      resources.push(...parsed.resources);
+      issues.push(...parsed.issues);
+    } catch (error) {
+      unreadable(file, error);
+    }
+  }
+  return { resources, issues, files };
+}
+
+function listFiles(path: string): string[] {
+  if (!statSync(path).isDirectory()) return [path];
+  const names = readdirSync(path).filter((name) => EXTENSIONS.has(extname(name)) && !name.startsWith("."));
+  return names.sort().map((name) => join(path, name));
+}
+
+/** `readFile` for `compileSnapshot`: relative paths start at the folder of the resource's own file. `onRead` hears of each. */
+export function createFileReader(onRead: (path: string) => void = () => {}): (path: string, from: string) => Uint8Array {
+  return (path, from) => {
+    const full = isAbsolute(path) ? path : resolve(from === "" ? "." : dirname(from), path);
+    onRead(full);
+    return new Uint8Array(readFileSync(full));
+  };
+}
