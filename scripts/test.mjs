@@ -1,25 +1,44 @@
 // `npm test`: checks, build, all suites on Bun, the portable suites on Deno. Ends with one line `N passed, N failed`.
-import { existsSync } from "node:fs";
-import { join } from "node:path";
-import { binary, ensurePackages, ROOT, run, step } from "./run.mjs";
+import process from "node:process";
+import { obtainNats } from "./nats.mjs";
+import { obtainEnvoy } from "./peers.mjs";
+import { binary, ensurePackages, run, step } from "./run.mjs";
+
+const say = (line) => process.stdout.write(`· ${line}\n`);
 
 await ensurePackages();
 await step("checks", process.execPath, ["scripts/check.mjs"]);
-if (existsSync(join(ROOT, "scripts/build.mjs"))) await step("built-in filters", process.execPath, ["scripts/build.mjs"]);
+await step("built-in filters", process.execPath, ["scripts/build.mjs"]);
+
+// Real parts: a suite that needs one and does not find it fails.
+const nats = await obtainNats({ print: say });
+const envoy = await obtainEnvoy(say);
+for (const [name, path] of [
+  ["nats-server", nats.server],
+  ["nats", nats.cli],
+  ["envoy", envoy],
+]) {
+  say(`${name}: ${path ?? "MISSING: the suites that need it will fail"}`);
+}
+for (const reason of nats.reasons) say(reason);
+const env = {
+  ...(envoy === undefined ? {} : { SELVEDGE_ENVOY: envoy }),
+  ...(nats.server === undefined ? {} : { SELVEDGE_NATS_SERVER: nats.server }),
+};
 
 let passed = 0;
 let failed = 0;
 
-process.stdout.write("· suites on Bun\n");
-const onBun = await run(binary("bun"), ["test", ...process.argv.slice(2)], { tee: true });
+say("suites on Bun");
+const onBun = await run(binary("bun"), ["test", ...process.argv.slice(2)], { tee: true, env });
 const count = (word) => Number(new RegExp(`^\\s*(\\d+) ${word}$`, "m").exec(onBun.output)?.[1] ?? 0);
 passed += count("pass");
 failed += count("fail");
 // A crash or an error outside a test has no count of its own.
 if (onBun.code !== 0 && count("fail") === 0) failed++;
 
-process.stdout.write("· portable suites on Deno\n");
-const onDeno = await run(binary("deno"), ["run", "-A", "--no-lock", "test/portable.ts"], { tee: true });
+say("portable suites on Deno");
+const onDeno = await run(binary("deno"), ["run", "-A", "--no-lock", "test/portable.ts"], { tee: true, env });
 const summary = /^(\d+) passed, (\d+) failed$/m.exec(onDeno.output);
 passed += Number(summary?.[1] ?? 0);
 failed += Number(summary?.[2] ?? 0);

@@ -1,0 +1,319 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+
+/** How each proxy is started for the bench, with the same duties: one worker, access log to a file, kept connections upstream. */
+
+export type Scenario = "plain" | "tls" | "filters";
+
+export interface Contender {
+  readonly name: string;
+  readonly command: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly port: number;
+  readonly scheme: "http" | "https";
+}
+
+export interface BenchFiles {
+  readonly folder: string;
+  readonly certificatePath: string;
+  readonly keyPath: string;
+}
+
+/** A port that is free at the moment; peers cannot be asked for port 0. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+function fileIn(folder: string, name: string, text: string): string {
+  mkdirSync(folder, { recursive: true });
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+/** The service behind every proxy: nginx, one worker, 56 bytes, no log. */
+export async function backend(folder: string): Promise<Contender> {
+  const port = await freePort();
+  const path = fileIn(
+    join(folder, "backend"),
+    "nginx.conf",
+    `worker_processes 1; daemon off; pid ${folder}/backend/nginx.pid; error_log ${folder}/backend/error.log;
+events { worker_connections 4096; }
+http { access_log off; keepalive_requests 1000000000; keepalive_timeout 300s;
+  server { listen 127.0.0.1:${port} backlog=4096; location / { default_type text/plain; return 200 "0123456789abcdef0123456789abcdef0123456789abcdef01234567"; } } }
+`,
+  );
+  return { name: "backend", command: ["nginx", "-c", path], port, scheme: "http" };
+}
+
+export async function nginx(scenario: Scenario, files: BenchFiles, backendPort: number): Promise<Contender> {
+  const port = await freePort();
+  const folder = join(files.folder, `nginx-${scenario}`);
+  const tls =
+    scenario === "tls"
+      ? ` ssl; ssl_certificate ${files.certificatePath}; ssl_certificate_key ${files.keyPath}; ssl_protocols TLSv1.2 TLSv1.3`
+      : "";
+  const path = fileIn(
+    folder,
+    "nginx.conf",
+    `worker_processes 1; daemon off; pid ${folder}/nginx.pid; error_log ${folder}/error.log;
+events { worker_connections 4096; }
+http { access_log ${folder}/access.log combined buffer=64k flush=1s; keepalive_requests 1000000000; keepalive_timeout 300s;
+  upstream up { server 127.0.0.1:${backendPort}; keepalive 256; keepalive_requests 1000000000; }
+  server { listen 127.0.0.1:${port}${tls}; location / { proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Request-Id $request_id; } } }
+`,
+  );
+  return { name: "nginx", command: ["nginx", "-c", path], port, scheme: scenario === "tls" ? "https" : "http" };
+}
+
+export async function haproxy(scenario: Scenario, files: BenchFiles, backendPort: number): Promise<Contender> {
+  const port = await freePort();
+  const folder = join(files.folder, `haproxy-${scenario}`);
+  const tls = scenario === "tls" ? ` ssl crt ${files.folder}/both.pem` : "";
+  const path = fileIn(
+    folder,
+    "haproxy.cfg",
+    `global
+  nbthread 1
+  maxconn 8192
+  log stdout format raw local0 info
+defaults
+  mode http
+  log global
+  option httplog
+  timeout connect 5s
+  timeout client 300s
+  timeout server 300s
+  option forwardfor
+frontend f
+  bind 127.0.0.1:${port}${tls}
+  default_backend b
+backend b
+  http-reuse always
+  server s 127.0.0.1:${backendPort}
+`,
+  );
+  return { name: "haproxy", command: ["haproxy", "-f", path], port, scheme: scenario === "tls" ? "https" : "http" };
+}
+
+/** `wasm`: path of a proxy-wasm module for the filter scenario, beside Envoy's own rate limit and RBAC. */
+export async function envoy(
+  program: string,
+  scenario: Scenario,
+  files: BenchFiles,
+  backendPort: number,
+  wasm: string | undefined,
+): Promise<Contender> {
+  const port = await freePort();
+  const folder = join(files.folder, `envoy-${scenario}`);
+  const filters: unknown[] = [];
+  if (scenario === "filters") filters.push(localRateLimit(), rbac());
+  if (scenario === "filters" && wasm !== undefined) filters.push(wasmFilter(wasm));
+  filters.push({
+    name: "envoy.filters.http.router",
+    typed_config: { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
+  });
+  const config = {
+    static_resources: {
+      listeners: [
+        {
+          address: { socket_address: { address: "127.0.0.1", port_value: port } },
+          filter_chains: [
+            {
+              ...(scenario === "tls" ? { transport_socket: downstreamTls(files) } : {}),
+              filters: [connectionManager(folder, filters)],
+            },
+          ],
+        },
+      ],
+      clusters: [cluster("up", backendPort)],
+    },
+  };
+  const path = fileIn(folder, "envoy.json", JSON.stringify(config));
+  return {
+    name: "envoy",
+    command: [program, "-c", path, "--concurrency", "1", "--base-id", String(port), "-l", "error"],
+    port,
+    scheme: scenario === "tls" ? "https" : "http",
+  };
+}
+
+function connectionManager(folder: string, filters: readonly unknown[]): unknown {
+  return {
+    name: "envoy.filters.network.http_connection_manager",
+    typed_config: {
+      "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+      stat_prefix: "bench",
+      use_remote_address: true,
+      access_log: [
+        {
+          name: "envoy.access_loggers.file",
+          typed_config: {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            path: join(folder, "access.log"),
+          },
+        },
+      ],
+      route_config: {
+        virtual_hosts: [{ name: "all", domains: ["*"], routes: [{ match: { prefix: "/" }, route: { cluster: "up" } }] }],
+      },
+      http_filters: filters,
+    },
+  };
+}
+
+function cluster(name: string, port: number): unknown {
+  const endpoint = { address: { socket_address: { address: "127.0.0.1", port_value: port } } };
+  return {
+    name,
+    type: "STATIC",
+    connect_timeout: "5s",
+    circuit_breakers: { thresholds: [{ max_connections: 4096, max_pending_requests: 4096, max_requests: 4096 }] },
+    load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint }] }] },
+  };
+}
+
+function downstreamTls(files: BenchFiles): unknown {
+  return {
+    name: "envoy.transport_sockets.tls",
+    typed_config: {
+      "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+      common_tls_context: {
+        tls_certificates: [{ certificate_chain: { filename: files.certificatePath }, private_key: { filename: files.keyPath } }],
+      },
+    },
+  };
+}
+
+function localRateLimit(): unknown {
+  const all = { default_value: { numerator: 100, denominator: "HUNDRED" } };
+  return {
+    name: "envoy.filters.http.local_ratelimit",
+    typed_config: {
+      "@type": "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
+      stat_prefix: "bench",
+      token_bucket: { max_tokens: 100_000_000, tokens_per_fill: 100_000_000, fill_interval: "1s" },
+      filter_enabled: all,
+      filter_enforced: all,
+    },
+  };
+}
+
+function rbac(): unknown {
+  const policy = { permissions: [{ header: { name: ":method", string_match: { exact: "GET" } } }], principals: [{ any: true }] };
+  return {
+    name: "envoy.filters.http.rbac",
+    typed_config: {
+      "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+      rules: { action: "ALLOW", policies: { get: policy } },
+    },
+  };
+}
+
+function wasmFilter(path: string): unknown {
+  const settings = JSON.stringify({ response: { set: { "x-bench": "1" } } });
+  return {
+    name: "envoy.filters.http.wasm",
+    typed_config: {
+      "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+      config: {
+        name: "transform",
+        root_id: "transform",
+        configuration: { "@type": "type.googleapis.com/google.protobuf.StringValue", value: settings },
+        vm_config: { runtime: "envoy.wasm.runtime.v8", code: { local: { filename: path } } },
+      },
+    },
+  };
+}
+
+/** Us, as a user starts it: `selvedge proxy -f`, one worker, shipped defaults. */
+export async function selvedge(root: string, scenario: Scenario, files: BenchFiles, backendPort: number): Promise<Contender> {
+  const port = await freePort();
+  const adminPort = await freePort();
+  const folder = join(files.folder, `selvedge-${scenario}`);
+  const tls =
+    scenario === "tls"
+      ? `\n      tls: {certificates: [{certificate: {file: ${files.certificatePath}}, key: {file: ${files.keyPath}}}]}`
+      : "";
+  const filterNames = scenario === "filters" ? "\n      filters: [limit, guard, change]" : "";
+  const path = fileIn(
+    folder,
+    "config.yaml",
+    `apiVersion: selvedge.dev/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  listeners:
+    - name: main
+      address: 127.0.0.1
+      port: ${port}
+      protocol: ${scenario === "tls" ? "HTTPS" : "HTTP"}${tls}
+---
+apiVersion: selvedge.dev/v1
+kind: Mesh
+metadata: {name: mesh}
+spec: {accessLog: {path: ${folder}/access.log}}
+---
+apiVersion: selvedge.dev/v1
+kind: Route
+metadata: {name: all}
+spec:
+  rules:
+    - backends: [{service: up}]${filterNames}
+---
+apiVersion: selvedge.dev/v1
+kind: Service
+metadata: {name: up}
+spec: {endpoints: [{address: "127.0.0.1:${backendPort}"}]}
+${scenario === "filters" ? SELVEDGE_FILTERS : ""}`,
+  );
+  return {
+    name: "selvedge",
+    command: [
+      join(root, "node_modules/.bin/bun"),
+      join(root, "src/app/main.ts"),
+      "proxy",
+      "-f",
+      path,
+      "--workers",
+      "1",
+      "--admin",
+      `127.0.0.1:${adminPort}`,
+    ],
+    port,
+    scheme: scenario === "tls" ? "https" : "http",
+  };
+}
+
+const SELVEDGE_FILTERS = `---
+apiVersion: selvedge.dev/v1
+kind: Filter
+metadata: {name: limit}
+spec:
+  module: {builtin: rate-limit}
+  capabilities: {rateLimit: true}
+  settings: {limits: [{name: all, requests: 100000000, per: second, key: [clientIp]}]}
+---
+apiVersion: selvedge.dev/v1
+kind: Filter
+metadata: {name: guard}
+spec:
+  module: {builtin: authz}
+  settings: {rules: [{name: get, effect: allow, when: {methods: [GET]}}]}
+---
+apiVersion: selvedge.dev/v1
+kind: Filter
+metadata: {name: change}
+spec:
+  module: {builtin: transform}
+  settings: {response: {set: {x-bench: "1"}}}
+`;
