@@ -22,7 +22,8 @@ const REASONS: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: "is not an address of this machine",
   EACCES: "needs more privileges",
   EPERM: "needs more privileges",
-  EINVAL: "is not a valid address",
+  // What Deno says.
+  EINVAL: "is not an address of this machine",
   ENOENT: "is in a folder that does not exist",
   ENOTFOUND: "is a name that does not resolve",
   ENOTDIR: "is in a folder that does not exist",

@@ -5,6 +5,7 @@ import { nodeNet } from "../../src/runtime/node.ts";
 import { describe, IS_BUN, test } from "../kit/suite.ts";
 import type { Case } from "./net-kit.ts";
 import { PLAIN_CASES } from "./net-plain.ts";
+import { TLS_CASES } from "./net-tls.ts";
 
 /** Why an adapter cannot do a case, by its name. As short as possible. */
 type Skips = Readonly<Record<string, string>>;
@@ -16,9 +17,11 @@ interface Adapter {
   readonly skips: Skips;
 }
 
+const ALL = [...PLAIN_CASES, ...TLS_CASES];
+
 const ADAPTERS: Readonly<Record<string, Adapter>> = {
-  ...(IS_BUN ? { bun: { net: await bunAdapter(), kernel: true, cases: PLAIN_CASES, skips: {} } } : {}),
-  node: { net: () => nodeNet, kernel: true, cases: PLAIN_CASES, skips: {} },
+  ...(IS_BUN ? { bun: { net: await bunAdapter(), kernel: true, cases: ALL, skips: {} } } : {}),
+  node: { net: () => nodeNet, kernel: true, cases: ALL, skips: {} },
   memory: { net: () => new MemoryNet(), kernel: false, cases: PLAIN_CASES, skips: {} },
 };
 
