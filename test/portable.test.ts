@@ -4,3 +4,5 @@ import "./integration/control-store.portable.ts";
 import "./routing/router.portable.ts";
 import "./routing/rewrite.portable.ts";
 import "./balance/picker.portable.ts";
+import "./cidr.portable.ts";
+import "./listeners/proxy-header.portable.ts";

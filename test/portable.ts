@@ -11,6 +11,8 @@ const SUITES: readonly string[] = [
   "./routing/router.portable.ts",
   "./routing/rewrite.portable.ts",
   "./balance/picker.portable.ts",
+  "./cidr.portable.ts",
+  "./listeners/proxy-header.portable.ts",
 ];
 
 for (const suite of SUITES) await import(suite);

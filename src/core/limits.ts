@@ -216,5 +216,40 @@ export const CONFIG_LIMITS = {
   moduleBytes: 64 * 1024 * 1024,
 } as const;
 
+/** Bounds of a PROXY protocol header. Exceeded: `bad_proxy_header`, the connection is closed. */
+export const PROXY_HEADER_LIMITS = {
+  /** Version 1: the line with its CRLF; the longest that the specification allows. */
+  v1Bytes: 107,
+  /** Version 2: what follows the 16 fixed bytes, addresses and TLVs together (the length field could say 65,535). */
+  v2PayloadBytes: 4096,
+} as const;
+
+/** Bounds of name resolution. */
+export const DNS_LIMITS = {
+  /** Records read of one answer; more are not looked at. */
+  answerRecords: 1_000,
+  /** Endpoints that one name may resolve to. */
+  endpoints: 256,
+  /** CNAMEs followed within one answer. */
+  cnameChain: 8,
+  /** Compression pointers followed in one name. */
+  pointers: 32,
+  /** Names in SRV answers whose addresses are asked for. */
+  srvTargets: 64,
+  /** Wait for one server's answer. */
+  queryMs: 2_000,
+  /** Rounds over all servers. */
+  rounds: 2,
+  /** Until the next try after a failed resolution: at first, and at most (it doubles). */
+  retryMinMs: 1_000,
+  retryMaxMs: 30_000,
+} as const;
+
+/** Bounds of compressing answers. */
+export const COMPRESSION_LIMITS = {
+  /** Bytes waiting in one encoder. Exceeded: the source is paused. */
+  pendingBytes: 256 * 1024,
+} as const;
+
 /** Grace for in-flight exchanges when a proxy stops, and how long readiness fails before listeners close. */
 export const DRAIN_TIMES = { readyFailMs: 500, graceMs: 30_000, tunnelGraceMs: 60_000 } as const;
