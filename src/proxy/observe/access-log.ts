@@ -60,6 +60,11 @@ export class AccessLog {
     this.#writer?.reopen();
   }
 
+  /** Resolves when every line so far is with the kernel. */
+  async flush(): Promise<void> {
+    await this.#writer?.flush();
+  }
+
   takeCounts(): { readonly lines: number; readonly dropped: number } {
     const counts = this.#writer?.takeCounts() ?? { lines: 0, dropped: 0 };
     const sum = { lines: counts.lines + this.#carriedLines, dropped: counts.dropped + this.#carriedDropped };

@@ -60,7 +60,7 @@ export class FilterMetricsTable implements FilterMetrics {
     const defined = this.#defined[id];
     if (defined === undefined) return;
     // A counter only grows: proxy-wasm's `record` on one is an increment in Envoy as well.
-    if (defined.kind === "counter") defined.value += Math.max(value, 0);
+    if (defined.kind === "counter") defined.value += value > 0 ? Math.floor(value) : 0;
     else defined.value = value;
     defined.histogram?.record(value);
   }

@@ -33,7 +33,7 @@ export class LogHistogram {
   record(value: number): void {
     const at = bucketOf(this.scale, value);
     this.counts[at] = (this.counts[at] as number) + 1;
-    this.sum += Math.max(value, 0);
+    if (value > 0) this.sum += value;
     this.count++;
   }
 
