@@ -8,6 +8,7 @@ import { runRegistered } from "./kit/suite.ts";
 const SUITES: readonly string[] = [
   "./core.portable.ts",
   "./integration/control-store.portable.ts",
+  "./integration/control-source.portable.ts",
   "./routing/router.portable.ts",
   "./routing/rewrite.portable.ts",
   "./balance/picker.portable.ts",

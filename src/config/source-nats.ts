@@ -27,6 +27,8 @@ export interface NatsSourceOptions {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly log: Log;
+  /** How to connect; for tests. Default: `connectNats`. */
+  readonly connect?: (address: NatsAddress, id: string) => Promise<NatsConnection>;
 }
 
 export type NatsSourceState =
@@ -155,7 +157,7 @@ class NatsSnapshotSource implements NatsSource {
     if (this.#stopped) return;
     let connection: NatsConnection;
     try {
-      connection = await connectNats(this.options.address, this.options.id);
+      connection = await (this.options.connect ?? connectNats)(this.options.address, this.options.id);
     } catch (error) {
       this.options.log.warn("NATS cannot be reached, trying again", { cause: describeCause(error) });
       const delayMs = CONNECT_RETRY_MS + this.options.rng.next() * CONNECT_RETRY_JITTER_MS;

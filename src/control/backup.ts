@@ -1,5 +1,5 @@
+import { sha256Digest } from "../config/canonical.ts";
 import type { ConfigIssue } from "../config/issue.ts";
-import { digestOf } from "../config/nats/seal.ts";
 import type { Json } from "../config/parse.ts";
 import { err, ok, type Result } from "../core/result.ts";
 import type { Backup } from "./control.ts";
@@ -36,7 +36,7 @@ export function readBackup(
   const read = new Map<string, Uint8Array>();
   for (const [digest, text] of Object.entries(modules ?? {})) {
     const bytes = new Uint8Array(Buffer.from(String(text), "base64"));
-    if (digestOf(bytes) !== digest)
+    if (sha256Digest(bytes) !== digest)
       return err(controlIssue("altered_module", `The bytes of module ${digest} do not have its digest.`));
     read.set(digest, bytes);
   }

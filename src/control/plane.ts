@@ -1,4 +1,4 @@
-import { digestOf } from "../config/nats/seal.ts";
+import { sha256Digest } from "../config/canonical.ts";
 import type { ProxyStatusMessage } from "../config/nats/status.ts";
 import type { Clock, Timer } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
@@ -117,7 +117,7 @@ export class Plane implements ControlPlane {
   }
 
   async putModule(bytes: Uint8Array): Promise<string> {
-    const digest = digestOf(bytes);
+    const digest = sha256Digest(bytes);
     await this.options.store.putModule(digest, bytes);
     return digest;
   }

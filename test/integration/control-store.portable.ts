@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { sha256Digest } from "../../src/config/canonical.ts";
 import { connectNats } from "../../src/config/nats/connect.ts";
-import { digestOf } from "../../src/config/nats/seal.ts";
 import { NatsLink } from "../../src/control/nats/link.ts";
 import { MemoryStore } from "../../src/control/store/memory.ts";
 import { NatsStore } from "../../src/control/store/nats.ts";
@@ -26,7 +26,7 @@ const entry = (inboxSequence: number, ...changes: Change[]): NewLogEntry => ({
     author: "ann",
     origin: "api",
     timeMs: 1_700_000_000_000 + inboxSequence,
-    digest: digestOf(new Uint8Array([inboxSequence])),
+    digest: sha256Digest(new Uint8Array([inboxSequence])),
   },
   ...{ inboxSequence, changes },
 });
@@ -228,10 +228,10 @@ for (const [name, make] of [
       await maker.wipe();
       const store = await maker.open();
       const bytes = new Uint8Array(700_000).fill(7);
-      await store.putModule(digestOf(bytes), bytes);
+      await store.putModule(sha256Digest(bytes), bytes);
       const again = await maker.open();
-      assert.deepEqual(await again.getModule(digestOf(bytes)), bytes);
-      assert.equal(await again.getModule(digestOf(new Uint8Array([1]))), undefined);
+      assert.deepEqual(await again.getModule(sha256Digest(bytes)), bytes);
+      assert.equal(await again.getModule(sha256Digest(new Uint8Array([1]))), undefined);
       await store.close();
       await again.close();
     });

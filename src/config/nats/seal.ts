@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, createHash } from "node:crypto";
+import { sha256Digest } from "../canonical.ts";
 
 /**
  * Objects lie in one bucket that every proxy may read, and sections hold private keys: so each is sealed with a key that
@@ -9,11 +10,6 @@ import { createCipheriv, createDecipheriv, createHash } from "node:crypto";
 const TAG_BYTES = 16;
 // Every key seals exactly one plaintext, so a fixed nonce is safe.
 const NONCE = new Uint8Array(12);
-
-/** `sha256:` + hex. */
-export function digestOf(bytes: Uint8Array): string {
-  return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
-}
 
 const derive = (label: string, digest: string): Buffer => createHash("sha256").update(`selvedge ${label}\n${digest}`).digest();
 
@@ -38,6 +34,6 @@ export function unseal(sealed: Uint8Array, digest: string): Uint8Array {
   const decipher = createDecipheriv("aes-256-gcm", derive("object key", digest), NONCE);
   decipher.setAuthTag(sealed.subarray(sealed.byteLength - TAG_BYTES));
   const bytes = Buffer.concat([decipher.update(sealed.subarray(0, sealed.byteLength - TAG_BYTES)), decipher.final()]);
-  if (digestOf(bytes) !== digest) throw new Error(`object does not have the digest ${digest}`);
+  if (sha256Digest(bytes) !== digest) throw new Error(`object does not have the digest ${digest}`);
   return bytes;
 }

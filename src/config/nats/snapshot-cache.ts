@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { sha256Digest } from "../canonical.ts";
 import type { Manifest } from "../sections.ts";
-import { digestOf } from "./seal.ts";
 
 /** A manifest with all bytes that it names: sections and modules by digest. */
 export interface StoredSnapshot {
@@ -26,7 +26,7 @@ export class SnapshotCache {
       const bytes = new Map<string, Uint8Array>();
       for (const digest of digestsOf(manifest)) {
         const content = new Uint8Array(await readFile(join(this.folder, fileName(digest))));
-        if (digestOf(content) !== digest) return undefined;
+        if (sha256Digest(content) !== digest) return undefined;
         bytes.set(digest, content);
       }
       return { manifest, bytes };

@@ -1,9 +1,10 @@
 import type { NatsConnection } from "@nats-io/nats-core";
-import { joinSections, type Manifest } from "../sections.ts";
+import { sha256Digest } from "../canonical.ts";
+import { type Manifest, SectionJoiner } from "../sections.ts";
 import type { Snapshot } from "../snapshot.ts";
 import type { SnapshotUpdate } from "../source.ts";
 import { readObject } from "./objects.ts";
-import { digestOf, moduleName, sealedName, unseal } from "./seal.ts";
+import { moduleName, sealedName, unseal } from "./seal.ts";
 import { digestsOf } from "./snapshot-cache.ts";
 
 /** Objects fetched at once. */
@@ -12,6 +13,7 @@ const PARALLEL = 8;
 /** Keeps the sections and modules of the current snapshot and fetches only what a new manifest names besides. */
 export class SnapshotLoader {
   #known = new Map<string, Uint8Array>();
+  readonly #joiner = new SectionJoiner();
   #last: Snapshot | undefined;
 
   remember(bytes: ReadonlyMap<string, Uint8Array>): void {
@@ -38,7 +40,7 @@ export class SnapshotLoader {
     const snapshot =
       this.#last?.digest === manifest.digest
         ? { ...this.#last, revision: manifest.revision }
-        : joinSections(manifest, (digest) => this.#known.get(digest));
+        : this.#joiner.join(manifest, (digest) => this.#known.get(digest));
     this.#last = snapshot;
     this.#known = this.bytesOf(manifest);
     const modules = new Map<string, Uint8Array>();
@@ -69,6 +71,6 @@ async function readSection(connection: NatsConnection, digest: string): Promise<
 async function readModule(connection: NatsConnection, digest: string): Promise<Uint8Array> {
   const bytes = await readObject(connection, moduleName(digest));
   if (bytes === undefined) throw new Error(`module ${digest} is not in the object store`);
-  if (digestOf(bytes) !== digest) throw new Error(`module ${digest} was altered`);
+  if (sha256Digest(bytes) !== digest) throw new Error(`module ${digest} was altered`);
   return bytes;
 }

@@ -1,7 +1,7 @@
 import { AckPolicy, type ConsumerMessages, DeliverPolicy, type JsMsg, RetentionPolicy, StorageType } from "@nats-io/jetstream";
 import { type Msg, nanos, type Subscription } from "@nats-io/nats-core";
+import { sha256Digest } from "../../config/canonical.ts";
 import { NATS_NAMES } from "../../config/nats/names.ts";
-import { digestOf } from "../../config/nats/seal.ts";
 import type { Clock, Timer } from "../../core/clock.ts";
 import { describeCause } from "../../core/failure.ts";
 import { CONFIG_LIMITS } from "../../core/limits.ts";
@@ -225,7 +225,7 @@ export class ConfigInbox {
 }
 
 function digestOfMessage(message: { readonly subject: string; readonly data: Uint8Array }): string {
-  return `${message.subject} ${digestOf(message.data)}`;
+  return `${message.subject} ${sha256Digest(message.data)}`;
 }
 
 const refused = (issue: ReturnType<typeof controlIssue>): ApplyOutcome => ({ ok: false, reason: "invalid", issues: [issue] });

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { sha256Digest } from "../../config/canonical.ts";
 import { type Json, type ParsedResource, parseStored } from "../../config/parse.ts";
 import type { Resource } from "../../config/schema/index.ts";
 import type { LogEntry, StoreState } from "../store/store.ts";
@@ -42,7 +42,7 @@ export class ControlModel {
 /** `sha256:` over keys and contents in order; equal for equal configurations whatever way led there. */
 export function digestOfResources(resources: Iterable<{ readonly key: ResourceKey; readonly hash: string }>): string {
   const lines = Array.from(resources, ({ key, hash }) => `${key} ${hash}\n`).sort();
-  return `sha256:${createHash("sha256").update(lines.join("")).digest("hex")}`;
+  return sha256Digest(lines.join(""));
 }
 
 function makeModelResource(key: ResourceKey, revision: number, written: Json, parsed?: Resource): ModelResource {

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { canonicalJson, sha256Digest } from "../../config/canonical.ts";
 import type { Json } from "../../config/parse.ts";
 
 /** `Kind/namespace/name`, e.g. `Route/default/shop`; the identity of a resource in store, history and API. */
@@ -40,16 +40,7 @@ export function parseKey(text: string): ResourceKey | undefined {
   return third === undefined ? makeKey(kind, undefined, second) : makeKey(kind, second, third);
 }
 
-/** JSON with sorted keys: equal values give equal text. */
-export function canonicalJson(value: Json): string {
-  if (value === null || typeof value !== "object") return JSON.stringify(value);
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
-  const object = value as { readonly [key: string]: Json };
-  const fields = Object.keys(object).sort();
-  return `{${fields.map((field) => `${JSON.stringify(field)}:${canonicalJson(object[field] ?? null)}`).join(",")}}`;
-}
-
-/** Hex digest of what a user wrote; equal for equal values. */
+/** `sha256:` of what a user wrote; equal for equal values. */
 export function hashOf(written: Json): string {
-  return createHash("sha256").update(canonicalJson(written)).digest("hex");
+  return sha256Digest(canonicalJson(written));
 }

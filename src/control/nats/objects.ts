@@ -1,9 +1,10 @@
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
 import { type ObjectStore, Objm } from "@nats-io/obj";
+import { sha256Digest } from "../../config/canonical.ts";
 import { NATS_NAMES } from "../../config/nats/names.ts";
 import { readObject } from "../../config/nats/objects.ts";
-import { digestOf, moduleName, seal, sealedName, unseal } from "../../config/nats/seal.ts";
+import { moduleName, seal, sealedName, unseal } from "../../config/nats/seal.ts";
 
 /** Fits a message (1 MB by default) with room for headers. */
 const CHUNK_BYTES = 512 * 1024;
@@ -27,7 +28,7 @@ export class NatsObjects {
 
   /** Stores bytes that only who knows their digest can find and open; resolves with the digest. */
   async putSealed(bytes: Uint8Array): Promise<string> {
-    const digest = digestOf(bytes);
+    const digest = sha256Digest(bytes);
     await this.#put(sealedName(digest), seal(bytes, digest));
     return digest;
   }
@@ -51,7 +52,7 @@ export class NatsObjects {
 
   async getModule(digest: string): Promise<Uint8Array | undefined> {
     const bytes = await readObject(this.connection, moduleName(digest));
-    return bytes === undefined || digestOf(bytes) !== digest ? undefined : bytes;
+    return bytes === undefined || sha256Digest(bytes) !== digest ? undefined : bytes;
   }
 
   async list(): Promise<readonly { readonly name: string; readonly mtimeMs: number; readonly bytes: number }[]> {

@@ -1,6 +1,6 @@
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { digestOf } from "../../config/nats/seal.ts";
+import { sha256Digest } from "../../config/canonical.ts";
 import type { Persistence } from "./memory.ts";
 
 /** Keeps a memory store in a folder: `config.json` and `modules/`. Only the owner may read. */
@@ -12,7 +12,7 @@ export function folderPersistence(folder: string): Persistence {
     write: (text) => placeFile(folder, "config.json", text),
     readModule: async (digest) => {
       const bytes = await readOptional(modulePath(digest));
-      return bytes === undefined || digestOf(bytes) !== digest ? undefined : new Uint8Array(bytes);
+      return bytes === undefined || sha256Digest(bytes) !== digest ? undefined : new Uint8Array(bytes);
     },
     writeModule: (digest, bytes) => placeFile(modules, `${digest.replace(":", "-")}.wasm`, bytes),
   };
