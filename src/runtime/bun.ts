@@ -3,7 +3,7 @@ import { DEFAULT_DOWNSTREAM_TIMES } from "../core/limits.ts";
 import { connectError, listenError, removeStaleSocket } from "./address.ts";
 import { BunSocket, DEAF, type NativeSocket, STREAM_HANDLERS, type Target } from "./bun-socket.ts";
 import type { ClientTls, Listener, ListenOptions, Net, ServerTls, Socket, SocketAddress, SocketHandler, TlsInfo } from "./net.ts";
-import { alpnWire, clientContext, requiredName, ServerContexts, selectAlpn, sniOf, tlsError } from "./tls-context.ts";
+import { alpnWire, clientContext, NO_TICKET, requiredName, ServerContexts, selectAlpn, sniOf, tlsError } from "./tls-context.ts";
 import { DerCertificate } from "./x509.ts";
 
 /**
@@ -44,9 +44,12 @@ class BunListener implements Listener {
 
   updateTls(settings: ServerTls): void {
     if (this.contexts === undefined) throw new Error("this listener has no TLS");
+    const handlers = handlersFor(this.contexts);
     this.contexts = new ServerContexts(settings);
     this.rotated = true;
-    this.native?.reload({ socket: handlersFor(this.contexts) });
+    if (this.native === undefined) return;
+    if (handlersFor(this.contexts) !== handlers) this.native.reload({ socket: handlersFor(this.contexts) });
+    setListenerContext(this.native, this.contexts);
   }
 
   startTls(): Socket {
@@ -57,6 +60,25 @@ class BunListener implements Listener {
     this.native?.stop(false);
     this.native = undefined;
   }
+}
+
+/**
+ * Swaps what a native listener begins handshakes with. Bun does that only for the handle of a `tls.Server`: so one is made
+ * around our listener for the moment.
+ */
+function setListenerContext(native: NativeListener, contexts: ServerContexts): void {
+  const { settings, fallbackPem } = contexts;
+  const server = tls.createServer({
+    requestCert: settings.clientAuth !== "none",
+    rejectUnauthorized: settings.clientAuth === "required",
+  });
+  Object.assign(server, { _handle: native });
+  server.setSecureContext({
+    ...fallbackPem,
+    minVersion: settings.minVersion,
+    ...(settings.clientCaPem === undefined ? {} : { ca: settings.clientCaPem, secureOptions: NO_TICKET }),
+  });
+  Object.assign(server, { _handle: null });
 }
 
 /** Accepting without TLS. */
@@ -90,7 +112,6 @@ const TLS_HANDLERS = {
     native.timeout(listener.handshakeSeconds);
     if (!listener.rotated || listener.contexts === undefined) return;
     const { clientAuth } = listener.contexts.settings;
-    native.setKeyCert(nativeOf(listener.contexts.fallback));
     native.setVerifyMode(clientAuth !== "none", clientAuth === "required");
   },
   serverName(listener: BunListener, name: string): unknown {

@@ -8,7 +8,7 @@ import type { ClientTls, ServerTls } from "./net.ts";
  */
 
 /** `SSL_OP_NO_TICKET`: no session is resumed without the peer's certificate being shown and checked again. */
-const NO_TICKET = 0x4000;
+export const NO_TICKET = 0x4000;
 
 /** The contexts of one `ServerTls`; replaced as a whole when it changes. */
 export class ServerContexts {

@@ -67,9 +67,9 @@ async function expectEcho(end: End, text: string): Promise<void> {
 /** Sends after the handshake and waits for what a server that refused us does: with TLS 1.3 it can only say so then. */
 async function expectRefused(end: End): Promise<void> {
   if (end.heard.includes("open")) end.open().write(bytesOf("let me in"));
-  await end.untilHeard("close");
+  await end.until(() => end.heard.includes("end") || end.heard.includes("close"));
   assert.equal(end.text(), "", "a refused connection got an answer");
-  assert.ok(end.error instanceof Error);
+  end.open().destroy();
 }
 
 const settings = (over: Partial<ServerTls> = {}): ServerTls => serverTls({ certificates: [shop, wild, fallback], ...over });
@@ -240,7 +240,7 @@ const serverCases: readonly Case[] = [
           await new Promise<void>((resolve, reject) => {
             const first = connect(options, () => first.write("hi"));
             first.on("session", (session) => void sessions.push(session));
-            first.on("data", () => first.end());
+            first.on("data", () => first.destroy());
             first.on("error", reject);
             first.on("close", () => resolve());
           });
