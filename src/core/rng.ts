@@ -74,3 +74,8 @@ export class IdSource {
     return id;
   }
 }
+
+/** Fills at most 65,536 bytes from the system's CSPRNG. */
+export function fillRandom(target: Uint8Array<ArrayBuffer>): void {
+  getRandomValues(target);
+}

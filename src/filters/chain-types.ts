@@ -1,6 +1,5 @@
 import type { FilterConfig } from "../config/snapshot.ts";
 import type { Bytes } from "../core/bytes.ts";
-import type { DeadlineQueue } from "../core/deadline.ts";
 import type { Failure } from "../core/failure.ts";
 import type { RequestHead, ResponseHead } from "../core/head.ts";
 import type { ExchangeFacts } from "./attributes.ts";
@@ -42,9 +41,4 @@ export interface ChainHost {
   /** Back-pressure while a head is held and body bytes come; always balanced by `resumeSource` unless the chain is closed. */
   pauseSource(direction: Direction): void;
   resumeSource(direction: Direction): void;
-}
-
-/** What one worker shares between all its chains. */
-export interface ChainTools {
-  readonly deadlines: DeadlineQueue;
 }

@@ -1,9 +1,17 @@
-import type { Bytes } from "../core/bytes.ts";
-import { EMPTY_BYTES } from "../core/bytes.ts";
-import type { Failure } from "../core/failure.ts";
-import type { HeaderBlock } from "../core/head.ts";
-import type { ChainHost, ChainResult, ChainTools } from "./chain-types.ts";
-import type { FilterModule, LocalResponse } from "./contract.ts";
+import { assert } from "../core/assert.ts";
+import { type Bytes, EMPTY_BYTES, latin1Text } from "../core/bytes.ts";
+import type { DeadlineQueue } from "../core/deadline.ts";
+import { Failure } from "../core/failure.ts";
+import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
+import { readAttribute } from "./attributes.ts";
+import { ChainRun } from "./chain-run.ts";
+import { FilterSlot, type Lane, type SlotOwner } from "./chain-slot.ts";
+import type { ChainHost, ChainResult } from "./chain-types.ts";
+import type { AttributeValue, CalloutAnswer, CalloutRequest, Direction, FilterModule, LocalResponse } from "./contract.ts";
+
+/** Idle chains kept for reuse. */
+const POOLED_CHAINS = 1024;
+const NOTE_PREFIX = "selvedge.log.";
 
 /**
  * Runs the filters of one exchange: in order for the request, in reverse for the response.
@@ -26,57 +34,298 @@ import type { FilterModule, LocalResponse } from "./contract.ts";
  * was forwarded a filter can no longer answer: `failed`, and the exchange resets. A chain knows by itself which filters to
  * leave out, so the exchange treats every answer alike.
  */
-export class FilterChain {
-  /** After `forward` of data or end: what goes on. Valid until the next chain call. */
-  data: Bytes = EMPTY_BYTES;
-  /** After `respond`. */
-  localResponse: LocalResponse | undefined;
-  /** After `failed`. */
-  failure: Failure | undefined;
-  /** A filter wrote `:path` or `:authority`: normalise again; the route stays as it was chosen. */
-  targetChanged = false;
-  /** Trailers as the filters left them. */
-  requestTrailers: HeaderBlock | undefined;
-  responseTrailers: HeaderBlock | undefined;
+export class FilterChain extends ChainRun implements SlotOwner {
+  #attributes: Map<string, Bytes> | undefined;
+  #notes: Map<string, string> | undefined;
+
+  constructor(
+    deadlines: DeadlineQueue,
+    readonly recycle: (chain: FilterChain) => void,
+  ) {
+    super(deadlines);
+  }
+
+  /** For the pool only. */
+  start(modules: readonly FilterModule[], host: ChainHost): this {
+    this.host = host;
+    this.count = modules.length;
+    for (let i = 0; i < modules.length; i++) {
+      let slot = this.slots[i];
+      if (slot === undefined) {
+        slot = new FilterSlot(this);
+        this.slots.push(slot);
+      }
+      slot.prepare(modules[i] as FilterModule, i);
+    }
+    return this;
+  }
+
+  // ------------------------------------------------------------ what the exchange calls
 
   /** A request head arrived. `end`: no body follows. */
-  requestHead(_end: boolean): ChainResult {
+  requestHead(end: boolean): ChainResult {
+    return this.leave(this.runHead("request", 0, end));
+  }
+
+  /** A piece of the request's body; with `end` also its end, without trailers. */
+  requestData(bytes: Bytes, end: boolean): ChainResult {
+    if (this.over) return "held";
+    return this.leave(this.runData("request", 0, bytes, end));
+  }
+
+  /** The end of the request, when it did not come with the head or the last piece. */
+  requestEnd(trailers: HeaderBlock | undefined): ChainResult {
+    if (this.over) return "held";
+    if (trailers === undefined) return this.leave(this.runData("request", 0, EMPTY_BYTES, true));
+    this.requestTrailers = trailers;
+    return this.leave(this.runTrailers("request", 0, EMPTY_BYTES));
+  }
+
+  /** An answer's head (not 1xx) stands in `host.response`. A second one replaces an answer that a filter still held, and passes no filter. */
+  responseHead(end: boolean): ChainResult {
+    if (this.responseStarted) {
+      this.stopLanes("response");
+      this.bypass = true;
+    }
+    this.responseStarted = true;
+    if (this.bypass) {
+      this.responseHeadOut = true;
+      return "forward";
+    }
+    return this.leave(this.runHead("response", 0, end));
+  }
+
+  responseData(bytes: Bytes, end: boolean): ChainResult {
+    if (!this.bypass) return this.leave(this.runData("response", 0, bytes, end));
+    this.data = bytes;
     return "forward";
   }
-  requestData(_bytes: Bytes, _end: boolean): ChainResult {
-    return "forward";
+
+  responseEnd(trailers: HeaderBlock | undefined): ChainResult {
+    this.responseTrailers = trailers;
+    this.data = EMPTY_BYTES;
+    if (this.bypass) return "forward";
+    if (trailers === undefined) return this.leave(this.runData("response", 0, EMPTY_BYTES, true));
+    return this.leave(this.runTrailers("response", 0, EMPTY_BYTES));
   }
-  requestEnd(_trailers: HeaderBlock | undefined): ChainResult {
-    return "forward";
-  }
-  responseHead(_end: boolean): ChainResult {
-    return "forward";
-  }
-  responseData(_bytes: Bytes, _end: boolean): ChainResult {
-    return "forward";
-  }
-  responseEnd(_trailers: HeaderBlock | undefined): ChainResult {
-    return "forward";
-  }
+
   /** The exchange is over and its facts are final: each filter's last look. */
-  log(): void {}
-  /** Closes every context; nothing is called afterwards. The object goes back to its pool: forget it. */
-  close(): void {}
-  /** Names of the filters and what each answered, for the access log; built on demand. */
-  verdicts(): readonly { readonly name: string; readonly verdict: string }[] {
-    return [];
+  log(): void {
+    for (let i = 0; i < this.count; i++) this.slots[i]?.context?.onLog();
   }
+
+  /** Closes every context; nothing is called afterwards. The object goes back to its pool: forget it. Idempotent. */
+  close(): void {
+    if (this.host === undefined) return;
+    this.epoch++;
+    this.host = undefined;
+    for (let i = 0; i < this.count; i++) {
+      const slot = this.slots[i] as FilterSlot;
+      const { context } = slot;
+      this.release(slot.requestLane);
+      this.release(slot.responseLane);
+      slot.context = undefined;
+      slot.module = undefined;
+      context?.close();
+    }
+    this.count = 0;
+    this.#reset();
+    this.recycle(this);
+  }
+
+  /** Names of the filters that ran and the strongest thing each answered, for the access log; built on demand. */
+  verdicts(): readonly { readonly name: string; readonly verdict: string }[] {
+    const ran: { name: string; verdict: string }[] = [];
+    for (let i = 0; i < this.count; i++) {
+      const slot = this.slots[i] as FilterSlot;
+      if (slot.opened) ran.push({ name: slot.module?.config.name ?? "", verdict: slot.verdict });
+    }
+    return ran;
+  }
+
   /** Texts that filters set as attributes `selvedge.log.NAME`; undefined: none. */
   get notes(): ReadonlyMap<string, string> | undefined {
-    return undefined;
+    return this.#notes;
+  }
+
+  #reset(): void {
+    this.data = EMPTY_BYTES;
+    this.localResponse = undefined;
+    this.failure = undefined;
+    this.targetChanged = false;
+    this.requestTrailers = undefined;
+    this.responseTrailers = undefined;
+    this.over = false;
+    this.bypass = false;
+    this.responseStarted = false;
+    this.responseHeadOut = false;
+    this.requestSourcePaused = false;
+    this.responseSourcePaused = false;
+    this.#attributes = undefined;
+    this.#notes = undefined;
+  }
+
+  // ------------------------------------------------------------ what filters call (SlotOwner)
+
+  get request(): RequestHead {
+    assert(this.host !== undefined, "a filter used a closed chain");
+    return this.host.request;
+  }
+  get response(): ResponseHead | undefined {
+    return this.host?.response;
+  }
+
+  attributeOf(_slot: FilterSlot, path: readonly string[]): AttributeValue | undefined {
+    if (this.host === undefined) return undefined;
+    // What the proxy knows comes first: a filter cannot forge `source.address` for those behind it.
+    return readAttribute(path, this, this.host.facts) ?? this.#attributes?.get(attributeKey(path));
+  }
+
+  setAttribute(path: readonly string[], value: Bytes): void {
+    this.#attributes ??= new Map();
+    this.#attributes.set(attributeKey(path), value);
+    const name = noteName(path);
+    if (name === undefined) return;
+    this.#notes ??= new Map();
+    this.#notes.set(name, latin1Text(value));
+  }
+
+  calloutSlot(slot: FilterSlot, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number {
+    if (this.host === undefined || slot.module === undefined) return 0;
+    return this.host.callout(slot.module.config, request, done);
+  }
+  cancelCallout(id: number): void {
+    this.host?.cancelCallout(id);
+  }
+
+  resumeSlot(slot: FilterSlot, direction: Direction): void {
+    const lane = slot.lane(direction);
+    if (slot.running) lane.resumed = true;
+    else if (this.#mayAct(slot, () => this.resumeSlot(slot, direction)) && lane.held !== "nothing") this.#resume(slot, lane);
+  }
+
+  respondSlot(slot: FilterSlot, response: LocalResponse): void {
+    if (slot.running) {
+      slot.pendingResponse ??= response;
+      return;
+    }
+    if (!this.#mayAct(slot, () => this.respondSlot(slot, response)) || this.over) return;
+    this.#emit("request", this.answer(slot, response), false, false);
+  }
+
+  failSlot(slot: FilterSlot, reason: string): void {
+    if (slot.running) {
+      slot.pendingFailure ??= reason;
+      return;
+    }
+    if (!this.#mayAct(slot, () => this.failSlot(slot, reason))) return;
+    this.#fail(slot, new Failure("filter_failed", reason));
+  }
+
+  timeoutSlot(slot: FilterSlot, direction: Direction): void {
+    const lane = slot.lane(direction);
+    if (this.host === undefined || slot.dead || lane.held === "nothing") return;
+    this.#fail(
+      slot,
+      new Failure("filter_timeout", `paused the ${direction} for more than ${slot.module?.config.budget.pauseMs} ms`),
+    );
+  }
+
+  /**
+   * False when the slot is out of the game. While another filter's callback of this exchange is on the stack, `again` comes
+   * after it: the exchange must hear the answer of the chain call first.
+   */
+  #mayAct(slot: FilterSlot, again: () => void): boolean {
+    if (this.host === undefined || slot.dead) return false;
+    if (!this.running) return true;
+    const epoch = this.epoch;
+    queueMicrotask(() => {
+      if (this.epoch === epoch) again();
+    });
+    return false;
+  }
+
+  #fail(slot: FilterSlot, failure: Failure): void {
+    if (this.break(slot, failure) === "failed") {
+      this.#emit("request", "failed", false, false);
+      return;
+    }
+    const epoch = this.epoch;
+    for (const lane of [slot.requestLane, slot.responseLane]) {
+      if (lane.held !== "nothing" && this.epoch === epoch) this.#resume(slot, lane);
+    }
+  }
+
+  /** Goes on behind a filter that paused: the head first, then what waited behind it. */
+  #resume(slot: FilterSlot, lane: Lane): void {
+    const { direction, held, trailers, end, headEnd } = lane;
+    const next = (direction === "request" ? slot.index : this.count - 1 - slot.index) + 1;
+    const { epoch } = this;
+    const body = this.unhold(lane);
+    let result: ChainResult;
+    if (held === "head") {
+      lane.trailers = false;
+      result = this.leave(this.runHead(direction, next, headEnd));
+      const head = result === "forward";
+      if (head || result === "held") {
+        // The body that waited meets this filter now, as if it came only after the head had gone on.
+        if (body.byteLength > 0 || (end && !headEnd)) {
+          const tail = this.leave(
+            trailers ? this.runTrailers(direction, next - 1, body) : this.runData(direction, next - 1, body, end),
+          );
+          this.#emit(direction, tail, head, end);
+        } else if (head) this.#emitHead(direction, headEnd);
+      } else this.#emit(direction, result, false, false);
+    } else {
+      const behindTrailers = held === "trailers" || lane.trailersAdded;
+      result = behindTrailers ? this.runTrailers(direction, next, body) : this.runData(direction, next, body, end);
+      this.#emit(direction, this.leave(result), false, end);
+    }
+    if (this.epoch === epoch) this.resumeSource(direction);
+  }
+
+  /** Tells the exchange what came of something that happened outside a chain call. */
+  #emit(direction: Direction, result: ChainResult, head: boolean, end: boolean): void {
+    const { host, epoch } = this;
+    if (host === undefined) return;
+    if (result === "forward") host.onChainForward(direction, head, this.data, end);
+    else if (result === "held" && head) this.#emitHead(direction, false);
+    else if (result === "respond" && this.localResponse !== undefined) host.onChainRespond(this.localResponse);
+    else if (result === "failed" && this.failure !== undefined) host.onChainFail(this.failure);
+    if (result === "forward" || result === "held" || this.epoch !== epoch) return;
+    this.resumeSource("request");
+    this.resumeSource("response");
+  }
+
+  #emitHead(direction: Direction, end: boolean): void {
+    this.host?.onChainForward(direction, true, EMPTY_BYTES, end);
   }
 }
 
 /** Chains of one worker, reused. */
 export class ChainPool {
-  constructor(readonly tools: ChainTools) {}
+  readonly #free: FilterChain[] = [];
+  readonly #recycle = (chain: FilterChain): void => {
+    if (this.#free.length < POOLED_CHAINS) this.#free.push(chain);
+  };
 
-  open(_modules: readonly FilterModule[], _host: ChainHost): FilterChain {
-    return new FilterChain();
+  constructor(readonly deadlines: DeadlineQueue) {}
+
+  /** A chain for one exchange; `close` gives it back. `modules` in the order of configuration; read during the call only. */
+  open(modules: readonly FilterModule[], host: ChainHost): FilterChain {
+    const chain = this.#free.pop() ?? new FilterChain(this.deadlines, this.#recycle);
+    return chain.start(modules, host);
   }
+}
+
+function attributeKey(path: readonly string[]): string {
+  // Envoy keeps what a filter sets in the filter state under `wasm.` and finds it by either name.
+  if (path.length === 2 && path[0] === "filter_state" && path[1]?.startsWith("wasm.")) return path[1].slice(5);
+  return path.length === 1 ? (path[0] as string) : path.join("\0");
+}
+
+/** NAME of `selvedge.log.NAME`, as one element or three. */
+function noteName(path: readonly string[]): string | undefined {
+  const joined = path.length === 1 ? (path[0] as string) : path.join(".");
+  return joined.startsWith(NOTE_PREFIX) ? joined.slice(NOTE_PREFIX.length) : undefined;
 }

@@ -86,6 +86,13 @@ export interface FilterExchange {
   readonly response: ResponseHead | undefined;
   readonly requestTrailers: HeaderBlock | undefined;
   readonly responseTrailers: HeaderBlock | undefined;
+  /** A filter wrote the path, query or authority: they must be normalised again before they are sent. */
+  markTargetChanged(): void;
+  /**
+   * The trailers of a message, made when there are none: only while the end of its body passes this filter (then trailers may
+   * still be added). Undefined: not now.
+   */
+  addTrailers(direction: Direction): HeaderBlock | undefined;
   /** The bytes that the current body callback may see and change: the chunk at hand, or everything buffered. */
   body(direction: Direction): BodyBuffer;
   /**
@@ -119,6 +126,7 @@ export interface BodyBuffer {
 
 export interface CalloutRequest {
   readonly service: string;
+  /** With `:method`, `:path` and `:authority` (and perhaps `:scheme`) as fields among the others. */
   readonly headers: HeaderBlock;
   readonly body: Bytes;
   readonly trailers: HeaderBlock | undefined;
@@ -126,6 +134,7 @@ export interface CalloutRequest {
 }
 
 export interface CalloutAnswer {
+  /** With `:status` as its first field. */
   readonly headers: HeaderBlock;
   readonly body: Bytes;
   readonly trailers: HeaderBlock | undefined;

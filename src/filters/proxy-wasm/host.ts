@@ -4,6 +4,8 @@ import type { Clock } from "../../core/clock.ts";
 import type { Log } from "../../core/log.ts";
 import type { CalloutAnswer, CalloutRequest, FilterHost, FilterMetrics, FilterModule } from "../contract.ts";
 import type { ForeignFunctions } from "./foreign.ts";
+import { ProxyWasmModule } from "./module.ts";
+import { prepareModule } from "./prepare.ts";
 import type { SharedState } from "./shared.ts";
 
 export interface ProxyWasmOptions {
@@ -21,7 +23,12 @@ export interface ProxyWasmOptions {
 export class ProxyWasmHost implements FilterHost {
   constructor(readonly options: ProxyWasmOptions) {}
 
-  load(_wasm: Bytes, _config: FilterConfig): Promise<FilterModule> {
-    return Promise.reject(new Error("not there yet"));
+  /** Rejects with an `Error` whose message is the reason: bad bytes, a missing export, or the guest's own words about its settings. */
+  async load(wasm: Bytes, config: FilterConfig): Promise<FilterModule> {
+    const prepared = prepareModule(wasm, config.budget);
+    const compiled = await WebAssembly.compile(prepared as Uint8Array<ArrayBuffer>);
+    const module = new ProxyWasmModule(config, this.options, compiled);
+    await module.start();
+    return module;
   }
 }

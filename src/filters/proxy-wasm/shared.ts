@@ -1,5 +1,128 @@
+import { type Bytes, EMPTY_BYTES } from "../../core/bytes.ts";
+import { type FilterBudget, PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import { CAS_MISMATCH, INTERNAL_FAILURE, NOT_FOUND, OK } from "./abi.ts";
+
+export interface SharedEntry {
+  readonly value: Bytes;
+  /** Changes with every write; never 0. */
+  readonly cas: number;
+}
+
+/** Who is told that a queue has a new item; the filter that registered it last. */
+export interface QueueListener {
+  onQueueReady(queueId: number): void;
+}
+
+interface Queue {
+  readonly id: number;
+  readonly items: Bytes[];
+  bytes: number;
+  listener: QueueListener;
+}
+
+/** Shared data and queues under one name: filters that are granted the same name share them. */
+export class SharedNamespace {
+  readonly #data = new Map<string, SharedEntry>();
+  readonly #queues = new Map<string, Queue>();
+  #bytes = 0;
+  #cas = 0;
+  holders = 0;
+
+  get keys(): number {
+    return this.#data.size;
+  }
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get(key: string): SharedEntry | undefined {
+    return this.#data.get(key);
+  }
+
+  /** `value` is kept: pass a copy. `cas` 0 writes whatever is there. Answers a status. */
+  set(key: string, value: Bytes, cas: number, budget: FilterBudget): number {
+    const old = this.#data.get(key);
+    if (cas !== 0 && cas !== (old?.cas ?? 0)) return CAS_MISMATCH;
+    const added = value.byteLength - (old === undefined ? -key.length : old.value.byteLength);
+    if (old === undefined && this.#data.size >= budget.sharedDataKeys) return INTERNAL_FAILURE;
+    if (added > 0 && this.#bytes + added > budget.sharedDataBytes) return INTERNAL_FAILURE;
+    this.#bytes += added;
+    this.#cas = this.#cas >= 0xffff_ffff ? 1 : this.#cas + 1;
+    this.#data.set(key, { value, cas: this.#cas });
+    return OK;
+  }
+
+  /** An existing queue is opened. -1: too many. */
+  registerQueue(name: string, listener: QueueListener): number {
+    const old = this.#queues.get(name);
+    if (old !== undefined) {
+      old.listener = listener;
+      return old.id;
+    }
+    if (this.#queues.size >= PROXY_WASM_LIMITS.queues) return -1;
+    const queue: Queue = { id: this.#queues.size + 1, items: [], bytes: 0, listener };
+    this.#queues.set(name, queue);
+    return queue.id;
+  }
+
+  /** -1: no such queue. */
+  resolveQueue(name: string): number {
+    return this.#queues.get(name)?.id ?? -1;
+  }
+
+  /** `item` is kept: pass a copy. The listener hears of it after this turn's work. Answers a status. */
+  enqueue(queueId: number, item: Bytes, budget: FilterBudget): number {
+    const queue = this.#find(queueId);
+    if (queue === undefined) return NOT_FOUND;
+    if (queue.items.length >= PROXY_WASM_LIMITS.queueItems) return INTERNAL_FAILURE;
+    if (queue.bytes + item.byteLength > budget.sharedDataBytes) return INTERNAL_FAILURE;
+    queue.items.push(item);
+    queue.bytes += item.byteLength;
+    // Never in this call: the listener may be the very instance that is running.
+    queueMicrotask(() => queue.listener.onQueueReady(queueId));
+    return OK;
+  }
+
+  /** The first item; undefined: empty; null: no such queue. */
+  dequeue(queueId: number): Bytes | undefined | null {
+    const queue = this.#find(queueId);
+    if (queue === undefined) return null;
+    const item = queue.items.shift();
+    queue.bytes -= (item ?? EMPTY_BYTES).byteLength;
+    return item;
+  }
+
+  #find(queueId: number): Queue | undefined {
+    for (const queue of this.#queues.values()) if (queue.id === queueId) return queue;
+    return undefined;
+  }
+}
+
 /**
- * Shared data and shared queues of one process. Workers are processes, so each has its own: what must be exact across
- * workers uses the counters in shared memory (foreign function `selvedge.rate_limit`).
+ * Shared data and shared queues of one process. It outlives generations: a namespace lives as long as a loaded filter holds
+ * it. Workers are processes, so each has its own: what must be exact across workers uses the counters in shared memory
+ * (foreign function `selvedge.rate_limit`).
  */
-export class SharedState {}
+export class SharedState {
+  readonly #namespaces = new Map<string, SharedNamespace>();
+
+  /** How many namespaces are held. */
+  get size(): number {
+    return this.#namespaces.size;
+  }
+
+  acquire(name: string): SharedNamespace {
+    let namespace = this.#namespaces.get(name);
+    if (namespace === undefined) {
+      namespace = new SharedNamespace();
+      this.#namespaces.set(name, namespace);
+    }
+    namespace.holders++;
+    return namespace;
+  }
+
+  release(name: string): void {
+    const namespace = this.#namespaces.get(name);
+    if (namespace !== undefined && --namespace.holders === 0) this.#namespaces.delete(name);
+  }
+}

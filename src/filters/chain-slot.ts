@@ -1,0 +1,165 @@
+import type { Bytes } from "../core/bytes.ts";
+import { Deadline } from "../core/deadline.ts";
+import { HeaderBlock, type RequestHead, type ResponseHead } from "../core/head.ts";
+import { StageBody } from "./chain-body.ts";
+import type {
+  AttributeValue,
+  BodyBuffer,
+  CalloutAnswer,
+  CalloutRequest,
+  Direction,
+  FilterContext,
+  FilterExchange,
+  FilterModule,
+  LocalResponse,
+} from "./contract.ts";
+
+/** Where a filter paused. */
+export type HeldAt = "nothing" | "head" | "data" | "trailers";
+
+/** One filter in one direction: what waits at it. */
+export class Lane {
+  held: HeldAt = "nothing";
+  /** The head that is held had no body. */
+  headEnd = false;
+  /** The end of the body arrived here and waits, or is in the filter's hands. */
+  end = false;
+  /** Trailers wait behind the held body. */
+  trailers = false;
+  /** The filter added trailers to a message without. */
+  trailersAdded = false;
+  /** `resume` came during the very callback that then paused. */
+  resumed = false;
+  readonly body = new StageBody();
+  readonly deadline: Deadline;
+
+  constructor(
+    readonly direction: Direction,
+    onDeadline: () => void,
+  ) {
+    this.deadline = new Deadline(onDeadline);
+  }
+
+  reset(limitBytes: number): void {
+    this.held = "nothing";
+    this.headEnd = false;
+    this.end = false;
+    this.trailers = false;
+    this.trailersAdded = false;
+    this.resumed = false;
+    this.body.clear();
+    this.body.limitBytes = limitBytes;
+  }
+}
+
+/** What a slot needs from its chain. */
+export interface SlotOwner {
+  readonly request: RequestHead;
+  readonly response: ResponseHead | undefined;
+  requestTrailers: HeaderBlock | undefined;
+  responseTrailers: HeaderBlock | undefined;
+  targetChanged: boolean;
+  attributeOf(slot: FilterSlot, path: readonly string[]): AttributeValue | undefined;
+  setAttribute(path: readonly string[], value: Bytes): void;
+  resumeSlot(slot: FilterSlot, direction: Direction): void;
+  respondSlot(slot: FilterSlot, response: LocalResponse): void;
+  failSlot(slot: FilterSlot, reason: string): void;
+  timeoutSlot(slot: FilterSlot, direction: Direction): void;
+  calloutSlot(slot: FilterSlot, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number;
+  cancelCallout(id: number): void;
+}
+
+/** One filter of a chain with its context: the filter's view of the exchange. Reused with its chain. */
+export class FilterSlot implements FilterExchange {
+  module: FilterModule | undefined;
+  context: FilterContext | undefined;
+  /** Position in configuration order. */
+  index = 0;
+  /** It saw the request. */
+  opened = false;
+  /** It failed or timed out: left out from now on. */
+  dead = false;
+  /** A callback of it is on the stack. */
+  running = false;
+  /** Set during its own callback; they override the verdict. */
+  pendingResponse: LocalResponse | undefined;
+  pendingFailure: string | undefined;
+  /** The strongest thing it answered, for the access log. */
+  verdict = "continue";
+  readonly requestLane: Lane;
+  readonly responseLane: Lane;
+
+  constructor(readonly owner: SlotOwner) {
+    this.requestLane = new Lane("request", () => owner.timeoutSlot(this, "request"));
+    this.responseLane = new Lane("response", () => owner.timeoutSlot(this, "response"));
+  }
+
+  prepare(module: FilterModule, index: number): void {
+    this.module = module;
+    this.index = index;
+    this.opened = false;
+    this.dead = false;
+    this.running = false;
+    this.pendingResponse = undefined;
+    this.pendingFailure = undefined;
+    this.verdict = "continue";
+    const { bufferBytes } = module.config.budget;
+    this.requestLane.reset(bufferBytes);
+    this.responseLane.reset(bufferBytes);
+  }
+
+  lane(direction: Direction): Lane {
+    return direction === "request" ? this.requestLane : this.responseLane;
+  }
+
+  get request(): RequestHead {
+    return this.owner.request;
+  }
+  get response(): ResponseHead | undefined {
+    return this.owner.response;
+  }
+  get requestTrailers(): HeaderBlock | undefined {
+    return this.owner.requestTrailers;
+  }
+  get responseTrailers(): HeaderBlock | undefined {
+    return this.owner.responseTrailers;
+  }
+  markTargetChanged(): void {
+    this.owner.targetChanged = true;
+  }
+  body(direction: Direction): BodyBuffer {
+    return this.lane(direction).body;
+  }
+  attribute(path: readonly string[]): AttributeValue | undefined {
+    return this.owner.attributeOf(this, path);
+  }
+  setAttribute(path: readonly string[], value: Bytes): void {
+    this.owner.setAttribute(path, value);
+  }
+  resume(context: FilterContext, direction: Direction): void {
+    if (context === this.context) this.owner.resumeSlot(this, direction);
+  }
+  respond(context: FilterContext, response: LocalResponse): void {
+    if (context === this.context) this.owner.respondSlot(this, response);
+  }
+  fail(context: FilterContext, reason: string): void {
+    if (context === this.context) this.owner.failSlot(this, reason);
+  }
+  callout(request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number {
+    return this.owner.calloutSlot(this, request, done);
+  }
+  cancelCallout(id: number): void {
+    this.owner.cancelCallout(id);
+  }
+  addTrailers(direction: Direction): HeaderBlock | undefined {
+    const lane = this.lane(direction);
+    const { owner } = this;
+    const present = direction === "request" ? owner.requestTrailers : owner.responseTrailers;
+    if (present !== undefined || !lane.end || lane.held === "head") return present;
+    const made = new HeaderBlock();
+    lane.trailersAdded = true;
+    if (direction === "request") owner.requestTrailers = made;
+    else owner.responseTrailers = made;
+    return made;
+  }
+}

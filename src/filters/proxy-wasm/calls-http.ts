@@ -1,0 +1,346 @@
+import { EMPTY_BYTES } from "../../core/bytes.ts";
+import { HeaderBlock, type RequestHead, type ResponseHead } from "../../core/head.ts";
+import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import type { LocalResponse } from "../contract.ts";
+import {
+  BAD_ARGUMENT,
+  INTERNAL_FAILURE,
+  INVALID_MEMORY_ACCESS,
+  MAP_CALL_HEADERS,
+  MAP_CALL_TRAILERS,
+  MAP_REQUEST_HEADERS,
+  MAP_REQUEST_TRAILERS,
+  MAP_RESPONSE_HEADERS,
+  MAP_RESPONSE_TRAILERS,
+  NOT_FOUND,
+  OK,
+  STREAM_LAST,
+  STREAM_REQUEST,
+  STREAM_RESPONSE,
+  UNIMPLEMENTED,
+} from "./abi.ts";
+import {
+  isWritableField,
+  lowerName,
+  parseStatus,
+  REQUEST_PSEUDO_NAMES,
+  readRequestPseudo,
+  replaceBlock,
+  writeRequestPseudo,
+  writeStatus,
+} from "./fields.ts";
+import type { GuestInstance } from "./instance.ts";
+import type { GuestMemory } from "./memory.ts";
+import { pairsSize } from "./memory.ts";
+
+/** Host calls about header maps and the stream. Every one answers a status and never throws on what a guest passes. */
+
+const PSEUDO_NAMES: readonly string[] = REQUEST_PSEUDO_NAMES;
+
+/** The block behind a map, for reading; undefined: no such map, or not there now. */
+function readableBlock(guest: GuestInstance, map: number): HeaderBlock | undefined {
+  const exchange = guest.active?.exchange;
+  switch (map) {
+    case MAP_REQUEST_HEADERS:
+      return exchange?.request.headers;
+    case MAP_RESPONSE_HEADERS:
+      return exchange?.response?.headers;
+    case MAP_REQUEST_TRAILERS:
+      return exchange?.requestTrailers;
+    case MAP_RESPONSE_TRAILERS:
+      return exchange?.responseTrailers;
+    case MAP_CALL_HEADERS:
+      return guest.answer?.headers;
+    case MAP_CALL_TRAILERS:
+      return guest.answer === undefined ? undefined : (guest.answer.trailers ?? NO_FIELDS);
+    default:
+      return undefined;
+  }
+}
+
+const NO_FIELDS = new HeaderBlock();
+
+/** The block behind a map, for writing: only while that part of the message is in the filter's hands. */
+function writableBlock(guest: GuestInstance, map: number): HeaderBlock | undefined {
+  const context = guest.active;
+  const exchange = context?.exchange;
+  if (context === undefined || exchange === undefined) return undefined;
+  const { hands } = context;
+  switch (map) {
+    case MAP_REQUEST_HEADERS:
+      return hands.requestHead ? exchange.request.headers : undefined;
+    case MAP_RESPONSE_HEADERS:
+      return hands.responseHead ? exchange.response?.headers : undefined;
+    case MAP_REQUEST_TRAILERS:
+      if (hands.requestTrailers) return exchange.requestTrailers;
+      return hands.requestBody ? exchange.addTrailers("request") : undefined;
+    case MAP_RESPONSE_TRAILERS:
+      if (hands.responseTrailers) return exchange.responseTrailers;
+      return hands.responseBody ? exchange.addTrailers("response") : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** A missing map: an error, except while logging, when Envoy reads it as empty. */
+const missingMap = (guest: GuestInstance): number => (guest.active?.logging === true ? OK : BAD_ARGUMENT);
+
+function requestOf(guest: GuestInstance): RequestHead | undefined {
+  return guest.active?.exchange?.request;
+}
+function responseOf(guest: GuestInstance): ResponseHead | undefined {
+  return guest.active?.exchange?.response;
+}
+
+/** Every value of a name counts for policy: use the pairs. This answers the first value, as Envoy does. */
+export function getHeaderMapValue(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  map: number,
+  keyAt: number,
+  keySize: number,
+  atPointer: number,
+  sizePointer: number,
+): number {
+  if (!memory.has(keyAt, keySize)) return INVALID_MEMORY_ACCESS;
+  const block = readableBlock(guest, map);
+  if (block === undefined) {
+    const status = missingMap(guest);
+    return status === OK ? memory.giveText("", atPointer, sizePointer) : status;
+  }
+  const key = lowerName(memory.latin1(keyAt, keySize));
+  let value: string | undefined;
+  if (map === MAP_REQUEST_HEADERS && isPseudo(key)) {
+    const request = requestOf(guest);
+    value = request === undefined ? undefined : readRequestPseudo(request, key);
+  } else if (map === MAP_RESPONSE_HEADERS && key === ":status") value = String(responseOf(guest)?.status);
+  else value = block.get(key);
+  return value === undefined ? NOT_FOUND : memory.giveText(value, atPointer, sizePointer);
+}
+
+const isPseudo = (key: string): boolean => key.charCodeAt(0) === 0x3a /* : */ || key === "host";
+
+/** Names and values of a map with its pseudo headers in front. */
+function listMap(guest: GuestInstance, map: number, block: HeaderBlock): { names: string[]; values: string[] } {
+  if (map === MAP_REQUEST_HEADERS) {
+    const request = requestOf(guest);
+    if (request !== undefined) {
+      const values = PSEUDO_NAMES.map((name) => readRequestPseudo(request, name) ?? "");
+      return { names: PSEUDO_NAMES.concat(block.names), values: values.concat(block.values) };
+    }
+  }
+  if (map === MAP_RESPONSE_HEADERS) {
+    return { names: [":status", ...block.names], values: [String(responseOf(guest)?.status), ...block.values] };
+  }
+  return block;
+}
+
+export function getHeaderMapPairs(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  map: number,
+  atPointer: number,
+  sizePointer: number,
+): number {
+  const block = readableBlock(guest, map);
+  if (block === undefined) {
+    const status = missingMap(guest);
+    return status === OK ? memory.giveText("", atPointer, sizePointer) : status;
+  }
+  const { names, values } = listMap(guest, map, block);
+  return memory.givePairs(names, values, atPointer, sizePointer);
+}
+
+export function getHeaderMapSize(guest: GuestInstance, memory: GuestMemory, map: number, sizePointer: number): number {
+  if (!memory.has(sizePointer, 4)) return INVALID_MEMORY_ACCESS;
+  const block = readableBlock(guest, map);
+  if (block === undefined && missingMap(guest) !== OK) return BAD_ARGUMENT;
+  let size = 0;
+  if (block !== undefined) {
+    const { names, values } = listMap(guest, map, block);
+    size = pairsSize(names, values);
+  }
+  memory.setU32(sizePointer, size);
+  return OK;
+}
+
+/** Writes a pseudo header; undefined: the key is none. */
+function writePseudo(guest: GuestInstance, map: number, key: string, value: string): number | undefined {
+  const exchange = guest.active?.exchange;
+  if (map === MAP_REQUEST_HEADERS && isPseudo(key)) {
+    if (exchange === undefined) return BAD_ARGUMENT;
+    const written = writeRequestPseudo(exchange.request, key, value);
+    if (written === "target") exchange.markTargetChanged();
+    return written === "refused" ? BAD_ARGUMENT : OK;
+  }
+  if (map === MAP_RESPONSE_HEADERS && key === ":status") {
+    return exchange?.response !== undefined && writeStatus(exchange.response, value) ? OK : BAD_ARGUMENT;
+  }
+  return undefined;
+}
+
+function writeField(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  map: number,
+  keyAt: number,
+  keySize: number,
+  valueAt: number,
+  valueSize: number,
+  add: boolean,
+): number {
+  if (!memory.has(keyAt, keySize) || !memory.has(valueAt, valueSize)) return INVALID_MEMORY_ACCESS;
+  const block = writableBlock(guest, map);
+  const context = guest.active;
+  if (block === undefined || context === undefined) return BAD_ARGUMENT;
+  if (!context.spend((keySize >>> 0) + (valueSize >>> 0) + PROXY_WASM_LIMITS.headerOverheadBytes)) return INTERNAL_FAILURE;
+  const key = lowerName(memory.latin1(keyAt, keySize));
+  const value = memory.latin1(valueAt, valueSize);
+  const pseudo = writePseudo(guest, map, key, value);
+  if (pseudo !== undefined) return pseudo;
+  if (!isWritableField(key, value)) return BAD_ARGUMENT;
+  if (add) block.add(key, value);
+  else block.set(key, value);
+  return OK;
+}
+
+export function addHeaderMapValue(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  map: number,
+  keyAt: number,
+  keySize: number,
+  valueAt: number,
+  valueSize: number,
+): number {
+  return writeField(guest, memory, map, keyAt, keySize, valueAt, valueSize, true);
+}
+
+export function replaceHeaderMapValue(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  map: number,
+  keyAt: number,
+  keySize: number,
+  valueAt: number,
+  valueSize: number,
+): number {
+  return writeField(guest, memory, map, keyAt, keySize, valueAt, valueSize, false);
+}
+
+export function removeHeaderMapValue(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  map: number,
+  keyAt: number,
+  keySize: number,
+): number {
+  if (!memory.has(keyAt, keySize)) return INVALID_MEMORY_ACCESS;
+  const block = writableBlock(guest, map);
+  if (block === undefined) return BAD_ARGUMENT;
+  const key = lowerName(memory.latin1(keyAt, keySize));
+  if ((map === MAP_REQUEST_HEADERS && isPseudo(key)) || key === ":status") return BAD_ARGUMENT;
+  block.remove(key);
+  return OK;
+}
+
+/** Replaces a whole map. Pseudo headers that are missing stay; fields that may not be written are left out. */
+export function setHeaderMapPairs(guest: GuestInstance, memory: GuestMemory, map: number, at: number, size: number): number {
+  if (!memory.has(at, size)) return INVALID_MEMORY_ACCESS;
+  const block = writableBlock(guest, map);
+  const context = guest.active;
+  if (block === undefined || context === undefined) return BAD_ARGUMENT;
+  const pairs = memory.readPairs(at, size);
+  if (pairs === undefined) return BAD_ARGUMENT;
+  const { names, values } = pairs;
+  if (!context.spend((size >>> 0) + names.length * PROXY_WASM_LIMITS.headerOverheadBytes)) return INTERNAL_FAILURE;
+  for (let i = names.length - 1; i >= 0; i--) {
+    const key = lowerName(names[i] as string);
+    const pseudo = writePseudo(guest, map, key, values[i] as string);
+    if (pseudo === undefined) continue;
+    if (pseudo !== OK) return pseudo;
+    names.splice(i, 1);
+    values.splice(i, 1);
+  }
+  replaceBlock(block, names, values);
+  return OK;
+}
+
+export function continueStream(guest: GuestInstance, _memory: GuestMemory, stream: number): number {
+  if (stream !== STREAM_REQUEST && stream !== STREAM_RESPONSE) return stream >>> 0 <= STREAM_LAST ? UNIMPLEMENTED : BAD_ARGUMENT;
+  const context = guest.active;
+  if (context?.exchange === undefined) return BAD_ARGUMENT;
+  const direction = stream === STREAM_REQUEST ? "request" : "response";
+  if (context.answering) {
+    // Its own callback is on the stack: a pause that it answers is over at once.
+    if (direction === "request") context.resumedRequest = true;
+    else context.resumedResponse = true;
+  }
+  const { epoch } = context;
+  guest.defer(() => {
+    if (context.epoch !== epoch) return;
+    context.letGo(direction);
+    context.exchange?.resume(context, direction);
+  });
+  return OK;
+}
+
+export function closeStream(guest: GuestInstance, _memory: GuestMemory, stream: number): number {
+  if (stream !== STREAM_REQUEST && stream !== STREAM_RESPONSE) return stream >>> 0 <= STREAM_LAST ? UNIMPLEMENTED : BAD_ARGUMENT;
+  if (guest.active?.exchange === undefined) return BAD_ARGUMENT;
+  // Whatever `onFailure` says: closing is what the filter wants. With the head out, an answer turns into a reset.
+  return respond(guest, {
+    kind: "respond",
+    status: 503,
+    headers: new HeaderBlock(),
+    body: EMPTY_BYTES,
+    grpcStatus: -1,
+    details: "closed_by_filter",
+  });
+}
+
+export function sendLocalResponse(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  status: number,
+  detailsAt: number,
+  detailsSize: number,
+  bodyAt: number,
+  bodySize: number,
+  headersAt: number,
+  headersSize: number,
+  grpcStatus: number,
+): number {
+  if (!memory.has(detailsAt, detailsSize) || !memory.has(bodyAt, bodySize)) return INVALID_MEMORY_ACCESS;
+  if (!memory.has(headersAt, headersSize)) return INVALID_MEMORY_ACCESS;
+  const code = parseStatus(String(status));
+  const pairs = memory.readPairs(headersAt, headersSize);
+  const context = guest.active;
+  if (context?.exchange === undefined || code === undefined || pairs === undefined) return BAD_ARGUMENT;
+  if (!context.spend((bodySize >>> 0) + (headersSize >>> 0))) return INTERNAL_FAILURE;
+  const headers = new HeaderBlock();
+  replaceBlock(headers, pairs.names, pairs.values);
+  headers.remove("content-length");
+  return respond(guest, {
+    kind: "respond",
+    status: code,
+    headers,
+    body: memory.copy(bodyAt, bodySize),
+    grpcStatus: grpcStatus | 0,
+    details: memory.latin1(detailsAt, Math.min(detailsSize >>> 0, PROXY_WASM_LIMITS.nameBytes)),
+  });
+}
+
+function respond(guest: GuestInstance, response: LocalResponse): number {
+  const context = guest.active;
+  if (context === undefined) return BAD_ARGUMENT;
+  if (context.answering) {
+    context.pendingResponse ??= response;
+    return OK;
+  }
+  const { epoch } = context;
+  guest.defer(() => {
+    if (context.epoch === epoch) context.exchange?.respond(context, response);
+  });
+  return OK;
+}

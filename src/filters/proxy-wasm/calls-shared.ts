@@ -1,0 +1,142 @@
+import { latin1Text } from "../../core/bytes.ts";
+import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import { BAD_ARGUMENT, EMPTY, INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, NOT_FOUND, OK } from "./abi.ts";
+import { pluginProperty } from "./calls-state.ts";
+import type { GuestInstance } from "./instance.ts";
+import type { GuestMemory } from "./memory.ts";
+
+/** Host calls about what filters share (data, queues) and about their metrics. */
+
+// ---------------------------------------------------------------- shared data and queues
+
+export function getSharedData(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  keyAt: number,
+  keySize: number,
+  atPointer: number,
+  sizePointer: number,
+  casPointer: number,
+): number {
+  if (!memory.has(keyAt, keySize) || !memory.has(casPointer, 4)) return INVALID_MEMORY_ACCESS;
+  const entry = guest.owner.namespace.get(memory.latin1(keyAt, keySize));
+  if (entry === undefined) return NOT_FOUND;
+  const status = memory.giveBytes(entry.value, atPointer, sizePointer);
+  if (status === OK) memory.setU32(casPointer, entry.cas);
+  return status;
+}
+
+export function setSharedData(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  keyAt: number,
+  keySize: number,
+  valueAt: number,
+  valueSize: number,
+  cas: number,
+): number {
+  if (!memory.has(keyAt, keySize) || !memory.has(valueAt, valueSize)) return INVALID_MEMORY_ACCESS;
+  if (keySize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
+  const { namespace, config } = guest.owner;
+  return namespace.set(memory.latin1(keyAt, keySize), memory.copy(valueAt, valueSize), cas >>> 0, config.budget);
+}
+
+export function registerSharedQueue(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  nameAt: number,
+  nameSize: number,
+  idPointer: number,
+): number {
+  if (!memory.has(nameAt, nameSize) || !memory.has(idPointer, 4)) return INVALID_MEMORY_ACCESS;
+  if (nameSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
+  const id = guest.owner.namespace.registerQueue(memory.latin1(nameAt, nameSize), guest.owner);
+  if (id < 0) return INTERNAL_FAILURE;
+  memory.setU32(idPointer, id);
+  return OK;
+}
+
+export function resolveSharedQueue(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  vmAt: number,
+  vmSize: number,
+  nameAt: number,
+  nameSize: number,
+  idPointer: number,
+): number {
+  if (!memory.has(vmAt, vmSize) || !memory.has(nameAt, nameSize) || !memory.has(idPointer, 4)) return INVALID_MEMORY_ACCESS;
+  const vm = memory.latin1(vmAt, Math.min(vmSize >>> 0, PROXY_WASM_LIMITS.nameBytes));
+  // Queues of another namespace are not granted: they do not exist for this filter.
+  if (vm !== "" && vm !== pluginProperty(guest, ["plugin_vm_id"])) return NOT_FOUND;
+  const id = guest.owner.namespace.resolveQueue(memory.latin1(nameAt, Math.min(nameSize >>> 0, PROXY_WASM_LIMITS.nameBytes)));
+  if (id < 0) return NOT_FOUND;
+  memory.setU32(idPointer, id);
+  return OK;
+}
+
+export function enqueueSharedQueue(guest: GuestInstance, memory: GuestMemory, queue: number, at: number, size: number): number {
+  if (!memory.has(at, size)) return INVALID_MEMORY_ACCESS;
+  return guest.owner.namespace.enqueue(queue >>> 0, memory.copy(at, size), guest.owner.config.budget);
+}
+
+export function dequeueSharedQueue(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  queue: number,
+  atPointer: number,
+  sizePointer: number,
+): number {
+  if (!memory.has(atPointer, 4) || !memory.has(sizePointer, 4)) return INVALID_MEMORY_ACCESS;
+  const item = guest.owner.namespace.dequeue(queue >>> 0);
+  if (item === null) return NOT_FOUND;
+  return item === undefined ? EMPTY : memory.giveBytes(item, atPointer, sizePointer);
+}
+
+// ---------------------------------------------------------------- metrics
+
+const METRIC_KINDS = ["counter", "gauge", "histogram"] as const;
+
+export function defineMetric(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  type: number,
+  nameAt: number,
+  nameSize: number,
+  idPointer: number,
+): number {
+  const kind = METRIC_KINDS[type >>> 0];
+  if (kind === undefined || nameSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
+  if (!memory.has(nameAt, nameSize) || !memory.has(idPointer, 4)) return INVALID_MEMORY_ACCESS;
+  const id = guest.owner.defineMetric(kind, latin1Text(memory.view(nameAt, nameSize)));
+  if (id < 0) return INTERNAL_FAILURE;
+  memory.setU32(idPointer, id);
+  return OK;
+}
+
+/** A filter touches only metrics that it defined itself. */
+export function recordMetric(guest: GuestInstance, _memory: GuestMemory, id: number, value: bigint): number {
+  const { metrics, options } = guest.owner;
+  if (!metrics.has(id >>> 0)) return NOT_FOUND;
+  options.metrics.record(id >>> 0, Number(BigInt.asUintN(64, value)));
+  return OK;
+}
+
+export function incrementMetric(guest: GuestInstance, _memory: GuestMemory, id: number, delta: bigint): number {
+  const { metrics, options } = guest.owner;
+  const kind = metrics.get(id >>> 0);
+  if (kind === undefined) return NOT_FOUND;
+  const by = Number(BigInt.asIntN(64, delta));
+  if (kind === "histogram" || (kind === "counter" && by < 0)) return BAD_ARGUMENT;
+  options.metrics.increment(id >>> 0, by);
+  return OK;
+}
+
+export function getMetric(guest: GuestInstance, memory: GuestMemory, id: number, pointer: number): number {
+  const { metrics, options } = guest.owner;
+  if (!memory.has(pointer, 8)) return INVALID_MEMORY_ACCESS;
+  if (!metrics.has(id >>> 0)) return NOT_FOUND;
+  const value = options.metrics.read(id >>> 0);
+  memory.setU64(pointer, Number.isFinite(value) ? BigInt(Math.trunc(value)) : 0n);
+  return OK;
+}

@@ -1,0 +1,316 @@
+import { type Bytes, EMPTY_BYTES, utf8Bytes } from "../../core/bytes.ts";
+import { HeaderBlock } from "../../core/head.ts";
+import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import { wireText } from "../attributes.ts";
+import type { AttributeValue, BodyBuffer, CalloutRequest } from "../contract.ts";
+import {
+  BAD_ARGUMENT,
+  BUFFER_CALL_BODY,
+  BUFFER_LAST,
+  BUFFER_PLUGIN_CONFIGURATION,
+  BUFFER_REQUEST_BODY,
+  BUFFER_RESPONSE_BODY,
+  BUFFER_VM_CONFIGURATION,
+  INTERNAL_FAILURE,
+  INVALID_MEMORY_ACCESS,
+  NOT_FOUND,
+  OK,
+  UNIMPLEMENTED,
+} from "./abi.ts";
+import { replaceBlock } from "./fields.ts";
+import type { GuestInstance } from "./instance.ts";
+import type { GuestMemory } from "./memory.ts";
+import { encodeAttribute, splitPath } from "./property.ts";
+
+/** Host calls about everything but header maps and the stream. */
+
+const LOG_LEVEL_LAST = 5;
+const LEVEL_NUMBERS = { debug: 1, info: 2, warn: 3, error: 4 } as const;
+
+export function log(guest: GuestInstance, memory: GuestMemory, level: number, at: number, size: number): number {
+  if (level >>> 0 > LOG_LEVEL_LAST) return BAD_ARGUMENT;
+  if (!memory.has(at, size)) return INVALID_MEMORY_ACCESS;
+  guest.lastLog = memory.utf8(at, Math.min(size >>> 0, PROXY_WASM_LIMITS.logLineBytes));
+  guest.owner.log(level, guest.lastLog);
+  return OK;
+}
+
+export function getLogLevel(guest: GuestInstance, memory: GuestMemory, pointer: number): number {
+  if (!memory.has(pointer, 4)) return INVALID_MEMORY_ACCESS;
+  memory.setU32(pointer, LEVEL_NUMBERS[guest.owner.options.log.level]);
+  return OK;
+}
+
+// ---------------------------------------------------------------- properties
+
+export function getProperty(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  pathAt: number,
+  pathSize: number,
+  atPointer: number,
+  sizePointer: number,
+): number {
+  if (!memory.has(pathAt, pathSize)) return INVALID_MEMORY_ACCESS;
+  const path = splitPath(memory.latin1(pathAt, pathSize));
+  const value = pluginProperty(guest, path) ?? guest.active?.exchange?.attribute(path);
+  if (value === undefined) return NOT_FOUND;
+  const encoded = encodeAttribute(value);
+  if (typeof encoded === "string") return memory.giveText(encoded, atPointer, sizePointer);
+  return memory.giveBytes(encoded, atPointer, sizePointer);
+}
+
+/** What the host itself knows about the filter. */
+export function pluginProperty(guest: GuestInstance, path: readonly string[]): AttributeValue | undefined {
+  switch (path[0]) {
+    case "plugin_name":
+    case "plugin_root_id":
+      return wireText(guest.owner.config.name);
+    case "plugin_vm_id":
+      return wireText(guest.owner.config.capabilities.sharedData ?? guest.owner.config.name);
+    default:
+      return undefined;
+  }
+}
+
+export function setProperty(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  pathAt: number,
+  pathSize: number,
+  valueAt: number,
+  valueSize: number,
+): number {
+  if (!memory.has(pathAt, pathSize) || !memory.has(valueAt, valueSize)) return INVALID_MEMORY_ACCESS;
+  const context = guest.active;
+  if (context?.exchange === undefined) return NOT_FOUND;
+  if (!context.spend((pathSize >>> 0) + (valueSize >>> 0) + PROXY_WASM_LIMITS.headerOverheadBytes)) return INTERNAL_FAILURE;
+  context.exchange.setAttribute(splitPath(memory.latin1(pathAt, pathSize)), memory.copy(valueAt, valueSize));
+  return OK;
+}
+
+// ---------------------------------------------------------------- buffers
+
+/** The bytes or the body behind a buffer id; a number is the status that says why there are none. */
+function findBuffer(guest: GuestInstance, buffer: number): Bytes | BodyBuffer | number {
+  const context = guest.active;
+  switch (buffer) {
+    case BUFFER_REQUEST_BODY:
+      return context?.exchange !== undefined && context.hands.requestBody ? context.exchange.body("request") : NOT_FOUND;
+    case BUFFER_RESPONSE_BODY:
+      return context?.exchange !== undefined && context.hands.responseBody ? context.exchange.body("response") : NOT_FOUND;
+    case BUFFER_CALL_BODY:
+      return guest.answer?.body ?? NOT_FOUND;
+    case BUFFER_VM_CONFIGURATION:
+      return EMPTY_BYTES;
+    case BUFFER_PLUGIN_CONFIGURATION:
+      return utf8Bytes(guest.owner.config.settings);
+    default:
+      return buffer >>> 0 <= BUFFER_LAST ? NOT_FOUND : BAD_ARGUMENT;
+  }
+}
+
+export function getBufferBytes(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  buffer: number,
+  start: number,
+  maxSize: number,
+  atPointer: number,
+  sizePointer: number,
+): number {
+  const found = findBuffer(guest, buffer);
+  if (typeof found === "number") return found;
+  const from = start >>> 0;
+  const most = maxSize >>> 0;
+  if (from > found.length || from + most > 0xffff_ffff) return BAD_ARGUMENT;
+  const bytes = found instanceof Uint8Array ? found.subarray(from, from + most) : found.read(from, most);
+  return memory.giveBytes(bytes, atPointer, sizePointer);
+}
+
+export function getBufferStatus(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  buffer: number,
+  sizePointer: number,
+  unusedPointer: number,
+): number {
+  const found = findBuffer(guest, buffer);
+  if (typeof found === "number") return found;
+  if (!memory.has(sizePointer, 4) || !memory.has(unusedPointer, 4)) return INVALID_MEMORY_ACCESS;
+  memory.setU32(sizePointer, found.length);
+  memory.setU32(unusedPointer, 0);
+  return OK;
+}
+
+export function setBufferBytes(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  buffer: number,
+  start: number,
+  size: number,
+  valueAt: number,
+  valueSize: number,
+): number {
+  const found = findBuffer(guest, buffer);
+  if (typeof found === "number") return found;
+  if (found instanceof Uint8Array) return BAD_ARGUMENT;
+  if (!memory.has(valueAt, valueSize)) return INVALID_MEMORY_ACCESS;
+  if (guest.active?.spend(valueSize >>> 0) !== true) return INTERNAL_FAILURE;
+  return found.replace(start >>> 0, size >>> 0, memory.view(valueAt, valueSize)) ? OK : INTERNAL_FAILURE;
+}
+
+// ---------------------------------------------------------------- contexts, time, calls
+
+export function setEffectiveContext(guest: GuestInstance, _memory: GuestMemory, id: number): number {
+  if (id === 1) {
+    guest.active = undefined;
+    return OK;
+  }
+  const context = guest.contexts.get(id);
+  if (context === undefined) return BAD_ARGUMENT;
+  guest.active = context;
+  return OK;
+}
+
+export function done(guest: GuestInstance): number {
+  const context = guest.active;
+  if (context === undefined || context.done !== "waiting") return NOT_FOUND;
+  context.done = "yes";
+  const { epoch } = context;
+  guest.defer(() => {
+    if (context.exchange !== undefined || context.epoch !== epoch) return;
+    context.callLog(guest);
+    context.finish();
+  });
+  return OK;
+}
+
+export function setTickPeriod(guest: GuestInstance, _memory: GuestMemory, periodMs: number): number {
+  guest.owner.setTick(guest, periodMs >>> 0);
+  return OK;
+}
+
+export function getCurrentTime(guest: GuestInstance, memory: GuestMemory, pointer: number): number {
+  if (!memory.has(pointer, 8)) return INVALID_MEMORY_ACCESS;
+  memory.setU64(pointer, guest.owner.timeNanos());
+  return OK;
+}
+
+export function getStatus(
+  _guest: GuestInstance,
+  memory: GuestMemory,
+  codePointer: number,
+  atPointer: number,
+  sizePointer: number,
+): number {
+  if (!memory.has(codePointer, 4)) return INVALID_MEMORY_ACCESS;
+  memory.setU32(codePointer, 0);
+  return memory.giveText("", atPointer, sizePointer);
+}
+
+export function callForeignFunction(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  nameAt: number,
+  nameSize: number,
+  argsAt: number,
+  argsSize: number,
+  atPointer: number,
+  sizePointer: number,
+): number {
+  if (!memory.has(nameAt, nameSize) || !memory.has(argsAt, argsSize)) return INVALID_MEMORY_ACCESS;
+  if (nameSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return NOT_FOUND;
+  const { config, options } = guest.owner;
+  const run = options.foreign.find(memory.latin1(nameAt, nameSize), config.capabilities);
+  if (run === undefined) return NOT_FOUND;
+  const result = run(config, memory.view(argsAt, argsSize));
+  if (result === undefined) return BAD_ARGUMENT;
+  // A guest that expects nothing passes no pointers.
+  if (result.byteLength === 0 && atPointer === 0 && sizePointer === 0) return OK;
+  return memory.giveBytes(result, atPointer, sizePointer);
+}
+
+export function httpCall(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  nameAt: number,
+  nameSize: number,
+  headersAt: number,
+  headersSize: number,
+  bodyAt: number,
+  bodySize: number,
+  trailersAt: number,
+  trailersSize: number,
+  timeoutMs: number,
+  idPointer: number,
+): number {
+  if (!memory.has(nameAt, nameSize) || !memory.has(headersAt, headersSize)) return INVALID_MEMORY_ACCESS;
+  if (!memory.has(bodyAt, bodySize) || !memory.has(trailersAt, trailersSize)) return INVALID_MEMORY_ACCESS;
+  if (!memory.has(idPointer, 4)) return INVALID_MEMORY_ACCESS;
+  const service = grantedService(guest, memory.utf8(nameAt, Math.min(nameSize >>> 0, PROXY_WASM_LIMITS.nameBytes)));
+  const headers = calloutBlock(memory, headersAt, headersSize);
+  const trailers = calloutBlock(memory, trailersAt, trailersSize);
+  if (service === undefined || headers === undefined || trailers === undefined) return BAD_ARGUMENT;
+  if (!headers.has(":method") || !headers.has(":path") || !headers.has(":authority")) return BAD_ARGUMENT;
+  const id = startCallout(guest, {
+    service,
+    headers,
+    body: memory.copy(bodyAt, bodySize),
+    trailers: trailers.length === 0 ? undefined : trailers,
+    timeoutMs: timeoutMs >>> 0,
+  });
+  if (id === 0) return INTERNAL_FAILURE;
+  memory.setU32(idPointer, id);
+  return OK;
+}
+
+/** The service by the name a guest uses, if the filter may call it: `namespace/name`, or `name` in the default namespace. */
+function grantedService(guest: GuestInstance, name: string): string | undefined {
+  const full = name.includes("/") ? name : `default/${name}`;
+  return guest.owner.config.capabilities.callouts.find((service) => service === full || service === name);
+}
+
+/** Header pairs of a call-out, checked like all that a filter writes; the pseudo headers of a request may be among them. */
+function calloutBlock(memory: GuestMemory, at: number, size: number): HeaderBlock | undefined {
+  const pairs = memory.readPairs(at, size);
+  if (pairs === undefined) return undefined;
+  const block = new HeaderBlock();
+  replaceBlock(block, pairs.names, pairs.values);
+  for (let i = 0; i < pairs.names.length; i++) {
+    const name = pairs.names[i] as string;
+    const value = pairs.values[i] as string;
+    if (!CALLOUT_PSEUDO.has(name)) continue;
+    for (let k = 0; k < value.length; k++) if (value.charCodeAt(k) <= 0x20 || value.charCodeAt(k) >= 0x7f) return undefined;
+    block.add(name, value);
+  }
+  return block;
+}
+
+const CALLOUT_PSEUDO = new Set([":method", ":path", ":authority", ":scheme"]);
+
+/** Our id of the call, 0 when it was refused. */
+function startCallout(guest: GuestInstance, request: CalloutRequest): number {
+  const context = guest.active;
+  const { config, options } = guest.owner;
+  const underWay = context === undefined ? guest.rootCallouts : (context.callouts?.size ?? 0);
+  if (underWay >= config.budget.callouts) return 0;
+  const id = guest.openCallout(context);
+  const done = guest.answerer(id);
+  const theirs =
+    context === undefined ? (options.callout?.(config, request, done) ?? 0) : (context.exchange?.callout(request, done) ?? 0);
+  if (theirs === 0) {
+    guest.forgetCallout(id);
+    return 0;
+  }
+  if (context !== undefined) {
+    context.callouts ??= new Map();
+    context.callouts.set(id, theirs);
+  }
+  return id;
+}
+
+/** gRPC needs HTTP/2 towards upstreams: not there yet. */
+export function grpcUnimplemented(): number {
+  return UNIMPLEMENTED;
+}

@@ -1,0 +1,274 @@
+import {
+  CONTINUE,
+  type Direction,
+  type FilterContext,
+  type FilterExchange,
+  type LocalResponse,
+  PAUSE,
+  type Verdict,
+} from "../contract.ts";
+import { ACTION_CONTINUE, ROOT_CONTEXT_ID } from "./abi.ts";
+import type { GuestCallback, GuestInstance } from "./instance.ts";
+
+/** Fields that a request shows besides its header block: the pseudo headers. */
+const REQUEST_PSEUDO_COUNT = 4;
+const RESPONSE_PSEUDO_COUNT = 1;
+
+/** What of the exchange is in the filter's hands right now: what it may change. */
+interface Hands {
+  requestHead: boolean;
+  requestBody: boolean;
+  requestTrailers: boolean;
+  responseHead: boolean;
+  responseBody: boolean;
+  responseTrailers: boolean;
+}
+
+/** A stream context: one exchange in one instance. Reused by its module; `epoch` tells one life from the next. */
+export class StreamContext implements FilterContext {
+  id = 0;
+  epoch = 0;
+  /** Undefined once closed: then no host call reaches the exchange any more. */
+  exchange: FilterExchange | undefined;
+  guest: GuestInstance | undefined;
+  /** Why there is no instance. */
+  refusal = "";
+  readonly hands: Hands = {
+    requestHead: false,
+    requestBody: false,
+    requestTrailers: false,
+    responseHead: false,
+    responseBody: false,
+    responseTrailers: false,
+  };
+  /** A callback whose answer is a verdict is on the stack. */
+  answering = false;
+  /** `proxy_on_log` is on the stack: missing maps read as empty. */
+  logging = false;
+  pendingResponse: LocalResponse | undefined;
+  resumedRequest = false;
+  resumedResponse = false;
+  /** Bytes added to headers and bodies so far. */
+  outputBytes = 0;
+  /** Call-outs under way: our id → the exchange's. */
+  callouts: Map<number, number> | undefined;
+  /** `proxy_on_done` ran. `waiting`: it answered false, so the guest still needs the context. */
+  done: "no" | "waiting" | "yes" = "no";
+
+  open(id: number, guest: GuestInstance, exchange: FilterExchange): void {
+    this.id = id;
+    this.guest = guest;
+    this.exchange = exchange;
+    const { contextCreate } = guest.callbacks;
+    if (contextCreate !== undefined) guest.enter("context_create", contextCreate, this, id, ROOT_CONTEXT_ID, 0);
+  }
+
+  /** A context without an instance: it fails every callback. */
+  refuse(reason: string, exchange: FilterExchange): void {
+    this.refusal = reason;
+    this.exchange = exchange;
+  }
+
+  get wantsRequestBody(): boolean {
+    return this.guest === undefined || this.guest.callbacks.requestBody !== undefined;
+  }
+  get wantsResponseBody(): boolean {
+    return this.guest === undefined || this.guest.callbacks.responseBody !== undefined;
+  }
+
+  onRequestHead(end: boolean): Verdict {
+    const { guest, exchange, hands } = this;
+    if (guest === undefined || exchange === undefined) return this.#refused();
+    const { requestHeaders } = guest.callbacks;
+    if (requestHeaders === undefined && guest.fault === undefined) return CONTINUE;
+    hands.requestHead = true;
+    const count = exchange.request.headers.length + REQUEST_PSEUDO_COUNT;
+    const verdict = this.#ask(guest, "request_headers", requestHeaders, count, end ? 1 : 0);
+    if (verdict !== PAUSE) hands.requestHead = false;
+    return verdict;
+  }
+
+  onRequestData(end: boolean): Verdict {
+    const { guest, exchange, hands } = this;
+    if (guest === undefined || exchange === undefined) return this.#refused();
+    hands.requestBody = true;
+    const size = exchange.body("request").length;
+    const verdict = this.#ask(guest, "request_body", guest.callbacks.requestBody, size, end ? 1 : 0);
+    if (verdict !== PAUSE) hands.requestBody = false;
+    return verdict;
+  }
+
+  onRequestTrailers(): Verdict {
+    const { guest, exchange, hands } = this;
+    if (guest === undefined || exchange === undefined) return this.#refused();
+    const { requestTrailers } = guest.callbacks;
+    if (requestTrailers === undefined && guest.fault === undefined) return CONTINUE;
+    hands.requestTrailers = true;
+    const count = exchange.requestTrailers?.length ?? 0;
+    const verdict = this.#ask(guest, "request_trailers", requestTrailers, count, 0);
+    if (verdict === PAUSE) return verdict;
+    hands.requestTrailers = false;
+    hands.requestBody = false;
+    return verdict;
+  }
+
+  onResponseHead(end: boolean): Verdict {
+    const { guest, exchange, hands } = this;
+    if (guest === undefined || exchange === undefined) return this.#refused();
+    const { responseHeaders } = guest.callbacks;
+    if (responseHeaders === undefined && guest.fault === undefined) return CONTINUE;
+    hands.responseHead = true;
+    const count = (exchange.response?.headers.length ?? 0) + RESPONSE_PSEUDO_COUNT;
+    const verdict = this.#ask(guest, "response_headers", responseHeaders, count, end ? 1 : 0);
+    if (verdict !== PAUSE) hands.responseHead = false;
+    return verdict;
+  }
+
+  onResponseData(end: boolean): Verdict {
+    const { guest, exchange, hands } = this;
+    if (guest === undefined || exchange === undefined) return this.#refused();
+    hands.responseBody = true;
+    const size = exchange.body("response").length;
+    const verdict = this.#ask(guest, "response_body", guest.callbacks.responseBody, size, end ? 1 : 0);
+    if (verdict !== PAUSE) hands.responseBody = false;
+    return verdict;
+  }
+
+  onResponseTrailers(): Verdict {
+    const { guest, exchange, hands } = this;
+    if (guest === undefined || exchange === undefined) return this.#refused();
+    const { responseTrailers } = guest.callbacks;
+    if (responseTrailers === undefined && guest.fault === undefined) return CONTINUE;
+    hands.responseTrailers = true;
+    const count = exchange.responseTrailers?.length ?? 0;
+    const verdict = this.#ask(guest, "response_trailers", responseTrailers, count, 0);
+    if (verdict === PAUSE) return verdict;
+    hands.responseTrailers = false;
+    hands.responseBody = false;
+    return verdict;
+  }
+
+  /** Runs a callback and turns the action, and what the guest did meanwhile, into a verdict. */
+  #ask(guest: GuestInstance, phase: string, callback: GuestCallback | undefined, size: number, end: number): Verdict {
+    this.resumedRequest = false;
+    this.resumedResponse = false;
+    this.answering = true;
+    let action = ACTION_CONTINUE;
+    if (callback !== undefined) action = guest.enter(phase, callback, this, this.id, size, end);
+    this.answering = false;
+    if (guest.fault !== undefined) return { kind: "fail", reason: guest.fault };
+    const { pendingResponse } = this;
+    if (pendingResponse !== undefined) {
+      this.pendingResponse = undefined;
+      return pendingResponse;
+    }
+    if (action === ACTION_CONTINUE) return CONTINUE;
+    const resumed = phase.startsWith("request") ? this.resumedRequest : this.resumedResponse;
+    return resumed ? CONTINUE : PAUSE;
+  }
+
+  #refused(): Verdict {
+    return { kind: "fail", reason: this.refusal };
+  }
+
+  /** The pause of a direction is over: nothing of it is in the filter's hands any more. */
+  letGo(direction: Direction): void {
+    const { hands } = this;
+    if (direction === "request") {
+      hands.requestHead = false;
+      hands.requestBody = false;
+      hands.requestTrailers = false;
+    } else {
+      hands.responseHead = false;
+      hands.responseBody = false;
+      hands.responseTrailers = false;
+    }
+  }
+
+  /** Counts bytes that the filter adds. False: over its budget. */
+  spend(bytes: number): boolean {
+    const limit = this.guest?.owner.config.budget.outputBytes ?? 0;
+    if (this.outputBytes + bytes > limit) return false;
+    this.outputBytes += bytes;
+    return true;
+  }
+
+  onLog(): void {
+    const { guest } = this;
+    if (guest === undefined || guest.fault !== undefined || this.exchange === undefined) return;
+    this.#callDone(guest);
+    if (this.done === "yes") this.callLog(guest);
+  }
+
+  #callDone(guest: GuestInstance): void {
+    const { done } = guest.callbacks;
+    if (this.done !== "no") return;
+    this.done = done === undefined || guest.enter("done", done, this, this.id, 0, 0) !== 0 ? "yes" : "waiting";
+  }
+
+  callLog(guest: GuestInstance): void {
+    const { log } = guest.callbacks;
+    if (log === undefined || guest.fault !== undefined) return;
+    this.logging = true;
+    guest.enter("log", log, this, this.id, 0, 0);
+    this.logging = false;
+  }
+
+  close(): void {
+    const { guest, exchange } = this;
+    if (exchange === undefined) return;
+    if (guest?.inside === true) {
+      const { epoch } = this;
+      guest.defer(() => {
+        if (this.epoch === epoch) this.close();
+      });
+      return;
+    }
+    if (guest !== undefined) {
+      this.#cancelCallouts(guest, exchange);
+      if (guest.fault === undefined) this.#callDone(guest);
+    }
+    this.exchange = undefined;
+    this.epoch++;
+    // The guest said that it is not done yet: `proxy_done` finishes the context.
+    if (guest?.fault === undefined && this.done === "waiting") return;
+    this.finish();
+  }
+
+  /** The guest forgets the context, and the object is free for another exchange. */
+  finish(): void {
+    const { guest } = this;
+    if (guest === undefined) return;
+    const remove = guest.callbacks.contextDelete;
+    if (remove !== undefined && guest.fault === undefined) guest.enter("delete", remove, this, this.id, 0, 0);
+    guest.contexts.delete(this.id);
+    this.#reset();
+    guest.owner.onContextEnd(guest, this);
+  }
+
+  #cancelCallouts(guest: GuestInstance, exchange: FilterExchange): void {
+    if (this.callouts === undefined) return;
+    for (const [own, theirs] of this.callouts) {
+      guest.forgetCallout(own);
+      exchange.cancelCallout(theirs);
+    }
+    this.callouts = undefined;
+  }
+
+  #reset(): void {
+    this.guest = undefined;
+    this.exchange = undefined;
+    this.epoch++;
+    this.refusal = "the context is closed";
+    this.answering = false;
+    this.logging = false;
+    this.pendingResponse = undefined;
+    this.resumedRequest = false;
+    this.resumedResponse = false;
+    this.outputBytes = 0;
+    this.callouts = undefined;
+    this.done = "no";
+    this.letGo("request");
+    this.letGo("response");
+  }
+}

@@ -1,0 +1,246 @@
+import type { FilterConfig } from "../../config/snapshot.ts";
+import { describeCause } from "../../core/failure.ts";
+import type { CalloutAnswer } from "../contract.ts";
+import { INTERNAL_FAILURE, ROOT_CONTEXT_ID } from "./abi.ts";
+import type { StreamContext } from "./context.ts";
+import type { ProxyWasmOptions } from "./host.ts";
+import type { GuestMemory } from "./memory.ts";
+import type { SharedNamespace } from "./shared.ts";
+
+/** A function that the guest exports. What it answers is not trusted to be of the right type. */
+export type GuestCallback = (...args: number[]) => unknown;
+
+/** The callbacks a guest exports; undefined: not exported, so not called. */
+export interface GuestCallbacks {
+  readonly contextCreate: GuestCallback | undefined;
+  readonly requestHeaders: GuestCallback | undefined;
+  readonly requestBody: GuestCallback | undefined;
+  readonly requestTrailers: GuestCallback | undefined;
+  readonly responseHeaders: GuestCallback | undefined;
+  readonly responseBody: GuestCallback | undefined;
+  readonly responseTrailers: GuestCallback | undefined;
+  readonly httpCallResponse: GuestCallback | undefined;
+  readonly queueReady: GuestCallback | undefined;
+  readonly tick: GuestCallback | undefined;
+  readonly done: GuestCallback | undefined;
+  readonly log: GuestCallback | undefined;
+  readonly contextDelete: GuestCallback | undefined;
+}
+
+/** What an instance needs from its module. */
+export interface GuestOwner {
+  readonly config: FilterConfig;
+  readonly options: ProxyWasmOptions;
+  readonly namespace: SharedNamespace;
+  /** Metrics that this filter defined: id → kind. */
+  readonly metrics: Map<number, "counter" | "gauge" | "histogram">;
+  calls: number;
+  /** An id, or -1 when the budget is used up. */
+  defineMetric(kind: "counter" | "gauge" | "histogram", name: string): number;
+  log(level: number, message: string): void;
+  /** Wall-clock time in ns: whole milliseconds unless the filter may see more. */
+  timeNanos(): bigint;
+  /** Monotonic time in ns, likewise. */
+  monotonicNanos(): bigint;
+  onFault(guest: GuestInstance): void;
+  onContextEnd(guest: GuestInstance, context: StreamContext): void;
+  setTick(guest: GuestInstance, periodMs: number): void;
+  onQueueReady(queueId: number): void;
+}
+
+interface Callout {
+  readonly context: StreamContext | undefined;
+  readonly epoch: number;
+}
+
+/** One instance of a module. It is entered once at a time; after a fault it is never entered again. */
+export class GuestInstance {
+  memory: GuestMemory | undefined;
+  callbacks: GuestCallbacks = NO_CALLBACKS;
+  readonly contexts = new Map<number, StreamContext>();
+  /** Why it is broken; undefined: it is not. */
+  fault: string | undefined;
+  /** A callback is on the stack. */
+  inside = false;
+  /** The effective context; undefined: the plugin context. */
+  active: StreamContext | undefined;
+  /** The answer that `proxy_on_http_call_response` may look at. */
+  answer: CalloutAnswer | undefined;
+  /** Most recent log line: the reason when the configuration is refused. */
+  lastLog = "";
+  /** For isolated filters: an exchange has it. */
+  busy = false;
+  bornMs = 0;
+  #hostCalls = 0;
+  readonly #hostCallsMax: number;
+  #nextContextId = ROOT_CONTEXT_ID + 1;
+  #nextCalloutId = 1;
+  #deferred: (() => void)[] = [];
+  readonly #callouts = new Map<number, Callout>();
+
+  constructor(readonly owner: GuestOwner) {
+    this.#hostCallsMax = owner.config.budget.hostCallsPerCallback;
+  }
+
+  attach(memory: GuestMemory, callbacks: GuestCallbacks): void {
+    this.memory = memory;
+    this.callbacks = callbacks;
+  }
+
+  /**
+   * Runs a callback. Answers its number, 0 when it answered none; look at `fault` before believing it. Whatever the guest
+   * throws is a fault; also what a host call marked as one, even if the guest caught it.
+   */
+  enter(phase: string, callback: GuestCallback, context: StreamContext | undefined, a: number, b: number, c: number): number {
+    if (this.fault !== undefined) return 0;
+    const { owner } = this;
+    if (this.inside) return this.#refuseReentry(phase);
+    const startMs = owner.options.clock.nowMs();
+    this.inside = true;
+    this.active = context;
+    this.#hostCalls = 0;
+    let result: unknown;
+    try {
+      result = callback(a, b, c);
+    } catch (error) {
+      this.fault ??= describeTrap(error);
+    }
+    return this.#leave(phase, result, startMs);
+  }
+
+  #leave(phase: string, result: unknown, startMs: number): number {
+    const { owner } = this;
+    this.inside = false;
+    this.active = undefined;
+    owner.calls++;
+    if (typeof result === "bigint") this.fault ??= `proxy_on_${phase} has the wrong type`;
+    if (this.fault !== undefined) {
+      owner.onFault(this);
+      return 0;
+    }
+    owner.options.metrics.onCall(owner.config.name, phase, (owner.options.clock.nowMs() - startMs) * 1000);
+    if (this.#deferred.length > 0) queueMicrotask(() => this.#runDeferred());
+    return typeof result === "number" ? result : 0;
+  }
+
+  #refuseReentry(phase: string): number {
+    this.fault = `proxy_on_${phase} would have entered a running instance`;
+    return 0;
+  }
+
+  /** After the callback that is on the stack: what must not happen inside a chain call or would enter the guest twice. */
+  defer(action: () => void): void {
+    this.#deferred.push(action);
+  }
+
+  #runDeferred(): void {
+    const actions = this.#deferred;
+    this.#deferred = [];
+    for (const action of actions) action();
+  }
+
+  /** At the start of every host call. Undefined: over the budget, or the memory is not there yet. */
+  beginHostCall(): GuestMemory | undefined {
+    if (++this.#hostCalls > this.#hostCallsMax) return undefined;
+    this.memory?.refresh();
+    return this.memory;
+  }
+
+  /** A host call threw: a bug of ours, or a guest that let the stack run out in it. Never passed on into the guest. */
+  onHostError(error: unknown): number {
+    this.fault ??= `a host call failed: ${describeCause(error)}`;
+    return INTERNAL_FAILURE;
+  }
+
+  /** The next context id; unique among living contexts. */
+  takeContextId(): number {
+    for (;;) {
+      const id = this.#nextContextId;
+      this.#nextContextId = id >= 0x7fff_ffff ? ROOT_CONTEXT_ID + 1 : id + 1;
+      if (!this.contexts.has(id)) return id;
+    }
+  }
+
+  /** Registers a call-out of a context; undefined: of the plugin itself. */
+  openCallout(context: StreamContext | undefined): number {
+    const id = this.#nextCalloutId;
+    this.#nextCalloutId = id >= 0x7fff_ffff ? 1 : id + 1;
+    this.#callouts.set(id, { context, epoch: context?.epoch ?? 0 });
+    return id;
+  }
+
+  /** What hears of a call-out's answer. */
+  answerer(id: number): (answer: CalloutAnswer | undefined) => void {
+    return (answer) => this.onCalloutAnswer(id, answer);
+  }
+
+  forgetCallout(id: number): void {
+    this.#callouts.delete(id);
+  }
+
+  /** Call-outs of the plugin itself that are under way. */
+  get rootCallouts(): number {
+    let count = 0;
+    for (const callout of this.#callouts.values()) if (callout.context === undefined) count++;
+    return count;
+  }
+
+  /** A call-out's answer, undefined when it failed. What comes after its context is closed does nothing. */
+  onCalloutAnswer(id: number, answer: CalloutAnswer | undefined): void {
+    const callout = this.#callouts.get(id);
+    if (callout === undefined) return;
+    if (this.inside) {
+      queueMicrotask(() => this.onCalloutAnswer(id, answer));
+      return;
+    }
+    this.#callouts.delete(id);
+    callout.context?.callouts?.delete(id);
+    if (callout.context !== undefined && callout.context.epoch !== callout.epoch) return;
+    const callback = this.callbacks.httpCallResponse;
+    if (callback === undefined || this.fault !== undefined) return;
+    this.answer = answer;
+    const headers = answer?.headers.length ?? 0;
+    const body = answer?.body.byteLength ?? 0;
+    const trailers = answer?.trailers?.length ?? 0;
+    this.enter("http_call_response", (a, b, c) => callback(a, b, c, body, trailers), undefined, ROOT_CONTEXT_ID, id, headers);
+    this.answer = undefined;
+    this.#runDeferred();
+  }
+
+  onTick(): void {
+    const { tick } = this.callbacks;
+    if (tick === undefined || this.fault !== undefined || this.inside) return;
+    this.enter("tick", tick, undefined, ROOT_CONTEXT_ID, 0, 0);
+    this.#runDeferred();
+  }
+
+  onQueueReady(queueId: number): void {
+    const { queueReady } = this.callbacks;
+    if (queueReady === undefined || this.fault !== undefined || this.inside) return;
+    this.enter("queue_ready", queueReady, undefined, ROOT_CONTEXT_ID, queueId, 0);
+    this.#runDeferred();
+  }
+}
+
+const NO_CALLBACKS: GuestCallbacks = {
+  contextCreate: undefined,
+  requestHeaders: undefined,
+  requestBody: undefined,
+  requestTrailers: undefined,
+  responseHeaders: undefined,
+  responseBody: undefined,
+  responseTrailers: undefined,
+  httpCallResponse: undefined,
+  queueReady: undefined,
+  tick: undefined,
+  done: undefined,
+  log: undefined,
+  contextDelete: undefined,
+};
+
+/** Why a guest stopped, in words that are the same on every runtime where that is possible. */
+export function describeTrap(error: unknown): string {
+  if (error instanceof RangeError) return "trap: the stack overflowed";
+  if (error instanceof Error) return `trap: ${error.message.slice(0, 200)}`;
+  return "trap: an exception was not caught";
+}

@@ -1,0 +1,117 @@
+import { describeCause } from "../../core/failure.ts";
+import { ROOT_CONTEXT_ID } from "./abi.ts";
+import { makeImports } from "./imports.ts";
+import { describeTrap, type GuestCallback, type GuestCallbacks, GuestInstance, type GuestOwner } from "./instance.ts";
+import { GuestMemory } from "./memory.ts";
+
+const ABI_MARKERS = ["proxy_abi_version_0_2_1", "proxy_abi_version_0_2_0", "proxy_abi_version_0_1_0"];
+
+/** An instance that is initialised and configured. Throws (rejects) with an `Error` that says why not. */
+export async function instantiateGuest(owner: GuestOwner, module: WebAssembly.Module): Promise<GuestInstance> {
+  const guest = new GuestInstance(owner);
+  const imports = makeImports(guest, module);
+  let instance: WebAssembly.Instance;
+  try {
+    instance = await WebAssembly.instantiate(module, imports);
+  } catch (error) {
+    throw new Error(guest.fault ?? describeCause(error));
+  }
+  return initialise(guest, instance);
+}
+
+/** The same at once: blocks while the engine links, so only for small modules or when there is no choice. */
+export function instantiateGuestNow(owner: GuestOwner, module: WebAssembly.Module): GuestInstance {
+  const guest = new GuestInstance(owner);
+  const imports = makeImports(guest, module);
+  let instance: WebAssembly.Instance;
+  try {
+    instance = new WebAssembly.Instance(module, imports);
+  } catch (error) {
+    throw new Error(guest.fault ?? describeCause(error));
+  }
+  return initialise(guest, instance);
+}
+
+function initialise(guest: GuestInstance, instance: WebAssembly.Instance): GuestInstance {
+  const { exports } = instance;
+  if (!ABI_MARKERS.some((marker) => typeof exports[marker] === "function")) {
+    throw new Error("the module exports no proxy_abi_version_0_2_1, _0_2_0 or _0_1_0: it is no proxy-wasm filter");
+  }
+  if (!(exports.memory instanceof WebAssembly.Memory)) throw new Error("the module exports no memory");
+  const allocator = callbackOf(exports, "proxy_on_memory_allocate") ?? callbackOf(exports, "malloc");
+  if (allocator === undefined) throw new Error("the module exports neither proxy_on_memory_allocate nor malloc");
+  guest.attach(new GuestMemory(exports.memory, guardAllocator(guest, allocator)), collectCallbacks(exports));
+  guest.bornMs = guest.owner.options.clock.nowMs();
+  try {
+    start(guest, exports);
+  } catch (error) {
+    guest.owner.setTick(guest, 0);
+    throw error;
+  }
+  return guest;
+}
+
+/** The allocator runs inside a host call: what it throws is kept as the instance's fault. */
+function guardAllocator(guest: GuestInstance, allocator: GuestCallback): (size: number) => number {
+  return (size) => {
+    try {
+      const at = allocator(size);
+      return typeof at === "number" ? at : 0;
+    } catch (error) {
+      guest.fault ??= `${describeTrap(error)} in the allocator`;
+      return 0;
+    }
+  };
+}
+
+/** The order of the specification ("Integration", "Context lifecycle", "Configuration"). */
+function start(guest: GuestInstance, exports: WebAssembly.Exports): void {
+  const run = (phase: string, name: string, a: number, b: number): number | undefined => {
+    const callback = callbackOf(exports, name);
+    if (callback === undefined) return undefined;
+    const result = guest.enter(phase, callback, undefined, a, b, 0);
+    if (guest.fault !== undefined) throw new Error(guest.fault);
+    return result;
+  };
+  if (callbackOf(exports, "_initialize") !== undefined) {
+    run("initialize", "_initialize", 0, 0);
+    run("main", "main", 0, 0);
+  } else run("start", "_start", 0, 0);
+  run("context_create", "proxy_on_context_create", ROOT_CONTEXT_ID, 0);
+  if (run("vm_start", "proxy_on_vm_start", ROOT_CONTEXT_ID, 0) === 0) throw refusal(guest, "proxy_on_vm_start answered false");
+  const size = Buffer.byteLength(guest.owner.config.settings);
+  if (run("configure", "proxy_on_configure", ROOT_CONTEXT_ID, size) === 0) {
+    throw refusal(guest, "proxy_on_configure answered false");
+  }
+}
+
+/** The guest's last log line says more than that it refused. */
+function refusal(guest: GuestInstance, otherwise: string): Error {
+  return new Error(guest.lastLog === "" ? otherwise : guest.lastLog);
+}
+
+function callbackOf(exports: WebAssembly.Exports, name: string): GuestCallback | undefined {
+  const found = exports[name];
+  if (found === undefined) return undefined;
+  if (typeof found !== "function") throw new Error(`the export ${name} is not a function`);
+  return found as GuestCallback;
+}
+
+function collectCallbacks(exports: WebAssembly.Exports): GuestCallbacks {
+  const of = (name: string): GuestCallback | undefined => callbackOf(exports, `proxy_on_${name}`);
+  return {
+    contextCreate: of("context_create"),
+    requestHeaders: of("request_headers"),
+    requestBody: of("request_body"),
+    requestTrailers: of("request_trailers"),
+    responseHeaders: of("response_headers"),
+    responseBody: of("response_body"),
+    responseTrailers: of("response_trailers"),
+    httpCallResponse: of("http_call_response"),
+    queueReady: of("queue_ready"),
+    tick: of("tick"),
+    done: of("done"),
+    log: of("log"),
+    contextDelete: of("delete"),
+  };
+}

@@ -1,0 +1,180 @@
+import { type Bytes, EMPTY_BYTES, utf8Text } from "../../core/bytes.ts";
+import { INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, OK } from "./abi.ts";
+
+/** Bytes of one call into the guest's allocator: no value that we hand over is larger. */
+const ALLOCATE_MAX_BYTES = 0x7fff_ffff;
+
+/**
+ * The linear memory of a guest, seen from the host. Everything a guest passes is taken as unsigned and checked before use;
+ * what its allocator answers as well. The views are re-made only when the memory grew (growing detaches the old buffer).
+ */
+export class GuestMemory {
+  bytes: Buffer = Buffer.from(EMPTY_BYTES.buffer as ArrayBuffer, 0, 0);
+  #view = new DataView(new ArrayBuffer(0));
+  #allocating = false;
+
+  constructor(
+    readonly memory: WebAssembly.Memory,
+    /** The guest's allocator; must not throw. 0: failed. */
+    readonly allocate: (size: number) => number,
+  ) {
+    this.#renew();
+  }
+
+  /** Call at the start of every host call and after every call into the guest. */
+  refresh(): void {
+    if (this.bytes.length === 0) this.#renew();
+  }
+
+  #renew(): void {
+    const { buffer } = this.memory;
+    this.bytes = Buffer.from(buffer as ArrayBuffer, 0, buffer.byteLength);
+    this.#view = new DataView(buffer);
+  }
+
+  get sizeBytes(): number {
+    return this.memory.buffer.byteLength;
+  }
+
+  /** Is `[at, at + length)` inside? Both count as unsigned 32 bits, so their sum cannot wrap. */
+  has(at: number, length: number): boolean {
+    return (at >>> 0) + (length >>> 0) <= this.bytes.length;
+  }
+
+  /** One character per byte. Check with `has` first. */
+  latin1(at: number, length: number): string {
+    const start = at >>> 0;
+    return this.bytes.latin1Slice(start, start + (length >>> 0));
+  }
+
+  utf8(at: number, length: number): string {
+    return utf8Text(this.view(at, length));
+  }
+
+  /** A view, valid until the guest runs again. Check with `has` first. */
+  view(at: number, length: number): Bytes {
+    const start = at >>> 0;
+    return this.bytes.subarray(start, start + (length >>> 0));
+  }
+
+  /** A copy that lasts. Check with `has` first. */
+  copy(at: number, length: number): Bytes {
+    return Uint8Array.prototype.slice.call(this.bytes, at >>> 0, (at >>> 0) + (length >>> 0));
+  }
+
+  u32(at: number): number {
+    return this.#view.getUint32(at >>> 0, true);
+  }
+  setU32(at: number, value: number): void {
+    this.#view.setUint32(at >>> 0, value, true);
+  }
+  setU64(at: number, value: bigint): void {
+    this.#view.setBigUint64(at >>> 0, BigInt.asUintN(64, value), true);
+  }
+
+  /** Room in the guest for `size` bytes, by its own allocator; 0: none. The answer is checked: a guest may lie. */
+  #reserve(size: number): number {
+    // An allocator that makes the host allocate again would never end.
+    if (this.#allocating || size > ALLOCATE_MAX_BYTES) return 0;
+    this.#allocating = true;
+    const at = this.allocate(size) >>> 0;
+    this.#allocating = false;
+    this.refresh();
+    return at !== 0 && this.has(at, size) ? at : 0;
+  }
+
+  /** Hands a text over (one byte per character): `*atPointer = data, *sizePointer = length`. Answers a status. */
+  giveText(text: string, atPointer: number, sizePointer: number): number {
+    if (!this.has(atPointer, 4) || !this.has(sizePointer, 4)) return INVALID_MEMORY_ACCESS;
+    let at = 0;
+    if (text.length > 0) {
+      at = this.#reserve(text.length);
+      if (at === 0) return INTERNAL_FAILURE;
+      this.bytes.latin1Write(text, at);
+    }
+    this.setU32(atPointer, at);
+    this.setU32(sizePointer, text.length);
+    return OK;
+  }
+
+  giveBytes(bytes: Bytes, atPointer: number, sizePointer: number): number {
+    if (!this.has(atPointer, 4) || !this.has(sizePointer, 4)) return INVALID_MEMORY_ACCESS;
+    const size = bytes.byteLength;
+    let at = 0;
+    if (size > 0) {
+      at = this.#reserve(size);
+      if (at === 0) return INTERNAL_FAILURE;
+      this.bytes.set(bytes, at);
+    }
+    this.setU32(atPointer, at);
+    this.setU32(sizePointer, size);
+    return OK;
+  }
+
+  /** Hands header pairs over in the ABI's serialisation, written straight into the guest. */
+  givePairs(names: readonly string[], values: readonly string[], atPointer: number, sizePointer: number): number {
+    if (!this.has(atPointer, 4) || !this.has(sizePointer, 4)) return INVALID_MEMORY_ACCESS;
+    const size = pairsSize(names, values);
+    const at = this.#reserve(size);
+    if (at === 0) return INTERNAL_FAILURE;
+    this.#writePairs(names, values, at);
+    this.setU32(atPointer, at);
+    this.setU32(sizePointer, size);
+    return OK;
+  }
+
+  #writePairs(names: readonly string[], values: readonly string[], start: number): void {
+    const { bytes } = this;
+    const view = this.#view;
+    view.setUint32(start, names.length, true);
+    let lengthAt = start + 4;
+    let at = lengthAt + names.length * 8;
+    for (let i = 0; i < names.length; i++) {
+      const name = names[i] as string;
+      const value = values[i] as string;
+      view.setUint32(lengthAt, name.length, true);
+      view.setUint32(lengthAt + 4, value.length, true);
+      lengthAt += 8;
+      bytes.latin1Write(name, at);
+      at += name.length;
+      bytes[at++] = 0;
+      bytes.latin1Write(value, at);
+      at += value.length;
+      bytes[at++] = 0;
+    }
+  }
+
+  /** Reads serialised pairs; undefined when they do not fit their size. Check `[at, at + size)` with `has` first. */
+  readPairs(at: number, size: number): { names: string[]; values: string[] } | undefined {
+    const names: string[] = [];
+    const values: string[] = [];
+    const start = at >>> 0;
+    const end = start + (size >>> 0);
+    if (end === start || (end - start === 1 && this.bytes[start] === 0)) return { names, values };
+    if (end - start < 4) return undefined;
+    const count = this.u32(start);
+    let lengthAt = start + 4;
+    let dataAt = lengthAt + count * 8;
+    // Each pair takes eight bytes of lengths and two terminators: this bounds the count before anything is made.
+    if (dataAt + count * 2 > end) return undefined;
+    for (let i = 0; i < count; i++) {
+      const nameLength = this.u32(lengthAt);
+      const valueLength = this.u32(lengthAt + 4);
+      lengthAt += 8;
+      const valueAt = dataAt + nameLength + 1;
+      const next = valueAt + valueLength + 1;
+      if (next > end) return undefined;
+      names.push(this.bytes.latin1Slice(dataAt, dataAt + nameLength));
+      values.push(this.bytes.latin1Slice(valueAt, valueAt + valueLength));
+      dataAt = next;
+    }
+    return { names, values };
+  }
+}
+
+/** Bytes of header pairs once serialised. */
+export function pairsSize(names: readonly string[], values: readonly string[]): number {
+  let size = 4 + names.length * 10;
+  for (let i = 0; i < names.length; i++) size += (names[i] as string).length + (values[i] as string).length;
+  return size;
+}

@@ -1,0 +1,53 @@
+import { type Bytes, latin1Bytes } from "../../core/bytes.ts";
+import type { AttributeValue } from "../contract.ts";
+import { pairsSize } from "./memory.ts";
+
+const PATHS_MAX = 1024;
+const PATH_BYTES_MAX = 512;
+const paths = new Map<string, readonly string[]>();
+
+/** A property path (segments parted by NUL) as segments; the same array for the same path, so nothing is split twice. */
+export function splitPath(text: string): readonly string[] {
+  const known = paths.get(text);
+  if (known !== undefined) return known;
+  const path = (text.endsWith("\0") ? text.slice(0, -1) : text).split("\0");
+  // Guests choose the paths: past the bound nothing more is remembered.
+  if (paths.size < PATHS_MAX && text.length <= PATH_BYTES_MAX) paths.set(text, path);
+  return path;
+}
+
+/** As Envoy serialises: integers in 8 bytes little-endian, a boolean in one, texts and bytes as they are, maps as pairs. */
+export function encodeAttribute(value: AttributeValue): string | Bytes {
+  if (typeof value === "string" || value instanceof Uint8Array) return value;
+  if (typeof value === "boolean") return value ? "\x01" : "\x00";
+  if (typeof value === "number") return encodeInteger(value);
+  if (typeof value === "bigint") {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigInt64LE(BigInt.asIntN(64, value));
+    return bytes;
+  }
+  return encodePairs(value);
+}
+
+function encodeInteger(value: number): Bytes {
+  const bytes = Buffer.alloc(8);
+  if (Number.isInteger(value)) bytes.writeBigInt64LE(BigInt(value));
+  else bytes.writeDoubleLE(value);
+  return bytes;
+}
+
+function encodePairs(pairs: readonly (readonly [string, string])[]): Bytes {
+  const names = pairs.map((pair) => pair[0]);
+  const values = pairs.map((pair) => pair[1]);
+  const bytes = Buffer.alloc(pairsSize(names, values));
+  bytes.writeUInt32LE(pairs.length, 0);
+  let at = 4 + pairs.length * 8;
+  pairs.forEach(([name, value], i) => {
+    bytes.writeUInt32LE(name.length, 4 + i * 8);
+    bytes.writeUInt32LE(value.length, 8 + i * 8);
+    bytes.set(latin1Bytes(name), at);
+    bytes.set(latin1Bytes(value), at + name.length + 1);
+    at += name.length + value.length + 2;
+  });
+  return bytes;
+}

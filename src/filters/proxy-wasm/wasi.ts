@@ -1,0 +1,77 @@
+import { utf8Text } from "../../core/bytes.ts";
+import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import { fillRandom } from "../../core/rng.ts";
+import { WASI_BADF, WASI_FAULT, WASI_INVAL, WASI_NOSYS, WASI_NOTSUP, WASI_SUCCESS } from "./abi.ts";
+import type { GuestInstance } from "./instance.ts";
+import type { GuestMemory } from "./memory.ts";
+
+/**
+ * What language runtimes need of WASI preview 1 to start: output goes to our log, time is rounded unless granted, there are
+ * no arguments, no environment and no files.
+ */
+
+const STDOUT = 1;
+const STDERR = 2;
+const LEVEL_INFO = 2;
+const LEVEL_ERROR = 4;
+const IOVECS_MAX = 1024;
+const RANDOM_MAX_BYTES = 65_536;
+
+export function fdWrite(
+  guest: GuestInstance,
+  memory: GuestMemory,
+  fd: number,
+  iovecsAt: number,
+  count: number,
+  writtenPointer: number,
+): number {
+  if (fd !== STDOUT && fd !== STDERR) return WASI_BADF;
+  const vectors = count >>> 0;
+  if (vectors > IOVECS_MAX) return WASI_INVAL;
+  if (!memory.has(iovecsAt, vectors * 8) || !memory.has(writtenPointer, 4)) return WASI_FAULT;
+  let written = 0;
+  let text = "";
+  for (let i = 0; i < vectors; i++) {
+    const at = memory.u32((iovecsAt >>> 0) + i * 8);
+    const size = memory.u32((iovecsAt >>> 0) + i * 8 + 4);
+    if (!memory.has(at, size)) return WASI_FAULT;
+    written += size;
+    const room = PROXY_WASM_LIMITS.logLineBytes - text.length;
+    if (room > 0) text += utf8Text(memory.view(at, Math.min(size, room)));
+  }
+  memory.setU32(writtenPointer, written);
+  const line = text.trimEnd();
+  if (line === "") return WASI_SUCCESS;
+  guest.lastLog = line;
+  guest.owner.log(fd === STDERR ? LEVEL_ERROR : LEVEL_INFO, line);
+  return WASI_SUCCESS;
+}
+
+export function clockTimeGet(guest: GuestInstance, memory: GuestMemory, id: number, _precision: bigint, pointer: number): number {
+  if (id !== 0 && id !== 1) return WASI_NOTSUP;
+  if (!memory.has(pointer, 8)) return WASI_FAULT;
+  memory.setU64(pointer, id === 0 ? guest.owner.timeNanos() : guest.owner.monotonicNanos());
+  return WASI_SUCCESS;
+}
+
+export function randomGet(_guest: GuestInstance, memory: GuestMemory, at: number, size: number): number {
+  if (size >>> 0 > RANDOM_MAX_BYTES) return WASI_INVAL;
+  if (!memory.has(at, size)) return WASI_FAULT;
+  const drawn = new Uint8Array(size >>> 0);
+  fillRandom(drawn);
+  memory.view(at, size).set(drawn);
+  return WASI_SUCCESS;
+}
+
+/** `environ_sizes_get`, `args_sizes_get`: nothing. */
+export function zeroSizes(_guest: GuestInstance, memory: GuestMemory, countPointer: number, sizePointer: number): number {
+  if (!memory.has(countPointer, 4) || !memory.has(sizePointer, 4)) return WASI_FAULT;
+  memory.setU32(countPointer, 0);
+  memory.setU32(sizePointer, 0);
+  return WASI_SUCCESS;
+}
+
+export const succeed = (): number => WASI_SUCCESS;
+/** Functions on file descriptors that do not exist; a runtime that looks for directories stops at this. */
+export const badDescriptor = (): number => WASI_BADF;
+export const noSuchCall = (): number => WASI_NOSYS;
