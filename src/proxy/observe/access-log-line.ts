@@ -22,9 +22,14 @@ export class AccessLogLine {
   readonly #clock: Clock;
   readonly #requestHeaders: readonly string[];
   readonly #responseHeaders: readonly string[];
-  readonly #escaped = new Map<string, string>();
+  readonly #listeners = new Map<string, string>();
+  readonly #methods = new Map<string, string>();
+  readonly #endpoints = new Map<string, string>();
+  readonly #targets = new Map<string, Target>();
   #offsetMs: number;
   #offsetUntilMs = 0;
+  #wallMs = -1;
+  #startText = "";
   #second = -1;
   #secondText = "";
 
@@ -42,18 +47,15 @@ export class AccessLogLine {
     const path = record.originalPath;
     const mark = path.indexOf("?");
     const line =
-      `{"time":"${this.#time(record.endMs)}","id":${JSON.stringify(record.requestId)},"trace":${JSON.stringify(record.traceId)}` +
-      `,"client":${JSON.stringify(record.clientAddress)},"listener":${this.#known(connection.listener)}` +
-      `,"method":${request === undefined ? '""' : this.#known(request.method)},"authority":${bounded(record.originalAuthority)}` +
+      `${this.#start(record.endMs)}${JSON.stringify(record.requestId)},"trace":${JSON.stringify(record.traceId)}` +
+      `,"client":${JSON.stringify(record.clientAddress)},"listener":${cached(this.#listeners, connection.listener)},"method":${cached(this.#methods, request === undefined ? "" : request.method)}` +
+      `,"authority":${bounded(record.originalAuthority)}` +
       `,"path":${bounded(mark < 0 ? path : path.slice(0, mark))},"query":${queryOf(record, path, mark)}` +
       `,"protocol":${request === undefined ? '""' : protocolOf(request.version)},"status":${record.status}` +
       (failure === undefined
         ? ',"flag":"-","failure":"","detail":""'
         : `,"flag":"${failure.row.flag}","failure":"${failure.code}","detail":${bounded(failure.toString())}`) +
-      `,"answered_by":${this.#known(record.answeredBy)}` +
-      `,"route":${this.#known(record.routeName)},"rule":${this.#known(record.ruleName)}` +
-      `,"service":${this.#known(record.serviceName)},"subset":${this.#known(record.subsetName)}` +
-      `,"endpoint":${this.#known(record.endpointKey)},"attempts":${record.attempts}` +
+      `${this.#target(record)},"endpoint":${cached(this.#endpoints, record.endpointKey)},"attempts":${record.attempts}` +
       `,"request_bytes":${record.requestBytes},"response_bytes":${record.responseBytes}` +
       `,"duration_us":${microseconds(record.endMs - record.startMs)}` +
       `,"first_byte_us":${record.firstByteMs > 0 ? microseconds(record.firstByteMs - record.startMs) : 0}`;
@@ -76,31 +78,65 @@ export class AccessLogLine {
     return text;
   }
 
-  /** Texts that repeat: escaped once. What peers choose freely (paths, hosts) never comes here. */
-  #known(text: string): string {
-    const known = this.#escaped.get(text);
-    if (known !== undefined) return known;
-    const escaped = bounded(text);
-    if (this.#escaped.size >= CACHE_MAX) this.#escaped.clear();
-    this.#escaped.set(text, escaped);
-    return escaped;
+  /** `answered_by` to `subset`: mostly the same for all exchanges of a route. */
+  #target(record: ExchangeRecord): string {
+    const known = this.#targets.get(record.routeName);
+    if (
+      known !== undefined &&
+      known.rule === record.ruleName &&
+      known.service === record.serviceName &&
+      known.subset === record.subsetName &&
+      known.answeredBy === record.answeredBy
+    )
+      return known.text;
+    const text =
+      `,"answered_by":${bounded(record.answeredBy)},"route":${bounded(record.routeName)},"rule":${bounded(record.ruleName)}` +
+      `,"service":${bounded(record.serviceName)},"subset":${bounded(record.subsetName)}`;
+    if (this.#targets.size >= CACHE_MAX) this.#targets.clear();
+    const { ruleName: rule, serviceName: service, subsetName: subset, answeredBy } = record;
+    this.#targets.set(record.routeName, { rule, service, subset, answeredBy, text });
+    return text;
   }
 
-  /** ISO 8601 in UTC with milliseconds. The text of the second is kept; the wall clock is looked at once a second. */
-  #time(monotonicMs: number): string {
+  /** `{"time":"…","id":` with the time in ISO 8601, UTC, milliseconds. Made once a millisecond; the wall clock is read once a second. */
+  #start(monotonicMs: number): string {
     if (monotonicMs > this.#offsetUntilMs || monotonicMs < this.#offsetUntilMs - HOUR_MS) {
       this.#offsetMs = this.#clock.wallMs() - this.#clock.nowMs();
       this.#offsetUntilMs = monotonicMs + 1000;
     }
     const wallMs = Math.floor(monotonicMs + this.#offsetMs);
+    if (wallMs === this.#wallMs) return this.#startText;
     const second = Math.floor(wallMs / 1000);
     if (second !== this.#second) {
       this.#second = second;
       this.#secondText = new Date(second * 1000).toISOString().slice(0, -4);
     }
     const ms = wallMs - second * 1000;
-    return `${this.#secondText}${ms < 10 ? "00" : ms < 100 ? "0" : ""}${ms}Z`;
+    this.#wallMs = wallMs;
+    this.#startText = `{"time":"${this.#secondText}${ms < 10 ? "00" : ms < 100 ? "0" : ""}${ms}Z","id":`;
+    return this.#startText;
   }
+}
+
+/**
+ * Texts that repeat are escaped once. What a peer chooses freely (paths, hosts) never comes here; a method may be such a text, so
+ * the cache is bounded.
+ */
+function cached(cache: Map<string, string>, text: string): string {
+  const known = cache.get(text);
+  if (known !== undefined) return known;
+  const escaped = bounded(text);
+  if (cache.size >= CACHE_MAX) cache.clear();
+  cache.set(text, escaped);
+  return escaped;
+}
+
+interface Target {
+  readonly rule: string;
+  readonly service: string;
+  readonly subset: string;
+  readonly answeredBy: string;
+  readonly text: string;
 }
 
 function queryOf(record: ExchangeRecord, path: string, mark: number): string {

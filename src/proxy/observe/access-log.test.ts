@@ -177,10 +177,10 @@ describe("access log settings", () => {
 });
 
 describe("BatchWriter", () => {
-  test("writes a batch when it is large, else after its time", async () => {
+  test.each([false, true])("writes a batch when it is large, else after its time (deferred: %p)", async (deferred) => {
     const path = newFile();
     const clock = new VirtualClock();
-    const writer = new BatchWriter(path, clock, SILENT_LOG);
+    const writer = new BatchWriter(path, clock, SILENT_LOG, deferred);
     writer.append("one\n");
     clock.advance(BATCH_LIMITS.flushMs - 1);
     expect(readFileSync(path, "utf8")).toBe("");
@@ -196,7 +196,7 @@ describe("BatchWriter", () => {
 
   test("drops and counts what comes while too much waits, and goes on afterwards", async () => {
     const path = newFile();
-    const writer = new BatchWriter(path, new VirtualClock(), SILENT_LOG);
+    const writer = new BatchWriter(path, new VirtualClock(), SILENT_LOG, true);
     const line = `${"y".repeat(1023)}\n`;
     const fitting = BATCH_LIMITS.pendingBytes / line.length;
     // The first full batch leaves at once and counts no more; all the rest waits, because nothing is awaited here.
