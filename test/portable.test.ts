@@ -1,5 +1,6 @@
 // The portable suites on Bun: each registers itself with bun:test.
 import "./core.portable.ts";
+import "./contract/net.portable.ts";
 import "./integration/control-source.portable.ts";
 import "./integration/control-store.portable.ts";
 import "./routing/router.portable.ts";

@@ -7,6 +7,7 @@ import { runRegistered } from "./kit/suite.ts";
 
 const SUITES: readonly string[] = [
   "./core.portable.ts",
+  "./contract/net.portable.ts",
   "./integration/control-store.portable.ts",
   "./integration/control-source.portable.ts",
   "./routing/router.portable.ts",

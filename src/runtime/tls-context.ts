@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import tls from "node:tls";
 import type { ClientTls, ServerTls } from "./net.ts";
@@ -58,6 +59,9 @@ function makeServerContext(settings: ServerTls, cert: string, key: string, hosts
   const asks = settings.clientAuth !== "none";
   if (asks && settings.clientCaPem === undefined) throw new Error("client certificates are asked for, but no CA is given");
   try {
+    // Not every runtime looks whether the two belong together before the first handshake.
+    if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key)))
+      throw new Error("the key belongs to another certificate");
     // `requestCert` is not in Node's types: Bun prepares a context for it.
     return tls.createSecureContext({
       cert,

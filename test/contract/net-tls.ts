@@ -328,7 +328,30 @@ const serverCases: readonly Case[] = [
       }),
   },
   {
-    name: "TLS: large transfers both ways through a slow reader",
+    name: "TLS: a large transfer through a slow reader",
+    run: (subject) =>
+      withListener(subject.net, { tls: settings() }, async (accepting) => {
+        const near = await dialTls(subject, accepting, clientTls());
+        const far = await accepting.at(0);
+        const whole = pattern(6 * 1024 * 1024, 3);
+        far.open().pause();
+        near.open().write(whole);
+        near.open().end();
+        await turns();
+        assert.equal(far.bytes, 0);
+        far.open().resume();
+        await far.untilHeard("end");
+        assert.ok(sameBytes(far.all(), whole));
+        far.open().write(whole);
+        far.open().end();
+        await far.untilHeard("close");
+        await near.untilHeard("close");
+        assert.ok(sameBytes(near.all(), whole));
+        assert.deepEqual([near.error, far.error], [undefined, undefined]);
+      }),
+  },
+  {
+    name: "TLS: who pauses can still write",
     run: (subject) =>
       withListener(subject.net, { tls: settings() }, async (accepting) => {
         const near = await dialTls(subject, accepting, clientTls());
@@ -340,13 +363,10 @@ const serverCases: readonly Case[] = [
         far.open().write(whole);
         far.open().end();
         await near.untilHeard("end");
-        assert.equal(far.bytes, 0);
+        assert.ok(sameBytes(near.all(), whole));
         far.open().resume();
         await far.untilHeard("close");
-        await near.untilHeard("close");
         assert.ok(sameBytes(far.all(), whole));
-        assert.ok(sameBytes(near.all(), whole));
-        assert.deepEqual([near.error, far.error], [undefined, undefined]);
       }),
   },
   {
