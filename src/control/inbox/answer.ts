@@ -7,19 +7,25 @@ const LISTED = 1_000;
 /** What a request over NATS is answered with, as JSON. */
 export type InboxAnswer =
   | {
+      readonly ok: true;
       readonly revision: number;
       readonly digest: string;
       readonly changes: readonly ChangeSummary[];
       readonly moreChanges?: number;
     }
-  | { readonly issues: readonly ConfigIssue[]; readonly moreIssues?: number };
+  | { readonly ok: false; readonly reason: string; readonly issues: readonly ConfigIssue[]; readonly moreIssues?: number };
 
 export function answerOf(outcome: ApplyOutcome): InboxAnswer {
   if (!outcome.ok) {
     const more = outcome.issues.length - LISTED;
-    return { issues: outcome.issues.slice(0, LISTED), ...(more > 0 ? { moreIssues: more } : {}) };
+    return {
+      ok: false,
+      reason: outcome.reason,
+      issues: outcome.issues.slice(0, LISTED),
+      ...(more > 0 ? { moreIssues: more } : {}),
+    };
   }
   const { revision, digest, changes } = outcome;
   const more = changes.length - LISTED;
-  return { revision, digest, changes: changes.slice(0, LISTED), ...(more > 0 ? { moreChanges: more } : {}) };
+  return { ok: true, revision, digest, changes: changes.slice(0, LISTED), ...(more > 0 ? { moreChanges: more } : {}) };
 }

@@ -131,14 +131,7 @@ export class ConfigInbox {
 
   #onGet(error: Error | null, message: Msg): void {
     if (error !== null || !message.reply) return;
-    const [kind, namespace, name] = message
-      .string()
-      .trim()
-      .split(/[/\s]+/);
-    const resources = this.options.plane.get({
-      ...(kind ? { kind } : {}),
-      ...(namespace ? (name ? { namespace, name } : { namespace: "default", name: namespace }) : {}),
-    });
+    const resources = this.options.plane.get(readFilter(message.string()));
     const text = JSON.stringify({ resources });
     const tooLarge = controlIssue(
       "bad_request",
@@ -229,3 +222,21 @@ function digestOfMessage(message: { readonly subject: string; readonly data: Uin
 }
 
 const refused = (issue: ReturnType<typeof controlIssue>): ApplyOutcome => ({ ok: false, reason: "invalid", issues: [issue] });
+
+/** `{"kind":"Route"}`, `Route`, `Route/shop`, `Route/default/shop` or nothing for all. */
+function readFilter(text: string): { readonly kind?: string; readonly namespace?: string; readonly name?: string } {
+  if (text.trimStart().startsWith("{")) {
+    try {
+      const { kind, namespace, name } = JSON.parse(text) as Record<string, unknown>;
+      const fields = Object.entries({ kind, namespace, name }).filter(([, value]) => typeof value === "string" && value !== "");
+      return Object.fromEntries(fields);
+    } catch {
+      // Then no kind has that name, and the answer is empty.
+    }
+  }
+  const [kind, second, third] = text.trim().split(/[/\s]+/);
+  return {
+    ...(kind ? { kind } : {}),
+    ...(second ? (third ? { namespace: second, name: third } : { namespace: "default", name: second }) : {}),
+  };
+}

@@ -1,0 +1,195 @@
+import type { Context } from "hono";
+import { parseResources } from "../../config/parse.ts";
+import { jsonSchema, KINDS, type Kind } from "../../config/schema/index.ts";
+import { utf8TextStrict } from "../../core/bytes.ts";
+import { CONFIG_LIMITS } from "../../core/limits.ts";
+import type { ControlPlane } from "../control.ts";
+import { keyOf, makeKey, type ResourceKey } from "../model/resource.ts";
+import { readBody } from "./body.ts";
+import { openApiDocument } from "./openapi.ts";
+import { etagOf, json, outcomeResponse, problem } from "./problem.ts";
+import type { RouteId } from "./routes.ts";
+
+export interface ApiOptions {
+  readonly plane: ControlPlane;
+  readonly version: string;
+  /** Text of `/metrics`. */
+  readonly metrics?: () => Promise<string>;
+}
+
+type Handler = (context: Context) => Promise<Response> | Response;
+
+const WAIT_MS = 30_000;
+const WAIT_MAX_MS = 600_000;
+const AUTHOR_CHARS = 64;
+
+/** One function for each row of the table of routes. */
+export function handlersOf(options: ApiOptions): Readonly<Record<RouteId, Handler>> {
+  const { plane } = options;
+  return {
+    health: () => plain("ok\n"),
+    ready: () => (plane.status().connection === "disconnected" ? plain("NATS is not connected\n", 503) : plain("ok\n")),
+    metrics: async () => plain((await options.metrics?.()) ?? "", 200, "text/plain; version=0.0.4; charset=utf-8"),
+    openapi: () => json(openApiDocument(options.version)),
+    status: () => json(plane.status()),
+    list: (context) => json({ resources: plane.get(filterOf(context)) }),
+    read: (context) => readOne(plane, context),
+    write: (context) => writeOne(plane, context),
+    remove: (context) => removeOne(plane, context),
+    apply: (context) =>
+      withText(context, (text) => plane.apply({ ...requestOf(context, text), dryRun: isDryRun(context) }).then(outcomeResponse)),
+    deleteMany: (context) =>
+      withText(context, (text) => plane.delete({ ...requestOf(context, text), dryRun: isDryRun(context) }).then(outcomeResponse)),
+    history: async () => json({ entries: await plane.history() }),
+    rollback: (context) => rollback(plane, context),
+    backup: async () => json(await plane.backup(), 200, { "content-disposition": 'attachment; filename="selvedge-backup.json"' }),
+    restore: (context) => restore(plane, context),
+    wait: (context) => wait(plane, context),
+    schema: (context) => schema(context),
+    putModule: (context) => putModule(plane, context),
+  };
+}
+
+function plain(text: string, status = 200, type = "text/plain; charset=utf-8"): Response {
+  return new Response(text, { status, headers: { "content-type": type, "cache-control": "no-store" } });
+}
+
+function requestOf(context: Context, text: string): { text: string; author: string; origin: string; file: string } {
+  return { text, author: authorOf(context), origin: "api", file: "<api>" };
+}
+
+/** Only for the history: who may do something is decided before. */
+function authorOf(context: Context): string {
+  const name = context.req
+    .header("x-selvedge-author")
+    ?.replace(/[^\x20-\x7e]/g, "")
+    .trim()
+    .slice(0, AUTHOR_CHARS);
+  return name === undefined || name === "" ? "api" : name;
+}
+
+const isDryRun = (context: Context): boolean => context.req.query("dryRun") === "true";
+
+async function withText(context: Context, use: (text: string) => Promise<Response>): Promise<Response> {
+  const bytes = await readBody(context.req.raw, CONFIG_LIMITS.documentBytes);
+  if (bytes === undefined) return problem(413, `The body has more than ${CONFIG_LIMITS.documentBytes} bytes.`);
+  try {
+    return await use(utf8TextStrict(bytes));
+  } catch (error) {
+    if (error instanceof TypeError && bytes.byteLength > 0 && !isUtf8(bytes)) return problem(422, "The body is not UTF-8.");
+    throw error;
+  }
+}
+
+function isUtf8(bytes: Uint8Array): boolean {
+  try {
+    utf8TextStrict(bytes);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function filterOf(context: Context): Parameters<ControlPlane["get"]>[0] {
+  const { kind, namespace, name } = context.req.query();
+  return { ...(kind ? { kind } : {}), ...(namespace ? { namespace } : {}), ...(name ? { name } : {}) };
+}
+
+function keyOfPath(context: Context): ResourceKey {
+  return makeKey(context.req.param("kind") ?? "", context.req.param("namespace"), context.req.param("name") ?? "");
+}
+
+function findOne(plane: ControlPlane, key: ResourceKey) {
+  const [kind = "", namespace = "", name = ""] = key.split("/");
+  return plane.get({ kind, namespace, name })[0];
+}
+
+function readOne(plane: ControlPlane, context: Context): Response {
+  const key = keyOfPath(context);
+  const found = findOne(plane, key);
+  return found === undefined ? problem(404, `There is no ${key}.`) : json(found, 200, { etag: etagOf(found.revision) });
+}
+
+/** What If-Match and If-None-Match ask for: a revision, 0 for "must not exist", undefined for nothing; a text is why not. */
+function preconditionOf(plane: ControlPlane, context: Context, key: ResourceKey): number | undefined | string {
+  const match = context.req.header("if-match");
+  const noneMatch = context.req.header("if-none-match");
+  if (match !== undefined && noneMatch !== undefined) return "If-Match and If-None-Match exclude each other.";
+  if (noneMatch !== undefined) return noneMatch.trim() === "*" ? 0 : "If-None-Match may only be `*`.";
+  if (match === undefined) return undefined;
+  // Must exist: whatever its revision is now. -1 is none that ever was.
+  if (match.trim() === "*") return findOne(plane, key)?.revision ?? -1;
+  const revision = /^"([1-9]\d{0,15})"$/.exec(match.trim())?.[1];
+  return revision === undefined ? "If-Match must be one strong ETag of this API, or `*`." : Number(revision);
+}
+
+async function writeOne(plane: ControlPlane, context: Context): Promise<Response> {
+  const key = keyOfPath(context);
+  const revision = preconditionOf(plane, context, key);
+  if (typeof revision === "string") return problem(400, revision);
+  return withText(context, async (text) => {
+    const request = requestOf(context, text);
+    const { resources } = parseResources(text, { file: request.file });
+    if (resources.some((each) => keyOf(each.resource) !== key) || resources.length > 1)
+      return problem(400, `The body must be one resource, and it must be ${key}.`);
+    const expected = revision === undefined ? undefined : new Map([[key, revision]]);
+    return outcomeResponse(await plane.apply({ ...request, ...(expected === undefined ? {} : { expected }) }), true);
+  });
+}
+
+async function removeOne(plane: ControlPlane, context: Context): Promise<Response> {
+  const key = keyOfPath(context);
+  const revision = preconditionOf(plane, context, key);
+  if (typeof revision === "string") return problem(400, revision);
+  const expected = revision === undefined ? undefined : new Map([[key, revision]]);
+  return outcomeResponse(
+    await plane.delete({ ...requestOf(context, JSON.stringify([key])), ...(expected === undefined ? {} : { expected }) }),
+  );
+}
+
+async function rollback(plane: ControlPlane, context: Context): Promise<Response> {
+  return withText(context, async (text) => {
+    const revision = (parseJson(text) as { revision?: unknown } | undefined)?.revision;
+    if (typeof revision !== "number" || !Number.isSafeInteger(revision) || revision < 1)
+      return problem(400, 'The body must be like {"revision": 7}.');
+    return outcomeResponse(await plane.rollback(revision, authorOf(context)));
+  });
+}
+
+async function restore(plane: ControlPlane, context: Context): Promise<Response> {
+  const bytes = await readBody(context.req.raw, CONFIG_LIMITS.documentBytes * 4);
+  if (bytes === undefined) return problem(413, `The body has more than ${CONFIG_LIMITS.documentBytes * 4} bytes.`);
+  const backup = parseJson(new TextDecoder().decode(bytes));
+  if (backup === undefined) return problem(400, "The body is not JSON.");
+  return outcomeResponse(await plane.restore(backup, authorOf(context)));
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function wait(plane: ControlPlane, context: Context): Promise<Response> {
+  const number = (name: string, fallback: number): number => Number(context.req.query(name) ?? fallback);
+  const [revision, timeoutMs, minimum] = [number("revision", 0), number("timeoutMs", WAIT_MS), number("minimum", 0)];
+  if (![revision, timeoutMs, minimum].every((each) => Number.isSafeInteger(each) && each >= 0) || timeoutMs > WAIT_MAX_MS)
+    return problem(400, `revision, timeoutMs (at most ${WAIT_MAX_MS}) and minimum must be whole numbers, not negative.`);
+  return json(await plane.waitApplied(revision === 0 ? plane.status().revision : revision, timeoutMs, minimum));
+}
+
+function schema(context: Context): Response {
+  const kind = context.req.query("kind");
+  const known = KINDS.find((each) => each === kind);
+  if (kind !== undefined && known === undefined) return problem(404, `There is no kind ${kind}; there are ${KINDS.join(", ")}.`);
+  return json(jsonSchema(known satisfies Kind | undefined));
+}
+
+async function putModule(plane: ControlPlane, context: Context): Promise<Response> {
+  const bytes = await readBody(context.req.raw, CONFIG_LIMITS.moduleBytes);
+  if (bytes === undefined) return problem(413, `The module has more than ${CONFIG_LIMITS.moduleBytes} bytes.`);
+  if (!WebAssembly.validate(new Uint8Array(bytes))) return problem(422, "The body is not a WebAssembly module.");
+  return json({ digest: await plane.putModule(bytes) });
+}

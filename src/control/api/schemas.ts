@@ -1,0 +1,80 @@
+/** JSON Schemas (draft 2020-12) of what the API takes and gives, for the OpenAPI document. */
+type Schema = Readonly<Record<string, unknown>>;
+
+const text: Schema = { type: "string" };
+const integer: Schema = { type: "integer", minimum: 0 };
+const boolean: Schema = { type: "boolean" };
+const anyObject: Schema = { type: "object" };
+export const ref = (name: string): Schema => ({ $ref: `#/components/schemas/${name}` });
+const list = (items: Schema): Schema => ({ type: "array", items });
+const object = (properties: Readonly<Record<string, Schema>>, optional: readonly string[] = []): Schema => ({
+  type: "object",
+  properties,
+  required: Object.keys(properties).filter((name) => !optional.includes(name)),
+});
+
+const issueFields = {
+  code: text,
+  message: text,
+  hint: text,
+  resource: text,
+  path: text,
+  file: text,
+  line: integer,
+  column: integer,
+};
+const proxyFields = {
+  ...{ id: text, group: text, version: text, revision: integer, digest: text, applyMs: { type: "number" } },
+  ...{ rejectedRevision: integer, issues: list(ref("Issue")), seenAtMs: { type: "number" } },
+};
+
+export const SCHEMAS: Readonly<Record<string, Schema>> = {
+  Issue: object(issueFields),
+  Problem: object(
+    {
+      type: text,
+      title: text,
+      status: integer,
+      detail: text,
+      message: text,
+      ok: { const: false },
+      reason: text,
+      issues: list(ref("Issue")),
+    },
+    ["reason", "issues"],
+  ),
+  Resource: {
+    ...anyObject,
+    description: "A resource as the user wrote it: apiVersion, kind, metadata, spec. /api/v1/schema has the whole.",
+  },
+  StoredResource: object({ key: { ...text, description: "Kind/namespace/name" }, revision: integer, written: ref("Resource") }),
+  ResourceList: object({ resources: list(ref("StoredResource")) }),
+  ChangeSummary: object({ key: text, kind: { enum: ["created", "changed", "deleted"] } }),
+  Change: object({ key: text, before: ref("Resource"), after: ref("Resource") }, ["before", "after"]),
+  Outcome: object(
+    { ok: { const: true }, revision: integer, digest: text, changes: list(ref("ChangeSummary")), diff: list(ref("Change")) },
+    ["diff"],
+  ),
+  Proxy: object(proxyFields),
+  Status: object({
+    ...{ revision: integer, digest: text, resources: integer, issues: list(ref("Issue")) },
+    ...{
+      store: { enum: ["memory", "nats"] },
+      connection: { enum: ["connected", "disconnected", "none"] },
+      proxies: list(ref("Proxy")),
+    },
+  }),
+  LogEntry: object({
+    ...{ revision: integer, previous: integer, author: text, origin: text, timeMs: { type: "number" } },
+    ...{ changes: list(ref("Change")), digest: text, inboxSequence: integer },
+  }),
+  History: object({ entries: list(ref("LogEntry")) }),
+  Wait: object({ ok: boolean, pending: list(text), rejected: list(object({ id: text, issues: list(ref("Issue")) })) }),
+  Backup: object({
+    ...{ apiVersion: { const: "selvedge.dev/v1" }, kind: { const: "Backup" }, revision: integer, digest: text },
+    ...{ resources: list(ref("Resource")), modules: { type: "object", additionalProperties: text } },
+  }),
+  Rollback: object({ revision: { type: "integer", minimum: 1 } }),
+  Module: object({ digest: text }),
+  JsonSchema: anyObject,
+};
