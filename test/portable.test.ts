@@ -1,6 +1,7 @@
 // The portable suites on Bun: each registers itself with bun:test.
 import "./core.portable.ts";
 import "./contract/net.portable.ts";
+import "./contract/process.portable.ts";
 import "./integration/control-source.portable.ts";
 import "./integration/control-store.portable.ts";
 import "./routing/router.portable.ts";
@@ -8,3 +9,5 @@ import "./routing/rewrite.portable.ts";
 import "./balance/picker.portable.ts";
 import "./cidr.portable.ts";
 import "./listeners/proxy-header.portable.ts";
+import "./forwarding.portable.ts";
+import "./compress.portable.ts";

@@ -8,6 +8,7 @@ import { runRegistered } from "./kit/suite.ts";
 const SUITES: readonly string[] = [
   "./core.portable.ts",
   "./contract/net.portable.ts",
+  "./contract/process.portable.ts",
   "./integration/control-store.portable.ts",
   "./integration/control-source.portable.ts",
   "./routing/router.portable.ts",
@@ -15,6 +16,8 @@ const SUITES: readonly string[] = [
   "./balance/picker.portable.ts",
   "./cidr.portable.ts",
   "./listeners/proxy-header.portable.ts",
+  "./forwarding.portable.ts",
+  "./compress.portable.ts",
 ];
 
 for (const suite of SUITES) await import(suite);

@@ -1,0 +1,128 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { availableParallelism } from "node:os";
+import process from "node:process";
+
+/** How this program is started: what runs it, and the arguments before its own. */
+export interface SelfCommand {
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+/** Only what is asked of other runtimes' globals. */
+interface Runtimes {
+  readonly Bun?: { readonly isStandaloneExecutable?: boolean };
+  readonly Deno?: { readonly build: { readonly standalone?: boolean } };
+}
+
+const runtimes = globalThis as unknown as Runtimes;
+
+/** The command that starts this program again: the script with its runtime, or the single executable that is both. */
+export function selfCommand(): SelfCommand {
+  const command = process.execPath;
+  if (runtimes.Bun?.isStandaloneExecutable === true || runtimes.Deno?.build.standalone === true) return { command, args: [] };
+  const script = process.argv[1];
+  if (script === undefined) throw new Error("this program was not started from a file");
+  if (runtimes.Deno !== undefined) return { command, args: ["run", "-A", "--no-lock", script] };
+  return { command, args: [...process.execArgv, script] };
+}
+
+/** What passes between processes: anything the structured clone knows, bytes (`Uint8Array`) without a detour through text. */
+export type WorkerMessage = unknown;
+
+export interface SpawnOptions {
+  readonly onMessage: (message: WorkerMessage) => void;
+  /** Exactly once. A worker that could not be started exits with code -1 and the reason. */
+  readonly onExit: (code: number | undefined, signal: string | undefined, error: Error | undefined) => void;
+  /** Added to our own environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Default: this program. */
+  readonly self?: SelfCommand;
+}
+
+/** A process of ours, with a channel for messages. It ends when this process does. */
+export interface WorkerProcess {
+  readonly pid: number;
+  /** False when the channel is closed: the message is lost. */
+  send(message: WorkerMessage): boolean;
+  /** `SIGTERM` (default), `SIGKILL`, ... */
+  kill(signal?: NodeJS.Signals): void;
+}
+
+const CHANNEL_VARIABLE = "SELVEDGE_WORKER";
+
+/** Starts this program again with `entryArgs` and a channel to it. Output goes where ours goes. */
+export function spawnWorker(entryArgs: readonly string[], options: SpawnOptions): WorkerProcess {
+  const self = options.self ?? selfCommand();
+  const child = spawn(self.command, [...self.args, ...entryArgs], {
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+    serialization: "advanced",
+    env: { ...process.env, ...options.env, [CHANNEL_VARIABLE]: "1" },
+  });
+  let exited = false;
+  const exit = (code: number | undefined, signal: string | undefined, error: Error | undefined): void => {
+    if (exited) return;
+    exited = true;
+    options.onExit(code, signal, error);
+  };
+  child.on("message", (message: WorkerMessage) => options.onMessage(message));
+  child.on("error", (error) => {
+    if (child.pid === undefined) exit(-1, undefined, error);
+  });
+  child.on("exit", (code, signal) => exit(code ?? undefined, signal ?? undefined, undefined));
+  return {
+    pid: child.pid ?? -1,
+    send: (message) => sendTo(child, message),
+    kill: (signal = "SIGTERM") => void child.kill(signal),
+  };
+}
+
+function sendTo(child: ChildProcess, message: WorkerMessage): boolean {
+  if (!child.connected) return false;
+  try {
+    // Whether it was queued is no matter of ours: only a closed channel loses it.
+    child.send(message as object, () => {});
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The worker's end of the channel. */
+export interface WorkerPort {
+  /** False when the parent is gone. */
+  send(message: WorkerMessage): boolean;
+  onMessage(handler: (message: WorkerMessage) => void): void;
+  /** The parent is gone: the last chance to drain. The process exits once `handler` is done (at once without one). */
+  onDisconnect(handler: () => void | Promise<void>): void;
+}
+
+/** The channel to the process that started us with `spawnWorker`; undefined when nobody did. */
+export function workerPort(): WorkerPort | undefined {
+  if (process.env[CHANNEL_VARIABLE] === undefined || process.send === undefined) return undefined;
+  let drain: () => void | Promise<void> = () => {};
+  process.once("disconnect", () => {
+    Promise.resolve()
+      .then(() => drain())
+      .finally(() => process.exit(0));
+  });
+  return {
+    send(message) {
+      if (!process.connected) return false;
+      process.send?.(message, undefined, undefined, () => {});
+      return true;
+    },
+    onMessage: (handler) => void process.on("message", handler),
+    onDisconnect(handler) {
+      drain = handler;
+    },
+  };
+}
+
+/** Calls `handler` each time the signal comes, instead of the default; the result takes it off again. */
+export function onSignal(signal: NodeJS.Signals, handler: () => void): () => void {
+  process.on(signal, handler);
+  return () => void process.off(signal, handler);
+}
+
+/** How many workers can run at once: cores, less what the container or affinity takes away. At least 1. */
+export const availableCores = (): number => Math.max(1, availableParallelism());
