@@ -9,6 +9,8 @@ const SUITES: readonly string[] = [
   "./core.portable.ts",
   "./contract/net.portable.ts",
   "./contract/process.portable.ts",
+  "./contract/serve.portable.ts",
+  "./contract/files.portable.ts",
   "./integration/control-store.portable.ts",
   "./integration/control-source.portable.ts",
   "./routing/router.portable.ts",
