@@ -4,6 +4,7 @@ import "./contract/net.portable.ts";
 import "./contract/process.portable.ts";
 import "./contract/serve.portable.ts";
 import "./contract/files.portable.ts";
+import "./integration/control-plane.portable.ts";
 import "./integration/control-source.portable.ts";
 import "./integration/control-store.portable.ts";
 import "./routing/router.portable.ts";

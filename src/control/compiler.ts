@@ -1,9 +1,9 @@
 import { compileSnapshot, type Locate } from "../config/compile.ts";
 import { checkFilters, type TryFilter } from "../config/filter-check.ts";
 import type { ConfigIssue } from "../config/issue.ts";
-import type { ModuleBytes, ModuleCatalogue } from "../config/modules.ts";
+import { type ModuleCatalogue, withStoredModules } from "../config/modules.ts";
 import type { Resource } from "../config/schema/index.ts";
-import type { FilterConfig, Snapshot } from "../config/snapshot.ts";
+import type { Snapshot } from "../config/snapshot.ts";
 import type { Clock } from "../core/clock.ts";
 
 export interface CompilerOptions {
@@ -40,18 +40,23 @@ const TRIED_MAX = 10_000;
 
 /** Turns all resources into snapshots, and tries each new filter before anybody gets it. */
 export class ConfigCompiler {
-  readonly #stored = new Map<string, ModuleBytes>();
+  readonly #stored = new Map<string, Uint8Array>();
   readonly #tried = new Set<string>();
 
   constructor(readonly options: CompilerOptions) {}
 
-  async compile(resources: readonly Resource[], revision: number, locate: Locate): Promise<CompiledConfig> {
+  async compile(
+    resources: readonly Resource[],
+    revision: number,
+    locate: Locate,
+    refused: readonly string[] = [],
+  ): Promise<CompiledConfig> {
     await this.#loadModules(resources);
     const groups: CompiledGroup[] = [];
     const issues = new Map<string, ConfigIssue>();
     const warnings = new Map<string, ConfigIssue>();
     for (const group of this.options.groups) {
-      const result = compileSnapshot(resources, this.#optionsOf(group, revision, locate));
+      const result = compileSnapshot(resources, this.#optionsOf(group, revision, locate, refused));
       const found = [...result.issues];
       if (found.length === 0) found.push(...(await this.#tryFilters(result, resources, locate)));
       for (const issue of found) issues.set(JSON.stringify(issue), issue);
@@ -61,14 +66,10 @@ export class ConfigCompiler {
     return compiledOf(issues.size === 0 ? groups : [], [...issues.values()], [...warnings.values()]);
   }
 
-  #optionsOf(group: string, revision: number, locate: Locate): Parameters<typeof compileSnapshot>[1] {
+  #optionsOf(group: string, revision: number, locate: Locate, refused: readonly string[]): Parameters<typeof compileSnapshot>[1] {
     const { modules, readFile, clock } = this.options;
-    const catalogue: ModuleCatalogue = {
-      builtin: (name) => modules.builtin(name),
-      builtins: modules.builtins,
-      byDigest: (digest) => modules.byDigest(digest) ?? this.#stored.get(digest),
-    };
-    return { revision, group, modules: catalogue, readFile, locate, nowMs: clock.wallMs() };
+    const catalogue = withStoredModules(modules, (digest) => this.#stored.get(digest));
+    return { revision, group, modules: catalogue, readFile, locate, refused, nowMs: clock.wallMs() };
   }
 
   /** Compiling is synchronous and pure, so modules that filters name by digest are fetched before. */
@@ -78,7 +79,7 @@ export class ConfigCompiler {
       for (const [digest] of JSON.stringify(resource.spec).matchAll(DIGEST)) {
         if (this.#stored.has(digest) || this.options.modules.byDigest(digest) !== undefined) continue;
         const bytes = await this.options.getModule(digest);
-        if (bytes !== undefined) this.#stored.set(digest, { digest, bytes });
+        if (bytes !== undefined) this.#stored.set(digest, bytes);
       }
     }
   }
@@ -90,26 +91,15 @@ export class ConfigCompiler {
   ): Promise<ConfigIssue[]> {
     const { tryFilter } = this.options;
     if (tryFilter === undefined) return [];
-    const tryNew: TryFilter = async (config, bytes) => {
-      const key = keyOfFilter(config);
-      if (this.#tried.has(key)) return undefined;
-      const reason = await tryFilter(config, bytes);
-      if (reason === undefined && this.#tried.size < TRIED_MAX) this.#tried.add(key);
-      return reason;
-    };
-    return checkFilters(compiled, tryNew, (name) => {
+    if (this.#tried.size > TRIED_MAX) this.#tried.clear();
+    const place = (name: string) => {
       const resource = resources.find(
         (each) => each.kind === "Filter" && `${each.metadata.namespace}/${each.metadata.name}` === name,
       );
-      const place = resource === undefined ? undefined : locate(resource, ["spec"]);
-      return place ?? { file: "", line: 0, column: 0 };
-    });
+      return (resource === undefined ? undefined : locate(resource, ["spec"])) ?? { file: "", line: 0, column: 0 };
+    };
+    return checkFilters(compiled, tryFilter, place, this.#tried);
   }
-}
-
-function keyOfFilter(config: FilterConfig): string {
-  const { digest, settings, budget, capabilities, isolated } = config;
-  return JSON.stringify([digest, settings, budget, capabilities, isolated]);
 }
 
 function compiledOf(

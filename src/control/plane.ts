@@ -175,7 +175,7 @@ export class Plane implements ControlPlane {
     const model = this.#model;
     const plan = commit.planner(model);
     if (plan.failure !== undefined) return { ok: false, reason: plan.failure, issues: plan.issues };
-    const compiled = await this.options.compiler.compile(plan.next, model.revision + 1, plan.locate);
+    const compiled = await this.options.compiler.compile(plan.next, model.revision + 1, plan.locate, plan.refused);
     const issues = [...plan.issues, ...compiled.issues];
     if (issues.length > 0) return { ok: false, reason: "invalid", issues };
     const digest = digestOfResources(plan.hashes);

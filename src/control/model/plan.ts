@@ -17,6 +17,8 @@ export interface Plan {
   /** Resources that this request brought, by key. */
   readonly parsed: ReadonlyMap<ResourceKey, Resource>;
   readonly locate: Locate;
+  /** Resources of the request that have issues of their own: who refers to them is not told that they are missing. */
+  readonly refused: readonly string[];
   readonly issues: readonly ConfigIssue[];
   /** Set when the request fails for another reason than its content. */
   readonly failure?: "conflict" | "not_found";
@@ -26,6 +28,7 @@ export interface Plan {
 export type Planner = (model: ControlModel) => Plan;
 
 interface Desired {
+  readonly refused?: readonly string[];
   /** Undefined: deleted. */
   readonly resources: ReadonlyMap<ResourceKey, ParsedResource | undefined>;
   readonly issues: readonly ConfigIssue[];
@@ -35,7 +38,7 @@ interface Desired {
 /** The resources of a text are created or replaced; all others stay. */
 export function planApply(text: string, file: string, expected: ReadonlyMap<ResourceKey, number> | undefined): Planner {
   const parsed = parseResources(text, { file });
-  const desired = { resources: byKey(parsed.resources), issues: parsed.issues };
+  const desired = { resources: byKey(parsed.resources), issues: parsed.issues, refused: parsed.refused };
   return (model) => makePlan(model, withPrecondition(model, desired, expected));
 }
 
@@ -109,6 +112,7 @@ function makePlan(model: ControlModel, desired: Desired): Plan {
     ...after(model, changed),
     locate: locatorOfDesired(desired),
     issues: desired.issues,
+    refused: desired.refused ?? [],
     ...(desired.failure === undefined ? {} : { failure: desired.failure }),
   };
 }
