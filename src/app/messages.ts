@@ -33,7 +33,7 @@ export interface WorkerReport {
   readonly status: unknown;
 }
 
-/** What a worker is told when it is started, as JSON in the environment variable `SELVEDGE_WORKER`. */
+/** What a worker is told when it is started, as JSON in the environment variable `SELVEDGE_WORKER_SETTINGS`. */
 export interface WorkerSettings {
   readonly index: number;
   /** Folder with modules as `<hex of the digest>.wasm` and the counters that all workers share. */
@@ -42,7 +42,7 @@ export interface WorkerSettings {
   readonly reusePort: boolean;
 }
 
-export const WORKER_VARIABLE = "SELVEDGE_WORKER";
+export const WORKER_VARIABLE = "SELVEDGE_WORKER_SETTINGS";
 
 /** An issue that is not about a resource but about this machine (a port in use, a module that is gone). */
 export function localIssue(code: string, message: string, hint: string, resource = ""): ConfigIssue {

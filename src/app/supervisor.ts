@@ -164,8 +164,10 @@ export class Supervisor implements ProxyHost {
     const issues = uniqueIssues(outcomes);
     if (issues.length > 0) {
       if (this.#rejectedRevision !== snapshot.revision) this.#reject(snapshot, issues);
-      // Back to the last good one: a no-op where it still serves, and what every later worker starts with.
-      if (this.#applied !== undefined) this.#deliver(this.#applied);
+      const good = this.#applied;
+      if (good === undefined) return;
+      this.#current = good;
+      for (const slot of this.#slots) slot.fallBack(good.delivery);
       return;
     }
     this.#applied = current;

@@ -1,5 +1,5 @@
 import type { ConfigIssue } from "../config/issue.ts";
-import { joinSections, type Manifest } from "../config/sections.ts";
+import { type Manifest, SectionJoiner } from "../config/sections.ts";
 import type { SnapshotUpdate } from "../config/source.ts";
 import type { Clock } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
@@ -30,6 +30,7 @@ interface Delivery {
 /** The worker's end of the pipe: takes snapshots one after the other (only the newest of those that wait), answers polls, drains. */
 export class WorkerSession {
   #sections = new Map<string, string>();
+  readonly #joiner = new SectionJoiner();
   #modules = new Set<string>();
   #waiting: Delivery | undefined;
   #applying = false;
@@ -54,15 +55,9 @@ export class WorkerSession {
         this.options.observer.accessLog.reopen();
         break;
       case "drain":
-        void this.#drain();
+        void this.drain("the supervisor asked");
         break;
     }
-  }
-
-  /** The supervisor is gone: nobody will ever tell this process to stop, so it does so itself. */
-  onDisconnect(): void {
-    this.options.log.warn("the supervisor is gone; draining");
-    void this.#drain();
   }
 
   /** Keeps exactly the sections of this manifest; the supervisor counts on it. */
@@ -116,7 +111,7 @@ export class WorkerSession {
   }
 
   #assemble(manifest: Manifest, sections: ReadonlyMap<string, string>): SnapshotUpdate {
-    const snapshot = joinSections(manifest, (digest) => {
+    const snapshot = this.#joiner.join(manifest, (digest) => {
       const text = sections.get(digest);
       return text === undefined ? undefined : Buffer.from(text, "utf8");
     });
@@ -141,10 +136,12 @@ export class WorkerSession {
     send({ type: "report", request, report });
   }
 
-  async #drain(): Promise<void> {
+  /** Finishes what is under way, then calls `exit`. Also when the supervisor is gone: nobody else would ever stop this process. */
+  async drain(reason: string): Promise<void> {
     if (this.#draining) return;
     this.#draining = true;
     const { dataPlane, observer, send, exit, log } = this.options;
+    log.info("draining", { reason });
     try {
       await dataPlane.drain();
       await dataPlane.stop();

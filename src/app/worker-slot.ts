@@ -108,6 +108,18 @@ export class WorkerSlot {
     if (this.#ready) this.#send(delivery);
   }
 
+  /**
+   * The newest snapshot was refused: the one before it serves on, and is what later processes start with. A process that had
+   * taken the newest already gets the old content as that revision, because a proxy refuses to go back to an older one.
+   */
+  fallBack(good: SlotDelivery): void {
+    const { revision, digest } = good.manifest;
+    const takenBack = this.outcome?.kind === "applied" ? this.#delivery?.manifest.revision : undefined;
+    this.#delivery = good;
+    this.outcome = { kind: "applied", revision, digest, applyMs: 0 };
+    if (takenBack !== undefined) this.#send({ ...good, manifest: { ...good.manifest, revision: takenBack } });
+  }
+
   #send({ manifest, sections }: SlotDelivery): void {
     const missing: Record<string, string> = {};
     const digests = new Set(Object.values(manifest.sections));

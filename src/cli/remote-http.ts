@@ -1,4 +1,5 @@
-import type { ApplyOutcome, Backup, ControlStatus, WaitOutcome } from "../control/control.ts";
+import type { ApplyOutcome, Backup, ControlStatus } from "../control/control.ts";
+import type { WaitOutcome } from "../control/model/proxies.ts";
 import type { StoredResource } from "../control/model/resource.ts";
 import type { LogEntry } from "../control/store/store.ts";
 import { CommandError, EXIT } from "./command.ts";
@@ -125,7 +126,9 @@ export class HttpRemote implements RemoteControl {
 }
 
 function isOutcome(content: unknown): content is ApplyOutcome {
-  return typeof content === "object" && content !== null && "ok" in content && typeof content.ok === "boolean";
+  if (typeof content !== "object" || content === null || !("ok" in content)) return false;
+  // Other refusals (no token, body too large) say `ok: false` as well, but have no issues.
+  return content.ok === true || ("issues" in content && Array.isArray(content.issues));
 }
 
 function messageOf(content: unknown): string {

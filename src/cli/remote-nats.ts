@@ -1,6 +1,7 @@
 import { connectNats } from "../config/nats/connect.ts";
 import { NATS_NAMES } from "../config/nats/names.ts";
-import type { ApplyOutcome, Backup, ControlStatus, WaitOutcome } from "../control/control.ts";
+import type { ApplyOutcome, Backup, ControlStatus } from "../control/control.ts";
+import type { WaitOutcome } from "../control/model/proxies.ts";
 import type { StoredResource } from "../control/model/resource.ts";
 import type { LogEntry } from "../control/store/store.ts";
 import { CommandError, EXIT } from "./command.ts";

@@ -1,4 +1,5 @@
-import type { ApplyOutcome, Backup, ControlStatus, WaitOutcome } from "../control/control.ts";
+import type { ApplyOutcome, Backup, ControlStatus } from "../control/control.ts";
+import type { WaitOutcome } from "../control/model/proxies.ts";
 import type { StoredResource } from "../control/model/resource.ts";
 import type { LogEntry } from "../control/store/store.ts";
 import { type CommandContext, CommandError, EXIT } from "./command.ts";

@@ -1,0 +1,38 @@
+import type { Clock } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import { systemRng } from "../core/rng.ts";
+import { FilterRegistry } from "../filters/store.ts";
+import { ProxyObserver } from "../proxy/observe/observer.ts";
+import { selectNet } from "../runtime/select.ts";
+import { createAuthenticator } from "./authenticator.ts";
+import { createFilterHost } from "./filters.ts";
+import { RunningProxy } from "./proxy.ts";
+
+export interface CreatedProxy {
+  readonly proxy: RunningProxy;
+  readonly observer: ProxyObserver;
+}
+
+/** The data plane of this process, with real sockets, time and chance. Nothing listens before the first snapshot. */
+export async function createProxy(options: {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: BigInt64Array;
+  readonly reusePort: boolean;
+}): Promise<CreatedProxy> {
+  const { clock, log, counters, reusePort } = options;
+  const rng = systemRng();
+  const observer = new ProxyObserver(clock, rng, log);
+  const host = createFilterHost({ clock, log, metrics: observer.filterMetrics, counters });
+  const proxy = new RunningProxy({
+    net: await selectNet(),
+    clock,
+    rng,
+    log,
+    observer,
+    filters: new FilterRegistry(host),
+    createAuthenticator: (config) => createAuthenticator(config, clock, log),
+    reusePort,
+  });
+  return { proxy, observer };
+}

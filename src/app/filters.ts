@@ -1,0 +1,67 @@
+import type { FilterConfig } from "../config/snapshot.ts";
+import type { Clock } from "../core/clock.ts";
+import { describeCause } from "../core/failure.ts";
+import type { Log } from "../core/log.ts";
+import type { FilterHost, FilterMetrics } from "../filters/contract.ts";
+import { ForeignFunctions } from "../filters/proxy-wasm/foreign.ts";
+import { ProxyWasmHost } from "../filters/proxy-wasm/host.ts";
+import { SharedState } from "../filters/proxy-wasm/shared.ts";
+import { RATE_LIMIT_FUNCTION, RateLimitFunction } from "../filters/rate-limit/foreign.ts";
+import { RateLimitTable, tableBytes } from "../filters/rate-limit/table.ts";
+
+/** Keys that the exact rate limits of one machine hold at a time; an idle key gives its slot up. 2 MiB. */
+const RATE_LIMIT_SLOTS = 65_536;
+/** Bytes of the memory that all workers share. */
+export const COUNTER_BYTES = tableBytes(RATE_LIMIT_SLOTS);
+
+export interface FilterParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: FilterMetrics;
+  /** Memory of the rate-limit counters: shared with the other workers, or this process's own. */
+  readonly counters: BigInt64Array;
+}
+
+/** The filter host of one process with everything that filters may reach. */
+export function createFilterHost({ clock, log, metrics, counters }: FilterParts): FilterHost {
+  const foreign = new ForeignFunctions();
+  const rateLimit = new RateLimitFunction(new RateLimitTable(counters, { clock }));
+  foreign.register(
+    RATE_LIMIT_FUNCTION,
+    (_filter, args) => rateLimit.call(args),
+    (capabilities) => capabilities.rateLimit,
+  );
+  return new ProxyWasmHost({ clock, log: log.for("filter"), metrics, shared: new SharedState(), foreign });
+}
+
+/** Counters of a process that shares them with nobody. */
+export function ownCounters(): BigInt64Array {
+  return new BigInt64Array(new SharedArrayBuffer(COUNTER_BYTES));
+}
+
+const NO_METRICS: FilterMetrics = {
+  define: () => 0,
+  record() {},
+  increment() {},
+  read: () => 0,
+  onCall() {},
+  onTrap() {},
+};
+
+/** Loads filters only to see whether they accept their settings, before any proxy gets them. */
+export function createFilterTrial(
+  clock: Clock,
+  log: Log,
+): (config: FilterConfig, bytes: Uint8Array) => Promise<string | undefined> {
+  let host: FilterHost | undefined;
+  return async (config, bytes) => {
+    host ??= createFilterHost({ clock, log, metrics: NO_METRICS, counters: ownCounters() });
+    try {
+      const module = await host.load(bytes, config);
+      module.dispose();
+      return undefined;
+    } catch (error) {
+      return describeCause(error);
+    }
+  };
+}

@@ -1,0 +1,42 @@
+import type { ConfigIssue } from "../config/issue.ts";
+import type { ListenerConfig, Snapshot } from "../config/snapshot.ts";
+import { codeOf } from "../runtime/address.ts";
+import type { Net } from "../runtime/net.ts";
+import { localIssue } from "./messages.ts";
+
+/**
+ * Addresses of a snapshot that another program holds. Workers share their ports (SO_REUSEPORT), and so would a second Selvedge of
+ * the same user: without this check both would silently get a part of the traffic. What the snapshot before used is ours.
+ */
+export async function findTakenPorts(net: Net, snapshot: Snapshot, held: Snapshot | undefined): Promise<ConfigIssue[]> {
+  const ours = new Set(held?.listeners.map(keyOf));
+  const issues = new Map<string, ConfigIssue>();
+  for (const listener of snapshot.listeners) {
+    const { address } = listener;
+    const key = keyOf(listener);
+    if (address.kind !== "tcp" || address.port === 0 || ours.has(key) || issues.has(key)) continue;
+    try {
+      const probe = await net.listen({ address, tls: undefined, reusePort: false, deferTls: false }, (socket) => {
+        socket.destroy();
+        return socket.handler;
+      });
+      await probe.close();
+    } catch (error) {
+      issues.set(key, issueOf(listener, address.port, error));
+    }
+  }
+  return [...issues.values()];
+}
+
+function keyOf({ address }: ListenerConfig): string {
+  return address.kind === "tcp" ? `${address.host}:${address.port}` : `unix:${address.path}`;
+}
+
+function issueOf(listener: ListenerConfig, port: number, error: unknown): ConfigIssue {
+  const message = error instanceof Error ? error.message : String(error);
+  const hint =
+    codeOf(error) === "EADDRINUSE"
+      ? `stop what uses port ${port}, or change the port of this listener (\`selvedge up --demo\`: --http, --https)`
+      : "change the address of this listener";
+  return localIssue("listen_failed", message, hint, `Gateway ${listener.gateway}`);
+}

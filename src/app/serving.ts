@@ -1,0 +1,81 @@
+import process from "node:process";
+import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
+import type { NatsAddress } from "../config/nats/connect.ts";
+import { type Clock, SystemClock } from "../core/clock.ts";
+import { JsonLog, type Log, type LogLevel } from "../core/log.ts";
+import { onSignal } from "../runtime/process.ts";
+
+/** Time and log of a process that serves. */
+export interface ProcessTools {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly logLevel: LogLevel;
+}
+
+export function processTools({ flags }: CommandContext): ProcessTools {
+  const clock = new SystemClock();
+  const logLevel = (flags.text("log-level") ?? "info") as LogLevel;
+  return { clock, logLevel, log: new JsonLog(logLevel, clock, (line) => void process.stderr.write(line)) };
+}
+
+/** `127.0.0.1:8081`, `[::1]:8081`, `:8081` (all addresses). Throws a `CommandError` that names the flag. */
+export function parseAddress(text: string, flag: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535)
+    throw new CommandError(`--${flag}: ${JSON.stringify(text)} is not an address like 127.0.0.1:8081`, "", EXIT.usage);
+  const host = match[1] ?? match[2] ?? "";
+  return { host: host === "" ? "0.0.0.0" : host, port };
+}
+
+/** Of `--nats` (several separated by commas) and the flags that go with it. */
+export function natsAddress({ flags }: CommandContext, servers: string): NatsAddress {
+  const user = flags.text("nats-user");
+  const password = flags.text("nats-password");
+  const token = flags.text("nats-token");
+  const credentialsFile = flags.text("nats-credentials");
+  const caFile = flags.text("nats-ca");
+  return {
+    servers: servers.split(",").map((each) => each.trim()),
+    ...(user === undefined ? {} : { user }),
+    ...(password === undefined ? {} : { password }),
+    ...(token === undefined ? {} : { token }),
+    ...(credentialsFile === undefined ? {} : { credentialsFile }),
+    ...(caFile === undefined ? {} : { tls: { caFile } }),
+  };
+}
+
+/**
+ * Resolves when the process was asked to stop and has: the first SIGTERM or SIGINT drains, the second stops at once. SIGHUP
+ * reopens logs.
+ */
+export function serveUntilSignal(parts: {
+  readonly drain: () => Promise<void>;
+  readonly stop: () => Promise<void>;
+  readonly reopenLogs: () => void;
+  readonly log: Log;
+}): Promise<number> {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  let asked = 0;
+  const onStop = (signal: string): void => {
+    asked++;
+    if (asked > 2) return;
+    parts.log.info(asked === 1 ? "draining; once more stops at once" : "stopping at once", { signal });
+    const work = asked === 1 ? parts.drain() : parts.stop();
+    work.then(
+      () => resolve(EXIT.ok),
+      (error: unknown) => {
+        parts.log.error("stopping failed", { cause: String(error) });
+        resolve(EXIT.failed);
+      },
+    );
+  };
+  const offs = [
+    onSignal("SIGTERM", () => onStop("SIGTERM")),
+    onSignal("SIGINT", () => onStop("SIGINT")),
+    onSignal("SIGHUP", parts.reopenLogs),
+  ];
+  return promise.finally(() => {
+    for (const off of offs) off();
+  });
+}
