@@ -104,7 +104,10 @@ export interface ProxyProtocolInConfig {
 }
 
 export interface ForwardingConfig {
-  /** Trusted proxies in front of us, counted from the right of `X-Forwarded-For`; 0: nothing incoming is believed. */
+  /**
+   * Trusted proxies in front of us, counted from the right of `X-Forwarded-For`. With `MeshConfig.trustedProxies` they must also be
+   * in there, and 0 means any number of them; without, 0 means that nothing incoming is believed.
+   */
   readonly trustedHops: number;
   /** `X-Forwarded-For/-Proto/-Host`. */
   readonly xForwarded: boolean;
