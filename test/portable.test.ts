@@ -1,5 +1,7 @@
 // The portable suites on Bun: each registers itself with bun:test.
 import "./core.portable.ts";
+import "./conformance/wycheproof.portable.ts";
+import "./conformance/jwt.portable.ts";
 import "./contract/net.portable.ts";
 import "./contract/process.portable.ts";
 import "./contract/serve.portable.ts";

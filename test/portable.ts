@@ -7,6 +7,8 @@ import { runRegistered } from "./kit/suite.ts";
 
 const SUITES: readonly string[] = [
   "./core.portable.ts",
+  "./conformance/wycheproof.portable.ts",
+  "./conformance/jwt.portable.ts",
   "./contract/net.portable.ts",
   "./contract/process.portable.ts",
   "./contract/serve.portable.ts",

@@ -37,6 +37,16 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   exchangesPerConnection: 1_000_000,
 };
 
+/** Bounds of the HTTP/1.1 codec that nobody has to configure. */
+export const CODEC_LIMITS = {
+  /** Names in `Connection` besides the known ones. Exceeded: 400. */
+  connectionOptions: 16,
+  /** 1xx heads in front of one answer. Exceeded: 502. */
+  informationalHeads: 16,
+  /** Empty lines in front of a request line (RFC 9112 §2.2). Exceeded: 400. */
+  emptyLines: 1,
+} as const;
+
 /** How long each phase of a downstream connection may take. */
 export interface DownstreamTimes {
   /** TLS handshake and PROXY header. Exceeded: closed. */
@@ -253,3 +263,24 @@ export const COMPRESSION_LIMITS = {
 
 /** Grace for in-flight exchanges when a proxy stops, and how long readiness fails before listeners close. */
 export const DRAIN_TIMES = { readyFailMs: 500, graceMs: 30_000, tunnelGraceMs: 60_000 } as const;
+
+/** Bounds of JWT verification. */
+export const JWT_LIMITS = {
+  /** Verified tokens remembered per authentication; the oldest go first. */
+  cachedTokens: 10_000,
+  /** Tokens in one request; all of them must be valid. Exceeded: 401. */
+  tokensPerRequest: 4,
+  /** A key set fetched from an issuer. Exceeded: the fetch fails. */
+  jwksBytes: 1024 * 1024,
+  /** Keys in a set; the rest is ignored. */
+  jwksKeys: 100,
+  /** One fetch of a key set, from looking up the name to the last byte. */
+  fetchMs: 5_000,
+  /** Least time between two fetches that unknown key ids cause. */
+  kidRefreshMs: 10_000,
+  /** First wait after a failed fetch; doubles up to the last. */
+  retryFirstMs: 1_000,
+  retryLastMs: 300_000,
+  /** Keys tried for a token that names none. */
+  keysTried: 8,
+} as const;
