@@ -5,7 +5,7 @@ import { describeCause } from "../core/failure.ts";
 import type { FilterLease, FilterRegistry } from "../filters/store.ts";
 import type { ProxyCore } from "../proxy/core.ts";
 import { watchDns } from "../proxy/discovery/watch.ts";
-import { compileForwarding } from "../proxy/forwarding-interim.ts";
+import { compileForwarding } from "../proxy/forwarding.ts";
 import type { Authenticator, Generation, ListenerRuntime, RuleRuntime } from "../proxy/generation.ts";
 import { buildRouter } from "../proxy/routing/build.ts";
 import { UpstreamService } from "../proxy/upstream/service.ts";

@@ -95,6 +95,7 @@ export class RunningProxy implements DataPlane {
       core.generation = built.generation;
       for (const [key, port] of opened) this.#ports.set(key, port);
       await this.#settlePorts(wanted);
+      for (const port of this.#ports.values()) port.recheckTunnels(built.generation);
       return [];
     } catch (error) {
       return [issueOf("generation_failed", "", describeCause(error))];

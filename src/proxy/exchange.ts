@@ -2,11 +2,12 @@ import type { ActionConfig, CompressionConfig, FilterConfig } from "../config/sn
 import type { Bytes } from "../core/bytes.ts";
 import { Deadline } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
-import { HeaderBlock, hostOf, type RequestHead, type ResponseHead, targetOf } from "../core/head.ts";
+import { HeaderBlock, type RequestHead, type ResponseHead, targetOf } from "../core/head.ts";
 import type { ExchangeFacts } from "../filters/attributes.ts";
 import type { FilterChain } from "../filters/chain.ts";
 import type { ChainHost, ChainResult } from "../filters/chain-types.ts";
 import type { CalloutAnswer, CalloutRequest, Direction, LocalResponse } from "../filters/contract.ts";
+import { refuseAtDoor, refuseToken } from "./admit.ts";
 import { Attempt, type AttemptOwner } from "./attempt.ts";
 import { type Endpoint, NO_HINT } from "./balance/picker.ts";
 import { cancelCallout, startCallout } from "./callout.ts";
@@ -68,26 +69,9 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   start(): void {
     this.core.observer.onExchangeStart();
     applyForwarding(this.listener.forwarding, this.connection, this.request, this.core, this.forwarding);
-    const refused = this.#admit();
+    const refused = refuseAtDoor(this.request, this.connection, this.listener);
     if (refused === undefined) this.#route();
     else this.#fail(refused);
-  }
-
-  // ---------------------------------------------------------------- admit
-
-  #admit(): Failure | undefined {
-    const { request } = this;
-    if (request.method === "CONNECT") return new Failure("connect_refused");
-    if (this.#isMisdirected()) return new Failure("misdirected", "SNI and Host differ on a listener with client certificates");
-    return undefined;
-  }
-
-  /** A certificate shown for one host must not open another (security class 38). */
-  #isMisdirected(): boolean {
-    const { tls } = this.connection;
-    const config = this.listener.config.tls;
-    if (tls === undefined || config === undefined || config.clientAuth === "none") return false;
-    return tls.serverName !== hostOf(this.request.authority);
   }
 
   // ---------------------------------------------------------------- route
@@ -131,12 +115,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
       return;
     }
     if (outcome.kind === "denied") {
-      this.#fail(
-        new Failure(
-          outcome.status === 403 ? "forbidden" : outcome.status === 503 ? "overloaded" : "unauthenticated",
-          outcome.reason,
-        ),
-      );
+      this.#fail(refuseToken(outcome));
       return;
     }
     if (outcome.kind === "ok") this.claims = outcome.payloads;
@@ -409,6 +388,15 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     if (this.#deadline !== undefined) this.core.deadlines.remove(this.#deadline);
     this.#requestEnded = false;
     this.stream.sendHead(head, false);
+  }
+
+  /** A new generation serves: a tunnel that it would not open is closed; every other one lives on. */
+  recheckTunnel(generation: Generation): void {
+    if (!this.tunnel || this.done) return;
+    const asked = { ...this.request, path: this.originalPath, authority: this.originalAuthority };
+    const action = generation.router.match(this.listener.config.gateway, asked)?.rule.action;
+    const allowed = action?.kind === "forward" && action.upgrades.includes(this.request.upgrade ?? "");
+    if (!allowed) this.#fail(new Failure("no_route", "the route of this tunnel is gone"));
   }
 
   /** Over once both sides have finished theirs. */

@@ -64,6 +64,8 @@ describe("reload and drain", () => {
         await tunnel.until(`echo:${i}`);
       }
       assert.equal(upstream.connections, 2);
+      await proxy.apply(snapshotOf({ ...parts, routes: [routeOf("r", [respond("no tunnels here")])] }));
+      await tunnel.closed();
       tunnel.destroy();
       kept.destroy();
     } finally {

@@ -13,6 +13,8 @@ export interface RawConnection {
   readonly heard: string;
   readonly isClosed: boolean;
   destroy(): void;
+  /** Closes with a reset: a FIN alone may be a peer that only finished asking. */
+  reset(): void;
   pause(): void;
   resume(): void;
 }
@@ -67,6 +69,7 @@ function wrap(socket: net.Socket): RawConnection {
       return closed;
     },
     destroy: () => void socket.destroy(),
+    reset: () => void socket.resetAndDestroy(),
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),
   };

@@ -105,6 +105,7 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
     turn.leave();
   }
 
+  /** A FIN alone is no goodbye: who asks and half-closes still gets the answer (RFC 9112 §9.6). Who is really gone resets when we write. */
   onEnd(): void {
     this.host.turn.enter();
     this.#peerEnded = true;

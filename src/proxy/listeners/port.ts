@@ -93,6 +93,13 @@ export class ListeningPort implements DownstreamHost {
     await this.#listener?.close();
   }
 
+  /** Closes the tunnels that `generation` would not open. */
+  recheckTunnels(generation: Generation): void {
+    for (const connection of this.#connections) {
+      if (connection.tunnelling && connection.handler instanceof Exchange) connection.handler.recheckTunnel(generation);
+    }
+  }
+
   /** Closes idle connections now and the others after their exchange. Tunnels stay. */
   drainConnections(): void {
     for (const connection of this.#connections) connection.drain();
