@@ -106,8 +106,8 @@ export function defineMetric(
   idPointer: number,
 ): number {
   const kind = METRIC_KINDS[type >>> 0];
-  if (kind === undefined || nameSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
   if (!memory.has(nameAt, nameSize) || !memory.has(idPointer, 4)) return INVALID_MEMORY_ACCESS;
+  if (kind === undefined || nameSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
   const id = guest.owner.defineMetric(kind, latin1Text(memory.view(nameAt, nameSize)));
   if (id < 0) return INTERNAL_FAILURE;
   memory.setU32(idPointer, id);
