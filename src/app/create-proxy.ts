@@ -1,10 +1,10 @@
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { systemRng } from "../core/rng.ts";
+import { JwtAuthenticator } from "../filters/jwt/authenticator.ts";
 import { FilterRegistry } from "../filters/store.ts";
 import { ProxyObserver } from "../proxy/observe/observer.ts";
 import { selectNet } from "../runtime/select.ts";
-import { createAuthenticator } from "./authenticator.ts";
 import { createFilterHost } from "./filters.ts";
 import { RunningProxy } from "./proxy.ts";
 
@@ -31,7 +31,11 @@ export async function createProxy(options: {
     log,
     observer,
     filters: new FilterRegistry(host),
-    createAuthenticator: (config) => createAuthenticator(config, clock, log),
+    createAuthenticator: (config) => {
+      const authenticator = new JwtAuthenticator(config, { clock, rng, log: log.for("jwt") });
+      void authenticator.warm();
+      return authenticator;
+    },
     reusePort,
   });
   return { proxy, observer };

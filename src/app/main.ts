@@ -12,5 +12,5 @@ if (process.env[WORKER_VARIABLE] !== undefined) {
   const { LAUNCHERS } = await import("./launchers.ts");
   const exit = await runCommandLine(process.argv.slice(2), processTerminal(), LAUNCHERS);
   // Pipes may still hold output: exiting at once would cut it.
-  process.exitCode = exit;
+  process.stdout.write("", () => process.stderr.write("", () => process.exit(exit)));
 }

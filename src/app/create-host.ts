@@ -1,0 +1,52 @@
+import { VERSION } from "../cli/version.ts";
+import type { SnapshotSource } from "../config/source.ts";
+import type { ProxyHost } from "./host.ts";
+import type { ProcessTools } from "./serving.ts";
+
+export interface HostOptions extends ProcessTools {
+  readonly id: string;
+  readonly mode: "gateway" | "sidecar";
+  readonly workers: number;
+  readonly source: SnapshotSource;
+  readonly sourceState: () => unknown;
+}
+
+/**
+ * A proxy in the shape that was asked for. A gateway on Bun is a supervisor and its workers; a sidecar is this process alone, and
+ * so is a gateway on runtimes that cannot share memory between processes (rate limits must be exact).
+ */
+export async function createHost(options: HostOptions): Promise<ProxyHost> {
+  return options.mode === "gateway" && canShareMemory() ? createSupervised(options) : createStandalone(options);
+}
+
+function canShareMemory(): boolean {
+  return process.versions.bun !== undefined;
+}
+
+async function createStandalone(options: HostOptions): Promise<ProxyHost> {
+  const { createProxy } = await import("./create-proxy.ts");
+  const { ownCounters } = await import("./filters.ts");
+  const { Standalone } = await import("./standalone.ts");
+  const { clock, log } = options;
+  const { proxy, observer } = await createProxy({ clock, log, counters: ownCounters(), reusePort: false });
+  return new Standalone({ ...options, version: VERSION, dataPlane: proxy, observer });
+}
+
+async function createSupervised(options: HostOptions): Promise<ProxyHost> {
+  const { Supervisor } = await import("./supervisor.ts");
+  const { createSharedFolder } = await import("./counters.ts");
+  const { createSpawn } = await import("./spawn.ts");
+  const { findTakenPorts } = await import("./ports.ts");
+  const { selectNet } = await import("../runtime/select.ts");
+  const net = await selectNet();
+  const folder = createSharedFolder();
+  // Also when the process ends by an error that nobody expected.
+  process.once("exit", () => folder.remove());
+  return new Supervisor({
+    ...options,
+    version: VERSION,
+    spawn: createSpawn({ folder: folder.path, logLevel: options.logLevel, reusePort: true }),
+    storeModule: (digest, bytes) => folder.storeModule(digest, bytes),
+    findTakenPorts: (snapshot, held) => findTakenPorts(net, snapshot, held),
+  });
+}

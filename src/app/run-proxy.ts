@@ -1,0 +1,141 @@
+import { hostname } from "node:os";
+import process from "node:process";
+import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
+import { paintOf, printIssues } from "../cli/report.ts";
+import { VERSION } from "../cli/version.ts";
+import type { SnapshotSource } from "../config/source.ts";
+import { systemRng } from "../core/rng.ts";
+import { availableCores } from "../runtime/process.ts";
+import { createHost, type HostOptions } from "./create-host.ts";
+import type { ProxyHost } from "./host.ts";
+import { natsAddress, type ProcessTools, processTools, serveUntilSignal } from "./serving.ts";
+import { startAdmin } from "./start-admin.ts";
+
+const DEFAULT_NATS = "nats://127.0.0.1:4222";
+
+/** `selvedge proxy`. Resolves when it was stopped. */
+export async function runProxy(context: CommandContext): Promise<number> {
+  const { flags, terminal } = context;
+  const tools = processTools(context);
+  const id = flags.text("id") ?? hostname().replace(/[^A-Za-z0-9_-]/g, "-");
+  const { source, state, fromFiles } = await createSource(context, tools, id);
+  const options: HostOptions = {
+    id,
+    mode: flags.text("mode") === "sidecar" ? "sidecar" : "gateway",
+    workers: flags.number("workers") ?? availableCores(),
+    source,
+    sourceState: state,
+    ...tools,
+  };
+  const host = await createHost(options);
+  const admin = await startAdmin(context, host);
+  try {
+    await host.start();
+    await refuseBadStart(context, host, fromFiles);
+    announce(context, host, admin?.url);
+    return await serveUntilSignal({
+      drain: () => host.drain(),
+      stop: () => host.stop(),
+      reopenLogs: () => host.reopenLogs(),
+      log: tools.log,
+    });
+  } catch (error) {
+    // The issues were printed when the files were read.
+    if (fromFiles && error instanceof Error && error.message === "the configuration has issues") {
+      terminal.error("nothing was started: correct the files above\n");
+      return EXIT.failed;
+    }
+    throw error;
+  } finally {
+    await host.stop();
+    await admin?.close();
+  }
+}
+
+interface CreatedSource {
+  readonly source: SnapshotSource;
+  readonly state: () => unknown;
+  readonly fromFiles: boolean;
+}
+
+async function createSource(context: CommandContext, tools: ProcessTools, id: string): Promise<CreatedSource> {
+  const { flags } = context;
+  const files = flags.list("file");
+  const nats = flags.text("nats");
+  if (files.length > 0 && nats !== undefined)
+    throw new CommandError("--file and --nats exclude each other", "a proxy has one source of configuration", EXIT.usage);
+  if (files.length === 0) return createNats(context, tools, id, nats ?? DEFAULT_NATS);
+  const { FileSource } = await import("../config/source-file.ts");
+  const { builtinModules } = await import("../config/modules.ts");
+  const { watchFile } = await import("../runtime/files.ts");
+  const { createFilterTrial } = await import("./filters.ts");
+  const { clock, log } = tools;
+  const source = new FileSource({
+    paths: files,
+    env: context.terminal.env,
+    modules: builtinModules(),
+    clock,
+    watch: (paths, onChange) => {
+      const watches = paths.map((path) => watchFile(path, clock, onChange));
+      return () => {
+        for (const watch of watches) watch.close();
+      };
+    },
+    tryFilter: createFilterTrial(clock, log),
+    onIssues: (issues) => {
+      printIssues(context, issues);
+      log.error("the configuration was refused; what served before goes on", { issues: issues.length });
+    },
+    onWarnings: (warnings) => {
+      for (const warning of warnings) log.warn(warning.message, { code: warning.code, resource: warning.resource });
+    },
+    onOutcome: (outcome) => {
+      if (outcome.kind === "rejected") printIssues(context, outcome.issues);
+      else log.info("configuration applied", { revision: outcome.revision, applyMs: Math.round(outcome.applyMs) });
+    },
+  });
+  return { source, state: () => ({ kind: "files", paths: files }), fromFiles: true };
+}
+
+async function createNats(context: CommandContext, tools: ProcessTools, id: string, servers: string): Promise<CreatedSource> {
+  const { flags } = context;
+  const { createNatsSource } = await import("../config/source-nats.ts");
+  const cacheFolder = flags.text("cache-dir");
+  const source = createNatsSource({
+    address: natsAddress(context, servers),
+    id,
+    group: flags.text("group") ?? "gateway",
+    version: VERSION,
+    ...(cacheFolder === undefined ? {} : { cacheFolder }),
+    clock: tools.clock,
+    rng: systemRng(),
+    log: tools.log.for("nats"),
+  });
+  return {
+    source,
+    state: () => ({ ...source.state(), kind: "nats", connection: source.state().kind, servers }),
+    fromFiles: false,
+  };
+}
+
+/** A configuration from files that cannot be served at the start (a port in use) ends the program instead of idling. */
+async function refuseBadStart(context: CommandContext, host: ProxyHost, fromFiles: boolean): Promise<void> {
+  if (!fromFiles || host.ready) return;
+  const { issues } = await host.status();
+  const first = issues[0];
+  if (first === undefined) return;
+  if (context.flags.on("json")) printIssues(context, issues);
+  throw new CommandError(first.message, first.hint);
+}
+
+function announce(context: CommandContext, host: ProxyHost, adminUrl: string | undefined): void {
+  const paint = paintOf(context);
+  const lines = [`${paint.bold("selvedge proxy")} ${VERSION}, process ${process.pid}`];
+  for (const { name, address, protocol } of host.snapshot()?.listeners ?? []) {
+    const where = address.kind === "tcp" ? `${protocol}://${address.host}:${address.port}` : `unix:${address.path}`;
+    lines.push(`  ${name}  ${where}`);
+  }
+  if (!host.ready) lines.push(`  not ready: ${host.notReadyReason}`);
+  if (adminUrl !== undefined) lines.push(`  admin  ${adminUrl}`);
+  context.terminal.error(`${lines.join("\n")}\n`);
+}
