@@ -3,8 +3,9 @@ import type { Failure } from "../core/failure.ts";
 import type { RequestHead } from "../core/head.ts";
 import type { ExchangeFacts } from "../filters/attributes.ts";
 import type { AttributeValue } from "../filters/contract.ts";
+import { readJwtAttribute } from "../filters/jwt/attribute.ts";
+import type { VerifiedToken } from "../filters/jwt/authenticator.ts";
 import { ForwardingResult } from "./forwarding.ts";
-import type { VerifiedClaims } from "./generation.ts";
 import type { ExchangeRecord } from "./observe/record.ts";
 import type { ConnectionInfo } from "./stream.ts";
 
@@ -27,7 +28,7 @@ export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord {
   tunnel = false;
   done = false;
   readonly forwarding = new ForwardingResult();
-  claims: readonly VerifiedClaims[] | undefined;
+  claims: readonly VerifiedToken[] | undefined;
 
   constructor(
     readonly clock: Clock,
@@ -61,20 +62,6 @@ export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord {
   }
 
   dynamicAttribute(path: readonly string[]): AttributeValue | undefined {
-    return this.claims === undefined ? undefined : readClaim(this.claims, path);
+    return this.claims === undefined ? undefined : readJwtAttribute(path, this.claims);
   }
-}
-
-/** Where Envoy's jwt_authn leaves verified claims: `metadata.filter_metadata.<namespace>.<provider>.<claim>…`. */
-const JWT_NAMESPACE = "envoy.filters.http.jwt_authn";
-
-function readClaim(claims: readonly VerifiedClaims[], path: readonly string[]): AttributeValue | undefined {
-  if (path[0] !== "metadata" || path[1] !== "filter_metadata" || path[2] !== JWT_NAMESPACE) return undefined;
-  let value: unknown = claims.find((each) => each.provider === path[3])?.claims;
-  for (let i = 4; i < path.length; i++) {
-    const key = path[i] as string;
-    if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
-    value = (value as Readonly<Record<string, unknown>>)[key];
-  }
-  return typeof value === "string" || typeof value === "number" || typeof value === "boolean" ? value : undefined;
 }
