@@ -26,6 +26,11 @@ const SUITES: readonly string[] = [
   "./listeners/proxy-header.portable.ts",
   "./forwarding.portable.ts",
   "./compress.portable.ts",
+  "./golden/config.portable.ts",
+  "./config/parse.portable.ts",
+  "./config/sections.portable.ts",
+  "./config/sources.portable.ts",
+  "./fuzz/config.portable.ts",
 ];
 
 for (const suite of SUITES) await import(suite);

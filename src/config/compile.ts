@@ -27,6 +27,8 @@ export interface CompileOptions {
   readonly readFile: (path: string, from: string) => Uint8Array;
   /** Places of resources that were parsed from text: `locatorOf(parsed)`. Without it issues have no line. */
   readonly locate?: Locate;
+  /** `ParseResult.refused` of the same apply: exist, but have issues of their own. */
+  readonly refused?: readonly string[];
   /** Wall clock, for certificates that are not valid; undefined: not checked. */
   readonly nowMs?: number;
 }

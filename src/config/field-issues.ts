@@ -2,7 +2,7 @@ import type { z } from "zod";
 import type { IssueCode } from "./codes.ts";
 import type { IssuePath, Json } from "./parse.ts";
 import { jsonSchema, type Kind } from "./schema/index.ts";
-import { hintFor } from "./suggest.ts";
+import { hintFor, nearest } from "./suggest.ts";
 
 /** A problem of one field, without its place. */
 export interface FieldProblem {
@@ -39,17 +39,22 @@ function describe(issue: ZodIssue, value: Json, kind: Kind, prefix: IssuePath): 
         : one(
             "wrong_type",
             `Expected ${typeName(issue.expected)}, found ${describeValue(found)}.`,
-            typeHint(issue.expected, found),
+            typeHint(issue.expected, found, titleAt(kind, path)),
           );
     case "invalid_value": {
       const values = issue.values.map(String);
       if (found === undefined) return one("missing_field", `${String(path.at(-1))} is missing.`, `one of ${values.join(", ")}`);
-      return one("unknown_value", `${JSON.stringify(found)} is not one of ${values.join(", ")}.`, hintFor(String(found), values));
+      const near = nearest(String(found), values);
+      return one(
+        "unknown_value",
+        `${JSON.stringify(found)} is not one of ${values.join(", ")}.`,
+        near === undefined ? "" : `did you mean ${near}?`,
+      );
     }
     case "too_small":
-      return one("out_of_range", `Expected at least ${issue.minimum}${unitOf(issue.origin)}.`);
+      return one("out_of_range", `Expected at least ${issue.minimum}${unitOf(issue.origin, issue.minimum)}.`);
     case "too_big":
-      return one("out_of_range", `Expected at most ${issue.maximum}${unitOf(issue.origin)}.`);
+      return one("out_of_range", `Expected at most ${issue.maximum}${unitOf(issue.origin, issue.maximum)}.`);
     case "invalid_union": {
       // The branch that the value's type fits says what is wrong with it.
       const fitting = issue.errors.find(
@@ -79,9 +84,9 @@ const TYPE_NAMES: Readonly<Record<string, string>> = {
 
 const typeName = (expected: string): string => TYPE_NAMES[expected] ?? expected;
 
-const unitOf = (origin: string): string => {
-  if (origin === "array") return " items";
-  return origin === "string" ? " characters" : "";
+const unitOf = (origin: string, count: number | bigint): string => {
+  const unit = origin === "array" ? " item" : origin === "string" ? " character" : "";
+  return unit !== "" && Number(count) !== 1 ? `${unit}s` : unit;
 };
 
 function describeValue(value: Json | undefined): string {
@@ -91,8 +96,10 @@ function describeValue(value: Json | undefined): string {
   return typeof value === "string" ? "text" : JSON.stringify(value);
 }
 
-function typeHint(expected: string, found: Json): string {
+function typeHint(expected: string, found: Json, title: string): string {
   if (found === null) return "leave the key away for the default";
+  if (typeof found === "number" && title.startsWith("duration")) return `with its unit: ${found}s`;
+  if (typeof found === "number" && title.startsWith("size")) return `with its unit: ${found}B`;
   if (expected === "string" && (typeof found === "number" || typeof found === "boolean")) return `quote it: "${found}"`;
   if ((expected === "int" || expected === "number") && typeof found === "string" && /^\d+$/.test(found))
     return "write it without quotes";
@@ -111,6 +118,7 @@ export function valueAt(value: Json, path: IssuePath): Json | undefined {
 }
 
 interface SchemaNode {
+  readonly title?: string;
   readonly properties?: Readonly<Record<string, SchemaNode>>;
   readonly items?: SchemaNode;
   readonly anyOf?: readonly SchemaNode[];
@@ -121,6 +129,15 @@ const schemas = new Map<Kind, SchemaNode>();
 
 /** Names of the fields that may stand at a path of a kind. */
 export function fieldsAt(kind: Kind, path: IssuePath): string[] {
+  return schemasAt(kind, path).flatMap((node) => Object.keys(node.properties ?? {}));
+}
+
+/** What the type at a path is called. */
+function titleAt(kind: Kind, path: IssuePath): string {
+  return schemasAt(kind, path).find((node) => node.title !== undefined)?.title ?? "";
+}
+
+function schemasAt(kind: Kind, path: IssuePath): SchemaNode[] {
   let schema = schemas.get(kind);
   if (schema === undefined) {
     schema = jsonSchema(kind) as SchemaNode;
@@ -133,7 +150,7 @@ export function fieldsAt(kind: Kind, path: IssuePath): string[] {
       return next === undefined ? [] : [next];
     });
   }
-  return nodes.flatMap(alternatives).flatMap((node) => Object.keys(node.properties ?? {}));
+  return nodes.flatMap(alternatives);
 }
 
 const alternatives = (node: SchemaNode): SchemaNode[] => [

@@ -41,6 +41,8 @@ export interface ParseOptions {
 
 export interface ParseResult {
   readonly resources: readonly ParsedResource[];
+  /** `Route default/shop`: resources that are there but have issues, so that references to them are not called dangling. */
+  readonly refused: readonly string[];
   /** At most `CONFIG_LIMITS.issues` and one that says so; in the order of the text. */
   readonly issues: readonly ConfigIssue[];
 }
@@ -52,11 +54,16 @@ export function parseResources(text: string, options: ParseOptions): ParseResult
   const bytes = Buffer.byteLength(text);
   if (bytes > CONFIG_LIMITS.documentBytes) {
     const message = `The text has ${bytes} bytes, more than ${formatSize(CONFIG_LIMITS.documentBytes)}.`;
-    return { resources: [], issues: [{ ...NOWHERE, code: "document_too_large", message, hint: "apply it in parts", file }] };
+    return {
+      resources: [],
+      refused: [],
+      issues: [{ ...NOWHERE, code: "document_too_large", message, hint: "apply it in parts", file }],
+    };
   }
   if (options.format === "json" && !isJson(text)) {
     return {
       resources: [],
+      refused: [],
       issues: [{ ...NOWHERE, code: "yaml_syntax", message: "The text is not JSON.", file, line: 1, column: 1 }],
     };
   }
@@ -64,7 +71,7 @@ export function parseResources(text: string, options: ParseOptions): ParseResult
   for (const problem of problems) issues.push({ ...NOWHERE, ...problem, file });
   const reader = new ResourceReader(file, issues);
   for (const document of documents) reader.readDocument(document);
-  return { resources: reader.resources, issues: inOrder(issues, file) };
+  return { resources: reader.resources, refused: reader.refused, issues: inOrder(issues, file) };
 }
 
 /** Reads one resource that was stored (`ParsedResource.written`): no variables, no places. */
@@ -72,8 +79,8 @@ export function parseStored(written: Json, file: string): ParseResult {
   const issues: ConfigIssue[] = [];
   const reader = new ResourceReader(file, issues);
   // Coercions of variables write into the value, so none are offered and the stored one stays as it is.
-  reader.readDocument({ value: written, substituted: new Map(), locate: () => ({ line: 0, column: 0 }) });
-  return { resources: reader.resources, issues: inOrder(issues, file) };
+  reader.readDocument({ value: written, substituted: new Map(), broken: new Set(), locate: () => ({ line: 0, column: 0 }) });
+  return { resources: reader.resources, refused: reader.refused, issues: inOrder(issues, file) };
 }
 
 const NOWHERE = { code: "", message: "", hint: "", resource: "", path: "", file: "", line: 0, column: 0 };
@@ -112,6 +119,7 @@ export function formatPath(path: IssuePath): string {
 
 class ResourceReader {
   readonly resources: ParsedResource[] = [];
+  readonly refused: string[] = [];
   #counted = 0;
 
   constructor(
@@ -131,7 +139,7 @@ class ResourceReader {
     if (++this.#counted > CONFIG_LIMITS.resources) {
       if (this.#counted === CONFIG_LIMITS.resources + 1) {
         const message = `There are more than ${CONFIG_LIMITS.resources} resources.`;
-        this.#report(document, base, "", { code: "too_many_resources", message, hint: "apply them in parts", path: [] });
+        this.#report(document, [], "", { code: "too_many_resources", message, hint: "apply them in parts", path: [] });
       }
       return;
     }
@@ -140,7 +148,11 @@ class ResourceReader {
     const parsed = parseWithVariables(kind, value, document, base);
     if (!parsed.success) {
       const name = nameOf(kind, value);
-      for (const problem of describeZodIssues(parsed.error.issues, value, kind)) this.#report(document, base, name, problem);
+      this.refused.push(name);
+      for (const problem of describeZodIssues(parsed.error.issues, value, kind)) {
+        // Where a variable is missing, whatever else is wrong with the value follows from it.
+        if (!document.broken.has(JSON.stringify([...base, ...problem.path]))) this.#report(document, base, name, problem);
+      }
       return;
     }
     const { file } = this;

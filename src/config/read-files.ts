@@ -7,6 +7,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 
 export interface ReadConfig {
   readonly resources: readonly ParsedResource[];
+  readonly refused: readonly string[];
   readonly issues: readonly ConfigIssue[];
   /** Every file that was read or should have been. */
   readonly files: readonly string[];
@@ -17,6 +18,7 @@ const EXTENSIONS = new Set([".yaml", ".yml", ".json"]);
 /** Reads files, and the `*.yaml`, `*.yml` and `*.json` of folders (sorted, not recursively). Never throws. */
 export function readConfigFiles(paths: readonly string[], env: Env): ReadConfig {
   const resources: ParsedResource[] = [];
+  const refused: string[] = [];
   const issues: ConfigIssue[] = [];
   const files: string[] = [];
   const unreadable = (file: string, error: unknown): void => {
@@ -38,12 +40,13 @@ export function readConfigFiles(paths: readonly string[], env: Env): ReadConfig 
       const text = readFileSync(file, "utf8");
       const parsed = parseResources(text, { file, env });
       resources.push(...parsed.resources);
+      refused.push(...parsed.refused);
       issues.push(...parsed.issues);
     } catch (error) {
       unreadable(file, error);
     }
   }
-  return { resources, issues, files };
+  return { resources, refused, issues, files };
 }
 
 function listFiles(path: string): string[] {

@@ -93,6 +93,7 @@ export class FileSource implements SnapshotSource {
         modules,
         readFile: createFileReader((path) => named.add(path)),
         locate,
+        refused: read.refused,
         nowMs: publishedAtMs,
       },
     );

@@ -1,4 +1,4 @@
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments } from "yaml";
+import { type Document, isAlias, isMap, isScalar, isSeq, type Node, type Pair, parseAllDocuments } from "yaml";
 import { CONFIG_LIMITS } from "../core/limits.ts";
 import type { IssueCode } from "./codes.ts";
 import type { IssuePath, Json } from "./parse.ts";
@@ -18,6 +18,8 @@ export interface TextDocument {
   readonly value: Json;
   /** Texts of scalars that had variables, by `JSON.stringify(path)`: what a field expects decides what they become. */
   readonly substituted: ReadonlyMap<string, string>;
+  /** Paths of scalars whose variables have problems, which were reported. */
+  readonly broken: ReadonlySet<string>;
   /** Place of a value, or of its key; of the nearest parent when there is none. */
   locate(path: IssuePath, key?: boolean): { readonly line: number; readonly column: number };
 }
@@ -30,15 +32,15 @@ const EXPANDED_NODES_MAX = 200_000;
 
 /** Reads a stream of YAML documents (JSON is YAML). Never throws. */
 export function readDocuments(text: string, env: Env): { documents: TextDocument[]; problems: TextProblem[] } {
-  const lines = new LineCounter();
+  const lines = new LineTable(text);
   const problems: TextProblem[] = [];
   const report: Report = (offset, code, message, hint = "") => {
     if (problems.length > CONFIG_LIMITS.issues) return;
-    problems.push({ code, message, hint, ...placeAt(lines, Math.min(Math.max(offset, 0), text.length)) });
+    problems.push({ code, message, hint, ...lines.placeOf(offset) });
   };
   let parsed: readonly Document.Parsed[];
   try {
-    parsed = parseStream(text, lines);
+    parsed = parseStream(text);
   } catch (error) {
     // The composer of the library is recursive: what is nested too deeply ends here. So does whatever else it throws.
     const deep = error instanceof RangeError;
@@ -57,8 +59,8 @@ export function readDocuments(text: string, env: Env): { documents: TextDocument
     const reader = new DocumentReader(document, env, report);
     const value = reader.read();
     if (value === null) continue;
-    const locate = (path: IssuePath, key = false) => placeAt(lines, Math.min(offsetOf(document, path, key), text.length));
-    documents.push({ value, substituted: reader.substituted, locate });
+    const locate = (path: IssuePath, key = false) => lines.placeOf(offsetOf(document, path, key));
+    documents.push({ value, substituted: reader.substituted, broken: reader.broken, locate });
   }
   return { documents, problems };
 }
@@ -67,9 +69,8 @@ type Report = (offset: number, code: IssueCode, message: string, hint?: string) 
 
 const DEEP_MESSAGE = `Values are nested more than ${CONFIG_LIMITS.depth} deep.`;
 
-function parseStream(text: string, lineCounter: LineCounter): readonly Document.Parsed[] {
+function parseStream(text: string): readonly Document.Parsed[] {
   const parsed = parseAllDocuments(text, {
-    lineCounter,
     version: "1.2",
     schema: "core",
     merge: false,
@@ -82,9 +83,26 @@ function parseStream(text: string, lineCounter: LineCounter): readonly Document.
   return Array.isArray(parsed) ? parsed : [];
 }
 
-function placeAt(lines: LineCounter, offset: number): { line: number; column: number } {
-  const { line, col } = lines.linePos(offset);
-  return { line: Math.max(1, line), column: Math.max(1, col) };
+/** Offsets to lines and columns. The library's own counter loses lines behind some errors. */
+class LineTable {
+  readonly #starts = [0];
+
+  constructor(readonly text: string) {
+    for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) this.#starts.push(at + 1);
+  }
+
+  /** Of an offset, which is cut to the text; 1-based. */
+  placeOf(offset: number): { line: number; column: number } {
+    const at = Math.min(Math.max(offset, 0), this.text.length);
+    let low = 0;
+    let high = this.#starts.length;
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if ((this.#starts[middle] as number) <= at) low = middle;
+      else high = middle;
+    }
+    return { line: low + 1, column: at - (this.#starts[low] as number) + 1 };
+  }
 }
 
 const firstLine = (error: unknown): string => (error instanceof Error ? error.message : String(error)).split("\n", 1)[0] ?? "";
@@ -93,6 +111,7 @@ const sentence = (message: string): string => `${message.split("\n", 1)[0]?.repl
 /** Turns the nodes of one document into plain JSON, with everything that must be refused on the way. */
 class DocumentReader {
   readonly substituted = new Map<string, string>();
+  readonly broken = new Set<string>();
   #aliases = 0;
   #expanded = 0;
   #tooDeep = false;
@@ -143,7 +162,9 @@ class DocumentReader {
       }
       return null;
     }
-    return this.#value(node.resolve(this.document), depth + 1, true);
+    const target = node.resolve(this.document);
+    if (target === undefined) this.report(startOf(node), "yaml_syntax", "There is no anchor for this alias.");
+    return this.#value(target, depth + 1, true);
   }
 
   #map(items: readonly Pair[], depth: number, aliased: boolean): MutableJson {
@@ -179,6 +200,7 @@ class DocumentReader {
     if (!value.includes("$")) return value;
     const { text, problems } = substituteVariables(value, this.env);
     for (const { code, message, hint } of problems) this.report(startOf(node), code, message, hint);
+    if (problems.length > 0) this.broken.add(JSON.stringify(this.#path));
     if (text === value || problems.length > 0) return text;
     this.substituted.set(JSON.stringify(this.#path), text);
     return node.type === "PLAIN" ? retype(text) : text;

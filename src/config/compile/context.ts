@@ -61,7 +61,8 @@ export class CompileContext {
   /** The full name that a reference in `from` stands for; undefined (and an issue) when there is no such resource. */
   resolve(from: Resource, kind: Kind, reference: string, path: IssuePath): ResourceName | undefined {
     const name = reference.includes("/") ? reference : `${from.metadata.namespace}/${reference}`;
-    if (this.#byKey.has(`${kind} ${name}`)) return name;
+    const key = `${kind} ${name}`;
+    if (this.#byKey.has(key) || this.options.refused?.includes(key)) return name;
     const known = this.ofKind(kind).map((each) =>
       each.metadata.namespace === from.metadata.namespace ? each.metadata.name : fullName(each),
     );

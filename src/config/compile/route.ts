@@ -180,13 +180,19 @@ function compileBackends(
   backends: NonNullable<RuleSpec["backends"]>,
   path: IssuePath,
 ): BackendConfig[] {
+  const seen = new Set<string>();
   return backends.flatMap((backend, i) => {
     const at: IssuePath = [...path, "backends", i];
     const service = context.resolve(route, "Service", backend.service, [...at, "service"]);
     if (service === undefined) return [];
     const { subset } = backend;
-    const subsets = context.find("Service", service)?.spec.subsets ?? [];
-    if (subset !== undefined && !subsets.some((each) => each.name === subset)) {
+    const key = `${service}/${subset ?? ""}`;
+    if (seen.has(key))
+      context.report(route, at, "duplicate_name", `The backend ${backend.service} is there twice.`, "use weight");
+    seen.add(key);
+    const target = context.find("Service", service);
+    const subsets = target?.spec.subsets ?? [];
+    if (subset !== undefined && target !== undefined && !subsets.some((each) => each.name === subset)) {
       const known = subsets.map((each) => each.name).join(", ");
       const hint = known === "" ? "it has no subsets" : `it has ${known}`;
       context.report(route, [...at, "subset"], "dangling_reference", `Service ${service} has no subset ${subset}.`, hint);

@@ -1,4 +1,4 @@
-import { canonicalIp, readHost, show } from "./names.ts";
+import { canonicalIp, hasControl, readHost, show } from "./names.ts";
 import { Refusal, textOf } from "./text.ts";
 
 export type Address =
@@ -10,6 +10,7 @@ export function readAddress(text: string): Address | Refusal {
   const bad = (why: string) =>
     new Refusal("bad_address", `${show(text)} is not an address: ${why}.`, "like 127.0.0.1:80, [::1]:80, name:80 or unix:/path");
   if (text.startsWith("unix:")) return readSocketPath(text.slice(5), bad);
+  if (text.includes("://")) return bad("it is a URL");
   const match = /^(\[[^\]]+\]|[^:]+):(\d{1,5})$/.exec(text);
   if (match === null) return bad(text.includes(":") ? "IPv6 needs brackets, the port comes last" : "it has no port");
   const port = Number(match[2]);
@@ -21,7 +22,8 @@ export function readAddress(text: string): Address | Refusal {
 function readSocketPath(path: string, bad: (why: string) => Refusal): Address | Refusal {
   if (!path.startsWith("/")) return bad("the path of a socket is absolute");
   // sun_path of the kernel has 108 bytes with its terminating NUL (104 on macOS).
-  if (Buffer.byteLength(path) > 103 || path.includes("\0")) return bad("the path of a socket has at most 103 bytes");
+  if (Buffer.byteLength(path) > 103) return bad("the path of a socket has at most 103 bytes");
+  if (hasControl(path)) return bad("the path has a control character");
   return { kind: "unix", path };
 }
 

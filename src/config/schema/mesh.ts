@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { DRAIN_TIMES } from "../../core/limits.ts";
 import { loggedHeader } from "./headers.ts";
-import { cidr, list, plainText, reference } from "./names.ts";
+import { cidr, filePath, list, reference } from "./names.ts";
 import { duration, formatDuration } from "./units.ts";
 
 const share = () => z.number().min(0).max(1);
@@ -16,7 +16,7 @@ const logFilter = z
 
 const accessLog = z.strictObject({
   enabled: z.boolean().default(true).describe("Write one line of JSON per request."),
-  path: plainText(4096).default("stdout").describe("`stdout`, or a file that is appended to and re-opened on SIGHUP."),
+  path: filePath().default("stdout").describe("`stdout`, or a file that is appended to and re-opened on SIGHUP."),
   sample: share().default(1).describe("Share of the requests that are logged, 0 to 1. Failures always are."),
   filter: logFilter.optional().describe("Log only requests that meet all of this. Failures always are."),
   requestHeaders: list(loggedHeader(), 64).prefault([]).describe("Request headers to log."),

@@ -113,7 +113,15 @@ export const plainText = (maxBytes: number = valueBytes) =>
   });
 
 /** Path of a file or socket on the machine that reads the configuration. */
-export const filePath = () => plainText(4096).meta({ title: "path" });
+export const filePath = () =>
+  textOf("path", (text) => {
+    if (text === "" || Buffer.byteLength(text) > 4096) return new Refusal("out_of_range", "A path has 1 to 4096 bytes.");
+    return hasControl(text) ? new Refusal("out_of_range", "The path has a control character.") : text;
+  });
+
+/** Control characters: nothing that is shown, logged or opened has them. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+export const hasControl = (text: string): boolean => /[\0-\x1f\x7f]/.test(text);
 
 /** A list with the general bound. */
 export const list = <T extends z.ZodType>(item: T, most: number = CONFIG_LIMITS.listItems) => z.array(item).max(most);

@@ -1,6 +1,6 @@
 import { RE2JS } from "re2js";
 import { CONFIG_LIMITS } from "../../core/limits.ts";
-import { show } from "./names.ts";
+import { hasControl, show } from "./names.ts";
 import { chooseOne, Refusal, textOf } from "./text.ts";
 
 /**
@@ -99,6 +99,7 @@ export function readRegex(text: string): string | Refusal {
   if (Buffer.byteLength(text) > CONFIG_LIMITS.regexBytes) {
     return new Refusal("bad_regex", `The regular expression is longer than ${CONFIG_LIMITS.regexBytes} bytes.`);
   }
+  if (hasControl(text)) return new Refusal("bad_regex", "The regular expression has a control character.", "write \\n, \\r, \\t");
   try {
     RE2JS.compile(text);
     return text;

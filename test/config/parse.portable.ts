@@ -1,0 +1,243 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Json, parseResources, parseStored } from "../../src/config/parse.ts";
+import { jsonSchema, KINDS } from "../../src/config/schema/index.ts";
+import { formatDuration, formatSize, readDuration, readSize } from "../../src/config/schema/units.ts";
+import { editDistance, nearest } from "../../src/config/suggest.ts";
+import { CONFIG_LIMITS } from "../../src/core/limits.ts";
+import { compileText } from "../kit/config.ts";
+import { WHOLE_CONFIG } from "../kit/config-texts.ts";
+import { describe, test } from "../kit/suite.ts";
+
+const SRC = fileURLToPath(new URL("../../src/", import.meta.url));
+const codes = (text: string, env: Record<string, string> = {}) =>
+  parseResources(text, { file: "f", env }).issues.map((each) => each.code);
+const mesh = (spec: string): string => `apiVersion: selvedge.dev/v1\nkind: Mesh\nmetadata: { name: m }\nspec: ${spec}\n`;
+
+describe("parseResources", () => {
+  test("what is stored parses to the same resource", () => {
+    for (const { resource, written } of parseResources(WHOLE_CONFIG, { file: "f" }).resources) {
+      const again = parseStored(JSON.parse(JSON.stringify(written)), "<nats>");
+      assert.deepEqual(again.issues, []);
+      assert.deepEqual(again.resources[0]?.resource, resource);
+    }
+  });
+
+  test("stored text is not searched for variables again", () => {
+    const text =
+      "apiVersion: selvedge.dev/v1\nkind: Route\nmetadata: { name: r }\nspec: { rules: [{ respond: { body: '$${HOME}' } }] }\n";
+    const written = parseResources(text, { file: "f" }).resources[0]?.written as Json;
+    const again = parseStored(written, "<nats>");
+    assert.deepEqual(again.issues, []);
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: what users write
+    assert.ok(JSON.stringify(again.resources[0]?.written).includes("${HOME}"));
+  });
+
+  test("JSON and YAML of the same resources are the same", () => {
+    const resources = parseResources(WHOLE_CONFIG, { file: "f" }).resources;
+    for (const indent of [undefined, 2, "\t"]) {
+      const list = JSON.stringify({ apiVersion: "v1", kind: "List", items: resources.map((each) => each.written) }, null, indent);
+      const parsed = parseResources(list, { file: "f", format: "json" });
+      assert.deepEqual(parsed.issues, []);
+      assert.deepEqual(
+        parsed.resources.map((each) => each.resource),
+        resources.map((each) => each.resource),
+      );
+    }
+    assert.deepEqual(
+      parseResources(mesh("{}"), { file: "f", format: "json" }).issues.map((each) => each.code),
+      ["yaml_syntax"],
+    );
+  });
+
+  test("limits hold at their edge", () => {
+    const filler = (bytes: number) => `#${" ".repeat(bytes - 1)}`;
+    assert.deepEqual(codes(filler(CONFIG_LIMITS.documentBytes)), []);
+    assert.deepEqual(codes(filler(CONFIG_LIMITS.documentBytes + 1)), ["document_too_large"]);
+    const list = (count: number) => `kind: List\napiVersion: v1\nitems: [${"0,".repeat(count)}]\n`;
+    assert.ok(!codes(list(CONFIG_LIMITS.resources)).includes("too_many_resources"));
+    assert.ok(codes(list(CONFIG_LIMITS.resources + 1)).includes("too_many_resources"));
+    assert.equal(codes(list(CONFIG_LIMITS.issues)).length, CONFIG_LIMITS.issues);
+    assert.ok(!codes(list(CONFIG_LIMITS.issues)).includes("too_many_issues"));
+    assert.equal(codes(list(CONFIG_LIMITS.issues + 1)).at(-1), "too_many_issues");
+    assert.equal(codes(list(CONFIG_LIMITS.issues + 500)).length, CONFIG_LIMITS.issues + 1);
+    const aliases = (count: number) => mesh(`{ trustedProxies: [&a 10.0.0.0/8, ${"*a, ".repeat(count)}] }`);
+    assert.deepEqual(codes(aliases(CONFIG_LIMITS.yamlAliases)), []);
+    assert.ok(codes(aliases(CONFIG_LIMITS.yamlAliases + 1)).includes("too_many_aliases"));
+    const proxies = (count: number) => mesh(`{ trustedProxies: [${"10.0.0.0/8, ".repeat(count)}] }`);
+    assert.deepEqual(codes(proxies(CONFIG_LIMITS.listItems)), []);
+    assert.deepEqual(codes(proxies(CONFIG_LIMITS.listItems + 1)), ["out_of_range"]);
+    const named = (chars: number) => mesh("{}").replace("name: m", `name: ${"m".repeat(chars)}`);
+    assert.deepEqual(codes(named(CONFIG_LIMITS.nameChars)), []);
+    assert.deepEqual(codes(named(CONFIG_LIMITS.nameChars + 1)), ["bad_name"]);
+  }, 60_000);
+
+  test("hostile nesting and cycles end as issues", () => {
+    for (const text of [
+      "[".repeat(200_000),
+      "{a: ".repeat(50_000),
+      `a: ${"- ".repeat(50_000)}x`,
+      "a: &a [*a]\n",
+      "&a {k: *a}\n",
+      "*nope\n",
+      "%YAML 9.9\n---\na: 1\n",
+      "a: !!binary x\n",
+      "? [1, 2]\n: 3\n",
+      "\ufeffapiVersion: x\n",
+      "\0",
+      "a: \u0085\u2028b",
+    ]) {
+      const { issues } = parseResources(text, { file: "f" });
+      assert.ok(issues.length > 0, JSON.stringify(text.slice(0, 30)));
+    }
+  }, 60_000);
+
+  test("variables never read what the prototype has", () => {
+    for (const name of ["constructor", "__proto__", "toString"]) {
+      assert.deepEqual(codes(mesh(`{ accessLog: { path: "\${${name}}" } }`)), ["missing_variable"]);
+    }
+  });
+});
+
+describe("units", () => {
+  test("what is formatted reads back", () => {
+    for (const ms of [0, 1, 250, 999, 1_000, 1_500, 60_000, 90_000, 3_600_000, 86_400_000]) {
+      assert.equal(readDuration(formatDuration(ms)), ms);
+    }
+    for (const bytes of [0, 1, 512, 1_000, 1_024, 1_025, 65_536, 1_048_576, 1_073_741_824]) {
+      assert.equal(readSize(formatSize(bytes)), bytes);
+    }
+  });
+});
+
+describe("suggestions", () => {
+  test("near ones only", () => {
+    assert.equal(editDistance("timout", "timeout"), 1);
+    assert.equal(editDistance("hsots", "hosts"), 1);
+    assert.equal(nearest("timout", ["timeout", "rewrite"]), "timeout");
+    assert.equal(nearest("zzzzzz", ["timeout", "rewrite"]), undefined);
+  });
+});
+
+describe("schema", () => {
+  test("every field says what it means, and the JSON Schema is one of draft 2020-12 without loose ends", () => {
+    const undescribed: string[] = [];
+    const walk = (node: unknown, path: string): void => {
+      if (typeof node !== "object" || node === null) return;
+      for (const [key, value] of Object.entries(node)) {
+        if (key === "properties") {
+          for (const [name, field] of Object.entries(value as Record<string, { description?: string }>)) {
+            if (field.description === undefined && !["apiVersion", "kind"].includes(name)) undescribed.push(`${path}.${name}`);
+            walk(field, `${path}.${name}`);
+          }
+        } else {
+          assert.notEqual(key, "$ref", path);
+          if (key !== "default") walk(value, path);
+        }
+      }
+    };
+    for (const kind of KINDS) walk(jsonSchema(kind), kind);
+    assert.deepEqual(undescribed, []);
+    const all = jsonSchema();
+    assert.equal(all.$schema, "https://json-schema.org/draft/2020-12/schema");
+    assert.equal((all.oneOf as unknown[]).length, KINDS.length);
+  });
+});
+
+describe("what a sidecar loads", () => {
+  test("snapshot, sections and sources reach neither zod nor yaml nor the regex engine", () => {
+    const banned = new Set(["zod", "yaml", "re2js", "@peculiar/x509", "hono"]);
+    const queue = ["snapshot", "sections", "source", "issue", "source-memory", "source-nats", "canonical"].map((name) =>
+      join(SRC, "config", `${name}.ts`),
+    );
+    const seen = new Set(queue);
+    for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
+      for (const [, name = ""] of readFileSync(file, "utf8").matchAll(/^(?:import|export) (?!type )[^;]*?from "([^"]+)";/gms)) {
+        assert.ok(!banned.has(name), `${file} imports ${name}`);
+        const target = normalize(join(dirname(file), name));
+        if (name.startsWith(".") && !seen.has(target)) {
+          seen.add(target);
+          queue.push(target);
+        }
+      }
+    }
+    assert.ok(seen.size > 8);
+    assert.ok(readdirSync(join(SRC, "config")).length > 10);
+  });
+});
+
+/** Class 57: what means something to some language, in every field. */
+const METACHARACTERS = [
+  "\r\nx-evil: 1",
+  "\0",
+  "$(id)",
+  "`id`",
+  "'; --",
+  "../../etc/passwd",
+  "{{7*7}}",
+  "%0d%0a",
+  "<script>",
+  "a b",
+  "*",
+  "{",
+  '"',
+  "\\",
+  "a".repeat(9_000),
+  "\u2028",
+  "\ud800",
+  "",
+];
+
+/** Fields whose text goes nowhere but into a body, a comparison or a message of ours: anything may stand there. */
+const FREE_TEXT = /\.(body|settings|issuer|audiences\.\d+|prefix|fromQuery\.\d+|query\.\d+\.(name|value)|jwks)$/;
+
+describe("metacharacters in every field", () => {
+  test("are refused, or stay inside their value", () => {
+    const { resources } = parseResources(WHOLE_CONFIG, { file: "f" });
+    const items = resources.map((each) => each.written);
+    let tried = 0;
+    let accepted = 0;
+    for (const place of stringPlaces(items)) {
+      for (const evil of METACHARACTERS) {
+        const copy = JSON.parse(JSON.stringify(items));
+        setAt(copy, place, evil);
+        const { snapshot, all } = compileText(
+          JSON.stringify({ apiVersion: "v1", kind: "List", items: copy }).replaceAll("$", "$$$$"),
+        );
+        tried++;
+        assert.equal(snapshot === undefined || all.length > 0, all.length > 0, place.join("."));
+        if (all.length > 0 || snapshot === undefined) continue;
+        accepted++;
+        assert.deepEqual(
+          [snapshot.listeners.length, snapshot.routes.length, snapshot.services.length, snapshot.filters.length],
+          [2, 1, 2, 2],
+        );
+        for (const [path, text] of strings(snapshot, "")) {
+          if (/[\0\r\n]/.test(text) && !/Pem$/.test(path)) assert.match(path, FREE_TEXT);
+        }
+      }
+    }
+    assert.ok(tried > 1_500 && accepted > 100, `${tried} tried, ${accepted} accepted`);
+  }, 120_000);
+});
+
+function* stringPlaces(value: unknown, path: (string | number)[] = []): Generator<(string | number)[]> {
+  if (typeof value === "string") yield path;
+  if (typeof value !== "object" || value === null) return;
+  for (const [key, each] of Object.entries(value)) yield* stringPlaces(each, [...path, Array.isArray(value) ? Number(key) : key]);
+}
+
+function setAt(value: Record<string | number, unknown>, path: (string | number)[], to: string): void {
+  const [first, ...rest] = path;
+  if (first === undefined) return;
+  if (rest.length === 0) value[first] = to;
+  else setAt(value[first] as Record<string | number, unknown>, rest, to);
+}
+
+function* strings(value: unknown, path: string): Generator<[string, string]> {
+  if (typeof value === "string") yield [path, value];
+  if (typeof value !== "object" || value === null) return;
+  for (const [key, each] of Object.entries(value)) yield* strings(each, `${path}.${key}`);
+}

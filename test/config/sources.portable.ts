@@ -1,0 +1,182 @@
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { ConfigIssue } from "../../src/config/issue.ts";
+import { builtinModules, withStoredModules } from "../../src/config/modules.ts";
+import type { SnapshotUpdate } from "../../src/config/source.ts";
+import { FileSource } from "../../src/config/source-file.ts";
+import { SnapshotBus } from "../../src/config/source-memory.ts";
+import { VirtualClock } from "../../src/core/clock.ts";
+import { compileText, TEST_MODULES } from "../kit/config.ts";
+import { afterEach, beforeEach, describe, test } from "../kit/suite.ts";
+
+const service = (name: string, port: number | string): string =>
+  `apiVersion: selvedge.dev/v1\nkind: Service\nmetadata: { name: ${name} }\nspec: { endpoints: ["127.0.0.1:${port}"] }\n`;
+const filter = (spec: string): string => `apiVersion: selvedge.dev/v1\nkind: Filter\nmetadata: { name: f }\nspec: { ${spec} }\n`;
+
+let folder = "";
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "selvedge-config-"));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+function startable(paths: readonly string[], refuse: readonly string[] = []) {
+  const updates: SnapshotUpdate[] = [];
+  const issues: ConfigIssue[][] = [];
+  const tried: string[] = [];
+  const watched: string[][] = [];
+  let stopped = 0;
+  const source = new FileSource({
+    paths,
+    env: { PORT: "9000" },
+    modules: TEST_MODULES,
+    clock: new VirtualClock(),
+    watch: (files) => {
+      watched.push([...files]);
+      return () => {
+        stopped++;
+      };
+    },
+    tryFilter: async (config) => {
+      tried.push(config.settings);
+      return refuse.includes(config.settings) ? "no limit is given" : undefined;
+    },
+    onIssues: (found) => issues.push([...found]),
+  });
+  return {
+    source,
+    updates,
+    issues,
+    tried,
+    watched,
+    stops: () => stopped,
+    start: () => source.start((each) => updates.push(each)),
+  };
+}
+
+describe("FileSource", () => {
+  test("reads files and folders, follows changes, keeps the old snapshot when an edit is bad", async () => {
+    mkdirSync(join(folder, "dir"));
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: what users write
+    writeFileSync(join(folder, "a.yaml"), service("a", "${PORT}"));
+    writeFileSync(join(folder, "dir", "b.yml"), service("b", 1));
+    writeFileSync(join(folder, "dir", "notes.txt"), "not: [read");
+    const run = startable([join(folder, "a.yaml"), join(folder, "dir")]);
+    await run.start();
+    assert.deepEqual(
+      run.updates[0]?.snapshot.services.map((each) => each.name),
+      ["default/a", "default/b"],
+    );
+    assert.equal(run.updates[0]?.snapshot.revision, 1);
+    assert.deepEqual(run.updates[0]?.snapshot.endpoints[0]?.endpoints[0]?.address, {
+      kind: "tcp",
+      host: "127.0.0.1",
+      port: 9000,
+    });
+
+    writeFileSync(join(folder, "dir", "b.yml"), `${service("b", 1)}# a comment changes nothing\n`);
+    assert.equal(await run.source.reload(), true);
+    assert.equal(run.updates.length, 1);
+
+    writeFileSync(join(folder, "dir", "b.yml"), service("b", 99_999));
+    assert.equal(await run.source.reload(), false);
+    assert.equal(run.updates.length, 1);
+    assert.deepEqual(
+      run.issues[0]?.map((each) => [each.code, each.file, each.line]),
+      [["bad_address", join(folder, "dir", "b.yml"), 4]],
+    );
+
+    writeFileSync(join(folder, "dir", "b.yml"), service("b", 2));
+    writeFileSync(
+      join(folder, "dir", "c.json"),
+      JSON.stringify({ apiVersion: "selvedge.dev/v1", kind: "Mesh", metadata: { name: "m" } }),
+    );
+    const both = await Promise.all([run.source.reload(), run.source.reload()]);
+    assert.deepEqual(both, [true, true]);
+    assert.equal(run.updates.length, 2);
+    assert.equal(run.updates[1]?.snapshot.revision, 2);
+    assert.ok(run.watched.at(-1)?.includes(join(folder, "dir", "c.json")));
+    await run.source.stop();
+    assert.equal(run.stops(), run.watched.length);
+    assert.equal(await run.source.reload(), true);
+    assert.equal(run.updates.length, 2);
+  });
+
+  test("tries each new filter once, and refuses what it refuses, at the place of its settings", async () => {
+    const path = join(folder, "f.yaml");
+    writeFileSync(path, filter("module: { builtin: authz }, settings: { a: 1 }"));
+    const run = startable([path], ['{"a":2}']);
+    await run.start();
+    await run.source.reload();
+    assert.deepEqual(run.tried, ['{"a":1}']);
+    writeFileSync(path, filter("module: { builtin: authz }, settings: { a: 2 }"));
+    assert.equal(await run.source.reload(), false);
+    const issue = run.issues[0]?.[0];
+    assert.deepEqual([issue?.code, issue?.line, issue?.column], ["bad_settings", 4, 47]);
+    assert.equal(run.updates.length, 1);
+    await run.source.stop();
+  });
+
+  test("relative files start at the folder of the resource's file, and are watched", async () => {
+    mkdirSync(join(folder, "sub"));
+    writeFileSync(join(folder, "sub", "m.wasm"), new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
+    writeFileSync(join(folder, "sub", "f.yaml"), filter("module: { file: m.wasm }"));
+    const run = startable([join(folder, "sub", "f.yaml")]);
+    await run.start();
+    assert.equal(run.updates[0]?.modules.size, 1);
+    assert.ok(run.watched.at(-1)?.includes(join(folder, "sub", "m.wasm")));
+    await run.source.stop();
+  });
+
+  test("does not start with a bad configuration, and says why", async () => {
+    const run = startable([join(folder, "nope.yaml")]);
+    await assert.rejects(run.start(), /has issues/);
+    assert.deepEqual(
+      run.issues[0]?.map((each) => each.code),
+      ["file_unreadable"],
+    );
+    assert.equal(run.updates.length, 0);
+    assert.equal(run.stops(), run.watched.length);
+  });
+});
+
+describe("SnapshotBus", () => {
+  test("late sources get the last update, old revisions are dropped, outcomes come back with the proxy's id", async () => {
+    const outcomes: string[] = [];
+    const bus = new SnapshotBus((id, outcome) => outcomes.push(`${id} ${outcome.kind} ${outcome.revision}`));
+    const update = (revision: number): SnapshotUpdate => {
+      const { snapshot, modules } = compileText(service("a", revision), { revision });
+      assert.ok(snapshot !== undefined);
+      return { snapshot, modules, publishedAtMs: undefined };
+    };
+    const heard: string[] = [];
+    const one = bus.source("one");
+    await one.start((each) => heard.push(`one ${each.snapshot.revision}`));
+    bus.publish(update(2));
+    const two = bus.source("two");
+    await two.start((each) => heard.push(`two ${each.snapshot.revision}`));
+    bus.publish(update(1));
+    await one.stop();
+    bus.publish(update(3));
+    two.report({ kind: "applied", revision: 3, digest: "", applyMs: 1 });
+    assert.deepEqual(heard, ["one 2", "two 2", "two 3"]);
+    assert.deepEqual(outcomes, ["two applied 3"]);
+    assert.equal(bus.last?.snapshot.revision, 3);
+  });
+});
+
+describe("module catalogues", () => {
+  test("a folder without built-ins has none; stored modules are found by digest", () => {
+    const none = builtinModules(folder);
+    assert.deepEqual(none.builtins, []);
+    assert.equal(none.builtin("authz"), undefined);
+    assert.equal(none.builtin("../authz"), undefined);
+    const bytes = new Uint8Array([1]);
+    const stored = withStoredModules(TEST_MODULES, (digest) => (digest === "sha256:aa" ? bytes : undefined));
+    assert.equal(stored.byDigest("sha256:aa")?.bytes, bytes);
+    const authz = TEST_MODULES.builtin("authz");
+    assert.equal(stored.byDigest(authz?.digest ?? "")?.bytes, authz?.bytes);
+    assert.deepEqual(stored.builtins, ["rate-limit", "authz", "transform"]);
+  });
+});
