@@ -9,6 +9,7 @@ import "./contract/filter-host-chain.portable.ts";
 import "./contract/process.portable.ts";
 import "./contract/serve.portable.ts";
 import "./contract/files.portable.ts";
+import "./integration/control-permissions.portable.ts";
 import "./integration/control-plane.portable.ts";
 import "./integration/control-source.portable.ts";
 import "./integration/control-store.portable.ts";

@@ -18,6 +18,7 @@ const SUITES: readonly string[] = [
   "./contract/files.portable.ts",
   "./integration/control-store.portable.ts",
   "./integration/control-source.portable.ts",
+  "./integration/control-permissions.portable.ts",
   "./integration/control-plane.portable.ts",
   "./routing/router.portable.ts",
   "./routing/rewrite.portable.ts",

@@ -1,0 +1,91 @@
+import {
+  inboxPrefix,
+  isSubjectToken,
+  manifestGetSubject,
+  NATS_NAMES,
+  OBJECT_GET_SUBJECT,
+  snapshotSubject,
+  statusSubject,
+} from "../config/nats/names.ts";
+
+interface Login {
+  /** Plain or, better, a bcrypt hash (`nats server passwd`). */
+  readonly password: string;
+}
+
+export interface PermissionOptions {
+  /** User of the control planes: may do everything in the account. */
+  readonly control: Login & { readonly user: string };
+  /** One for each proxy; the user is the proxy's id. */
+  readonly proxies: readonly (Login & { readonly id: string; readonly group?: string })[];
+  /** People and pipelines that may change configuration; each under its own name only. */
+  readonly publishers: readonly (Login & {
+    readonly user: string /** May also read all resources. */;
+    readonly read?: boolean;
+  })[];
+  /** Name of the account. Default `SELVEDGE`. */
+  readonly account?: string;
+}
+
+interface Permissions {
+  readonly publish: readonly string[];
+  readonly subscribe: readonly string[];
+}
+
+/** What a proxy may do: hear its own group, read objects (sealed, but for modules), say how it is. No streams, no consumers. */
+export function proxyPermissions(id: string, group = "gateway"): Permissions {
+  return {
+    publish: [
+      statusSubject(id),
+      manifestGetSubject(group),
+      OBJECT_GET_SUBJECT,
+      `${OBJECT_GET_SUBJECT}.$O.${NATS_NAMES.objectBucket}.M.*`,
+    ],
+    subscribe: [snapshotSubject(group), `${inboxPrefix(id)}.>`],
+  };
+}
+
+/** A publisher's messages carry its name as last token of the subject, which it cannot choose. Large texts go over the HTTP API. */
+export function publisherPermissions(user: string, read = false): Permissions {
+  const subjects = [NATS_NAMES.apply, NATS_NAMES.delete, ...(read ? [NATS_NAMES.get] : [])];
+  return { publish: subjects.map((subject) => `${subject}.${user}`), subscribe: [`${inboxPrefix(user)}.>`] };
+}
+
+/**
+ * The `accounts` block of a nats-server configuration. Throws an `Error` when a name cannot be one token of a subject, or two
+ * users have the same name: a dot or a wildcard in a name would give it the rights of others.
+ */
+export function natsPermissions(options: PermissionOptions): string {
+  const users: string[] = [];
+  const seen = new Set<string>();
+  const add = (user: string, password: string, permissions: Permissions | undefined): void => {
+    if (!isSubjectToken(user)) throw new Error(`user ${JSON.stringify(user)}: only letters, digits, - and _`);
+    if (seen.has(user)) throw new Error(`user ${user} is there twice`);
+    if (password === "") throw new Error(`user ${user} has no password`);
+    seen.add(user);
+    users.push(renderUser(user, password, permissions));
+  };
+  add(options.control.user, options.control.password, undefined);
+  for (const { id, group, password } of options.proxies) {
+    if (group !== undefined && !isSubjectToken(group))
+      throw new Error(`group ${JSON.stringify(group)}: only letters, digits, - and _`);
+    add(id, password, proxyPermissions(id, group));
+  }
+  for (const { user, password, read } of options.publishers) add(user, password, publisherPermissions(user, read));
+  const account = options.account ?? "SELVEDGE";
+  if (!isSubjectToken(account)) throw new Error(`account ${JSON.stringify(account)}: only letters, digits, - and _`);
+  return `accounts {\n  ${account} {\n    jetstream: enabled\n    users: [\n${users.join("\n")}\n    ]\n  }\n}\n`;
+}
+
+function renderUser(user: string, password: string, permissions: Permissions | undefined): string {
+  const login = `user: ${quote(user)}, password: ${quote(password)}`;
+  if (permissions === undefined) return `      { ${login} }`;
+  const list = (subjects: readonly string[]): string => `[${subjects.map(quote).join(", ")}]`;
+  const { publish, subscribe } = permissions;
+  return `      { ${login}, permissions: { publish: { allow: ${list(publish)} }, subscribe: { allow: ${list(subscribe)} } } }`;
+}
+
+/** As JSON; the server reads the same escapes, and a `$` between quotes is no variable. */
+function quote(text: string): string {
+  return JSON.stringify(text);
+}

@@ -1,0 +1,260 @@
+/** A secured nats-server with the users that `natsPermissions` writes: nobody gets beyond what is its own. */
+import assert from "node:assert/strict";
+import type { NatsConnection } from "@nats-io/nats-core";
+import { builtinModules } from "../../src/config/modules.ts";
+import { connectNats } from "../../src/config/nats/connect.ts";
+import { manifestGetSubject, OBJECT_GET_SUBJECT } from "../../src/config/nats/names.ts";
+import type { SnapshotUpdate } from "../../src/config/source.ts";
+import { createNatsSource, type NatsSource } from "../../src/config/source-nats.ts";
+import { createControlPlane } from "../../src/control/create.ts";
+import type { CreatedControlPlane } from "../../src/control/options.ts";
+import { natsPermissions } from "../../src/control/permissions.ts";
+import { SystemClock } from "../../src/core/clock.ts";
+import { SILENT_LOG } from "../../src/core/log.ts";
+import { systemRng } from "../../src/core/rng.ts";
+import { type NatsServer, runNatsCli, startNats } from "../kit/nats.ts";
+import { afterAll, beforeAll, describe, test } from "../kit/suite.ts";
+import { until } from "../kit/until.ts";
+
+const clock = new SystemClock();
+const SECRET = "the-secret-of-the-gateway-group";
+const route = (name: string, body: string) =>
+  JSON.stringify({
+    apiVersion: "selvedge.dev/v1",
+    kind: "Route",
+    metadata: { name },
+    spec: { hosts: [`${name}.example.org`], rules: [{ respond: { status: 200, body } }] },
+  });
+
+describe("permissions of a secured server", () => {
+  let server: NatsServer;
+  let plane: CreatedControlPlane;
+  const open: { close(): Promise<unknown> }[] = [];
+
+  beforeAll(async () => {
+    const config = natsPermissions({
+      control: { user: "control", password: "control-password" },
+      proxies: [
+        { id: "edge-1", password: 'p"1$x' },
+        { id: "inner-1", group: "inner", password: "p2" },
+      ],
+      publishers: [
+        { user: "ann", password: "pa" },
+        { user: "bob", password: "pb", read: true },
+      ],
+    });
+    server = await startNats({ config });
+    plane = createControlPlane({
+      backend: { kind: "nats", address: { servers: [server.url], user: "control", password: "control-password" } },
+      ...{
+        groups: ["gateway", "inner"],
+        modules: builtinModules(new Map()),
+        version: "t",
+        clock,
+        rng: systemRng(),
+        log: SILENT_LOG,
+      },
+    });
+    await plane.start();
+    const outcome = await plane.apply({ text: route("secret", SECRET), author: "x", origin: "api" });
+    assert.ok(outcome.ok, JSON.stringify(outcome));
+  });
+  afterAll(async () => {
+    for (const each of open.splice(0)) await each.close();
+    await plane.stop();
+    await server.stop();
+  });
+
+  /** A connection and what the server refused it. */
+  async function login(
+    user: string,
+    password: string,
+  ): Promise<{ connection: NatsConnection; refused: () => Promise<string[]> }> {
+    const connection = await connectNats({ servers: [server.url], user, password }, user);
+    open.push(connection);
+    const errors: string[] = [];
+    void (async () => {
+      for await (const event of connection.status()) if (event.type === "error") errors.push(event.error.message);
+    })();
+    const refused = async () => {
+      // An error comes before the answer to a ping that was sent later; the status is told one turn after.
+      await connection.flush();
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      return errors.splice(0);
+    };
+    return { connection, refused };
+  }
+
+  async function assertRefused(
+    user: string,
+    password: string,
+    kind: "publish" | "subscribe",
+    subjects: readonly string[],
+    allowed: boolean,
+  ): Promise<void> {
+    const { connection, refused } = await login(user, password);
+    for (const subject of subjects) {
+      if (kind === "publish") connection.publish(subject, "{}", { reply: `_INBOX_${user}.x` });
+      else connection.subscribe(subject, { callback: () => {} });
+      const errors = await refused();
+      assert.equal(
+        errors.some((error) => /permissions violation/i.test(error)),
+        !allowed,
+        `${user} ${kind} ${subject}: ${errors}`,
+      );
+    }
+    await connection.close();
+  }
+
+  test("nobody comes in without or with a wrong password", async () => {
+    await assert.rejects(connectNats({ servers: [server.url] }, "nobody"), /authorization/i);
+    await assert.rejects(connectNats({ servers: [server.url], user: "ann", password: "pb" }, "ann"), /authorization/i);
+  });
+
+  test("each proxy works with its own rights", async () => {
+    for (const [id, password, group] of [
+      ["edge-1", 'p"1$x', "gateway"],
+      ["inner-1", "p2", "inner"],
+    ] as const) {
+      const updates: SnapshotUpdate[] = [];
+      const source: NatsSource = createNatsSource({
+        ...{
+          address: { servers: [server.url], user: id, password },
+          id,
+          group,
+          version: "t",
+          clock,
+          rng: systemRng(),
+          log: SILENT_LOG,
+        },
+      });
+      await source.start((update) => {
+        updates.push(update);
+        source.report({ kind: "applied", revision: update.snapshot.revision, digest: update.snapshot.digest, applyMs: 0 });
+      });
+      assert.equal(updates.at(-1)?.snapshot.group, group);
+      await until(() => plane.status().proxies.some((each) => each.id === id && each.revision === plane.status().revision));
+      const outcome = await plane.apply({ text: route(`for-${id}`, "x"), author: "x", origin: "api" });
+      assert.ok(outcome.ok);
+      await until(() => updates.at(-1)?.snapshot.revision === outcome.revision);
+      await source.stop();
+    }
+  });
+
+  test("a proxy cannot read another group, hear others, publish configuration or speak for another", async () => {
+    const publish = [
+      ...["selvedge.config.apply", "selvedge.config.apply.ann", "selvedge.config.delete", "selvedge.config.get", "selvedge.log"],
+      ...["selvedge.snapshot.inner", "selvedge.snapshot.gateway", "selvedge.proxy.edge-1.status", "selvedge.proxy.*.status"],
+      ...[
+        manifestGetSubject("gateway"),
+        manifestGetSubject("*"),
+        manifestGetSubject(">"),
+        "$KV.selvedge_snapshots.inner",
+        "$KV.selvedge_config.x",
+      ],
+      ...["$JS.API.DIRECT.GET.KV_selvedge_snapshots", "$JS.API.DIRECT.GET.KV_selvedge_config", "$JS.API.DIRECT.GET.SELVEDGE_LOG"],
+      ...[
+        "$JS.API.STREAM.MSG.GET.KV_selvedge_snapshots",
+        "$JS.API.STREAM.MSG.GET.OBJ_selvedge_objects",
+        "$JS.API.STREAM.NAMES",
+        "$JS.API.INFO",
+      ],
+      ...[
+        "$JS.API.CONSUMER.CREATE.KV_selvedge_snapshots",
+        "$JS.API.STREAM.PURGE.OBJ_selvedge_objects",
+        "$O.selvedge_objects.M.x",
+        "$O.selvedge_objects.C.x",
+      ],
+    ];
+    await assertRefused("inner-1", "p2", "publish", publish, false);
+    const subscribe = [
+      ">",
+      "selvedge.>",
+      "selvedge.snapshot.*",
+      "selvedge.snapshot.gateway",
+      "selvedge.config.apply",
+      "selvedge.proxy.*.status",
+    ];
+    await assertRefused(
+      "inner-1",
+      "p2",
+      "subscribe",
+      [...subscribe, "_INBOX.>", "_INBOX_edge-1.>", "_INBOX_control.>", "$KV.>", "$O.>"],
+      false,
+    );
+    await assertRefused("inner-1", "p2", "publish", ["selvedge.proxy.inner-1.status", manifestGetSubject("inner")], true);
+    await assertRefused("inner-1", "p2", "subscribe", ["selvedge.snapshot.inner"], true);
+  });
+
+  test("all that a proxy can read of the object store tells nothing of another group", async () => {
+    const { connection } = await login("inner-1", "p2");
+    let read = 0;
+    for (let sequence = 1; ; ) {
+      const answer = await connection.request(
+        OBJECT_GET_SUBJECT,
+        JSON.stringify({ seq: sequence, next_by_subj: "$O.selvedge_objects.>" }),
+        { timeout: 5_000 },
+      );
+      if (answer.headers?.code) break;
+      assert.ok(!Buffer.from(answer.data).includes(SECRET));
+      sequence = Number(answer.headers?.get("Nats-Sequence")) + 1;
+      read++;
+    }
+    assert.ok(read > 2, `${read} messages read`);
+    const last = await connection.request(`${OBJECT_GET_SUBJECT}.$O.selvedge_objects.M.*`, "", { timeout: 5_000 });
+    assert.ok(!last.string().includes("sha256:"), "an object's name must not be its digest");
+    await connection.close();
+  });
+
+  test("a publisher may publish under its own name only, and is the author", async () => {
+    const args = [
+      "request",
+      "--raw",
+      "--timeout",
+      "10s",
+      "--inbox-prefix",
+      "_INBOX_ann",
+      "selvedge.config.apply.ann",
+      route("of-ann", "x"),
+    ];
+    const { code, output } = await runNatsCli(server, args, ["--user", "ann", "--password", "pa"]);
+    assert.equal(code, 0, output);
+    assert.equal(JSON.parse(output).ok, true, output);
+    assert.equal((await plane.history())[0]?.author, "ann");
+    const others = [
+      "selvedge.config.apply",
+      "selvedge.config.apply.bob",
+      "selvedge.config.apply.*",
+      "selvedge.config.apply.>",
+      "selvedge.config.delete.bob",
+    ];
+    const rest = [
+      "selvedge.config.get",
+      "selvedge.config.get.ann",
+      "selvedge.control.processed",
+      "$JS.API.INFO",
+      "$O.selvedge_objects.C.x",
+    ];
+    await assertRefused("ann", "pa", "publish", [...others, ...rest], false);
+    await assertRefused(
+      "ann",
+      "pa",
+      "subscribe",
+      [">", "selvedge.config.>", "selvedge.snapshot.gateway", "_INBOX.>", "_INBOX_bob.>"],
+      false,
+    );
+    await assertRefused("bob", "pb", "publish", ["selvedge.config.get.bob"], true);
+  });
+
+  test("names that are no single token are refused", () => {
+    const control = { user: "control", password: "x" };
+    for (const name of ["", "a.b", "*", ">", "a b", 'a"', "a\n", "ä"]) {
+      assert.throws(() => natsPermissions({ control, proxies: [{ id: name, password: "x" }], publishers: [] }));
+      assert.throws(() => natsPermissions({ control, proxies: [], publishers: [{ user: name, password: "x" }] }));
+      if (name !== "")
+        assert.throws(() => natsPermissions({ control, proxies: [{ id: "a", group: name, password: "x" }], publishers: [] }));
+    }
+    assert.throws(() => natsPermissions({ control, proxies: [{ id: "control", password: "x" }], publishers: [] }), /twice/);
+    assert.throws(() => natsPermissions({ control, proxies: [{ id: "a", password: "" }], publishers: [] }), /password/);
+  });
+});
