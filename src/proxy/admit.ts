@@ -1,6 +1,7 @@
 import { Failure } from "../core/failure.ts";
 import { hostOf, type RequestHead } from "../core/head.ts";
-import type { AuthOutcome, ListenerRuntime } from "./generation.ts";
+import type { JwtOutcome } from "../filters/jwt/authenticator.ts";
+import type { ListenerRuntime } from "./generation.ts";
 import type { ConnectionInfo } from "./stream.ts";
 
 /** Refusals that need nothing but the head and its connection; undefined: come in. */
@@ -20,7 +21,7 @@ function isMisdirected(request: RequestHead, { tls }: ConnectionInfo, listener: 
 }
 
 /** What a refused token means to the caller. */
-export function refuseToken(outcome: Extract<AuthOutcome, { kind: "denied" }>): Failure {
+export function refuseToken(outcome: Extract<JwtOutcome, { kind: "denied" }>): Failure {
   if (outcome.status === 403) return new Failure("forbidden", outcome.reason);
   return new Failure(outcome.status === 503 ? "overloaded" : "unauthenticated", outcome.reason);
 }

@@ -62,6 +62,6 @@ export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord {
   }
 
   dynamicAttribute(path: readonly string[]): AttributeValue | undefined {
-    return this.claims === undefined ? undefined : readJwtAttribute(path, this.claims);
+    return this.claims === undefined ? undefined : readJwtAttribute(this.claims, path);
   }
 }

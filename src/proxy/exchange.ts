@@ -7,6 +7,7 @@ import type { ExchangeFacts } from "../filters/attributes.ts";
 import type { FilterChain } from "../filters/chain.ts";
 import type { ChainHost, ChainResult } from "../filters/chain-types.ts";
 import type { CalloutAnswer, CalloutRequest, Direction, LocalResponse } from "../filters/contract.ts";
+import type { JwtOutcome } from "../filters/jwt/authenticator.ts";
 import { refuseAtDoor, refuseToken } from "./admit.ts";
 import { Attempt, type AttemptOwner } from "./attempt.ts";
 import { type Endpoint, NO_HINT } from "./balance/picker.ts";
@@ -16,7 +17,7 @@ import type { ProxyCore } from "./core.ts";
 import { renderFailure } from "./errors.ts";
 import { ExchangeState } from "./exchange-state.ts";
 import { applyForwarding } from "./forwarding.ts";
-import type { AuthOutcome, Generation, ListenerRuntime, RuleRuntime } from "./generation.ts";
+import type { Generation, ListenerRuntime, RuleRuntime } from "./generation.ts";
 import { answerLocally, fromFilter } from "./local-answer.ts";
 import { Reply, type ReplyOwner, sendWhole } from "./reply.ts";
 import { applyHeaderEdits } from "./routing/headers.ts";
@@ -105,7 +106,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   // ---------------------------------------------------------------- authenticate
 
-  #authenticate(rule: RuleRuntime, outcome: AuthOutcome | Promise<AuthOutcome>): void {
+  #authenticate(rule: RuleRuntime, outcome: JwtOutcome | Promise<JwtOutcome>): void {
     if (outcome instanceof Promise) {
       this.stream.pause();
       outcome.then(
@@ -122,7 +123,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     this.#filter(rule);
   }
 
-  #resumeAuthenticated(rule: RuleRuntime, outcome: AuthOutcome): void {
+  #resumeAuthenticated(rule: RuleRuntime, outcome: JwtOutcome): void {
     if (this.done) return;
     this.core.turn.enter();
     this.stream.resume();

@@ -1,6 +1,7 @@
 import type { ListenerConfig, RuleConfig, Snapshot } from "../config/snapshot.ts";
 import type { RequestHead } from "../core/head.ts";
 import type { FilterModule } from "../filters/contract.ts";
+import type { JwtOutcome } from "../filters/jwt/authenticator.ts";
 import type { ForwardingPolicy } from "./forwarding.ts";
 import type { Router } from "./routing/router.ts";
 import type { UpstreamService } from "./upstream/service.ts";
@@ -30,19 +31,7 @@ export interface ListenerRuntime {
   readonly forwarding: ForwardingPolicy;
 }
 
-/** Claims of one verified token. */
-export interface VerifiedClaims {
-  readonly provider: string;
-  readonly claims: Readonly<Record<string, unknown>>;
-}
-
-export type AuthOutcome =
-  | { readonly kind: "ok"; readonly payloads: readonly VerifiedClaims[] }
-  /** No token came, and none is needed. */
-  | { readonly kind: "none" }
-  | { readonly kind: "denied"; readonly reason: string; readonly status: number };
-
 /** Says who sends a request, before any filter runs; a promise only when keys must be fetched or a signature is new. Implemented by filters/jwt. */
 export interface Authenticator {
-  verify(head: RequestHead): AuthOutcome | Promise<AuthOutcome>;
+  verify(head: RequestHead): JwtOutcome | Promise<JwtOutcome>;
 }
