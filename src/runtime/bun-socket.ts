@@ -44,6 +44,12 @@ export interface Target {
   readonly preface: Bytes | undefined;
 }
 
+/**
+ * Bun does not let go of a socket that is still connecting: one that its owner gave up holds a descriptor until the kernel
+ * gives up as well (two minutes). `count` says how many there are, so that they can be bounded.
+ */
+export const ORPHANS = { count: 0 };
+
 /** One connection. It hangs in its native socket's `data`. */
 export class BunSocket implements Socket {
   tls: TlsInfo | undefined;
@@ -143,8 +149,9 @@ export class BunSocket implements Socket {
     this.error = undefined;
     this.pending?.clear();
     this.held = undefined;
-    if (orderly) this.native?.close();
-    else this.native?.terminate();
+    if (this.native === undefined) ORPHANS.count++;
+    else if (orderly) this.native.close();
+    else this.native.terminate();
     process.nextTick(tellClose, this);
   }
 
