@@ -1,0 +1,156 @@
+/**
+ * What a filter costs per exchange through the chain, no network: `bun bench/filters.ts [--json]`. Guests are hand-made, so
+ * that the host's part is seen: `empty` has callbacks that answer at once, `typical` makes three host calls in each direction
+ * (reads a header, reads a property, sets a header).
+ */
+import process from "node:process";
+import { SystemClock } from "../src/core/clock.ts";
+import { DeadlineQueue } from "../src/core/deadline.ts";
+import { HeaderBlock, type RequestHead, type ResponseHead } from "../src/core/head.ts";
+import { SILENT_LOG } from "../src/core/log.ts";
+import { ChainPool } from "../src/filters/chain.ts";
+import type { ChainHost } from "../src/filters/chain-types.ts";
+import type { FilterMetrics, FilterModule } from "../src/filters/contract.ts";
+import { ForeignFunctions } from "../src/filters/proxy-wasm/foreign.ts";
+import { ProxyWasmHost } from "../src/filters/proxy-wasm/host.ts";
+import { SharedState } from "../src/filters/proxy-wasm/shared.ts";
+import { filterConfig } from "../test/kit/filters.ts";
+import { ModuleBuilder, op, type ValueType } from "../test/kit/wasm.ts";
+
+const WARM = 100_000;
+const MEASURED = 200_000;
+const ROUNDS = 7;
+
+const i32s = (count: number): ValueType[] => new Array<ValueType>(count).fill("i32");
+
+function buildGuest(hostCalls: boolean): Uint8Array<ArrayBuffer> {
+  const builder = new ModuleBuilder();
+  const getHeader = builder.import("env", "proxy_get_header_map_value", i32s(5), ["i32"]);
+  const setHeader = builder.import("env", "proxy_replace_header_map_value", i32s(5), ["i32"]);
+  const getProperty = builder.import("env", "proxy_get_property", i32s(4), ["i32"]);
+  builder.memory(1).data(0, new TextEncoder().encode("user-agentx-filteredyesrequest\0path"));
+  const calls = (map: number): number[] => {
+    if (!hostCalls) return [];
+    const call = (index: number, args: number[]): number[] => [
+      ...args.flatMap((arg) => op.i32(arg)),
+      ...op.call(index),
+      ...op.drop,
+    ];
+    return [
+      ...call(getHeader, [map, 0, 10, 512, 516]),
+      ...call(getProperty, [23, 12, 512, 516]),
+      ...call(setHeader, [map, 10, 10, 20, 3]),
+    ];
+  };
+  for (const [name, map] of [
+    ["request", 0],
+    ["response", 2],
+  ] as const) {
+    builder.func(`proxy_on_${name}_headers`, i32s(3), ["i32"], [...calls(map), ...op.i32(0)]);
+  }
+  for (const name of ["context_create", "log", "delete"])
+    builder.func(`proxy_on_${name}`, i32s(name === "context_create" ? 2 : 1), [], []);
+  builder.func("proxy_on_done", ["i32"], ["i32"], op.i32(1));
+  builder.func("proxy_on_memory_allocate", ["i32"], ["i32"], op.i32(1024));
+  builder.func("proxy_abi_version_0_2_1", [], [], []);
+  return builder.build();
+}
+
+const noMetrics: FilterMetrics = { define: () => 1, record() {}, increment() {}, read: () => 0, onCall() {}, onTrap() {} };
+
+class BenchExchange implements ChainHost {
+  readonly request: RequestHead = {
+    method: "GET",
+    scheme: "https",
+    authority: "shop.example",
+    path: "/cart",
+    query: undefined,
+    version: 11,
+    upgrade: undefined,
+    headers: new HeaderBlock(["accept", "user-agent", "accept-encoding"], ["*/*", "bench/1.0", "gzip"]),
+  };
+  readonly response: ResponseHead = {
+    status: 200,
+    reason: "OK",
+    version: 11,
+    upgrade: undefined,
+    headers: new HeaderBlock(["content-type", "content-length"], ["text/plain", "5"]),
+  };
+  readonly facts = {
+    connection: {
+      id: 1,
+      remoteAddress: "127.0.0.1",
+      remotePort: 1,
+      localAddress: "127.0.0.1",
+      localPort: 2,
+      listener: "l",
+      tls: undefined,
+    },
+    clientAddress: "127.0.0.1",
+    requestId: "",
+    routeName: "default/shop",
+    serviceName: "default/shop",
+    endpointKey: "",
+    requestBytes: 0,
+    responseBytes: 0,
+    startWallMs: 0,
+    durationMs: 0,
+    failure: undefined,
+    dynamicAttribute: () => undefined,
+  };
+  callout(): number {
+    return 0;
+  }
+  cancelCallout(): void {}
+  onChainForward(): void {}
+  onChainRespond(): void {}
+  onChainFail(): void {}
+  pauseSource(): void {}
+  resumeSource(): void {}
+}
+
+function runExchanges(chains: ChainPool, modules: readonly FilterModule[], count: number): void {
+  const exchange = new BenchExchange();
+  for (let i = 0; i < count; i++) {
+    const chain = chains.open(modules, exchange);
+    chain.requestHead(true);
+    chain.responseHead(true);
+    chain.log();
+    chain.close();
+  }
+}
+
+const clock = new SystemClock();
+const chains = new ChainPool(new DeadlineQueue(clock));
+const host = new ProxyWasmHost({
+  clock,
+  log: SILENT_LOG,
+  metrics: noMetrics,
+  shared: new SharedState(),
+  foreign: new ForeignFunctions(),
+});
+const empty = await host.load(buildGuest(false), filterConfig({ name: "empty" }));
+const typical = await Promise.all(["a", "b", "c"].map((name) => host.load(buildGuest(true), filterConfig({ name }))));
+const cases: Readonly<Record<string, readonly FilterModule[]>> = {
+  "no filter": [],
+  "1 empty": [empty],
+  "1 typical": typical.slice(0, 1),
+  "3 typical": typical,
+};
+const results: Record<string, number[]> = {};
+for (const modules of Object.values(cases)) runExchanges(chains, modules, WARM);
+for (let round = 0; round < ROUNDS; round++) {
+  for (const [name, modules] of Object.entries(cases)) {
+    const startMs = clock.nowMs();
+    runExchanges(chains, modules, MEASURED);
+    results[name] ??= [];
+    results[name].push(((clock.nowMs() - startMs) * 1_000_000) / MEASURED);
+  }
+}
+const median = (values: readonly number[]): number => Math.round(values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0);
+const table = Object.entries(results).map(([name, values]) => ({ name, nsPerExchange: median(values) }));
+if (process.argv.includes("--json")) process.stdout.write(`${JSON.stringify(table)}\n`);
+else
+  for (const row of table)
+    process.stdout.write(`${row.name.padEnd(12)} ${String(row.nsPerExchange).padStart(8)} ns per exchange\n`);
+process.exit(0);
