@@ -68,8 +68,10 @@ export class BunSocket implements Socket {
   /** Something is pending: `write` only queues, and `onDrain` is owed. */
   drainOwed = false;
   pending: PendingBytes | undefined;
-  /** What came in spite of `pause`: Bun reads once more when the peer resets. */
+  /** What came in spite of `pause` and waits for `resume`: TLS hands on all records that were read at once. */
   held: Bytes[] | undefined;
+  heldEnd = false;
+  heldClose = false;
   error: Error | undefined;
   #remoteAddress: string | undefined;
   #remotePort = 0;
@@ -149,8 +151,9 @@ export class BunSocket implements Socket {
     this.error = undefined;
     this.pending?.clear();
     this.held = undefined;
-    if (this.native === undefined) ORPHANS.count++;
-    else if (orderly) this.native.close();
+    if (this.native === undefined) {
+      if (!this.ready) ORPHANS.count++;
+    } else if (orderly) this.native.close();
     else this.native.terminate();
     process.nextTick(tellClose, this);
   }
@@ -166,7 +169,7 @@ export class BunSocket implements Socket {
     this.paused = false;
     if (!this.ready) return;
     this.native?.resume();
-    if (this.held !== undefined) process.nextTick(tellHeld, this);
+    if (this.held !== undefined || this.heldEnd) process.nextTick(tellHeld, this);
   }
 
   setKeepAlive(enabled: boolean, delayMs: number): void {
@@ -214,19 +217,29 @@ function tellClose(socket: BunSocket): void {
   socket.native = undefined;
   // Our FIN was out already: then Bun tells the peer's FIN and the close as one.
   if (error === undefined && socket.closedByPeer && !socket.peerEnded) {
-    socket.peerEnded = true;
-    socket.handler.onEnd(socket);
+    tellEnd(socket);
   }
   socket.handler.onClose(socket, error);
 }
 
+/** After `resume`: what came meanwhile, in order, until the owner pauses again. */
 function tellHeld(socket: BunSocket): void {
-  const held = socket.held;
-  if (held === undefined || socket.paused || socket.closed) return;
-  socket.held = undefined;
-  for (const bytes of held) {
-    if (!socket.closed) socket.handler.onData(socket, bytes);
+  for (;;) {
+    if (socket.paused || socket.closed) return;
+    const bytes = socket.held?.shift();
+    if (bytes === undefined) break;
+    socket.handler.onData(socket, bytes);
   }
+  socket.held = undefined;
+  if (socket.heldEnd && !socket.peerEnded) tellEnd(socket);
+  if (!socket.heldClose || socket.closed) return;
+  socket.closed = true;
+  tellClose(socket);
+}
+
+function tellEnd(socket: BunSocket): void {
+  socket.peerEnded = true;
+  socket.handler.onEnd(socket);
 }
 
 /** What Bun calls for every open socket. Listening and connecting add theirs. */
@@ -245,19 +258,28 @@ export const STREAM_HANDLERS = {
     const socket = native.data as BunSocket;
     // After a failed write Bun shows the peer's RST as an end.
     if (socket.closed || socket.peerEnded || socket.error !== undefined || !socket.ready) return;
-    socket.peerEnded = true;
-    socket.handler.onEnd(socket);
+    if (socket.paused || socket.held !== undefined) socket.heldEnd = true;
+    else tellEnd(socket);
   },
   close(native: NativeSocket, error: Error | undefined): void {
     const socket = native.data;
     if (!(socket instanceof BunSocket) || socket.closed) return;
-    socket.closed = true;
-    socket.held = undefined;
     socket.pending?.clear();
     socket.closedByPeer = true;
+    const broken = error !== undefined && error !== null;
+    if (!broken && (socket.held !== undefined || socket.heldEnd)) {
+      // Both sides are done, but the owner has not taken everything yet.
+      socket.native = undefined;
+      socket.ended = true;
+      socket.heldEnd = true;
+      socket.heldClose = true;
+      return;
+    }
+    socket.closed = true;
+    socket.held = undefined;
     if (!socket.ready && socket.target !== undefined) {
       socket.error = connectError(socket.target.address, socket.error ?? error ?? resetByPeer());
-    } else if (error !== undefined && error !== null) {
+    } else if (broken) {
       socket.error ??= error;
     } else if (!socket.ended && !socket.peerEnded) {
       // Neither side said that it was done: something broke, whether or not the system says what.

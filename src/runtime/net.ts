@@ -13,11 +13,14 @@ export type SocketAddress =
 
 /** What hears from a socket. Set as `socket.handler`; it may be exchanged at any time (the accept pipeline does). */
 export interface SocketHandler {
-  /** Connected; for TLS, the handshake is complete and `socket.tls` is set. Not called for accepted plain sockets. */
+  /** Connected; for TLS, the handshake is complete and `socket.tls` is set. Not called for accepted sockets: they are open when `accept` is. */
   onOpen(socket: Socket): void;
   /** `bytes` are valid only during the call. */
   onData(socket: Socket, bytes: Bytes): void;
-  /** The peer finished its side (FIN or close_notify); writing is still possible. Without it, `onClose` comes with an error. */
+  /**
+   * The peer finished its side (FIN or close_notify); writing is still possible. Without it, `onClose` comes with an error.
+   * With TLS, the runtimes tell a FIN without close_notify as an end, too: a truncation shows in the framing above only.
+   */
   onEnd(socket: Socket): void;
   /** Everything that was pending is with the kernel; called after a `write` that returned false. */
   onDrain(socket: Socket): void;
@@ -75,7 +78,7 @@ export interface Socket {
    * RST, so that it cannot take what it has for complete, unless `end` was called and everything is out.
    */
   destroy(): void;
-  /** Stops and restarts `onData`; the kernel's window does the rest. Idempotent. */
+  /** Stops and restarts `onData` and `onEnd`; the kernel's window does the rest. Idempotent. */
   pause(): void;
   resume(): void;
   /** TCP_NODELAY is on from the start. SO_KEEPALIVE: */

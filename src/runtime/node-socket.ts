@@ -27,6 +27,9 @@ export class NodeSocket implements Socket {
   localPort = 0;
   #paused = false;
   #drainOwed = false;
+  /** The end came while paused, and the close behind it. */
+  #heldEnd = false;
+  #heldClose = false;
   /** What was written before it was open: it must not pass a handshake. */
   #early: PendingBytes | undefined;
 
@@ -115,7 +118,16 @@ export class NodeSocket implements Socket {
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    if (!this.closed) this.stream.resume();
+    if (this.closed) return;
+    this.stream.resume();
+    if (this.#heldEnd) process.nextTick(() => this.#tellHeld());
+  }
+
+  #tellHeld(): void {
+    if (this.#paused || this.closed || !this.#heldEnd) return;
+    this.#heldEnd = false;
+    this.#onEnd();
+    if (this.#heldClose) this.#onClose();
   }
 
   setKeepAlive(enabled: boolean, delayMs: number): void {
@@ -144,6 +156,10 @@ export class NodeSocket implements Socket {
   };
   readonly #onEnd = (): void => {
     if (this.closed || !this.ready) return;
+    if (this.#paused) {
+      this.#heldEnd = true;
+      return;
+    }
     this.peerEnded = true;
     this.handler.onEnd(this);
   };
@@ -157,6 +173,10 @@ export class NodeSocket implements Socket {
   };
   readonly #onClose = (): void => {
     if (this.closed) return;
+    if (this.#heldEnd && this.error === undefined) {
+      this.#heldClose = true;
+      return;
+    }
     this.closed = true;
     if (!this.ready && this.target !== undefined) this.error = connectError(this.target, this.error ?? resetByPeer());
     // Neither side said that it was done: something broke, whether or not the runtime says what.

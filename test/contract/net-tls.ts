@@ -1,80 +1,28 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import type { ClientTls, ServerCertificate, ServerTls, Socket } from "../../src/runtime/net.ts";
-import { type IssueOptions, testAuthority } from "../kit/certs.ts";
+import { bytesOf, type Case, dial, type End, pattern, sameBytes, serverTls, turns, withListener } from "./net-kit.ts";
 import {
-  type Accepting,
-  bytesOf,
-  type Case,
-  dial,
-  End,
-  pattern,
-  plainListen,
-  sameBytes,
-  serverTls,
-  turns,
-  withListener,
-} from "./net-kit.ts";
+  asNobody,
+  asStranger,
+  asWorkload,
+  ca,
+  certificate,
+  clientTls,
+  dialTls,
+  echo,
+  expectEcho,
+  expectRefused,
+  fallback,
+  otherCa,
+  renewed,
+  settings,
+  shop,
+  shown,
+  workload,
+} from "./net-tls-kit.ts";
 
-const ca = await testAuthority();
-const otherCa = await testAuthority("Other CA");
-
-async function certificate(hosts: readonly string[], options: IssueOptions = {}, authority = ca): Promise<ServerCertificate> {
-  const made = await authority.issue({ dns: hosts.filter((host) => host !== "*"), ...options });
-  return { hosts, certificatePem: made.certificatePem, keyPem: made.keyPem };
-}
-
-const shop = await certificate(["shop.test"]);
-const wild = await certificate(["*.wild.test"]);
-const fallback = await certificate(["*"], { dns: ["default.test"] });
-const renewed = await certificate(["shop.test"], { commonName: "renewed", dns: ["shop.test"] });
-const workload = await ca.issue({ uri: ["spiffe://mesh.test/ns/shop/sa/cart"], dns: ["cart.test"], commonName: "cart" });
-const stranger = await otherCa.issue({ uri: ["spiffe://mesh.test/ns/shop/sa/cart"] });
-
-const clientTls = (over: Partial<ClientTls> = {}): ClientTls => ({
-  serverName: "shop.test",
-  caPem: ca.certificatePem,
-  verify: true,
-  certificatePem: undefined,
-  keyPem: undefined,
-  alpn: [],
-  minVersion: "TLSv1.2",
-  ...over,
-});
-
-const asWorkload = clientTls({ certificatePem: workload.certificatePem, keyPem: workload.keyPem });
-const asStranger = clientTls({ certificatePem: stranger.certificatePem, keyPem: stranger.keyPem });
-const asNobody = clientTls();
-
-/** Connects and waits until it is open or closed. */
-async function dialTls(subject: { net: Parameters<typeof dial>[0] }, accepting: Accepting, tls: ClientTls): Promise<End> {
-  const near = dial(subject.net, accepting.address, { tls });
-  await near.until(() => near.heard.length > 0);
-  return near;
-}
-
-/** The DNS names of the certificate that the peer showed. */
-const shown = (end: End): readonly string[] => end.open().tls?.peer?.dnsNames ?? [];
-
-const echo = { prepare: (end: End) => (end.onBytes = (socket: Socket, bytes: Uint8Array) => void socket.write(bytes)) };
-
-async function expectEcho(end: End, text: string): Promise<void> {
-  const before = end.text();
-  end.open().write(bytesOf(text));
-  await end.untilText(before + text);
-}
-
-/** Sends after the handshake and waits for what a server that refused us does: with TLS 1.3 it can only say so then. */
-async function expectRefused(end: End): Promise<void> {
-  if (end.heard.includes("open")) end.open().write(bytesOf("let me in"));
-  await end.until(() => end.heard.includes("end") || end.heard.includes("close"));
-  assert.equal(end.text(), "", "a refused connection got an answer");
-  end.open().destroy();
-}
-
-const settings = (over: Partial<ServerTls> = {}): ServerTls => serverTls({ certificates: [shop, wild, fallback], ...over });
-
-const serverCases: readonly Case[] = [
+/** What listeners with TLS do. */
+export const TLS_SERVER_CASES: readonly Case[] = [
   {
     name: "TLS: SNI selects the certificate: exact, wildcard of one label, default",
     run: (subject) =>
@@ -370,6 +318,35 @@ const serverCases: readonly Case[] = [
       }),
   },
   {
+    name: "TLS: pausing at every piece of what came at once keeps the order, and the end waits",
+    run: (subject) =>
+      withListener(subject.net, { tls: settings() }, async (accepting) => {
+        const near = await dialTls(subject, accepting, clientTls());
+        const far = await accepting.at(0);
+        let paused = false;
+        near.onBytes = (socket) => {
+          assert.equal(paused, false, "data in spite of pause");
+          paused = true;
+          socket.pause();
+          setImmediate(() => {
+            paused = false;
+            socket.resume();
+          });
+        };
+        near.onFin = () => assert.equal(paused, false, "the end in spite of pause");
+        near.open().end();
+        await far.untilHeard("end");
+        const whole = pattern(100_000, 9);
+        // Many records, read by the kernel in few pieces.
+        for (let at = 0; at < whole.byteLength; at += 5_000) far.open().write(whole, at, at + 5_000);
+        far.open().end();
+        await near.untilHeard("close");
+        assert.ok(sameBytes(near.all(), whole), `${near.bytes} bytes`);
+        assert.deepEqual(near.heard, ["open", "data", "end", "close"]);
+        assert.equal(near.error, undefined);
+      }),
+  },
+  {
     name: "TLS: half-close: the other side goes on sending after close_notify",
     run: (subject) =>
       withListener(subject.net, { tls: settings() }, async (accepting) => {
@@ -389,166 +366,3 @@ const serverCases: readonly Case[] = [
       }),
   },
 ];
-
-/** Why a client must not go on, by the certificate that it is shown. */
-const clientCases: readonly Case[] = [
-  {
-    name: "TLS client: a wrong name, an unknown CA, an expired and a future certificate are refused; verify: false takes them",
-    run: async (subject) => {
-      const expired = await certificate(["shop.test"], { validity: "expired" });
-      const future = await certificate(["shop.test"], { validity: "future" });
-      const unknown = await certificate(["shop.test"], {}, otherCa);
-      const wrongName = await certificate(["elsewhere.test"]);
-      for (const [what, shownCertificate] of Object.entries({ expired, future, unknown, wrongName })) {
-        const tls = serverTls({ certificates: [{ ...shownCertificate, hosts: ["*"] }] });
-        await withListener(subject.net, { tls, ...echo }, async (accepting) => {
-          const near = await dialTls(subject, accepting, clientTls());
-          assert.deepEqual(near.heard, ["close"], what);
-          assert.match(near.error?.message ?? "", /^connect to 127\.0\.0\.1:\d+: .*certificate|handshake/, what);
-          const careless = await dialTls(subject, accepting, clientTls({ verify: false }));
-          assert.deepEqual(careless.heard, ["open"], what);
-          await expectEcho(careless, "whatever");
-          careless.open().destroy();
-        });
-      }
-    },
-  },
-  {
-    name: "TLS client: verifyName replaces the name; empty, only the chain counts; an address is checked as an address",
-    run: async (subject) => {
-      const byAddress = await certificate(["*"], { ip: ["127.0.0.1"], dns: ["named.test"] });
-      await withListener(subject.net, { tls: serverTls({ certificates: [byAddress] }), ...echo }, async (accepting) => {
-        const good = [
-          clientTls({ serverName: "127.0.0.1" }),
-          clientTls({ serverName: "shop.test", verifyName: "named.test" }),
-          clientTls({ serverName: "shop.test", verifyName: "" }),
-          clientTls({ serverName: "" }),
-        ];
-        for (const tls of good) {
-          const near = await dialTls(subject, accepting, tls);
-          assert.deepEqual(near.heard, ["open"], `${tls.serverName} ${tls.verifyName}: ${near.error?.message}`);
-          assert.equal(near.open().tls?.peer?.verified, true);
-          near.open().destroy();
-        }
-        const bad = [
-          clientTls({ serverName: "127.0.0.2" }),
-          clientTls({ serverName: "named.test", verifyName: "shop.test" }),
-          clientTls({ serverName: "", caPem: otherCa.certificatePem }),
-          clientTls({ serverName: "shop.test", verifyName: "", caPem: otherCa.certificatePem }),
-        ];
-        for (const tls of bad) {
-          const near = await dialTls(subject, accepting, tls);
-          assert.deepEqual(near.heard, ["close"], `${tls.serverName} ${tls.verifyName}`);
-        }
-      });
-    },
-  },
-  {
-    name: "TLS client: what is written before the handshake is encrypted; a preface is not",
-    run: async (subject) => {
-      const wire: Uint8Array[] = [];
-      await withListener(
-        subject.net,
-        { prepare: (end) => (end.onBytes = (_, bytes) => void wire.push(new Uint8Array(bytes))) },
-        async (accepting) => {
-          const near = dial(subject.net, accepting.address, { tls: clientTls(), preface: bytesOf("PROXY header\r\n") });
-          near.open().write(bytesOf("secret"));
-          const far = await accepting.at(0);
-          await far.until(() => far.bytes > 100);
-          assert.ok(far.text().startsWith("PROXY header\r\n\x16\x03\x01"));
-          assert.ok(!Buffer.concat(wire).includes("secret"));
-          assert.deepEqual(near.heard, []);
-          far.open().destroy();
-          await near.untilHeard("close");
-          assert.ok(near.error instanceof Error);
-        },
-      );
-    },
-  },
-];
-
-const deferredCases: readonly Case[] = [
-  {
-    name: "deferTls: bytes first, then TLS with what was already read of the handshake",
-    run: (subject) => {
-      const upgraded: End[] = [];
-      const secured =
-        (accepting: Accepting, head: string): Accepting["prepare"] =>
-        (end) => {
-          end.onBytes = (socket) => {
-            const read = end.all();
-            if (read.byteLength <= head.length) return;
-            const next = new End();
-            next.onBytes = (encrypted, bytes) => void encrypted.write(bytes);
-            upgraded.push(next);
-            next.socket = accepting.listener?.startTls(socket, read.subarray(head.length), next);
-          };
-        };
-      const head = "PROXY TCP4 192.0.2.1\r\n";
-      return withListener(subject.net, { tls: settings({ alpn: ["h2"] }), deferTls: true }, async (accepting) => {
-        Object.assign(accepting, { prepare: secured(accepting, head) });
-        for (const preface of [head, head]) {
-          const near = dial(subject.net, accepting.address, { tls: clientTls({ alpn: ["h2"] }), preface: bytesOf(preface) });
-          await near.until(() => near.heard.length > 0);
-          assert.equal(near.error, undefined);
-          await expectEcho(near, "through TLS");
-          const far = upgraded.at(-1) as End;
-          assert.deepEqual(far.heard, ["open", "data"]);
-          assert.equal(far.open().tls?.serverName, "shop.test");
-          assert.equal(far.open().tls?.alpn, "h2");
-          assert.equal(far.open().remoteAddress, "127.0.0.1");
-          near.open().end();
-          await far.untilHeard("end");
-          far.open().end();
-          await far.untilHeard("close");
-          await near.untilHeard("close");
-          assert.deepEqual([far.error, near.error], [undefined, undefined]);
-        }
-      });
-    },
-  },
-  {
-    name: "deferTls: a failed handshake ends in onClose with an error; plain traffic stays possible",
-    run: (subject) =>
-      withListener(subject.net, { tls: settings(), deferTls: true }, async (accepting) => {
-        const near = dial(subject.net, accepting.address);
-        const far = await accepting.at(0);
-        near.open().write(bytesOf("plain"));
-        await far.untilText("plain");
-        far.open().write(bytesOf("plain too"));
-        await near.untilText("plain too");
-        const upgraded = new End();
-        upgraded.socket = accepting.listener?.startTls(far.open(), bytesOf("this is no TLS at all"), upgraded);
-        await upgraded.untilHeard("close");
-        assert.deepEqual(upgraded.heard, ["close"]);
-        assert.ok(upgraded.error instanceof Error);
-        assert.deepEqual(far.heard, ["data"], "the plain socket hears nothing more");
-        near.open().destroy();
-      }),
-  },
-];
-
-const settingsCases: readonly Case[] = [
-  {
-    name: "TLS: certificates that cannot be used are refused by name, and the old ones stay",
-    run: (subject) =>
-      withListener(subject.net, { tls: settings(), ...echo }, async (accepting) => {
-        const broken = { ...shop, keyPem: wild.keyPem };
-        assert.throws(
-          () => accepting.listener?.updateTls(settings({ certificates: [broken] })),
-          /certificate for shop\.test cannot/,
-        );
-        assert.throws(() => accepting.listener?.updateTls(settings({ certificates: [] })), /needs a certificate/);
-        await assert.rejects(
-          subject.net.listen(plainListen({ tls: settings({ clientAuth: "required" }) }), () => new End()),
-          /no CA is given/,
-        );
-        const near = await dialTls(subject, accepting, clientTls());
-        await expectEcho(near, "as before");
-        near.open().destroy();
-      }),
-  },
-];
-
-/** What sockets with TLS do. */
-export const TLS_CASES: readonly Case[] = [...serverCases, ...clientCases, ...deferredCases, ...settingsCases];

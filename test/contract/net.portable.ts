@@ -4,8 +4,10 @@ import type { Net } from "../../src/runtime/net.ts";
 import { nodeNet } from "../../src/runtime/node.ts";
 import { describe, IS_BUN, test } from "../kit/suite.ts";
 import type { Case } from "./net-kit.ts";
+import { LISTEN_CASES } from "./net-listen.ts";
 import { PLAIN_CASES } from "./net-plain.ts";
-import { TLS_CASES } from "./net-tls.ts";
+import { TLS_SERVER_CASES } from "./net-tls.ts";
+import { TLS_CLIENT_CASES } from "./net-tls-client.ts";
 
 /** Why an adapter cannot do a case, by its name. As short as possible. */
 type Skips = Readonly<Record<string, string>>;
@@ -17,7 +19,7 @@ interface Adapter {
   readonly skips: Skips;
 }
 
-const ALL = [...PLAIN_CASES, ...TLS_CASES];
+const ALL = [...PLAIN_CASES, ...LISTEN_CASES, ...TLS_SERVER_CASES, ...TLS_CLIENT_CASES];
 
 const DENO_SKIPS: Skips = {
   "TLS: who pauses can still write": "Deno's TLS streams do not write while nobody reads from them",
@@ -26,7 +28,7 @@ const DENO_SKIPS: Skips = {
 const ADAPTERS: Readonly<Record<string, Adapter>> = {
   ...(IS_BUN ? { bun: { net: await bunAdapter(), kernel: true, cases: ALL, skips: {} } } : {}),
   node: { net: () => nodeNet, kernel: true, cases: ALL, skips: IS_BUN ? {} : DENO_SKIPS },
-  memory: { net: () => new MemoryNet(), kernel: false, cases: PLAIN_CASES, skips: {} },
+  memory: { net: () => new MemoryNet(), kernel: false, cases: [...PLAIN_CASES, ...LISTEN_CASES], skips: {} },
 };
 
 async function bunAdapter(): Promise<() => Net> {
@@ -38,7 +40,7 @@ for (const [name, adapter] of Object.entries(ADAPTERS)) {
   describe(`Net contract: ${name}`, () => {
     for (const each of adapter.cases) {
       if (each.name in adapter.skips) continue;
-      test(each.name, () => each.run({ net: adapter.net(), kernel: adapter.kernel }));
+      test(each.name, () => each.run({ net: adapter.net(), kernel: adapter.kernel }), 20_000);
     }
     test("every skipped case exists", () => {
       const names = adapter.cases.map((each) => each.name);
