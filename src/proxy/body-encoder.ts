@@ -78,7 +78,8 @@ export class BodyEncoder {
     if (this.#ended || this.#done || bytes.byteLength === 0) return true;
     const size = bytes.byteLength;
     this.#pendingBytes += size;
-    this.#encoder.write(Buffer.from(bytes), () => this.#onEncoded(size));
+    const copy = Buffer.from(bytes);
+    this.#later(() => this.#encoder.write(copy, () => this.#onEncoded(size)));
     this.#blocked = this.#pendingBytes >= COMPRESSION_LIMITS.pendingBytes;
     return !this.#blocked;
   }
@@ -87,7 +88,14 @@ export class BodyEncoder {
   end(): void {
     if (this.#ended || this.#done) return;
     this.#ended = true;
-    this.#encoder.end();
+    this.#later(() => this.#encoder.end());
+  }
+
+  /** Deno's encoders may call back at once; who writes must not be called in the middle of it. */
+  #later(step: () => void): void {
+    queueMicrotask(() => {
+      if (!this.#done) step();
+    });
   }
 
   /** Holds `onData` back while the reader is slow; what is written meanwhile stays pending. */
