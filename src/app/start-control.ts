@@ -1,0 +1,60 @@
+import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
+import { VERSION } from "../cli/version.ts";
+import type { ControlBackend, CreatedControlPlane } from "../control/options.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import type { Rng } from "../core/rng.ts";
+import { assertGuarded, checkAccess } from "./guard.ts";
+import { serveHttp } from "./http-server.ts";
+import { parseAddress } from "./serving.ts";
+
+/** A control plane with its API on a port. */
+export interface ControlServer {
+  readonly plane: CreatedControlPlane;
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** Starts both, as the flags `--listen` and `--token` say. Throws a `CommandError` when the port is taken. */
+export async function startControl(
+  { flags }: CommandContext,
+  backend: ControlBackend,
+  tools: { readonly clock: Clock; readonly log: Log; readonly rng: Rng },
+): Promise<ControlServer> {
+  const address = parseAddress(flags.text("listen") ?? "", "listen");
+  const guard = { host: address.host, token: flags.text("token") };
+  try {
+    assertGuarded(guard, "--token");
+  } catch (error) {
+    throw new CommandError((error as Error).message, "", EXIT.usage);
+  }
+  const { createControlPlane } = await import("../control/create.ts");
+  const { createControlApi } = await import("../control/api/app.ts");
+  const { builtinModules } = await import("../config/modules.ts");
+  const { createFilterTrial } = await import("./filters.ts");
+  const plane = createControlPlane({
+    backend,
+    modules: builtinModules(),
+    tryFilter: createFilterTrial(tools.clock, tools.log),
+    version: VERSION,
+    ...tools,
+    log: tools.log.for("control"),
+  });
+  const api = createControlApi({ plane, version: VERSION, guard: (headers) => checkAccess(headers, guard), log: tools.log });
+  // The port first: a second control plane on this machine must fail before it touches anything.
+  const server = await serveHttp(address, "listen", (request) => api.fetch(request));
+  try {
+    await plane.start();
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+  return {
+    plane,
+    url: server.url,
+    close: async () => {
+      await server.close();
+      await plane.stop();
+    },
+  };
+}

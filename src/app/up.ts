@@ -1,0 +1,223 @@
+import { mkdirSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
+import { readFiles } from "../cli/files.ts";
+import { paintOf, printIssues } from "../cli/report.ts";
+import { VERSION } from "../cli/version.ts";
+import type { ConfigIssue } from "../config/issue.ts";
+import type { SnapshotSource } from "../config/source.ts";
+import type { ControlBackend } from "../control/options.ts";
+import { systemRng } from "../core/rng.ts";
+import { availableCores } from "../runtime/process.ts";
+import { createHost } from "./create-host.ts";
+import { type DemoServices, demoConfigYaml, demoServiceYaml, startDemoServices } from "./demo.ts";
+import { demoCertificate } from "./demo-certificate.ts";
+import type { ProxyHost } from "./host.ts";
+import type { HttpServer } from "./http-server.ts";
+import { findNatsServer, type OwnNats, startNatsServer } from "./nats-server.ts";
+import { type ProcessTools, parseAddress, processTools, serveUntilSignal } from "./serving.ts";
+import { startAdmin } from "./start-admin.ts";
+import { type ControlServer, startControl } from "./start-control.ts";
+
+const GATEWAY_ID = "gateway-1";
+
+/** What is running, in the order in which it was started; it is stopped the other way round. */
+interface Running {
+  nats?: OwnNats;
+  natsUrl?: string;
+  control?: ControlServer;
+  demo?: DemoServices;
+  host?: ProxyHost;
+  admin?: HttpServer | undefined;
+}
+
+/** `selvedge up`. Resolves when it was stopped. */
+export async function runUp(context: CommandContext): Promise<number> {
+  const tools = processTools(context);
+  const running: Running = {};
+  try {
+    await start(context, tools, running);
+    const { host } = running;
+    if (host === undefined) return EXIT.failed;
+    return await serveUntilSignal({
+      drain: () => host.drain(),
+      stop: () => host.stop(),
+      reopenLogs: () => host.reopenLogs(),
+      log: tools.log,
+    });
+  } finally {
+    await stop(running);
+  }
+}
+
+async function start(context: CommandContext, tools: ProcessTools, running: Running): Promise<void> {
+  const { flags, terminal } = context;
+  const state = resolve(terminal.cwd, flags.text("state-dir") ?? ".selvedge");
+  mkdirSync(state, { recursive: true, mode: 0o700 });
+  const say = progress(context);
+  const backend = await chooseBackend(context, tools, state, running, say);
+  say("control plane");
+  running.control = await startControl(context, backend, { clock: tools.clock, log: tools.log, rng: systemRng() });
+  await applyFirst(context, tools, running, state, say);
+  say("gateway");
+  const { source, sourceState } = await createSource(tools, running, state);
+  running.host = await createHost({
+    id: GATEWAY_ID,
+    mode: "gateway",
+    workers: flags.number("workers") ?? availableCores(),
+    source,
+    sourceState,
+    ...tools,
+  });
+  running.admin = await startAdmin(context, running.host);
+  await running.host.start();
+  await refuseBadStart(running.host, running.control);
+  announce(context, running);
+}
+
+async function stop({ host, admin, demo, control, nats }: Running): Promise<void> {
+  await host?.stop();
+  await admin?.close();
+  await demo?.close();
+  await control?.close();
+  await nats?.close();
+}
+
+/** One line that changes on a terminal, several lines elsewhere. */
+function progress(context: CommandContext): (step: string) => void {
+  const paint = paintOf(context);
+  return (step) => context.terminal.error(`${paint.dim(`· ${step}`)}\n`);
+}
+
+async function chooseBackend(
+  { flags, terminal }: CommandContext,
+  { clock }: ProcessTools,
+  state: string,
+  running: Running,
+  say: (step: string) => void,
+): Promise<ControlBackend> {
+  const wanted = flags.text("nats");
+  if (wanted !== undefined && wanted !== "off") {
+    running.natsUrl = wanted;
+    return { kind: "nats", address: { servers: wanted.split(",") } };
+  }
+  const program = wanted === "off" ? undefined : findNatsServer(terminal.env);
+  if (program === undefined) {
+    if (wanted !== "off") say("no nats-server found: the in-process bus takes its place (`npm start` obtains one)");
+    const { folderPersistence } = await import("../control/store/persistence.ts");
+    return { kind: "memory", persistence: folderPersistence(join(state, "config")) };
+  }
+  say(`NATS (${program})`);
+  const address = parseAddress(flags.text("nats-listen") ?? "", "nats-listen");
+  running.nats = await startNatsServer(program, address, join(state, "nats"), clock);
+  running.natsUrl = running.nats.url;
+  return { kind: "nats", address: { servers: [running.nats.url] } };
+}
+
+async function createSource(
+  tools: ProcessTools,
+  { natsUrl, control }: Running,
+  state: string,
+): Promise<{ source: SnapshotSource; sourceState: () => unknown }> {
+  const bus = control?.plane.bus;
+  if (bus !== undefined) return { source: bus.source(GATEWAY_ID), sourceState: () => ({ kind: "in-process" }) };
+  const { createNatsSource } = await import("../config/source-nats.ts");
+  const source = createNatsSource({
+    address: { servers: [natsUrl ?? ""] },
+    id: GATEWAY_ID,
+    version: VERSION,
+    cacheFolder: join(state, "cache"),
+    clock: tools.clock,
+    rng: systemRng(),
+    log: tools.log.for("nats"),
+  });
+  return { source, sourceState: () => ({ ...source.state(), kind: "nats", connection: source.state().kind, servers: natsUrl }) };
+}
+
+/** The demo when nothing is configured yet, the demo's services at their new ports, and the files of `-f`. */
+async function applyFirst(
+  context: CommandContext,
+  { clock }: ProcessTools,
+  running: Running,
+  state: string,
+  say: (step: string) => void,
+): Promise<void> {
+  const { flags } = context;
+  const nowMs = clock.wallMs();
+  const { control } = running;
+  if (control === undefined) return;
+  if (flags.on("demo")) {
+    say("demo services hello and echo");
+    running.demo = await startDemoServices();
+    const services = demoServiceYaml(running.demo);
+    const isNew = control.plane.status().resources === 0;
+    const [http, https] = [flags.number("http") ?? 8080, flags.number("https") ?? 8443];
+    const rest = isNew ? `---\n${demoConfigYaml(http, https, demoCertificate(state, nowMs))}` : "";
+    await apply(context, control, services + rest, "<demo>");
+    if (!isNew && [flags.originOf("http"), flags.originOf("https")].some((origin) => origin !== "default"))
+      await apply(context, control, gatewayOf(demoConfigYaml(http, https, demoCertificate(state, nowMs))), "<demo>");
+  }
+  if (flags.list("file").length > 0) {
+    const joined = await readFiles(context);
+    await apply(context, control, joined.text, "<files>", joined.place);
+  }
+}
+
+/** The first document of the demo's configuration: where it listens. */
+const gatewayOf = (yaml: string): string => yaml.slice(0, yaml.indexOf("\n---\n") + 1);
+
+async function apply(
+  context: CommandContext,
+  { plane }: ControlServer,
+  text: string,
+  file: string,
+  place: (issue: ConfigIssue) => ConfigIssue = (issue) => issue,
+): Promise<void> {
+  const outcome = await plane.apply({ text, author: "up", origin: "file", file });
+  if (outcome.ok) return;
+  printIssues(context, outcome.issues.map(place));
+  throw new CommandError("the configuration was refused", "correct the issues above; `selvedge validate -f` checks files");
+}
+
+/** A gateway that cannot listen at the start (a port in use) is told at once, with the way out. */
+async function refuseBadStart(host: ProxyHost, control: ControlServer): Promise<void> {
+  if (host.ready || control.plane.status().resources === 0) return;
+  const first = (await host.status()).issues[0];
+  if (first !== undefined) throw new CommandError(first.message, first.hint);
+}
+
+function announce(context: CommandContext, { host, admin, control, natsUrl, demo }: Running): void {
+  const paint = paintOf(context);
+  const listeners = host?.snapshot()?.listeners ?? [];
+  const urls = listeners.flatMap(({ address, protocol }) =>
+    address.kind === "tcp" ? [`${protocol}://${shownHost(address.host)}:${address.port}`] : [`unix:${address.path}`],
+  );
+  const rows: [string, string][] = [
+    ["gateway", urls.length === 0 ? "nothing configured yet" : urls.join("  ")],
+    ["admin", admin === undefined ? "off" : `${admin.url}  (/status /metrics /readyz /config_dump)`],
+    ["control", `${control?.url ?? ""}  (API, /openapi.json)`],
+    ["NATS", natsUrl ?? "in-process bus"],
+  ];
+  if (demo !== undefined) rows.push(["demo", `hello on port ${demo.helloPort}, echo on port ${demo.echoPort}`]);
+  const lines = [
+    `${paint.green("✓")} ${paint.bold("selvedge")} ${VERSION} is up`,
+    ...rows.map(([name, text]) => `  ${name.padEnd(9)}${text}`),
+  ];
+  const base = urls.find((url) => url.startsWith("http:"));
+  lines.push("", paint.bold("Try"));
+  if (base !== undefined) lines.push(`  curl -i ${base}${demo === undefined ? "/" : "/echo?say=hi"}`);
+  const change = `apiVersion: selvedge.dev/v1\nkind: Route\nmetadata: { name: news }\nspec: { rules: [{ matches: [{ path: /news }], respond: { body: "fresh\\n" } }] }`;
+  lines.push(`  ${changeCommand(natsUrl, change)}`, "  npx selvedge status", "", "Ctrl-C stops everything.");
+  context.terminal.out(`${lines.join("\n")}\n`);
+}
+
+/** One command that changes a route: over NATS when there is one. */
+function changeCommand(natsUrl: string | undefined, yaml: string): string {
+  const quoted = `'${yaml.replaceAll("'", "'\\''")}'`;
+  return natsUrl === undefined
+    ? `echo ${quoted} | npx selvedge apply -f - --wait`
+    : `nats pub -s ${natsUrl} selvedge.config.apply ${quoted}`;
+}
+
+const shownHost = (host: string): string =>
+  host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
