@@ -32,6 +32,7 @@ const SUITES: readonly string[] = [
   "./config/sections.portable.ts",
   "./config/sources.portable.ts",
   "./fuzz/config.portable.ts",
+  "./config/examples.portable.ts",
 ];
 
 for (const suite of SUITES) await import(suite);

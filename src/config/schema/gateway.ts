@@ -96,7 +96,7 @@ const forwarding = z.strictObject({
     .describe("Name to add to `Via` (RFC 9110 §7.6.3); by default none is added."),
   requestIdHeader: z
     .union([z.literal(false), headerName()])
-    .default("x-request-id")
+    .prefault("x-request-id")
     .describe("Header that carries the id of a request to the upstream and back; `false`: none."),
   trustRequestId: z.boolean().default(false).describe("Keep an id that a trusted hop sent."),
 });

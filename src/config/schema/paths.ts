@@ -14,8 +14,11 @@ export function readPath(text: string): string | Refusal {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
   if (/[\0-\x1f\x7f\\]/.test(text)) return bad("it has a control character or a backslash");
   if (/%(?![0-9a-fA-F]{2})/.test(text)) return bad("a % is not followed by two hex digits", "write %25 for a percent sign");
-  if (/%00/.test(text)) return bad("%00 never reaches an upstream");
+  if (/%([01][0-9a-fA-F]|7[fF])/.test(text)) return bad("escaped control characters never reach an upstream");
+  if (/%(c[01]|e0%[89]|f0%8)/i.test(text)) return bad("overlong UTF-8 never reaches an upstream");
+  if (/(^|\/)(\.|%2e){1,2};/i.test(text)) return bad("..; is a dot segment to some servers");
   const normal = normaliseEscapes(text);
+  if (/%25[0-9a-fA-F]{2}/.test(normal)) return bad("a second layer of escapes never reaches an upstream");
   if (normal.length > CONFIG_LIMITS.valueBytes) return bad(`it is longer than ${CONFIG_LIMITS.valueBytes} bytes`);
   if (normal.split("/").some((segment) => segment === "." || segment === "..")) return bad("it has a . or .. segment");
   if (normal.includes("//")) return bad("it has an empty segment");
@@ -23,7 +26,7 @@ export function readPath(text: string): string | Refusal {
 }
 
 function normaliseEscapes(text: string): string {
-  const escaped = text.replace(/[^!-~]/gu, (character) =>
+  const escaped = text.replace(/[^!-~]|["<>[\]^`{|}]/gu, (character) =>
     [...Buffer.from(character, "utf8")].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join(""),
   );
   return escaped.replace(/%([0-9a-fA-F]{2})/g, (triplet, digits: string) => {

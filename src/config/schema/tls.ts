@@ -7,7 +7,7 @@ import { chooseOne } from "./text.ts";
 export const fileOrInline = (what: string) =>
   chooseOne("file or inline", {
     file: filePath().optional().describe(`File with ${what}; relative to the configuration file.`),
-    inline: plainText(CONFIG_LIMITS.textBytes).optional().describe(`The ${what} itself.`),
+    inline: plainText(CONFIG_LIMITS.textBytes).optional().describe(`${what}, written here.`),
   });
 
 export type FileOrInline = z.output<ReturnType<typeof fileOrInline>>;

@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { CONFIGURATION_PAGE, renderConfiguration } from "../../scripts/docs.ts";
+import { formatIssue } from "../../src/config/issue.ts";
+import { readPath } from "../../src/config/schema/paths.ts";
+import { Failure } from "../../src/core/failure.ts";
+import { SeededRng } from "../../src/core/rng.ts";
+import { renormalisePath } from "../../src/proxy/codec/path.ts";
+import { compileText } from "../kit/config.ts";
+import { describe, test } from "../kit/suite.ts";
+
+const EXAMPLES = fileURLToPath(new URL("../../examples/", import.meta.url));
+const env = { API_KEY_SHA256: "0".repeat(64) };
+
+describe("examples", () => {
+  const names = readdirSync(EXAMPLES, { withFileTypes: true }).filter((each) => each.isDirectory());
+  for (const { name } of names) {
+    test(`${name} compiles with its defaults and with other ports, and its README names its command`, () => {
+      const text = readFileSync(`${EXAMPLES}${name}/config.yaml`, "utf8");
+      const { snapshot, all } = compileText(text, { env });
+      assert.deepEqual(all.map(formatIssue), []);
+      assert.ok(snapshot?.listeners.some((each) => each.address.kind === "tcp" && each.address.port >= 8080));
+      const moved = compileText(text, { env: { ...env, PORT: "0", TLS_PORT: "18443" } });
+      assert.deepEqual(moved.all.map(formatIssue), []);
+      assert.ok(moved.snapshot?.listeners.some((each) => each.address.kind === "tcp" && each.address.port === 0));
+      assert.ok(readFileSync(`${EXAMPLES}${name}/README.md`, "utf8").includes(`selvedge proxy -f examples/${name}/config.yaml`));
+    });
+  }
+
+  test("there are eight", () => {
+    const wanted = ["authz", "canary", "quickstart", "rate-limit", "static", "tls", "transform", "websocket"];
+    assert.deepEqual(
+      wanted.filter((each) => !names.some(({ name }) => name === each)),
+      [],
+    );
+  });
+
+  test("the quickstart has at most 20 lines", () => {
+    const lines = readFileSync(`${EXAMPLES}quickstart/config.yaml`, "utf8").trimEnd().split("\n");
+    assert.ok(lines.length <= 20, `${lines.length} lines`);
+  });
+});
+
+describe("documentation", () => {
+  test("docs/configuration.md is what the schema says (scripts/docs.ts writes it)", () => {
+    assert.equal(readFileSync(CONFIGURATION_PAGE, "utf8"), renderConfiguration());
+  });
+});
+
+describe("paths in configuration and in requests", () => {
+  test("have one normal form: what configuration accepts is what the codec makes of it", () => {
+    const pieces = [
+      "/",
+      "a",
+      "B",
+      "~",
+      "-",
+      ".",
+      "..",
+      "%7e",
+      "%41",
+      "%2e",
+      "%2F",
+      "%20",
+      "%c3%a9",
+      "%25",
+      "%",
+      '"',
+      "<",
+      "[",
+      "^",
+      "{",
+      "|",
+      ";",
+      "!",
+      "@",
+      "\\",
+      "%00",
+      "%c0%af",
+      "%1f",
+    ];
+    const rng = new SeededRng(5);
+    const keepAll = { encodedSlash: "keep", doubleSlash: "keep", semicolon: "keep" } as const;
+    let accepted = 0;
+    for (let round = 0; round < 20_000; round++) {
+      const text = `/${Array.from({ length: rng.below(6) }, () => pieces[rng.below(pieces.length)]).join("")}`;
+      const path = readPath(text);
+      if (typeof path !== "string") continue;
+      accepted++;
+      for (const each of [text, path]) {
+        const normal = renormalisePath(each, keepAll);
+        assert.ok(!(normal instanceof Failure), `${text}: ${normal instanceof Failure ? normal : ""}`);
+        assert.equal(normal.path, path, text);
+      }
+    }
+    assert.ok(accepted > 2_000, `${accepted}`);
+  });
+});
