@@ -220,7 +220,7 @@ function rbac(): unknown {
 }
 
 function wasmFilter(path: string): unknown {
-  const settings = JSON.stringify({ response: { set: { "x-bench": "1" } } });
+  const settings = JSON.stringify({ response: { headers: [{ op: "set", name: "x-bench", value: "1" }] } });
   return {
     name: "envoy.filters.http.wasm",
     typed_config: {
@@ -301,7 +301,7 @@ metadata: {name: limit}
 spec:
   module: {builtin: rate-limit}
   capabilities: {rateLimit: true}
-  settings: {limits: [{name: all, requests: 100000000, per: second, key: [clientIp]}]}
+  settings: {limits: [{name: all, requests: 1000000, per: second, key: [clientIp]}]}
 ---
 apiVersion: selvedge.dev/v1
 kind: Filter
@@ -315,5 +315,5 @@ kind: Filter
 metadata: {name: change}
 spec:
   module: {builtin: transform}
-  settings: {response: {set: {x-bench: "1"}}}
+  settings: {response: {headers: [{op: set, name: x-bench, value: "1"}]}}
 `;
