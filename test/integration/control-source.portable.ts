@@ -14,7 +14,9 @@ import type { SnapshotUpdate } from "../../src/config/source.ts";
 import { createNatsSource, type NatsSource } from "../../src/config/source-nats.ts";
 import { NatsDistributor } from "../../src/control/distribute/nats.ts";
 import { ProxyTable } from "../../src/control/model/proxies.ts";
+import { collectGarbage } from "../../src/control/nats/garbage.ts";
 import { NatsLink } from "../../src/control/nats/link.ts";
+import { NatsStore } from "../../src/control/store/nats.ts";
 import { SystemClock } from "../../src/core/clock.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
 import { systemRng } from "../../src/core/rng.ts";
@@ -332,5 +334,34 @@ describe("nats source", () => {
     assert.ok(sent <= bound, `${sent} bytes sent, at most ${bound} expected`);
     assert.ok(bound < total / 20, `${bound} of ${total} bytes`);
     assert.equal(proxy.updates.length, 2);
+  }, 60_000);
+
+  test("garbage: what the kept manifests, the log and the view need stays, the rest goes", async () => {
+    const store = new NatsStore(link);
+    await store.open();
+    const { objects } = link.parts;
+    const big = "x".repeat(400_000);
+    const change = { key: "Route/default/big", after: { apiVersion: "v1", kind: "Route", metadata: { name: "big" }, spec: big } };
+    const entry = { author: "", origin: "", timeMs: 1, digest: "", inboxSequence: 0, changes: [change] };
+    assert.ok((await store.append(entry, 0)).ok);
+    await store.load();
+    const unused = await objects.putSealed(new Uint8Array([1, 2, 3]));
+    link.parts.connection.publish("$O.selvedge_objects.C.orphan", "half an object");
+    await publish(simple(++revision));
+    const laterMs = Date.now() + 60_000;
+    // Within the grace nothing goes.
+    assert.deepEqual(await collectGarbage(link, store, distributor, Date.now(), 600_000), { objects: 0, bytes: 0, orphans: 0 });
+    const first = await collectGarbage(link, store, distributor, laterMs, 1_000);
+    assert.ok(first.objects > 1_000, `${first.objects} objects deleted`);
+    assert.equal(first.orphans, 1);
+    assert.equal(await objects.findSealed(unused), undefined);
+    assert.deepEqual(await collectGarbage(link, store, distributor, laterMs, 1_000), { objects: 0, bytes: 0, orphans: 0 });
+    const proxy = await startProxy("after-garbage");
+    assert.equal(proxy.seen(), revision);
+    assert.deepEqual((await store.readAfter(0))[0]?.changes, [change]);
+    assert.deepEqual((await store.load()).resources.get("Route/default/big")?.written, change.after);
+    // Something deleted comes back when it is used again.
+    assert.equal(await objects.putSealed(new Uint8Array([1, 2, 3])), unused);
+    assert.deepEqual(await objects.getSealed(unused), Buffer.from([1, 2, 3]));
   }, 60_000);
 });

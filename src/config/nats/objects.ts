@@ -64,6 +64,6 @@ export function isStatus(answer: { readonly headers?: { readonly code: number } 
 }
 
 /** With padding, as the object store writes names into subjects. */
-function base64Url(text: string): string {
+export function base64Url(text: string): string {
   return Buffer.from(text).toString("base64").replaceAll("+", "-").replaceAll("/", "_");
 }

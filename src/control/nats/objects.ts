@@ -3,11 +3,25 @@ import type { NatsConnection } from "@nats-io/nats-core";
 import { type ObjectStore, Objm } from "@nats-io/obj";
 import { sha256Digest } from "../../config/canonical.ts";
 import { NATS_NAMES } from "../../config/nats/names.ts";
-import { readObject } from "../../config/nats/objects.ts";
+import { base64Url, readObject } from "../../config/nats/objects.ts";
 import { moduleName, seal, sealedName, unseal } from "../../config/nats/seal.ts";
 
 /** Fits a message (1 MB by default) with room for headers. */
 const CHUNK_BYTES = 512 * 1024;
+
+const STREAM = `OBJ_${NATS_NAMES.objectBucket}`;
+const chunkSubject = (nuid: string): string => `$O.${NATS_NAMES.objectBucket}.C.${nuid}`;
+const metaSubject = (name: string): string => `$O.${NATS_NAMES.objectBucket}.M.${base64Url(name)}`;
+
+export interface StoredObject {
+  readonly name: string;
+  /** Identity of its chunks. */
+  readonly nuid: string;
+  readonly mtimeMs: number;
+  readonly bytes: number;
+  /** Of the message that describes it. */
+  readonly sequence: number;
+}
 
 /** The control plane's side of the object store: writes and deletes. */
 export class NatsObjects {
@@ -55,16 +69,38 @@ export class NatsObjects {
     return bytes === undefined || sha256Digest(bytes) !== digest ? undefined : bytes;
   }
 
-  async list(): Promise<readonly { readonly name: string; readonly mtimeMs: number; readonly bytes: number }[]> {
+  /** All objects that are there. */
+  async list(): Promise<readonly StoredObject[]> {
     const infos = await this.#opened().list();
-    return infos.map((info) => ({ name: info.name, mtimeMs: Date.parse(info.mtime), bytes: info.size }));
+    return infos.map(({ name, nuid, mtime, size, revision }) => ({
+      name,
+      nuid,
+      mtimeMs: Date.parse(mtime),
+      bytes: size,
+      sequence: revision,
+    }));
   }
 
-  /** Deletes an object and the marker that a deletion leaves. */
-  async remove(name: string): Promise<void> {
-    await this.#opened().delete(name);
-    const subject = `$O.${NATS_NAMES.objectBucket}.M.${Buffer.from(name).toString("base64").replaceAll("+", "-").replaceAll("/", "_")}`;
-    await this.manager.streams.purge(`OBJ_${NATS_NAMES.objectBucket}`, { filter: subject });
+  /** Removes exactly this version: one that was written again meanwhile stays. */
+  async remove(object: StoredObject): Promise<void> {
+    const filter = metaSubject(object.name);
+    await this.manager.streams.purge(STREAM, { filter, seq: object.sequence + 1 });
+    await this.manager.streams.purge(STREAM, { filter: chunkSubject(object.nuid) });
+  }
+
+  /** Removes chunks whose object was never finished, or was overwritten by two writers at once, when older than `beforeMs`. */
+  async removeOrphans(known: readonly StoredObject[], beforeMs: number): Promise<number> {
+    const owned = new Set(known.map((each) => chunkSubject(each.nuid)));
+    const info = await this.manager.streams.info(STREAM, { subjects_filter: chunkSubject(">") });
+    let removed = 0;
+    for (const subject of Object.keys(info.state.subjects ?? {})) {
+      if (owned.has(subject)) continue;
+      const last = await this.manager.streams.getMessage(STREAM, { last_by_subj: subject });
+      if (last === null || last.time.getTime() >= beforeMs) continue;
+      await this.manager.streams.purge(STREAM, { filter: subject });
+      removed++;
+    }
+    return removed;
   }
 
   /** Written again even when it is there: a new time keeps the garbage collection of another control plane away from it. */

@@ -7,10 +7,13 @@ import { ConfigInbox } from "../inbox/inbox.ts";
 import { type ControlBackend, type ControlPlaneOptions, type CreatedControlPlane, createCompiler } from "../options.ts";
 import { Plane } from "../plane.ts";
 import { NatsStore } from "../store/nats.ts";
+import { collectGarbage, type Garbage } from "./garbage.ts";
 import { NatsLink } from "./link.ts";
 
 const RETRY_MS = 1_000;
 const ACK_WAIT_MS = 5_000;
+/** On average, so that two control planes do it at different times. */
+const COLLECT_MS = 15 * 60_000;
 
 type NatsBackend = ControlBackend & { readonly kind: "nats" };
 
@@ -29,6 +32,8 @@ export function createNatsPlane(options: ControlPlaneOptions, backend: NatsBacke
 class NatsPlane extends Plane implements CreatedControlPlane {
   readonly bus = undefined;
   readonly #inbox: ConfigInbox;
+  readonly #collect: () => Promise<Garbage>;
+  #garbage: Timer | undefined;
   #ended = false;
   #retry: { readonly timer: Timer; readonly wake: () => void } | undefined;
 
@@ -39,36 +44,40 @@ class NatsPlane extends Plane implements CreatedControlPlane {
   ) {
     const store = new NatsStore(link);
     const { clock, rng, log } = options;
+    const distributor = new NatsDistributor(link, log);
     const compiler = createCompiler(options, (digest) => store.getModule(digest));
     let connected = false;
     super({
       store,
-      distributor: new NatsDistributor(link, log),
+      distributor,
       compiler,
       clock,
       rng,
       log,
       connection: () => (connected ? "connected" : "disconnected"),
     });
-    this.setConnected = (now) => {
+    this.#setConnected = (now) => {
       connected = now;
     };
+    this.#collect = () => collectGarbage(link, store, distributor, clock.wallMs());
     this.#inbox = new ConfigInbox({ link, plane: this, clock, log, ackWaitMs: backend.ackWaitMs ?? ACK_WAIT_MS });
   }
 
-  private readonly setConnected: (now: boolean) => void;
+  readonly #setConnected: (now: boolean) => void;
 
   /** Waits for NATS as long as it takes; rejects when it was stopped meanwhile. */
   override async start(): Promise<void> {
     await this.#persist("NATS cannot be used yet", () => super.start());
     if (this.#ended) throw new Error("the control plane was stopped before it reached NATS");
-    this.setConnected(true);
+    this.#setConnected(true);
     await this.#persist("the inbox cannot be opened yet", () => this.#inbox.open());
     void this.#watchConnection();
+    this.#collectLater();
   }
 
   override async stop(): Promise<void> {
     this.#ended = true;
+    this.#garbage?.cancel();
     this.#retry?.timer.cancel();
     this.#retry?.wake();
     await this.#inbox.close();
@@ -79,11 +88,11 @@ class NatsPlane extends Plane implements CreatedControlPlane {
   async #watchConnection(): Promise<void> {
     for await (const event of this.link.parts.connection.status()) {
       if (event.type === "disconnect") {
-        this.setConnected(false);
+        this.#setConnected(false);
         this.options.log.warn("NATS is lost, reconnecting");
       }
       if (event.type === "reconnect") {
-        this.setConnected(true);
+        this.#setConnected(true);
         this.options.log.info("NATS is back");
         // What came meanwhile is in the streams; the server may even be a new one.
         void this.#persist("NATS cannot be used yet", async () => {
@@ -92,6 +101,17 @@ class NatsPlane extends Plane implements CreatedControlPlane {
         });
       }
     }
+  }
+
+  #collectLater(): void {
+    const { clock, rng, log } = this.options;
+    if (this.#ended) return;
+    this.#garbage = clock.setTimer(COLLECT_MS * (0.5 + rng.next()), () => {
+      const done = this.#collect().then((garbage) => log.debug("objects that nobody refers to were deleted", { ...garbage }));
+      void done
+        .catch((error) => log.warn("garbage could not be collected", { cause: describeCause(error) }))
+        .then(() => this.#collectLater());
+    });
   }
 
   async #persist(message: string, work: () => Promise<void>): Promise<void> {

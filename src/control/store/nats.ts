@@ -92,12 +92,17 @@ export class NatsStore implements ConfigStore {
   }
 
   async readAfter(revision: number): Promise<readonly LogEntry[]> {
+    const stored = await this.#readStored(revision);
+    return Promise.all(stored.map((each) => this.#decode(each.revision, each.stored)));
+  }
+
+  async #readStored(revision: number): Promise<{ readonly revision: number; readonly stored: StoredEntry }[]> {
     const { manager } = this.link.parts;
-    const entries: LogEntry[] = [];
+    const entries: { revision: number; stored: StoredEntry }[] = [];
     for (let next = revision + 1; ; ) {
       const message = await manager.direct.getMessage(NATS_NAMES.logStream, { seq: next, next_by_subj: NATS_NAMES.log });
       if (message === null) return entries;
-      entries.push(await this.#decode(message.seq, message.json<StoredEntry>()));
+      entries.push({ revision: message.seq, stored: message.json<StoredEntry>() });
       next = message.seq + 1;
     }
   }
@@ -125,6 +130,13 @@ export class NatsStore implements ConfigStore {
 
   async viewRevision(): Promise<number> {
     return (await this.#view.readCheckpoint()).revision;
+  }
+
+  /** Digests of the sealed objects that the log and the view stand on. */
+  async objectDigests(): Promise<Set<string>> {
+    const digests = new Set(await this.#view.objectDigests());
+    for (const { stored } of await this.#readStored(0)) if (stored.object !== undefined) digests.add(stored.object);
+    return digests;
   }
 
   async putModule(digest: string, bytes: Uint8Array): Promise<void> {
