@@ -24,6 +24,7 @@ import {
   lowerName,
   parseStatus,
   REQUEST_PSEUDO_NAMES,
+  readName,
   readRequestPseudo,
   replaceBlock,
   writeRequestPseudo,
@@ -108,7 +109,7 @@ export function getHeaderMapValue(
     const status = missingMap(guest);
     return status === OK ? memory.giveText("", atPointer, sizePointer) : status;
   }
-  const key = lowerName(memory.latin1(keyAt, keySize));
+  const key = readName(memory, keyAt, keySize);
   let value: string | undefined;
   if (map === MAP_REQUEST_HEADERS && isPseudo(key)) {
     const request = requestOf(guest);
@@ -194,7 +195,7 @@ function writeField(
   const context = guest.active;
   if (block === undefined || context === undefined) return BAD_ARGUMENT;
   if (!context.spend((keySize >>> 0) + (valueSize >>> 0) + PROXY_WASM_LIMITS.headerOverheadBytes)) return INTERNAL_FAILURE;
-  const key = lowerName(memory.latin1(keyAt, keySize));
+  const key = readName(memory, keyAt, keySize);
   const value = memory.latin1(valueAt, valueSize);
   const pseudo = writePseudo(guest, map, key, value);
   if (pseudo !== undefined) return pseudo;
@@ -238,7 +239,7 @@ export function removeHeaderMapValue(
   if (!memory.has(keyAt, keySize)) return INVALID_MEMORY_ACCESS;
   const block = writableBlock(guest, map);
   if (block === undefined) return BAD_ARGUMENT;
-  const key = lowerName(memory.latin1(keyAt, keySize));
+  const key = readName(memory, keyAt, keySize);
   if ((map === MAP_REQUEST_HEADERS && isPseudo(key)) || key === ":status") return BAD_ARGUMENT;
   block.remove(key);
   return OK;

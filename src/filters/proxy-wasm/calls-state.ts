@@ -20,7 +20,7 @@ import {
 import { replaceBlock } from "./fields.ts";
 import type { GuestInstance } from "./instance.ts";
 import type { GuestMemory } from "./memory.ts";
-import { encodeAttribute, splitPath } from "./property.ts";
+import { encodeAttribute, readPath } from "./property.ts";
 
 /** Host calls about everything but header maps and the stream. */
 
@@ -52,7 +52,7 @@ export function getProperty(
   sizePointer: number,
 ): number {
   if (!memory.has(pathAt, pathSize)) return INVALID_MEMORY_ACCESS;
-  const path = splitPath(memory.latin1(pathAt, pathSize));
+  const path = readPath(memory, pathAt, pathSize);
   const value = pluginProperty(guest, path) ?? guest.active?.exchange?.attribute(path);
   if (value === undefined) return NOT_FOUND;
   const encoded = encodeAttribute(value);
@@ -85,7 +85,7 @@ export function setProperty(
   const context = guest.active;
   if (context?.exchange === undefined) return NOT_FOUND;
   if (!context.spend((pathSize >>> 0) + (valueSize >>> 0) + PROXY_WASM_LIMITS.headerOverheadBytes)) return INTERNAL_FAILURE;
-  context.exchange.setAttribute(splitPath(memory.latin1(pathAt, pathSize)), memory.copy(valueAt, valueSize));
+  context.exchange.setAttribute(readPath(memory, pathAt, pathSize), memory.copy(valueAt, valueSize));
   return OK;
 }
 

@@ -1,5 +1,7 @@
 import type { HeaderBlock, RequestHead, ResponseHead } from "../../core/head.ts";
 import { targetOf } from "../../core/head.ts";
+import { InternTable } from "./interned.ts";
+import type { GuestMemory } from "./memory.ts";
 
 /**
  * What a filter may write into messages. A filter is not trusted to keep messages well-formed: what could split or smuggle
@@ -27,6 +29,13 @@ export function isFieldValue(value: string): boolean {
 export function isWritableField(name: string, value: string): boolean {
   if (!isWritableName(name) || !isFieldValue(value)) return false;
   return name !== "content-length" || isDigits(value);
+}
+
+const names = new InternTable<string>(lowerName);
+
+/** A field's name out of the guest's memory, lower case. Check the range with `has` first. */
+export function readName(memory: GuestMemory, at: number, size: number): string {
+  return names.find(memory.bytes, at >>> 0, size >>> 0);
 }
 
 /** A guest's name for a field, in the lower case that header blocks use. */

@@ -95,7 +95,9 @@ export class GuestInstance {
     if (this.fault !== undefined) return 0;
     const { owner } = this;
     if (this.inside) return this.#refuseReentry(phase);
-    const startMs = owner.options.clock.nowMs();
+    // Reading the clock costs more than an empty callback: only those that answer a verdict, and the plugin's own, are timed.
+    const timed = context === undefined || context.answering;
+    const startMs = timed ? owner.options.clock.nowMs() : 0;
     this.inside = true;
     this.active = context;
     this.#hostCalls = 0;
@@ -105,10 +107,10 @@ export class GuestInstance {
     } catch (error) {
       this.fault ??= describeTrap(error);
     }
-    return this.#leave(phase, result, startMs);
+    return this.#leave(phase, result, timed, startMs);
   }
 
-  #leave(phase: string, result: unknown, startMs: number): number {
+  #leave(phase: string, result: unknown, timed: boolean, startMs: number): number {
     const { owner } = this;
     this.inside = false;
     this.active = undefined;
@@ -118,7 +120,7 @@ export class GuestInstance {
       owner.onFault(this);
       return 0;
     }
-    owner.options.metrics.onCall(owner.config.name, phase, (owner.options.clock.nowMs() - startMs) * 1000);
+    if (timed) owner.options.metrics.onCall(owner.config.name, phase, (owner.options.clock.nowMs() - startMs) * 1000);
     if (this.#deferred.length > 0) queueMicrotask(() => this.#runDeferred());
     return typeof result === "number" ? result : 0;
   }

@@ -1,19 +1,13 @@
 import { type Bytes, latin1Bytes } from "../../core/bytes.ts";
 import type { AttributeValue } from "../contract.ts";
-import { pairsSize } from "./memory.ts";
+import { InternTable } from "./interned.ts";
+import { type GuestMemory, pairsSize } from "./memory.ts";
 
-const PATHS_MAX = 1024;
-const PATH_BYTES_MAX = 512;
-const paths = new Map<string, readonly string[]>();
+const paths = new InternTable<readonly string[]>((text) => (text.endsWith("\0") ? text.slice(0, -1) : text).split("\0"));
 
-/** A property path (segments parted by NUL) as segments; the same array for the same path, so nothing is split twice. */
-export function splitPath(text: string): readonly string[] {
-  const known = paths.get(text);
-  if (known !== undefined) return known;
-  const path = (text.endsWith("\0") ? text.slice(0, -1) : text).split("\0");
-  // Guests choose the paths: past the bound nothing more is remembered.
-  if (paths.size < PATHS_MAX && text.length <= PATH_BYTES_MAX) paths.set(text, path);
-  return path;
+/** A property path (segments parted by NUL) as segments. Check the range with `has` first. */
+export function readPath(memory: GuestMemory, at: number, size: number): readonly string[] {
+  return paths.find(memory.bytes, at >>> 0, size >>> 0);
 }
 
 /** As Envoy serialises: integers in 8 bytes little-endian, a boolean in one, texts and bytes as they are, maps as pairs. */
