@@ -130,6 +130,7 @@ export interface ListenOptions {
    * and `Listener.startTls` upgrades them. Costs the node adapter on Bun.
    */
   readonly deferTls: boolean;
+  /** Connections that may wait for `accept`. Default 511; Bun always takes 512. */
   readonly backlog?: number;
   /** A TLS handshake that takes longer is broken off (`accept` has not seen that connection yet). Default: 10 s; Bun rounds up to 4 s steps. */
   readonly handshakeMs?: number;

@@ -95,9 +95,15 @@ export class NodeSocket implements Socket {
     if (this.closed) return;
     this.closed = true;
     this.error = undefined;
+    if (this.stream === this.raw) this.#tearDown();
+    // Node crashes when the connection under TLS goes away within one of its callbacks.
+    else setImmediate(() => this.#tearDown());
+    process.nextTick(tellClose, this);
+  }
+
+  #tearDown(): void {
     if (!this.stream.writableFinished) this.#reset();
     this.stream.destroy();
-    process.nextTick(tellClose, this);
   }
 
   /** A RST, where the runtime has a way to send one. */
@@ -139,8 +145,11 @@ export class NodeSocket implements Socket {
     if (this.closed) return;
     this.closed = true;
     this.error = error;
-    this.stream.destroy();
-    this.raw.destroy();
+    // Not at once: a handshake may be what called us (see `destroy`).
+    setImmediate(() => {
+      this.stream.destroy();
+      this.raw.destroy();
+    });
     process.nextTick(tellClose, this);
   }
 
