@@ -1,0 +1,178 @@
+import { describe, expect, test } from "bun:test";
+import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { builtinModules } from "../config/modules.ts";
+import type { SnapshotUpdate } from "../config/source.ts";
+import { SystemClock } from "../core/clock.ts";
+import { SILENT_LOG } from "../core/log.ts";
+import { SeededRng } from "../core/rng.ts";
+import { createControlPlane } from "./create.ts";
+import type { ControlPlaneOptions } from "./options.ts";
+import { folderPersistence } from "./store/persistence.ts";
+
+const service = (name: string, port = 9000) =>
+  JSON.stringify({
+    apiVersion: "selvedge.dev/v1",
+    kind: "Service",
+    metadata: { name },
+    spec: { endpoints: [`127.0.0.1:${port}`] },
+  });
+const filter = (name: string, module: object) =>
+  JSON.stringify({ apiVersion: "selvedge.dev/v1", kind: "Filter", metadata: { name }, spec: { module } });
+const by = { author: "ann", origin: "api" };
+
+function makePlane(part: Partial<ControlPlaneOptions> = {}) {
+  return createControlPlane({
+    backend: { kind: "memory" },
+    ...{ modules: builtinModules(new Map()), version: "1", clock: new SystemClock(), rng: new SeededRng(1), log: SILENT_LOG },
+    ...part,
+  });
+}
+
+async function startPlane(part: Partial<ControlPlaneOptions> = {}) {
+  const plane = makePlane(part);
+  await plane.start();
+  return plane;
+}
+
+describe("control plane without NATS", () => {
+  test("a proxy on the bus gets what is applied, and wait knows", async () => {
+    const plane = await startPlane();
+    const updates: SnapshotUpdate[] = [];
+    const source = plane.bus?.source("worker");
+    await source?.start((update) => {
+      updates.push(update);
+      source.report({ kind: "applied", revision: update.snapshot.revision, digest: update.snapshot.digest, applyMs: 1 });
+    });
+    await plane.apply({ text: service("shop"), ...by });
+    expect(updates.map((update) => update.snapshot.revision)).toEqual([1]);
+    expect(await plane.waitApplied(1, 1_000, 1)).toEqual({ ok: true, pending: [], rejected: [] });
+    source?.report({ kind: "rejected", revision: 2, digest: "", issues: [] });
+    expect((await plane.waitApplied(2, 1_000)).rejected.map((each) => each.id)).toEqual(["worker"]);
+    await plane.stop();
+  });
+
+  test("the next start has the configuration back, readable by the owner only", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "selvedge-plane-"));
+    const backend = { kind: "memory", persistence: folderPersistence(folder) } as const;
+    const first = await startPlane({ backend });
+    await first.apply({ text: service("shop"), ...by });
+    await first.apply({ text: service("cart"), ...by });
+    await first.stop();
+    expect((await stat(join(folder, "config.json"))).mode & 0o777).toBe(0o600);
+    const second = await startPlane({ backend });
+    expect(second.status()).toMatchObject({ revision: 2, digest: first.status().digest, resources: 2 });
+    expect(second.bus?.last?.snapshot.services.map((each) => each.name)).toEqual(["default/cart", "default/shop"]);
+    expect(await second.rollback(1, "ann")).toMatchObject({ ok: true, revision: 3 });
+    await second.stop();
+    await writeFile(join(folder, "config.json"), "{ damaged");
+    expect(makePlane({ backend }).start()).rejects.toThrow();
+    await rm(folder, { recursive: true });
+  });
+
+  test("a message that comes again after its commit changes nothing, even when somebody changed it back meanwhile", async () => {
+    const plane = await startPlane();
+    const once = await plane.apply({
+      text: service("shop", 1),
+      author: "",
+      origin: "nats",
+      inbox: { sequence: 5, redelivered: false },
+    });
+    expect(once).toMatchObject({ ok: true, revision: 1 });
+    await plane.apply({ text: service("shop", 2), ...by });
+    const again = await plane.apply({
+      text: service("shop", 1),
+      author: "",
+      origin: "nats",
+      inbox: { sequence: 5, redelivered: true },
+    });
+    expect(again).toMatchObject({ ok: true, revision: 1, changes: [{ key: "Service/default/shop", kind: "created" }] });
+    expect(JSON.stringify(plane.get())).toContain("127.0.0.1:2");
+    // A new inbox starts at 1: its messages are new ones.
+    const fresh = await plane.apply({
+      text: service("shop", 3),
+      author: "",
+      origin: "nats",
+      inbox: { sequence: 1, redelivered: false },
+    });
+    expect(fresh).toMatchObject({ ok: true, revision: 3 });
+    await plane.stop();
+  });
+
+  test("a filter is tried before anybody gets it, once", async () => {
+    const empty = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    const tried: string[] = [];
+    const plane = await startPlane({
+      tryFilter: async (config) => {
+        tried.push(config.name);
+        return config.name === "default/bad" ? "it does not like it" : undefined;
+      },
+    });
+    const digest = await plane.putModule(empty);
+    expect(await plane.apply({ text: filter("good", { digest }), ...by })).toMatchObject({ ok: true });
+    await plane.apply({ text: service("shop"), ...by });
+    expect(tried).toEqual(["default/good"]);
+    const other = JSON.stringify({
+      apiVersion: "selvedge.dev/v1",
+      kind: "Filter",
+      metadata: { name: "bad" },
+      spec: { module: { digest }, settings: { a: 1 } },
+    });
+    const refused = await plane.apply({ text: other, ...by });
+    expect(refused).toMatchObject({ ok: false, issues: [{ code: "bad_settings", file: "<api>", line: 1 }] });
+    expect(plane.bus?.last?.modules.get(digest)).toEqual(empty);
+    const unknown = await plane.apply({
+      text: filter("unknown", { digest: digest.replace(/.$/, (last) => (last === "0" ? "1" : "0")) }),
+      ...by,
+    });
+    expect(unknown).toMatchObject({ ok: false, issues: [{ code: "unknown_module" }] });
+    await plane.stop();
+  });
+
+  test("a backup carries the modules that filters name; restore brings both back elsewhere", async () => {
+    const empty = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    const plane = await startPlane();
+    const digest = await plane.putModule(empty);
+    await plane.apply({ text: filter("f", { digest }), ...by });
+    const backup = JSON.parse(JSON.stringify(await plane.backup()));
+    expect(Object.keys(backup.modules)).toEqual([digest]);
+    const other = await startPlane();
+    expect(await other.restore(backup, "ann")).toMatchObject({ ok: true, digest: backup.digest });
+    const altered = { ...backup, modules: { [digest]: "AAAA" } };
+    expect(await other.restore(altered, "ann")).toMatchObject({ ok: false, issues: [{ code: "altered_module" }] });
+    for (const bad of [null, 1, "x", [], {}, { ...backup, resources: undefined }])
+      expect((await other.restore(bad, "ann")).ok).toBe(false);
+    await plane.stop();
+    await other.stop();
+  });
+
+  test("configuration from the network reads neither files nor environment variables of this machine", async () => {
+    const plane = await startPlane();
+    const file = await plane.apply({ text: filter("f", { file: "/etc/hostname" }), ...by });
+    expect(file).toMatchObject({ ok: false, issues: [{ code: "file_unreadable" }] });
+    const variable = await plane.apply({ text: service(`\${HOME}`), ...by });
+    expect(variable).toMatchObject({ ok: false, issues: [{ code: "missing_variable" }] });
+    await plane.stop();
+  });
+
+  test("references: lists, comments, dashes, JSON; nothing and nonsense are refused", async () => {
+    const plane = await startPlane();
+    const names = ["a", "b", "c", "d"];
+    await plane.apply({ text: names.map((name) => service(name)).join("\n---\n"), ...by });
+    const remove = (text: string) => plane.delete({ text, ...by, dryRun: true });
+    for (const text of [
+      "Service/a",
+      "Service/default/a",
+      "Service a",
+      "- Service/a # why",
+      '["Service/a"]',
+      "# only a\nService/a\n\n",
+    ])
+      expect(await remove(text)).toMatchObject({ ok: true, changes: [{ key: "Service/default/a", kind: "deleted" }] });
+    for (const text of ["", "# nothing", "Service/", "Service/a\n../x", "[]", "Service/a/b/c"])
+      expect((await remove(text)).ok).toBe(false);
+    expect(plane.status().resources).toBe(4);
+    await plane.stop();
+  });
+});
