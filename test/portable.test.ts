@@ -6,6 +6,7 @@ import "./contract/net.portable.ts";
 import "./contract/filter-host.portable.ts";
 import "./contract/filter-host-faults.portable.ts";
 import "./contract/filter-host-chain.portable.ts";
+import "./contract/filter-host-state.portable.ts";
 import "./contract/process.portable.ts";
 import "./contract/serve.portable.ts";
 import "./contract/files.portable.ts";

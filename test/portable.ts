@@ -13,6 +13,7 @@ const SUITES: readonly string[] = [
   "./contract/filter-host.portable.ts",
   "./contract/filter-host-faults.portable.ts",
   "./contract/filter-host-chain.portable.ts",
+  "./contract/filter-host-state.portable.ts",
   "./contract/process.portable.ts",
   "./contract/serve.portable.ts",
   "./contract/files.portable.ts",

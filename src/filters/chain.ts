@@ -118,7 +118,6 @@ export class FilterChain extends ChainRun implements SlotOwner {
   close(): void {
     if (this.host === undefined) return;
     this.epoch++;
-    this.host = undefined;
     for (let i = 0; i < this.count; i++) {
       const slot = this.slots[i] as FilterSlot;
       const { context } = slot;
@@ -126,8 +125,10 @@ export class FilterChain extends ChainRun implements SlotOwner {
       this.release(slot.responseLane);
       slot.context = undefined;
       slot.module = undefined;
+      // With the host still there: its call-outs are cancelled, and its last callbacks may look at the exchange.
       context?.close();
     }
+    this.host = undefined;
     this.count = 0;
     this.#reset();
     this.recycle(this);
