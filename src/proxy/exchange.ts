@@ -50,6 +50,9 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   #held: Bytes[] | undefined;
   /** All of the request has passed the filters. */
   #requestEnded: boolean;
+  /** What came (in the same read as the head) while the caller is being authenticated: it passes the filters afterwards. */
+  #early: Bytes[] | undefined;
+  #earlyEnd: { readonly trailers: HeaderBlock | undefined } | undefined;
   #trailers: HeaderBlock | undefined;
   #deadline: Deadline | undefined;
 
@@ -108,6 +111,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   #authenticate(rule: RuleRuntime, outcome: JwtOutcome | Promise<JwtOutcome>): void {
     if (outcome instanceof Promise) {
+      this.#early = [];
       this.stream.pause();
       outcome.then(
         (settled) => this.#resumeAuthenticated(rule, settled),
@@ -127,7 +131,12 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     if (this.done) return;
     this.core.turn.enter();
     this.stream.resume();
+    const early = this.#early;
+    const end = this.#earlyEnd;
+    this.#early = undefined;
     this.#authenticate(rule, outcome);
+    for (const bytes of early ?? []) this.onData(bytes);
+    if (end !== undefined) this.onEnd(end.trailers);
     this.core.turn.leave();
   }
 
@@ -260,6 +269,10 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   onData(bytes: Bytes): void {
     if (this.done) return;
+    if (this.#early !== undefined) {
+      this.#early.push(bytes.slice());
+      return;
+    }
     if (!this.tunnel) {
       this.requestBytes += bytes.byteLength;
       if (this.#isBodyTooLarge(this.requestBytes)) return;
@@ -274,6 +287,10 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   onEnd(trailers: HeaderBlock | undefined): void {
     if (this.done) return;
+    if (this.#early !== undefined) {
+      this.#earlyEnd = { trailers };
+      return;
+    }
     const { chain } = this;
     if (this.tunnel) {
       this.#upstream?.sendEnd(undefined);
