@@ -63,23 +63,25 @@ export interface DemoCertificate {
 const inline = (pem: string): string => JSON.stringify(pem);
 
 /** A gateway, two routes and the three built-in filters. */
-export function demoConfigYaml(httpPort: number, httpsPort: number, certificate: DemoCertificate | undefined): string {
-  const https =
-    certificate === undefined
-      ? ""
-      : `
-    - port: ${httpsPort}
-      protocol: HTTPS
-      tls:
-        certificates:
-          - certificate: { inline: ${inline(certificate.certificatePem)} }
-            key: { inline: ${inline(certificate.keyPem)} }`;
+export function demoConfigYaml(httpPort: number, httpsPort: number, certificate: DemoCertificate, accessLogPath: string): string {
   return `apiVersion: selvedge.dev/v1
 kind: Gateway
 metadata: { name: demo }
 spec:
   listeners:
-    - port: ${httpPort}${https}
+    - port: ${httpPort}
+    - port: ${httpsPort}
+      protocol: HTTPS
+      tls:
+        certificates:
+          - certificate: { inline: ${inline(certificate.certificatePem)} }
+            key: { inline: ${inline(certificate.keyPem)} }
+---
+# One line of JSON for each request.
+apiVersion: selvedge.dev/v1
+kind: Mesh
+metadata: { name: demo }
+spec: { accessLog: { path: ${JSON.stringify(accessLogPath)} } }
 ---
 # 20 requests in 10 seconds for each caller, exact across all workers.
 apiVersion: selvedge.dev/v1

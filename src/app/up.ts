@@ -149,19 +149,21 @@ async function applyFirst(
   if (flags.on("demo")) {
     say("demo services hello and echo");
     running.demo = await startDemoServices();
-    const services = demoServiceYaml(running.demo);
     const isNew = control.plane.status().resources === 0;
     const [http, https] = [flags.number("http") ?? 8080, flags.number("https") ?? 8443];
-    const rest = isNew ? `---\n${demoConfigYaml(http, https, demoCertificate(state, nowMs))}` : "";
-    await apply(context, control, services + rest, "<demo>");
+    const demo = demoConfigYaml(http, https, demoCertificate(state, nowMs), accessLogPath(state));
+    await apply(context, control, `${demoServiceYaml(running.demo)}${isNew ? `---\n${demo}` : ""}`, "<demo>");
+    // The ports of the command line count; the rest stays as it was left.
     if (!isNew && [flags.originOf("http"), flags.originOf("https")].some((origin) => origin !== "default"))
-      await apply(context, control, gatewayOf(demoConfigYaml(http, https, demoCertificate(state, nowMs))), "<demo>");
+      await apply(context, control, gatewayOf(demo), "<demo>");
   }
   if (flags.list("file").length > 0) {
     const joined = await readFiles(context);
     await apply(context, control, joined.text, "<files>", joined.place);
   }
 }
+
+const accessLogPath = (state: string): string => join(state, "access.log");
 
 /** The first document of the demo's configuration: where it listens. */
 const gatewayOf = (yaml: string): string => yaml.slice(0, yaml.indexOf("\n---\n") + 1);
@@ -198,6 +200,8 @@ function announce(context: CommandContext, { host, admin, control, natsUrl, demo
     ["control", `${control?.url ?? ""}  (API, /openapi.json)`],
     ["NATS", natsUrl ?? "in-process bus"],
   ];
+  const logPath = host?.snapshot()?.mesh.accessLog.path;
+  if (logPath !== undefined && logPath !== "stdout") rows.push(["log", logPath]);
   if (demo !== undefined) rows.push(["demo", `hello on port ${demo.helloPort}, echo on port ${demo.echoPort}`]);
   const lines = [
     `${paint.green("✓")} ${paint.bold("selvedge")} ${VERSION} is up`,
@@ -206,7 +210,7 @@ function announce(context: CommandContext, { host, admin, control, natsUrl, demo
   const base = urls.find((url) => url.startsWith("http:"));
   lines.push("", paint.bold("Try"));
   if (base !== undefined) lines.push(`  curl -i ${base}${demo === undefined ? "/" : "/echo?say=hi"}`);
-  const change = `apiVersion: selvedge.dev/v1\nkind: Route\nmetadata: { name: news }\nspec: { rules: [{ matches: [{ path: /news }], respond: { body: "fresh\\n" } }] }`;
+  const change = `apiVersion: selvedge.dev/v1\nkind: Route\nmetadata: { name: news }\nspec: { rules: [{ matches: [{ path: { exact: /news } }], respond: { body: "fresh news" } }] }`;
   lines.push(`  ${changeCommand(natsUrl, change)}`, "  npx selvedge status", "", "Ctrl-C stops everything.");
   context.terminal.out(`${lines.join("\n")}\n`);
 }

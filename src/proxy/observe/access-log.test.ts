@@ -154,6 +154,8 @@ describe("access log settings", () => {
     ];
     const filter = { minStatus: 400, minDurationMs: 100, routes: ["default/a"] };
     expect(await logged({ filter }, records)).toHaveLength(1);
+    // Failures are always logged.
+    expect(await logged({ filter }, [makeRecord({ status: 404, failure: "no_route" })])).toHaveLength(1);
     const none = { minStatus: undefined, minDurationMs: undefined, routes: undefined };
     expect(await logged({ filter: none }, records)).toHaveLength(4);
   });

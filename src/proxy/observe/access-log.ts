@@ -44,15 +44,14 @@ export class AccessLog {
   }
 
   #wants(record: ExchangeRecord): boolean {
-    const config = this.#config as AccessLogConfig;
-    const { filter } = config;
+    if (record.failure !== undefined || record.status >= FIRST_SERVER_ERROR) return true;
+    const { filter, sample } = this.#config as AccessLogConfig;
     if (filter !== undefined) {
       if (filter.minStatus !== undefined && record.status < filter.minStatus) return false;
       if (filter.minDurationMs !== undefined && record.endMs - record.startMs < filter.minDurationMs) return false;
       if (this.#routes !== undefined && !this.#routes.has(record.routeName)) return false;
     }
-    if (config.sample >= 1 || record.failure !== undefined || record.status >= FIRST_SERVER_ERROR) return true;
-    return this.rng.next() < config.sample;
+    return sample >= 1 || this.rng.next() < sample;
   }
 
   /** After a rotation: goes on in a new file of the same name. */
