@@ -250,6 +250,8 @@ export const DNS_LIMITS = {
   queryMs: 2_000,
   /** Rounds over all servers. */
   rounds: 2,
+  /** Answers without a record, in a row, until they count for a name that had endpoints. */
+  emptyAnswers: 3,
   /** Until the next try after a failed resolution: at first, and at most (it doubles). */
   retryMinMs: 1_000,
   retryMaxMs: 30_000,

@@ -1,0 +1,110 @@
+import { Failure } from "../../core/failure.ts";
+import { HEX, HOST_NAME, isAll } from "./chars.ts";
+
+const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: "80", https: "443" };
+
+/**
+ * An authority as routing, policy, filters and upstream see it (RFC 9110 §4.2.3, RFC 3986 §3.2.2):
+ *
+ * | written | becomes |
+ * |---|---|
+ * | `Shop.Example.ORG` | `shop.example.org` |
+ * | `shop.example.org.` | `shop.example.org` (one trailing dot) |
+ * | `a:80` on http, `a:443` on https | `a` |
+ * | `a:8080`, `[::1]:8080` | kept |
+ * | `a:`, `a:080`, `a:0`, `a:65536`, `a:b` | refused |
+ * | `u@a`, `a/b`, `a,b`, `a%2eb`, `..`, `a..b`, empty | refused |
+ * | `1.2.3.4` | kept; `1.2.3`, `1.2.3.256`, `01.2.3.4`, `0x7f.1`: a last label that looks like a number must end a dotted quad |
+ * | `[2001:DB8::1]` | `[2001:db8::1]`; zone ids, IPvFuture and malformed addresses are refused |
+ */
+export function normaliseAuthority(raw: string, scheme: string): string | Failure {
+  const text = raw.toLowerCase();
+  if (text.length > 261) return new Failure("bad_host", "too long");
+  let nameEnd = text.length;
+  let port = "";
+  if (text.charCodeAt(0) === 0x5b /* [ */) {
+    const close = text.indexOf("]");
+    if (close < 0 || !isIpv6(text.substring(1, close))) return new Failure("bad_host", "malformed IPv6 address");
+    nameEnd = close + 1;
+    if (nameEnd < text.length && text.charCodeAt(nameEnd) !== 0x3a) return new Failure("bad_host", "bytes behind the address");
+  } else {
+    const colon = text.indexOf(":");
+    if (colon >= 0) nameEnd = colon;
+  }
+  if (nameEnd < text.length) {
+    port = text.substring(nameEnd + 1);
+    if (!isPort(port)) return new Failure("bad_host", "malformed port");
+    if (port === DEFAULT_PORTS[scheme]) port = "";
+  }
+  let name = text.substring(0, nameEnd);
+  if (text.charCodeAt(0) !== 0x5b) {
+    if (name.length > 1 && name.charCodeAt(name.length - 1) === 0x2e) name = name.substring(0, name.length - 1);
+    if (!isHostName(name)) return new Failure("bad_host", "malformed name");
+  }
+  return port === "" ? name : `${name}:${port}`;
+}
+
+function isPort(port: string): boolean {
+  if (port.length === 0 || port.length > 5 || port.charCodeAt(0) === 0x30) return false;
+  let value = 0;
+  for (let i = 0; i < port.length; i++) {
+    const digit = port.charCodeAt(i) - 0x30;
+    if (digit < 0 || digit > 9) return false;
+    value = value * 10 + digit;
+  }
+  return value <= 65_535;
+}
+
+function isHostName(name: string): boolean {
+  if (!isAll(name, HOST_NAME) || name.length > 253) return false;
+  const labels = name.split(".");
+  for (const label of labels) if (label === "" || label.length > 63) return false;
+  const last = labels[labels.length - 1] as string;
+  return looksNumeric(last) ? labels.length === 4 && labels.every(isOctet) : true;
+}
+
+/** What `inet_aton` and browsers would take for a number. */
+function looksNumeric(label: string): boolean {
+  if (label.startsWith("0x")) return true;
+  for (let i = 0; i < label.length; i++) {
+    const code = label.charCodeAt(i);
+    if (code < 0x30 || code > 0x39) return false;
+  }
+  return true;
+}
+
+function isOctet(text: string): boolean {
+  if (text.length > 3 || (text.length > 1 && text.charCodeAt(0) === 0x30)) return false;
+  return looksNumeric(text) && Number(text) <= 255;
+}
+
+/** RFC 4291 §2.2, without zone id. */
+function isIpv6(text: string): boolean {
+  const halves = text.split("::");
+  if (halves.length > 2) return false;
+  let groups = 0;
+  for (let half = 0; half < halves.length; half++) {
+    const part = halves[half] as string;
+    if (part === "" && halves.length === 2) continue;
+    const pieces = part.split(":");
+    for (let i = 0; i < pieces.length; i++) {
+      const piece = pieces[i] as string;
+      const isLast = half === halves.length - 1 && i === pieces.length - 1;
+      if (isLast && piece.includes(".")) {
+        const octets = piece.split(".");
+        if (octets.length !== 4 || !octets.every((octet) => octet !== "" && isOctet(octet))) return false;
+        groups += 2;
+        continue;
+      }
+      if (!isGroup(piece)) return false;
+      groups++;
+    }
+  }
+  return halves.length === 2 ? groups < 8 : groups === 8;
+}
+
+function isGroup(text: string): boolean {
+  if (text.length === 0 || text.length > 4) return false;
+  for (let i = 0; i < text.length; i++) if ((HEX[text.charCodeAt(i)] ?? 255) === 255) return false;
+  return true;
+}

@@ -1,0 +1,219 @@
+import { Failure } from "../../core/failure.ts";
+import { type HeaderBlock, type RequestHead, type ResponseHead, targetOf } from "../../core/head.ts";
+import type { ByteWriter } from "../../core/writer.ts";
+import { CR, LF, METHOD, PATH, QUERY, SP, TOKEN, VALUE } from "./chars.ts";
+import { type BodyKind, parseContentLength } from "./framing.ts";
+import { KIND, kindOf } from "./names.ts";
+import { isTrailer } from "./trailers.ts";
+
+/**
+ * Writes heads. A filter, a rewrite or a template can put any string into a head: every byte is checked against the grammar's
+ * table when it is written, so that nothing can inject a header or a message here. What cannot be written is a Failure, and
+ * then nothing was written. Fields that belong to the codec (framing, Host, Connection …) are left out wherever they come
+ * from: the codec writes its own.
+ */
+
+/** Texts up to this many characters are checked and copied in one loop; longer ones are cheaper with native help. */
+const LOOP_MAX = 32;
+const NOT_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
+
+const unwritable = (what: string): Failure => new Failure("internal", `${what} cannot be written`);
+
+/** Appends `text` if all of it is in `table`. */
+function putAll(out: ByteWriter, text: string, table: Uint8Array): boolean {
+  out.reserve(text.length);
+  const { buffer } = out;
+  let { length } = out;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (table[code] !== 1) return false;
+    buffer[length++] = code;
+  }
+  out.length = length;
+  return true;
+}
+
+function putValue(out: ByteWriter, value: string): boolean {
+  if (value.length <= LOOP_MAX) return putAll(out, value, VALUE);
+  if (NOT_VALUE.test(value)) return false;
+  out.latin1(value);
+  return true;
+}
+
+/** `name: value CRLF`. */
+export function putField(out: ByteWriter, name: string, value: string): Failure | undefined {
+  if (name === "" || !putAll(out, name, TOKEN)) return unwritable("a field name");
+  out.reserve(2);
+  out.buffer[out.length++] = 0x3a;
+  out.buffer[out.length++] = SP;
+  if (!putValue(out, value)) return unwritable(`the value of ${name}`);
+  endLine(out);
+  return undefined;
+}
+
+export function endLine(out: ByteWriter): void {
+  out.reserve(2);
+  out.buffer[out.length++] = CR;
+  out.buffer[out.length++] = LF;
+}
+
+/** Fields for the peer, without the codec's own; Content-Length when `lengthToo`. */
+function putFields(out: ByteWriter, headers: HeaderBlock, lengthToo: boolean, isRequest: boolean): Failure | undefined {
+  const { names, values } = headers;
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i] as string;
+    const value = values[i] as string;
+    const kind = kindOf(name);
+    if (kind !== KIND.plain && !isPassed(kind, value, lengthToo, isRequest)) continue;
+    const failure = putField(out, name, value);
+    if (failure !== undefined) return failure;
+  }
+  return undefined;
+}
+
+function isPassed(kind: number, value: string, lengthToo: boolean, isRequest: boolean): boolean {
+  if (kind === KIND.contentLength) return lengthToo;
+  if (kind === KIND.expect) return true;
+  return kind === KIND.te && isRequest && value === "trailers";
+}
+
+/** What a block says about the body's length; -1: nothing. A Failure for two lengths or one that is no number. */
+export function declaredLength(headers: HeaderBlock): number | Failure {
+  const { names, values } = headers;
+  let declared = -1;
+  for (let i = 0; i < names.length; i++) {
+    if (names[i] !== "content-length") continue;
+    const length = parseContentLength(values[i] as string);
+    if (length < 0 || declared >= 0) return unwritable("content-length");
+    declared = length;
+  }
+  return declared;
+}
+
+/** How a request head goes on the wire. */
+export interface RequestPlan {
+  readonly kind: BodyKind;
+  readonly close: boolean;
+  /** Say `content-length: 0`. */
+  readonly sayEmpty: boolean;
+}
+
+/** Request line, Host first, fields, framing (RFC 9112 §3). */
+export function putRequest(out: ByteWriter, head: RequestHead, plan: RequestPlan): Failure | undefined {
+  if (head.method === "" || !putAll(out, head.method, METHOD)) return unwritable("the method");
+  out.byte(SP);
+  if (!putTarget(out, head)) return unwritable("the target");
+  out.latin1(" HTTP/1.1\r\nhost: ");
+  if (!isWritableAuthority(head.authority)) return unwritable("the authority");
+  out.latin1(head.authority);
+  endLine(out);
+  const failure = putFields(out, head.headers, plan.kind !== "chunked", true);
+  if (failure !== undefined) return failure;
+  if (plan.sayEmpty) out.latin1("content-length: 0\r\n");
+  if (plan.kind === "chunked") out.latin1("transfer-encoding: chunked\r\n");
+  if (head.upgrade !== undefined) {
+    out.latin1("connection: upgrade\r\n");
+    const failed = putField(out, "upgrade", head.upgrade);
+    if (failed !== undefined) return failed;
+  } else if (head.headers.has("te")) out.latin1(plan.close ? "connection: te, close\r\n" : "connection: te\r\n");
+  else if (plan.close) out.latin1("connection: close\r\n");
+  endLine(out);
+  return undefined;
+}
+
+function putTarget(out: ByteWriter, head: RequestHead): boolean {
+  if (head.method === "CONNECT") return head.authority !== "" && putValue(out, head.authority);
+  if (head.path === "*") return head.method === "OPTIONS" && head.query === undefined && putValue(out, targetOf(head));
+  if (head.path.charCodeAt(0) !== 0x2f || !putAll(out, head.path, WIRE_PATH)) return false;
+  if (head.query === undefined) return true;
+  out.byte(0x3f);
+  return putAll(out, head.query, QUERY);
+}
+
+const WIRE_PATH = PATH.slice();
+WIRE_PATH[0x25] = 1;
+
+/** `name[:port]` as host.ts makes it: nothing that could end the line, start a path or name a user. */
+export function isWritableAuthority(authority: string): boolean {
+  return /^[-._~a-z0-9:[\]]*$/i.test(authority);
+}
+
+/** How a response head goes on the wire. */
+export interface ResponsePlan {
+  readonly kind: BodyKind;
+  readonly lengthToo: boolean;
+  readonly sayEmpty: boolean;
+  /** Value of `Connection`; "" for none. */
+  readonly connection: string;
+}
+
+const REASONS: Readonly<Record<number, string>> = {
+  100: "Continue",
+  101: "Switching Protocols",
+  103: "Early Hints",
+  200: "OK",
+  201: "Created",
+  202: "Accepted",
+  204: "No Content",
+  206: "Partial Content",
+  301: "Moved Permanently",
+  302: "Found",
+  303: "See Other",
+  304: "Not Modified",
+  307: "Temporary Redirect",
+  308: "Permanent Redirect",
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  408: "Request Timeout",
+  413: "Content Too Large",
+  414: "URI Too Long",
+  417: "Expectation Failed",
+  421: "Misdirected Request",
+  426: "Upgrade Required",
+  429: "Too Many Requests",
+  431: "Request Header Fields Too Large",
+  500: "Internal Server Error",
+  501: "Not Implemented",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+  505: "HTTP Version Not Supported",
+};
+
+/** Status line, fields, framing (RFC 9112 §4). */
+export function putResponse(out: ByteWriter, head: ResponseHead, plan: ResponsePlan): Failure | undefined {
+  const { status } = head;
+  if (!(status >= 100 && status <= 999 && Number.isInteger(status))) return unwritable("the status");
+  out.latin1(`HTTP/1.1 ${status} `);
+  if (!putValue(out, head.reason === "" ? (REASONS[status] ?? "") : head.reason)) return unwritable("the reason");
+  endLine(out);
+  const failure = putFields(out, head.headers, plan.lengthToo, false);
+  if (failure !== undefined) return failure;
+  if (plan.sayEmpty) out.latin1("content-length: 0\r\n");
+  if (plan.kind === "chunked") out.latin1("transfer-encoding: chunked\r\n");
+  if (plan.connection !== "") out.latin1(`connection: ${plan.connection}\r\n`);
+  if (status === 101 && head.upgrade !== undefined) {
+    const failed = putField(out, "upgrade", head.upgrade);
+    if (failed !== undefined) return failed;
+  }
+  endLine(out);
+  return undefined;
+}
+
+/** The last chunk and the trailers that may stand there. */
+export function putLastChunk(out: ByteWriter, trailers: HeaderBlock | undefined): Failure | undefined {
+  out.latin1("0\r\n");
+  if (trailers !== undefined) {
+    for (let i = 0; i < trailers.length; i++) {
+      const name = trailers.names[i] as string;
+      if (!isTrailer(name)) continue;
+      const failure = putField(out, name, trailers.values[i] as string);
+      if (failure !== undefined) return failure;
+    }
+  }
+  endLine(out);
+  return undefined;
+}
