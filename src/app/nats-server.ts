@@ -18,12 +18,13 @@ const READY_MS = 10_000;
 const STOP_MS = 3_000;
 const LOG_MAX = 4_000;
 
-/** Path of a nats-server: `SELVEDGE_NATS_SERVER`, on PATH, or in the cache folder where `npm start` puts one. */
-export function findNatsServer(env: Readonly<Record<string, string | undefined>>): string | undefined {
+/** Path of a program: on PATH (then its name will do), or in the cache folder where `npm start` puts it. */
+export function findProgram(name: string, env: Readonly<Record<string, string | undefined>>): string | undefined {
+  const onPath = (env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
+  if (onPath.some((folder) => isExecutable(join(folder, name)))) return name;
   const cache = env.SELVEDGE_CACHE_DIR || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "selvedge");
-  const folders = [...(env.PATH ?? "").split(delimiter).filter((folder) => folder !== ""), join(cache, "bin")];
-  const candidates = [env.SELVEDGE_NATS_SERVER ?? "", ...folders.map((folder) => join(folder, "nats-server"))];
-  return candidates.find((path) => path !== "" && isExecutable(path));
+  const cached = join(cache, "bin", name);
+  return isExecutable(cached) ? cached : undefined;
 }
 
 function isExecutable(path: string): boolean {

@@ -14,7 +14,7 @@ import { type DemoServices, demoConfigYaml, demoServiceYaml, startDemoServices }
 import { demoCertificate } from "./demo-certificate.ts";
 import type { ProxyHost } from "./host.ts";
 import type { HttpServer } from "./http-server.ts";
-import { findNatsServer, type OwnNats, startNatsServer } from "./nats-server.ts";
+import { findProgram, type OwnNats, startNatsServer } from "./nats-server.ts";
 import { type ProcessTools, parseAddress, processTools, serveUntilSignal } from "./serving.ts";
 import { startAdmin } from "./start-admin.ts";
 import { type ControlServer, startControl } from "./start-control.ts";
@@ -101,7 +101,7 @@ async function chooseBackend(
     running.natsUrl = wanted;
     return { kind: "nats", address: { servers: wanted.split(",") } };
   }
-  const program = wanted === "off" ? undefined : findNatsServer(terminal.env);
+  const program = wanted === "off" ? undefined : terminal.env.SELVEDGE_NATS_SERVER || findProgram("nats-server", terminal.env);
   if (program === undefined) {
     if (wanted !== "off") say("no nats-server found: the in-process bus takes its place (`npm start` obtains one)");
     const { folderPersistence } = await import("../control/store/persistence.ts");
@@ -188,7 +188,8 @@ async function refuseBadStart(host: ProxyHost, control: ControlServer): Promise<
   if (first !== undefined) throw new CommandError(first.message, first.hint);
 }
 
-function announce(context: CommandContext, { host, admin, control, natsUrl, demo }: Running): void {
+function announce(context: CommandContext, running: Running): void {
+  const { host, admin, control, natsUrl, demo } = running;
   const paint = paintOf(context);
   const listeners = host?.snapshot()?.listeners ?? [];
   const urls = listeners.flatMap(({ address, protocol }) =>
@@ -210,17 +211,25 @@ function announce(context: CommandContext, { host, admin, control, natsUrl, demo
   const base = urls.find((url) => url.startsWith("http:"));
   lines.push("", paint.bold("Try"));
   if (base !== undefined) lines.push(`  curl -i ${base}${demo === undefined ? "/" : "/echo?say=hi"}`);
-  const change = `apiVersion: selvedge.dev/v1\nkind: Route\nmetadata: { name: news }\nspec: { rules: [{ matches: [{ path: { exact: /news } }], respond: { body: "fresh news" } }] }`;
-  lines.push(`  ${changeCommand(natsUrl, change)}`, "  npx selvedge status", "", "Ctrl-C stops everything.");
+  lines.push(...triesOf(context, running).map((line) => `  ${line}`), "", "Ctrl-C stops everything.");
   context.terminal.out(`${lines.join("\n")}\n`);
 }
 
-/** One command that changes a route: over NATS when there is one. */
-function changeCommand(natsUrl: string | undefined, yaml: string): string {
-  const quoted = `'${yaml.replaceAll("'", "'\\''")}'`;
-  return natsUrl === undefined
-    ? `echo ${quoted} | npx selvedge apply -f - --wait`
-    : `nats pub -s ${natsUrl} selvedge.config.apply ${quoted}`;
+const CHANGE = `apiVersion: selvedge.dev/v1
+kind: Route
+metadata: { name: news }
+spec: { rules: [{ matches: [{ path: { exact: /news } }], respond: { body: "fresh news" } }] }`;
+
+/** A command that changes a route, over NATS when its tool is there, and one that shows who serves what. */
+function triesOf({ flags, terminal }: CommandContext, { control, natsUrl }: Running): string[] {
+  const program = terminal.env.SELVEDGE_PROGRAM ?? "selvedge";
+  const server = flags.originOf("listen") === "default" ? "" : ` --server ${control?.url ?? ""}`;
+  const nats = natsUrl === undefined ? undefined : findProgram("nats", terminal.env);
+  const change =
+    nats === undefined
+      ? `echo '${CHANGE}' | ${program} apply${server} -f - --wait`
+      : `${nats} pub -s ${natsUrl} selvedge.config.apply '${CHANGE}'`;
+  return [change, `${program} status${server}`];
 }
 
 const shownHost = (host: string): string =>

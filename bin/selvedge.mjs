@@ -1,0 +1,42 @@
+#!/usr/bin/env node
+// `selvedge …` from an installed package or a checkout: plain Node, because Bun comes with the packages. Hands everything to Bun.
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** Bun's executable: of this package, else of the one that installed it, else on PATH. */
+function findBun() {
+  try {
+    const folder = dirname(createRequire(import.meta.url).resolve("bun/package.json"));
+    // Named so on every system.
+    const program = join(folder, "bin", "bun.exe");
+    if (existsSync(program)) return program;
+  } catch {
+    // Not installed beside us.
+  }
+  const linked = join(root, "node_modules", ".bin", "bun");
+  return existsSync(linked) ? linked : "bun";
+}
+
+const child = spawn(findBun(), [join(root, "src", "app", "main.ts"), ...process.argv.slice(2)], { stdio: "inherit" });
+// The terminal signals the whole group; a signal that was sent to us alone is passed on.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+  process.on(signal, () => {
+    if (!process.stdin.isTTY || signal !== "SIGINT") child.kill(signal);
+  });
+}
+child.on("error", (error) => {
+  const missing = error.code === "ENOENT";
+  process.stderr.write(missing ? "selvedge needs Bun, which comes with its packages: run `npm ci`\n" : `${error.message}\n`);
+  process.exit(1);
+});
+child.on("exit", (code, signal) => {
+  if (signal === null) process.exit(code ?? 1);
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+});

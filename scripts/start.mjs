@@ -1,0 +1,36 @@
+// `npm start`: installs the packages, builds the filters, finds or obtains a nats-server, then `selvedge up --demo`. Plain Node.
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { ensurePackages, ROOT, step } from "./run.mjs";
+
+const say = (line) => process.stdout.write(`· ${line}\n`);
+
+await ensurePackages();
+if (existsSync(join(ROOT, "scripts/build.mjs"))) await step("built-in filters", process.execPath, ["scripts/build.mjs"]);
+const { findNats, obtainNats } = await import("./nats.mjs");
+const found = await findNats();
+let server = found.server;
+if (server === undefined) {
+  say("no nats-server on this machine: getting one (once)");
+  const obtained = await obtainNats({ print: say, cli: false });
+  server = obtained.server;
+  if (server === undefined) for (const reason of obtained.reasons) say(reason);
+}
+
+const child = spawn(process.execPath, [join(ROOT, "bin/selvedge.mjs"), "up", "--demo", ...process.argv.slice(2)], {
+  cwd: ROOT,
+  stdio: "inherit",
+  env: {
+    ...process.env,
+    SELVEDGE_PROGRAM: process.env.SELVEDGE_PROGRAM ?? "node bin/selvedge.mjs",
+    ...(server === undefined ? {} : { SELVEDGE_NATS_SERVER: server }),
+  },
+});
+// Ctrl-C reaches everybody in the terminal's group; this process only waits. What was sent to it alone is passed on.
+process.on("SIGINT", () => {
+  if (!process.stdin.isTTY) child.kill("SIGINT");
+});
+for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+child.on("exit", (code) => process.exit(code ?? 1));
