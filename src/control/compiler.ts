@@ -1,5 +1,5 @@
 import { compileSnapshot, type Locate } from "../config/compile.ts";
-import { checkFilters, type TryFilter } from "../config/filter-check.ts";
+import { checkFilters, type FilterPlace, type TryFilter } from "../config/filter-check.ts";
 import type { ConfigIssue } from "../config/issue.ts";
 import { type ModuleCatalogue, withStoredModules } from "../config/modules.ts";
 import type { Resource } from "../config/schema/index.ts";
@@ -92,11 +92,11 @@ export class ConfigCompiler {
     const { tryFilter } = this.options;
     if (tryFilter === undefined) return [];
     if (this.#tried.size > TRIED_MAX) this.#tried.clear();
-    const place = (name: string) => {
+    const place: FilterPlace = (name, path) => {
       const resource = resources.find(
         (each) => each.kind === "Filter" && `${each.metadata.namespace}/${each.metadata.name}` === name,
       );
-      return (resource === undefined ? undefined : locate(resource, ["spec"])) ?? { file: "", line: 0, column: 0 };
+      return (resource === undefined ? undefined : locate(resource, path)) ?? { file: "", line: 0, column: 0 };
     };
     return checkFilters(compiled, tryFilter, place, this.#tried);
   }

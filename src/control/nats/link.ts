@@ -2,6 +2,9 @@ import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManage
 import type { NatsConnection } from "@nats-io/nats-core";
 import { NatsObjects } from "./objects.ts";
 
+/** What was asked when the connection broke is never answered, and holds up the next apply for so long. */
+const REQUEST_MS = 2_000;
+
 export interface NatsParts {
   readonly connection: NatsConnection;
   readonly client: JetStreamClient;
@@ -39,8 +42,8 @@ export class NatsLink {
     const connection = await this.connect();
     try {
       // Asks for the account, and so finds out whether JetStream is enabled.
-      const manager = await jetstreamManager(connection);
-      return { connection, manager, client: jetstream(connection), objects: new NatsObjects(connection, manager, this.replicas) };
+      const manager = await jetstreamManager(connection, { timeout: REQUEST_MS });
+      return { connection, manager, client: jetstream(connection, { timeout: REQUEST_MS }), objects: new NatsObjects(connection, manager, this.replicas) };
     } catch (error) {
       await connection.close();
       throw error;
