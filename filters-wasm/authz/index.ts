@@ -7,7 +7,7 @@ import {
 } from "../sdk/host";
 import { arenaAlloc, arenaReset, ByteString, indexOf, is, lower, same, sameSecret, startsWith, utf8 } from "../sdk/memory";
 import { beginReply, replyHeader, sendReply } from "../sdk/reply";
-import { problemCount, readSettings } from "../sdk/settings";
+import { reportProblems, readSettings } from "../sdk/settings";
 import { hmacSha256, sha256 } from "../sdk/sha256";
 import * as w from "../sdk/writer";
 import {
@@ -54,9 +54,12 @@ const HASH = memory.data(32, 8);
 export function proxy_on_configure(root: u32, size: i32): i32 {
   arenaReset();
   const json = readSettings(size);
-  if (json === null) return 0;
+  if (json === null) {
+    reportProblems();
+    return 0;
+  }
   const settings = parse(json);
-  if (problemCount() > 0) return 0;
+  if (reportProblems()) return 0;
   allowedMetric = counter("selvedge_authz_allowed_total");
   deniedMetric = counter("selvedge_authz_denied_total");
   auditMetric = counter("selvedge_authz_audit_total");
@@ -134,7 +137,7 @@ function hostEnd(from: usize, length: usize): usize {
   return end > 0 && load<u8>(from + end - 1) == 0x2e ? end - 1 : end;
 }
 
-/** The API key, else the peer's certificate; exported for the filters behind this one. */
+/** The API key, else the peer's certificate, else what the host verified (a token); exported for the filters behind this one. */
 function readPrincipal(settings: Settings): void {
   apiKey = findApiKey(settings);
   if (apiKey >= 0) {
@@ -143,7 +146,7 @@ function readPrincipal(settings: Settings): void {
     identity = arenaAlloc(identityLength);
     memory.copy(identity, changetype<usize>(API_KEY), API_KEY.length);
     memory.copy(identity + API_KEY.length, changetype<usize>(own), own.length);
-  } else if (peerIdentity()) {
+  } else if (peerIdentity() || (property(PRINCIPAL) && outLength() > 0)) {
     identity = out();
     identityLength = outLength();
   }

@@ -7,7 +7,7 @@ import {
 } from "../sdk/host";
 import { arenaReset, ByteString, indexOf, is, startsWith, utf8 } from "../sdk/memory";
 import { beginReply, replyHeader, sendReply } from "../sdk/reply";
-import { problemCount, readSettings } from "../sdk/settings";
+import { reportProblems, readSettings } from "../sdk/settings";
 import * as w from "../sdk/writer";
 import { ALLOWED, ask, beginCounters, decide, FULL, level, openCounters, outcome } from "./counters";
 import {
@@ -45,9 +45,12 @@ const increments = memory.data(16 * 8, 8);
 export function proxy_on_configure(root: u32, size: i32): i32 {
   arenaReset();
   const json = readSettings(size);
-  if (json === null) return 0;
+  if (json === null) {
+    reportProblems();
+    return 0;
+  }
   const settings = parse(json);
-  if (problemCount() > 0) return 0;
+  if (reportProblems()) return 0;
   openCounters();
   allowedMetric = counter("selvedge_rate_limit_allowed_total");
   refusedMetric = counter("selvedge_rate_limit_refused_total");

@@ -31,20 +31,27 @@ export class Json {
 }
 
 let problems: i32 = 0;
+let report = "";
 const PROBLEMS_MAX: i32 = 50;
 
-/** Reports what is wrong; configuring then fails. */
+/** Notes what is wrong; configuring then fails. */
 export function problem(path: string, message: string): void {
-  if (problems++ < PROBLEMS_MAX) logError("settings " + (path.length == 0 ? "(root)" : path) + ": " + message);
+  if (problems++ >= PROBLEMS_MAX) return;
+  report += (report.length == 0 ? "settings " : "; ") + (path.length == 0 ? "(root)" : path) + ": " + message;
 }
 
-export function problemCount(): i32 {
-  return problems;
+/** Says everything that is wrong in one line of the log; true when there is something. */
+export function reportProblems(): bool {
+  if (problems == 0) return false;
+  if (problems > PROBLEMS_MAX) report += "; and " + (problems - PROBLEMS_MAX).toString() + " more";
+  logError(report);
+  return true;
 }
 
 /** The settings as a tree; null when there is no JSON object. Forgets earlier problems. */
 export function readSettings(size: i32): Json | null {
   problems = 0;
+  report = "";
   if (size == 0 || !bufferBytes(PLUGIN_CONFIGURATION, size)) {
     problem("", "no settings given");
     return null;

@@ -5,7 +5,7 @@ import {
 } from "../sdk/host";
 import { arenaReset, ByteString, lower, sameLower, utf8 } from "../sdk/memory";
 import { beginReply, replyHeader, sendReply } from "../sdk/reply";
-import { problemCount, readSettings } from "../sdk/settings";
+import { reportProblems, readSettings } from "../sdk/settings";
 import * as w from "../sdk/writer";
 import { corsRequest, corsResponse } from "./cors";
 import { edit, editedLength, editedText } from "./json-edit";
@@ -39,9 +39,12 @@ let badBodyMetric: i32 = -1;
 export function proxy_on_configure(root: u32, size: i32): i32 {
   arenaReset();
   const json = readSettings(size);
-  if (json === null) return 0;
+  if (json === null) {
+    reportProblems();
+    return 0;
+  }
   const settings = parse(json);
-  if (problemCount() > 0) return 0;
+  if (reportProblems()) return 0;
   badBodyMetric = counter("selvedge_transform_bad_bodies_total");
   all.push(settings);
   setRoot(root, all.length - 1);

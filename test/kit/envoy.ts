@@ -47,7 +47,16 @@ export async function startEnvoy(listeners: object[], clusters: object[]): Promi
   writeFileSync(join(folder, "envoy.json"), JSON.stringify(config));
   // Another number per process and start: shared memory of hot restarts is not wanted.
   const id = (process.pid % 30_000) * 10 + baseId++;
-  const args = ["-c", join(folder, "envoy.json"), "--concurrency", "1", "--base-id", String(id), "--admin-address-path", adminPath];
+  const args = [
+    "-c",
+    join(folder, "envoy.json"),
+    "--concurrency",
+    "1",
+    "--base-id",
+    String(id),
+    "--admin-address-path",
+    adminPath,
+  ];
   const child = spawn(findEnvoy(), [...args, "-l", "warning", "--component-log-level", "wasm:info", "--disable-hot-restart"], {
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -117,7 +126,10 @@ export function wasmFilter(name: string, wasmPath: string, settings: string): ob
 
 /** An HTTP listener with filters in front of one cluster; paths are normalised as our proxy does it. */
 export function httpListener(name: string, filters: object[], cluster: string): object {
-  const router = { name: "envoy.filters.http.router", typed_config: { "@type": `${ANY}.router.v3.Router`, suppress_envoy_headers: true } };
+  const router = {
+    name: "envoy.filters.http.router",
+    typed_config: { "@type": `${ANY}.router.v3.Router`, suppress_envoy_headers: true },
+  };
   const manager = {
     "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
     stat_prefix: name,
@@ -132,7 +144,11 @@ export function httpListener(name: string, filters: object[], cluster: string): 
     route_config: {
       name,
       virtual_hosts: [
-        { name: "all", domains: ["*"], routes: [{ name: "default/all#0", match: { prefix: "/" }, route: { cluster, timeout: "10s" } }] },
+        {
+          name: "all",
+          domains: ["*"],
+          routes: [{ name: "default/all", match: { prefix: "/" }, route: { cluster, timeout: "10s" } }],
+        },
       ],
     },
   };

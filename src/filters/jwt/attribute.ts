@@ -1,6 +1,10 @@
 import { Buffer } from "node:buffer";
 import { type Bytes, utf8Bytes } from "../../core/bytes.ts";
 import type { AttributeValue } from "../contract.ts";
+import { principalOf } from "./claims.ts";
+
+/** Who the caller is: the first token's `issuer/subject`, until a filter (authz) sets it to something better. */
+export const PRINCIPAL_ATTRIBUTE = "selvedge.principal";
 
 /** Where Envoy's jwt_authn leaves verified claims. */
 export const JWT_NAMESPACE = "envoy.filters.http.jwt_authn";
@@ -14,6 +18,10 @@ export function readJwtAttribute(
   payloads: readonly { readonly provider: string; readonly claims: Readonly<Record<string, unknown>> }[],
   path: readonly string[],
 ): AttributeValue | undefined {
+  if (path[0] === PRINCIPAL_ATTRIBUTE && path.length === 1) {
+    const principal = payloads[0] === undefined ? undefined : principalOf(payloads[0].claims);
+    return principal === undefined ? undefined : utf8Bytes(principal);
+  }
   if (path[0] !== "metadata" || path[1] !== "filter_metadata" || path[2] !== JWT_NAMESPACE) return undefined;
   let value: unknown = payloads.find((each) => each.provider === path[3])?.claims;
   for (let i = 4; i < path.length && value !== undefined; i++) value = step(value, path[i] as string);
