@@ -1,4 +1,5 @@
 import type { ConfigIssue } from "./issue.ts";
+import { formatPath, type IssuePath } from "./parse.ts";
 import type { FilterConfig } from "./snapshot.ts";
 
 /** Loads a filter with its settings; answers why it was refused, or undefined when it is good. Never rejects. */
@@ -9,6 +10,9 @@ export interface CheckedFilters {
   readonly snapshot: { readonly filters: readonly FilterConfig[] } | undefined;
   readonly modules: ReadonlyMap<string, Uint8Array>;
 }
+
+/** Where a value of a filter stands. */
+export type FilterPlace = (filterName: string, path: IssuePath) => Pick<ConfigIssue, "file" | "line" | "column">;
 
 /** Identity of what a filter's loading depends on. */
 export function filterCheckKey(config: FilterConfig): string {
@@ -22,7 +26,7 @@ export function filterCheckKey(config: FilterConfig): string {
 export async function checkFilters(
   compiled: CheckedFilters,
   tryFilter: TryFilter,
-  place: (filterName: string) => Pick<ConfigIssue, "file" | "line" | "column">,
+  place: FilterPlace,
   known: Set<string> = new Set(),
 ): Promise<ConfigIssue[]> {
   const issues: ConfigIssue[] = [];
@@ -35,9 +39,38 @@ export async function checkFilters(
       known.add(key);
       continue;
     }
-    const message = `${config.origin} refuses its settings: ${reason}`;
-    const where = { resource: `Filter ${config.name}`, path: "spec.settings", ...place(config.name) };
-    issues.push({ code: "bad_settings", message, hint: "", ...where });
+    for (const { path, message } of splitReason(reason)) {
+      const at = ["spec", "settings", ...path];
+      const text = `${config.origin} refuses its settings: ${message}`;
+      const where = { resource: `Filter ${config.name}`, path: formatPath(at), ...place(config.name, at) };
+      issues.push({ code: "bad_settings", message: text, hint: "", ...where });
+    }
   }
   return issues;
+}
+
+/** What a module says about its settings: it may be anybody's, so it is cut and cleaned. */
+const REASON_CHARS = 8_192;
+const PROBLEMS = 64;
+
+/**
+ * The built-in filters name every problem by JSON pointer (RFC 6901): `settings /limits/0/per: must be …; /limits/1: …`.
+ * Each becomes an issue at its own place. Other modules' reasons stay whole.
+ */
+function splitReason(reason: string): { path: IssuePath; message: string }[] {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+  const clean = reason.slice(0, REASON_CHARS).replace(/[\0-\x1f\x7f]+/g, " ");
+  if (!/^settings (\/[^:]*)?: /.test(clean)) return [{ path: [], message: clean }];
+  const problems = clean.slice("settings ".length).split(/; (?=\/[^:; ]*: )/, PROBLEMS);
+  return problems.map((problem) => {
+    const colon = problem.indexOf(": ");
+    return { path: readPointer(problem.slice(0, colon)), message: `${problem.slice(colon + 2)}.` };
+  });
+}
+
+function readPointer(pointer: string): IssuePath {
+  return pointer
+    .split("/")
+    .slice(1)
+    .map((token) => (/^(0|[1-9]\d{0,8})$/.test(token) ? Number(token) : token.replaceAll("~1", "/").replaceAll("~0", "~")));
 }

@@ -1,9 +1,10 @@
 import type { Clock } from "../core/clock.ts";
 import { compileSnapshot, locatorOf } from "./compile.ts";
-import { checkFilters, type TryFilter } from "./filter-check.ts";
+import { checkFilters, type FilterPlace, type TryFilter } from "./filter-check.ts";
 import type { ConfigIssue } from "./issue.ts";
 import type { ModuleCatalogue } from "./modules.ts";
 import { createFileReader, readConfigFiles } from "./read-files.ts";
+import { resourceKey } from "./schema/index.ts";
 import type { SnapshotOutcome, SnapshotSource, SnapshotUpdate } from "./source.ts";
 
 export interface FileSourceOptions {
@@ -100,11 +101,9 @@ export class FileSource implements SnapshotSource {
     this.#watch(named);
     const issues = [...read.issues, ...compiled.issues];
     if (tryFilter !== undefined && issues.length === 0) {
-      const place = (name: string) => {
-        const filter = read.resources.find(
-          ({ resource }) => `${resource.metadata.namespace}/${resource.metadata.name}` === name && resource.kind === "Filter",
-        );
-        return filter?.locate(["spec", "settings"]) ?? { file: "", line: 0, column: 0 };
+      const place: FilterPlace = (name, path) => {
+        const filter = read.resources.find((each) => resourceKey(each.resource) === `Filter ${name}`);
+        return filter?.locate(path) ?? { file: "", line: 0, column: 0 };
       };
       issues.push(...(await checkFilters(compiled, tryFilter, place, this.#checkedFilters)));
     }

@@ -2,9 +2,16 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { CONFIGURATION_PAGE, renderConfiguration } from "../../scripts/docs.ts";
-import { formatIssue } from "../../src/config/issue.ts";
+import { createFilterTrial } from "../../src/app/filters.ts";
+import { compileSnapshot } from "../../src/config/compile.ts";
+import { checkFilters } from "../../src/config/filter-check.ts";
+import { type ConfigIssue, formatIssue } from "../../src/config/issue.ts";
+import { builtinModules } from "../../src/config/modules.ts";
+import { createFileReader, readConfigFiles } from "../../src/config/read-files.ts";
 import { readPath } from "../../src/config/schema/paths.ts";
+import { SystemClock } from "../../src/core/clock.ts";
 import { Failure } from "../../src/core/failure.ts";
+import { SILENT_LOG } from "../../src/core/log.ts";
 import { SeededRng } from "../../src/core/rng.ts";
 import { renormalisePath } from "../../src/proxy/codec/path.ts";
 import { compileText } from "../kit/config.ts";
@@ -27,6 +34,32 @@ describe("examples", () => {
       assert.ok(readFileSync(`${EXAMPLES}${name}/README.md`, "utf8").includes(`selvedge proxy -f examples/${name}/config.yaml`));
     });
   }
+
+  test("the built-in filters accept their settings (npm run build makes them)", async () => {
+    const modules = builtinModules();
+    assert.deepEqual(modules.builtins, ["rate-limit", "authz", "transform"]);
+    const tryFilter = createFilterTrial(new SystemClock(), SILENT_LOG);
+    const issues: ConfigIssue[] = [];
+    let tried = 0;
+    for (const { name } of names) {
+      const read = readConfigFiles([`${EXAMPLES}${name}/config.yaml`], env);
+      const resources = read.resources.map((each) => each.resource).filter((each) => each.kind === "Filter");
+      const compiled = compileSnapshot(resources, { revision: 1, modules, readFile: createFileReader() });
+      tried += compiled.snapshot?.filters.length ?? 0;
+      issues.push(...(await checkFilters(compiled, tryFilter, () => ({ file: name, line: 0, column: 0 }))));
+    }
+    assert.deepEqual(issues.map(formatIssue), []);
+    assert.equal(tried, 3);
+    const bad = compileText(
+      "apiVersion: selvedge.dev/v1\nkind: Filter\nmetadata: { name: f }\nspec: { module: { builtin: rate-limit }, settings: { limits: [{ name: a, requests: 1, per: minut, key: [clientIp] }] } }\n",
+      { modules },
+    );
+    const found = await checkFilters(bad, tryFilter, () => ({ file: "", line: 0, column: 0 }));
+    assert.deepEqual(
+      found.map((each) => each.path),
+      ["spec.settings.limits[0].per"],
+    );
+  });
 
   test("there are eight", () => {
     const wanted = ["authz", "canary", "quickstart", "rate-limit", "static", "tls", "transform", "websocket"];

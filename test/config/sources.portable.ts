@@ -21,7 +21,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-function startable(paths: readonly string[], refuse: readonly string[] = []) {
+function startable(paths: readonly string[], refuse: readonly string[] = [], always?: string) {
   const updates: SnapshotUpdate[] = [];
   const issues: ConfigIssue[][] = [];
   const tried: string[] = [];
@@ -40,7 +40,7 @@ function startable(paths: readonly string[], refuse: readonly string[] = []) {
     },
     tryFilter: async (config) => {
       tried.push(config.settings);
-      return refuse.includes(config.settings) ? "no limit is given" : undefined;
+      return refuse.includes(config.settings) ? "no limit is given" : always;
     },
     onIssues: (found) => issues.push([...found]),
   });
@@ -116,6 +116,22 @@ describe("FileSource", () => {
     assert.deepEqual([issue?.code, issue?.line, issue?.column], ["bad_settings", 4, 47]);
     assert.equal(run.updates.length, 1);
     await run.source.stop();
+  });
+
+  test("what a built-in filter says about its settings stands at the value it is about", async () => {
+    const path = join(folder, "f.yaml");
+    writeFileSync(path, filter('module: { builtin: authz }, settings: { limits: [{ per: minut }], "a/b": 1 }'));
+    const said = "settings /limits/0/per: must be minute; known are: hour; /a~1b: unknown key\u0007; /limits/0/key: missing";
+    const run = startable([path], [], said);
+    await assert.rejects(run.start());
+    assert.deepEqual(
+      run.issues[0]?.map((each) => [each.column, each.path, each.message.slice(each.message.indexOf(": ") + 2)]),
+      [
+        [65, "spec.settings.limits[0].per", "must be minute; known are: hour."],
+        [82, 'spec.settings["a/b"]', "unknown key ."],
+        [58, "spec.settings.limits[0].key", "missing."],
+      ],
+    );
   });
 
   test("relative files start at the folder of the resource's file, and are watched", async () => {

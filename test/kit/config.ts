@@ -25,17 +25,19 @@ export interface CompileTextOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly nowMs?: number;
   readonly revision?: number;
+  /** Default: `TEST_MODULES`. */
+  readonly modules?: ModuleCatalogue;
 }
 
 /** Parses and compiles a text; files come from the fixtures of the golden cases. */
 export function compileText(text: string, options: CompileTextOptions = {}): Compiled {
-  const { env = {}, nowMs, revision = 1 } = options;
+  const { env = {}, nowMs, revision = 1, modules = TEST_MODULES } = options;
   const parsed = parseResources(text, { file: "case.yaml", env });
   const compiled = compileSnapshot(
     parsed.resources.map((each) => each.resource),
     {
       revision,
-      modules: TEST_MODULES,
+      modules,
       readFile: readFixture,
       locate: locatorOf(parsed.resources),
       refused: parsed.refused,
