@@ -14,6 +14,8 @@ const SUITES: readonly string[] = [
   "./contract/filter-host-faults.portable.ts",
   "./contract/filter-host-chain.portable.ts",
   "./contract/filter-host-state.portable.ts",
+  "./contract/filter-host-services.portable.ts",
+  "./contract/filter-host-load.portable.ts",
   "./contract/process.portable.ts",
   "./contract/serve.portable.ts",
   "./contract/files.portable.ts",
@@ -34,6 +36,8 @@ const SUITES: readonly string[] = [
   "./config/sources.portable.ts",
   "./fuzz/config.portable.ts",
   "./config/examples.portable.ts",
+  "./discovery/dns-wire.portable.ts",
+  "./discovery/dns-watch.portable.ts",
 ];
 
 for (const suite of SUITES) await import(suite);

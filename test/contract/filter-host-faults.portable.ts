@@ -15,7 +15,6 @@ import {
   WASI_CALLS,
 } from "../kit/puppet.ts";
 import { describe, test } from "../kit/suite.ts";
-import { ModuleBuilder, op } from "../kit/wasm.ts";
 
 /** Addresses and lengths that reach out of a memory of one page, or wrap. */
 const BAD_RANGES: readonly (readonly [at: number, size: number])[] = [
@@ -317,6 +316,10 @@ const TRAPS: Readonly<Record<string, Script>> = {
     yield guest.host("recurse");
     return 0;
   },
+  "recursion through the host": function* (guest) {
+    yield guest.host("recurse-host");
+    return 0;
+  },
   abort: function* (guest) {
     yield guest.host("abort");
     return 0;
@@ -419,111 +422,5 @@ describe("proxy-wasm: traps", () => {
     bench.clock.advance(25);
     await settle();
     assert.equal(module.status().instances, 1, "a long life ends the doubling");
-  });
-});
-
-/** The least that loads. */
-function minimal(change: (builder: ModuleBuilder) => void = () => {}): ModuleBuilder {
-  const builder = new ModuleBuilder();
-  change(builder);
-  return builder;
-}
-const marker = (builder: ModuleBuilder): number => builder.func("proxy_abi_version_0_2_1", [], [], []);
-const allocator = (builder: ModuleBuilder): number => builder.func("malloc", ["i32"], ["i32"], op.i32(1024));
-
-describe("proxy-wasm: modules that do not load", () => {
-  const refused: readonly (readonly [name: string, wasm: Uint8Array, reason: RegExp])[] = [
-    ["no bytes", new Uint8Array(0), /not a WebAssembly/],
-    ["text", latin1Bytes("hello world"), /not a WebAssembly/],
-    ["a component", Uint8Array.from([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0]), /not a WebAssembly core module/],
-    ["a section beyond the end", Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 0x7f]), /longer than the module/],
-    ["an endless number", Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 255, 255, 255, 255, 255, 1]), /too large/],
-    ["garbage sections", Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 1, 9]), /./],
-    ["no marker", minimal((b) => void allocator(b.memory(1))).build(), /proxy_abi_version/],
-    ["no memory", minimal((b) => void [marker(b), allocator(b)]).build(), /exports no memory/],
-    ["no allocator", minimal((b) => void marker(b.memory(1))).build(), /malloc/],
-    [
-      "a callback that is no function",
-      minimal((b) => void [marker(b.memory(1)), allocator(b), b.global(1, "proxy_on_request_headers")]).build(),
-      /proxy_on_request_headers is not a function/,
-    ],
-    [
-      "an import of ours that does not exist",
-      minimal((b) => void [b.import("env", "system", ["i32"], []), marker(b.memory(1)), allocator(b)]).build(),
-      /env\.system/,
-    ],
-    [
-      "an import from elsewhere",
-      minimal((b) => void [b.import("host", "proxy_log", ["i32"], []), marker(b.memory(1)), allocator(b)]).build(),
-      /host\.proxy_log/,
-    ],
-    ["too much memory at once", minimal((b) => void [marker(b.memory(1025)), allocator(b)]).build(), /1025 pages/],
-    [
-      "a start function that traps",
-      minimal((b) => void [marker(b.memory(1)), allocator(b), b.start(b.func(undefined, [], [], op.unreachable))]).build(),
-      /./,
-    ],
-    [
-      "an initialiser that traps",
-      minimal((b) => void [marker(b.memory(1)), allocator(b), b.func("_initialize", [], [], op.unreachable)]).build(),
-      /trap/,
-    ],
-    [
-      "a vm_start that answers false",
-      minimal(
-        (b) => void [marker(b.memory(1)), allocator(b), b.func("proxy_on_vm_start", ["i32", "i32"], ["i32"], op.i32(0))],
-      ).build(),
-      /proxy_on_vm_start answered false/,
-    ],
-  ];
-  for (const [name, wasm, reason] of refused) {
-    test(name, async () => {
-      const bench = new FilterBench();
-      await assert.rejects(bench.load(filterConfig(), wasm), reason);
-      assert.equal(bench.shared.size, 0, "nothing of it stays");
-      assert.equal(bench.clock.pending, 0);
-    });
-  }
-
-  test("a refused configuration rejects with the guest's last words, and its timers are gone", async () => {
-    const bench = new FilterBench();
-    bench.puppet.on("configure", function* (guest) {
-      yield guest.host("proxy_set_tick_period_milliseconds", 10);
-      yield guest.host("proxy_log", 4, guest.put("unknown key: colour"), 19);
-      return 0;
-    });
-    await assert.rejects(bench.load(), /^Error: unknown key: colour$/);
-    assert.equal(bench.clock.pending, 0);
-    assert.equal(bench.shared.size, 0);
-  });
-
-  test("callbacks of the wrong type fail the exchange, not the process", async () => {
-    const bench = new FilterBench();
-    const wasm = minimal(
-      (b) =>
-        void [marker(b.memory(1)), allocator(b), b.func("proxy_on_request_headers", ["i64", "i32", "i32"], ["i32"], op.i32(0))],
-    ).build();
-    const module = await bench.load(filterConfig(), wasm);
-    assert.equal(bench.exchange([module]).chain.requestHead(true), "failed");
-    const answers = minimal(
-      (b) =>
-        void [marker(b.memory(1)), allocator(b), b.func("proxy_on_request_headers", ["i32", "i32", "i32"], ["i64"], op.i64Zero)],
-    ).build();
-    const second = await bench.load(filterConfig(), answers);
-    assert.equal(bench.exchange([second]).chain.requestHead(true), "failed");
-  });
-
-  test("a module without callbacks passes everything; unknown proxy_ and WASI imports are there but unimplemented", async () => {
-    const bench = new FilterBench();
-    const wasm = minimal((b) => {
-      b.import("env", "proxy_from_the_future", ["i32", "i64"], ["i32"]);
-      b.import("wasi_snapshot_preview1", "sock_accept", ["i32"], ["i32"]);
-      marker(b.memory(1));
-      allocator(b);
-    }).build();
-    const exchange = bench.exchange([await bench.load(filterConfig(), wasm)]);
-    assert.equal(exchange.chain.requestHead(false), "forward");
-    assert.equal(exchange.chain.requestData(latin1Bytes("x"), true), "forward");
-    assert.equal(exchange.respond(200, [], true), "forward");
   });
 });

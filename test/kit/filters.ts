@@ -21,7 +21,7 @@ import type {
 import { ForeignFunctions } from "../../src/filters/proxy-wasm/foreign.ts";
 import { ProxyWasmHost } from "../../src/filters/proxy-wasm/host.ts";
 import { SharedState } from "../../src/filters/proxy-wasm/shared.ts";
-import { buildPuppet, Puppet } from "./puppet.ts";
+import { buildPuppet, Puppet, type Script } from "./puppet.ts";
 
 /** A filter's configuration with everything at its default. */
 export function filterConfig(
@@ -210,6 +210,21 @@ export class TestExchange implements ChainHost, ExchangeFacts {
   resumeSource(direction: Direction): void {
     this.events.push(`resume ${direction}`);
   }
+}
+
+/** Runs a script in `on_request_headers` of a fresh filter; throws what its assertions throw, and when it did not run. */
+export async function playInRequest(
+  script: Script,
+  change: Parameters<typeof filterConfig>[0] = {},
+): Promise<[FilterBench, TestExchange]> {
+  const bench = new FilterBench();
+  bench.puppet.on("request_headers", script);
+  const module = await bench.load(filterConfig(change));
+  const exchange = bench.exchange([module]);
+  exchange.chain.requestHead(false);
+  for (const error of bench.puppet.errors) throw error;
+  if (!bench.puppet.entered.includes("request_headers")) throw new Error("the script did not run");
+  return [bench, exchange];
 }
 
 /** Lets everything that was put off to the end of the turn happen. */

@@ -103,7 +103,7 @@ const HEAP = 16_384;
 /** How the guest's allocator answers. */
 export const ALLOCATOR_MODES = { honest: 0, zero: 1, beyond: 2, trap: 3, growing: 4, wrapping: 5 } as const;
 
-const OWN_COMMANDS = ["trap", "grow", "recurse", "abort", "exit"] as const;
+const OWN_COMMANDS = ["trap", "grow", "recurse", "recurse-host", "abort", "exit"] as const;
 
 /** The module; `omit` leaves callbacks out, `pages` are of its memory. */
 export function buildPuppet(
@@ -130,6 +130,10 @@ export function buildPuppet(
   wrappers.push(builder.func(undefined, [], [], [...op.i32(0), ...argument, ...op.memoryGrow, ...op.i32Store(RESULT)]));
   const self = builder.func(undefined, [], [], op.call(foreign + imported.length + 3 + wrappers.length));
   wrappers.push(self);
+  // The same with a host call in each frame, so that the stack may end in the host.
+  const log = imported[0]?.[0] ?? 0;
+  const logs = [...op.i32(0), ...op.i32(NAME), ...op.i32(6), ...op.call(log), ...op.drop];
+  wrappers.push(builder.func(undefined, [], [], [...logs, ...op.call(foreign + imported.length + 3 + wrappers.length), ...logs]));
   wrappers.push(builder.func(undefined, [], [], [...op.i32(0), ...op.i32(0), ...op.i32(7), ...op.i32(9), ...op.call(abort)]));
   wrappers.push(builder.func(undefined, [], [], [...argument, ...op.call(exit)]));
   builder.table(wrappers);

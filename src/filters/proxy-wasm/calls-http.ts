@@ -272,10 +272,9 @@ export function continueStream(guest: GuestInstance, _memory: GuestMemory, strea
   const context = guest.active;
   if (context?.exchange === undefined) return BAD_ARGUMENT;
   const direction = stream === STREAM_REQUEST ? "request" : "response";
-  if (context.answering) {
-    // Its own callback is on the stack: a pause that it answers is over at once.
-    if (direction === "request") context.resumedRequest = true;
-    else context.resumedResponse = true;
+  if (context.answering === direction) {
+    context.resumed = true;
+    return OK;
   }
   const { epoch } = context;
   guest.defer(() => {
@@ -335,7 +334,7 @@ export function sendLocalResponse(
 function respond(guest: GuestInstance, response: LocalResponse): number {
   const context = guest.active;
   if (context === undefined) return BAD_ARGUMENT;
-  if (context.answering) {
+  if (context.answering !== undefined) {
     context.pendingResponse ??= response;
     return OK;
   }

@@ -41,13 +41,13 @@ export class StreamContext implements FilterContext {
     responseBody: false,
     responseTrailers: false,
   };
-  /** A callback whose answer is a verdict is on the stack. */
-  answering = false;
+  /** The direction of the callback on the stack whose answer is a verdict. */
+  answering: Direction | undefined;
   /** `proxy_on_log` is on the stack: missing maps read as empty. */
   logging = false;
   pendingResponse: LocalResponse | undefined;
-  resumedRequest = false;
-  resumedResponse = false;
+  /** `proxy_continue_stream` came for that very direction: a pause that the callback answers is over at once. */
+  resumed = false;
   /** Bytes added to headers and bodies so far. */
   outputBytes = 0;
   /** Call-outs under way: our id → the exchange's. */
@@ -150,21 +150,18 @@ export class StreamContext implements FilterContext {
 
   /** Runs a callback and turns the action, and what the guest did meanwhile, into a verdict. */
   #ask(guest: GuestInstance, phase: string, callback: GuestCallback | undefined, size: number, end: number): Verdict {
-    this.resumedRequest = false;
-    this.resumedResponse = false;
-    this.answering = true;
+    this.resumed = false;
+    this.answering = phase.startsWith("request") ? "request" : "response";
     let action = ACTION_CONTINUE;
     if (callback !== undefined) action = guest.enter(phase, callback, this, this.id, size, end);
-    this.answering = false;
+    this.answering = undefined;
     if (guest.fault !== undefined) return { kind: "fail", reason: guest.fault };
     const { pendingResponse } = this;
     if (pendingResponse !== undefined) {
       this.pendingResponse = undefined;
       return pendingResponse;
     }
-    if (action === ACTION_CONTINUE) return CONTINUE;
-    const resumed = phase.startsWith("request") ? this.resumedRequest : this.resumedResponse;
-    return resumed ? CONTINUE : PAUSE;
+    return action === ACTION_CONTINUE || this.resumed ? CONTINUE : PAUSE;
   }
 
   #refused(): Verdict {
@@ -260,11 +257,10 @@ export class StreamContext implements FilterContext {
     this.exchange = undefined;
     this.epoch++;
     this.refusal = "the context is closed";
-    this.answering = false;
+    this.answering = undefined;
     this.logging = false;
     this.pendingResponse = undefined;
-    this.resumedRequest = false;
-    this.resumedResponse = false;
+    this.resumed = false;
     this.outputBytes = 0;
     this.callouts = undefined;
     this.done = "no";

@@ -96,7 +96,7 @@ export class GuestInstance {
     const { owner } = this;
     if (this.inside) return this.#refuseReentry(phase);
     // Reading the clock costs more than an empty callback: only those that answer a verdict, and the plugin's own, are timed.
-    const timed = context === undefined || context.answering;
+    const timed = context === undefined || context.answering !== undefined;
     const startMs = timed ? owner.options.clock.nowMs() : 0;
     this.inside = true;
     this.active = context;

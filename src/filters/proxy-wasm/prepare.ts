@@ -3,6 +3,8 @@ import type { FilterBudget } from "../../core/limits.ts";
 import { CONFIG_LIMITS, PROXY_WASM_LIMITS } from "../../core/limits.ts";
 
 const PAGE_BYTES = 65_536;
+/** A 32-bit memory has no more (WebAssembly specification, "Limits"). */
+const PAGES_MAX = 65_536;
 const HEADER = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
 const SECTION_TABLE = 4;
 const SECTION_MEMORY = 5;
@@ -45,12 +47,14 @@ function limitMemories(reader: Reader, memoryBytes: number): number[] {
   writeU32(body, count);
   for (let i = 0; i < count; i++) {
     const limitPages = Math.floor(memoryBytes / PAGE_BYTES);
-    writeLimits(
+    const declared = writeLimits(
       body,
       reader,
       limitPages,
       (minimum) => `the module needs ${minimum} pages of memory, the budget is ${limitPages}`,
     );
+    if (declared > PAGES_MAX && declared !== Number.POSITIVE_INFINITY)
+      throw new Error(`the module's memory may have more than ${PAGES_MAX} pages`);
   }
   return body;
 }
@@ -70,16 +74,18 @@ function limitTables(reader: Reader): number[] {
   return body;
 }
 
-/** Copies limits (flags, minimum, maximum) with the maximum cut to `limit`. */
-function writeLimits(out: number[], reader: Reader, limit: number, describe: (minimum: number) => string): void {
+/** Copies limits (flags, minimum, maximum) with the maximum cut to `limit`. Answers the declared one; `Infinity`: none. */
+function writeLimits(out: number[], reader: Reader, limit: number, describe: (minimum: number) => string): number {
   const flags = reader.byte();
   if (flags > 1) throw new Error("shared and 64-bit memories are not supported");
   const minimum = reader.u32();
   const declared = flags === 1 ? reader.u32() : Number.POSITIVE_INFINITY;
+  if (minimum > declared) throw new Error("the module declares a minimum that is more than its maximum");
   if (minimum > limit) throw new Error(describe(minimum));
   out.push(1);
   writeU32(out, minimum);
   writeU32(out, Math.min(declared, limit));
+  return declared;
 }
 
 function writeU32(out: number[], value: number): void {

@@ -1,0 +1,56 @@
+// Invariant: preparing never makes an invalid module valid nor a valid one invalid, and throws nothing but an Error that says why.
+import { expect, test } from "bun:test";
+import { buildPuppet } from "../../../test/kit/puppet.ts";
+import { DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
+import { SeededRng } from "../../core/rng.ts";
+import { prepareModule } from "./prepare.ts";
+
+const prepare = (wasm: Uint8Array): Uint8Array<ArrayBuffer> | string => {
+  try {
+    return Uint8Array.from(prepareModule(wasm, DEFAULT_FILTER_BUDGET));
+  } catch (error) {
+    expect(error).toBeInstanceOf(Error);
+    return (error as Error).message;
+  }
+};
+
+test("mutated modules", () => {
+  const rng = new SeededRng(20261121);
+  const original = buildPuppet();
+  let valid = 0;
+  for (let i = 0; i < 4_000; i++) {
+    const mutant = original.slice(0, rng.below(8) === 0 ? rng.below(original.length) : original.length);
+    // Mostly where the small sections are: a change in the code section is found by the engine alone.
+    for (let k = rng.below(4); k >= 0; k--) {
+      const at = rng.below(2) === 0 ? rng.below(mutant.length) : Math.max(0, mutant.length - 1 - rng.below(600));
+      mutant[at] = rng.below(256);
+    }
+    const prepared = prepare(mutant);
+    if (typeof prepared === "string") continue;
+    expect(WebAssembly.validate(prepared)).toBe(WebAssembly.validate(mutant));
+    if (WebAssembly.validate(mutant)) valid++;
+  }
+  expect(valid).toBeGreaterThan(20);
+});
+
+test("a prepared module is prepared already", () => {
+  const once = prepare(buildPuppet()) as Uint8Array<ArrayBuffer>;
+  expect(prepare(once)).toEqual(once);
+});
+
+test("refuses what it cannot bound", () => {
+  const memories = (...limits: number[]): Uint8Array =>
+    Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 5, limits.length, ...limits]);
+  expect(prepare(memories(1, 3, 1, 1))).toContain("shared and 64-bit");
+  expect(prepare(memories(1, 4, 1))).toContain("shared and 64-bit");
+  expect(prepare(memories(2, 0, 1, 0, 1))).toContain("more than one memory");
+  // 65,537 pages are invalid: cutting the maximum would hide that.
+  expect(prepare(memories(1, 1, 1, 0x81, 0x80, 0x04))).toContain("65536 pages");
+  expect(prepare(memories(1, 1, 9, 1))).toContain("more than its maximum");
+  expect(prepare(memories(1, 0, 1, 9))).toContain("bytes behind its end");
+  expect(prepare(Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 4, 5, 1, 0x70, 0, 0xc1, 0x84, 0x3d]))).toContain("too early");
+  expect(prepare(Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 4, 6, 1, 0x70, 0, 0xc1, 0x84, 0x3d]))).toContain(
+    "a table of 1000001",
+  );
+  expect(prepare(Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 4, 4, 1, 0x64, 0, 1]))).toContain("unsupported type");
+});
