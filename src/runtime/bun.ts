@@ -4,7 +4,7 @@ import { connectError, listenError, removeStaleSocket } from "./address.ts";
 import { BunSocket, DEAF, type NativeSocket, ORPHANS, STREAM_HANDLERS, type Target } from "./bun-socket.ts";
 import type { ClientTls, Listener, ListenOptions, Net, ServerTls, Socket, SocketAddress, SocketHandler, TlsInfo } from "./net.ts";
 import { nodeNet } from "./node.ts";
-import { alpnWire, clientContext, NO_TICKET, requiredName, ServerContexts, selectAlpn, sniOf, tlsError } from "./tls-context.ts";
+import { alpnWire, checkPeerName, clientContext, NO_TICKET, ServerContexts, selectAlpn, sniOf, tlsError } from "./tls-context.ts";
 import { DerCertificate } from "./x509.ts";
 
 /**
@@ -250,10 +250,7 @@ const BROKEN_HANDSHAKE: ReadonlySet<string> = new Set(["", "EPROTO", "ECONNRESET
 function checkUpstream(native: NativeSocket, settings: ClientTls, chainError: Error | null): Error | undefined {
   if (!settings.verify) return undefined;
   if (chainError !== null) return tlsError("the upstream's certificate is not trusted", chainError);
-  const name = requiredName(settings);
-  if (name === "") return undefined;
-  const wrong = tls.checkServerIdentity(name, native.getPeerCertificate() as tls.PeerCertificate);
-  return wrong === undefined ? undefined : tlsError("the certificate is not the upstream's", wrong);
+  return checkPeerName(settings, native.getPeerCertificate()?.raw);
 }
 
 /** Never `rejectUnauthorized`: what to reject is decided in `handshake`, before a client certificate is sent. */

@@ -5,7 +5,7 @@ import { DEFAULT_DOWNSTREAM_TIMES } from "../core/limits.ts";
 import { connectError, listenError, removeStaleSocket } from "./address.ts";
 import type { ClientTls, Listener, ListenOptions, Net, ServerTls, Socket, SocketAddress, SocketHandler } from "./net.ts";
 import { DEAF, NodeSocket, readTlsInfo } from "./node-socket.ts";
-import { clientContext, requiredName, ServerContexts, sniOf, tlsError } from "./tls-context.ts";
+import { checkPeerName, clientContext, ServerContexts, sniOf, tlsError } from "./tls-context.ts";
 
 /**
  * Seam 1 on node:net and node:tls: for Deno and Node, and on Bun for listeners whose TLS begins after bytes were read.
@@ -177,13 +177,12 @@ export const nodeNet: Net = {
 };
 
 function startClientTls(socket: NodeSocket, raw: net.Socket, settings: ClientTls, address: SocketAddress): void {
-  const name = requiredName(settings);
   const stream = tls.connect({
     socket: raw,
     secureContext: clientContext(settings),
     servername: sniOf(settings),
     rejectUnauthorized: settings.verify,
-    checkServerIdentity: (_host, certificate) => (name === "" ? undefined : tls.checkServerIdentity(name, certificate)),
+    checkServerIdentity: (_host, { raw: der }) => checkPeerName(settings, der),
     ...(settings.alpn.length === 0 ? {} : { ALPNProtocols: [...settings.alpn] }),
   });
   const refuse = (error: unknown): void => {

@@ -2,6 +2,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import tls from "node:tls";
 import type { ClientTls, ServerTls } from "./net.ts";
+import { namesHost, tryAltNames } from "./x509.ts";
 
 /**
  * Certificates as the TLS library wants them, made once per configuration and not per connection. Both adapters use
@@ -97,7 +98,24 @@ export function clientContext(settings: ClientTls): tls.SecureContext {
 export const sniOf = (settings: ClientTls): string => (isIP(settings.serverName) === 0 ? settings.serverName : "");
 
 /** What an upstream's certificate must name; "" when only its chain counts. */
-export const requiredName = (settings: ClientTls): string => settings.verifyName ?? settings.serverName;
+const requiredName = (settings: ClientTls): string => settings.verifyName ?? settings.serverName;
+
+/**
+ * Why the certificate is not that of the upstream; undefined when it is. The runtimes' own `checkServerIdentity` is not
+ * asked: Deno's looks for names in a line of text, in which one name can pretend to be two (CVE-2021-44532).
+ */
+export function checkPeerName(settings: ClientTls, der: Uint8Array | undefined): Error | undefined {
+  const name = requiredName(settings);
+  if (name === "") return undefined;
+  const names = der === undefined ? undefined : tryAltNames(der);
+  if (names === undefined) return tlsError("the upstream showed no certificate that can be read", undefined);
+  if (namesHost(names, name)) return undefined;
+  const shown = [...names.dnsNames, ...names.addresses].join(", ");
+  const error = new Error(
+    `the upstream's certificate is for ${shown === "" ? "no host" : JSON.stringify(shown)}, not for ${name}`,
+  );
+  return Object.assign(error, { code: "ERR_TLS_CERT_ALTNAME_INVALID" });
+}
 
 /** ALPN names as the wire has them: each after a byte with its length (RFC 7301 section 3.1). */
 export function alpnWire(protocols: readonly string[]): Buffer {

@@ -1,6 +1,7 @@
 import { createHash, X509Certificate } from "node:crypto";
 import type { Bytes } from "../core/bytes.ts";
 import { latin1Text } from "../core/bytes.ts";
+import { addressBytes, formatAddress } from "../core/ip.ts";
 import type { PeerCertificate } from "./net.ts";
 
 /**
@@ -16,6 +17,7 @@ const EXTENSIONS = 0xa3;
 /** GeneralName choices (RFC 5280 section 4.2.1.6). */
 const DNS_NAME = 0x82;
 const URI_NAME = 0x86;
+const IP_ADDRESS = 0x87;
 /** 2.5.29.17, subjectAltName. */
 const SUBJECT_ALT_NAME = [0x55, 0x1d, 0x11];
 
@@ -59,14 +61,24 @@ function isSubjectAltName(der: Bytes, oid: Element | undefined): boolean {
   return SUBJECT_ALT_NAME.every((byte, i) => der[oid.start + i] === byte);
 }
 
-/** URI and DNS subject alternative names, exactly as in the certificate. Throws a `RangeError` on malformed DER. */
-export function readAltNames(der: Bytes): { readonly uris: string[]; readonly dnsNames: string[] } {
+/** The subject alternative names of a certificate. */
+export interface AltNames {
+  /** Exactly as in the certificate. */
+  readonly uris: readonly string[];
+  readonly dnsNames: readonly string[];
+  /** In canonical text. */
+  readonly addresses: readonly string[];
+}
+
+/** Throws a `RangeError` on malformed DER. */
+export function readAltNames(der: Bytes): AltNames {
   const uris: string[] = [];
   const dnsNames: string[] = [];
+  const addresses: string[] = [];
   const certificate = readElement(der, 0, der.byteLength);
   const body = readElement(der, certificate.start, certificate.end);
   const extensions = readChildren(der, body).find((element) => element.tag === EXTENSIONS);
-  if (extensions === undefined) return { uris, dnsNames };
+  if (extensions === undefined) return { uris, dnsNames, addresses };
   for (const extension of readChildren(der, readElement(der, extensions.start, extensions.end))) {
     const parts = readChildren(der, extension);
     const value = parts.at(-1);
@@ -74,13 +86,44 @@ export function readAltNames(der: Bytes): { readonly uris: string[]; readonly dn
     const names = readElement(der, value.start, value.end);
     if (names.tag !== SEQUENCE) continue;
     for (const name of readChildren(der, names)) {
-      const text = latin1Text(der.subarray(name.start, name.end));
+      const content = der.subarray(name.start, name.end);
+      const text = latin1Text(content);
+      if (name.tag === IP_ADDRESS && (content.length === 4 || content.length === 16)) addresses.push(formatAddress(content));
       if (name.tag === URI_NAME) uris.push(text);
       if (name.tag === DNS_NAME) dnsNames.push(text);
     }
   }
-  return { uris, dnsNames };
+  return { uris, dnsNames, addresses };
 }
+
+/** `readAltNames`, or undefined for malformed DER. */
+export function tryAltNames(der: Bytes): AltNames | undefined {
+  try {
+    return readAltNames(der);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Does the certificate name this host (RFC 9525)? An address must be among the addresses; a name among the DNS names, in any
+ * case, where `*` may stand for the whole leftmost label of a name of at least three. The common name counts for nothing.
+ */
+export function namesHost(names: AltNames, host: string): boolean {
+  const address = addressBytes(host);
+  if (address !== undefined) return names.addresses.includes(formatAddress(address));
+  const wanted = withoutDot(host.toLowerCase());
+  const dot = wanted.indexOf(".");
+  const parent = dot > 0 ? wanted.slice(dot) : "";
+  const wildcard = parent.indexOf(".", 1) > 0 ? `*${parent}` : undefined;
+  return names.dnsNames.some((name) => {
+    const own = withoutDot(name.toLowerCase());
+    return own === wildcard || (own === wanted && !own.includes("*"));
+  });
+}
+
+/** An absolute name (`example.org.`) is the same host. */
+const withoutDot = (name: string): string => (name.endsWith(".") ? name.slice(0, -1) : name);
 
 /** A peer's certificate; what is rarely asked for is computed when it is. */
 export class DerCertificate implements PeerCertificate {
@@ -90,14 +133,15 @@ export class DerCertificate implements PeerCertificate {
   #subject: string | undefined;
   #fingerprint: string | undefined;
 
-  constructor(
-    der: Bytes,
-    readonly verified: boolean,
-  ) {
+  readonly verified: boolean;
+
+  /** Never throws: peers send what they like. A certificate whose names cannot be read has none and is not verified. */
+  constructor(der: Bytes, verified: boolean) {
     this.der = new Uint8Array(der);
-    const names = readAltNames(this.der);
-    this.uris = names.uris;
-    this.dnsNames = names.dnsNames;
+    const names = tryAltNames(this.der);
+    this.uris = names?.uris ?? [];
+    this.dnsNames = names?.dnsNames ?? [];
+    this.verified = verified && names !== undefined;
   }
 
   /** `CN=name, O=organisation`, in the order of the certificate. */

@@ -5,13 +5,17 @@ import { certificate, clientTls, dialTls, echo, expectEcho, otherCa, settings, s
 /** Why a client must not go on, by the certificate that it is shown. */
 const clientCases: readonly Case[] = [
   {
-    name: "TLS client: a wrong name, an unknown CA, an expired and a future certificate are refused; verify: false takes them",
+    name: "TLS client: a wrong or injected name, an unknown CA, an expired, a future and a client's certificate are refused; verify: false takes them",
     run: async (subject) => {
       const expired = await certificate(["shop.test"], { validity: "expired" });
       const future = await certificate(["shop.test"], { validity: "future" });
       const unknown = await certificate(["shop.test"], {}, otherCa);
       const wrongName = await certificate(["elsewhere.test"]);
-      for (const [what, shownCertificate] of Object.entries({ expired, future, unknown, wrongName })) {
+      const wrongUsage = await certificate(["shop.test"], { usage: "client" });
+      // One name that pretends to be two (CVE-2021-44532).
+      const injected = await certificate(["*"], { dns: ["x.test"], uri: ["http://x.test/, DNS:shop.test"] });
+      const all = { expired, future, unknown, wrongName, wrongUsage, injected };
+      for (const [what, shownCertificate] of Object.entries(all)) {
         const tls = serverTls({ certificates: [{ ...shownCertificate, hosts: ["*"] }] });
         await withListener(subject.net, { tls, ...echo }, async (accepting) => {
           const near = await dialTls(subject, accepting, clientTls());

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
+import type { IssueOptions } from "../kit/certs.ts";
 import { bytesOf, type Case, dial, type End, pattern, sameBytes, serverTls, turns, withListener } from "./net-kit.ts";
 import {
   asNobody,
@@ -152,14 +153,15 @@ export const TLS_SERVER_CASES: readonly Case[] = [
       ),
   },
   {
-    name: "TLS: client certificates that are expired or not yet valid are refused",
+    name: "TLS: client certificates that are expired, not yet valid or a server's are refused",
     run: (subject) =>
       withListener(
         subject.net,
         { tls: settings({ clientAuth: "required", clientCaPem: ca.certificatePem }), ...echo },
         async (accepting) => {
-          for (const validity of ["expired", "future"] as const) {
-            const made = await ca.issue({ uri: ["spiffe://mesh.test/x"], validity });
+          const wrong: readonly IssueOptions[] = [{ validity: "expired" }, { validity: "future" }, { usage: "server" }];
+          for (const options of wrong) {
+            const made = await ca.issue({ uri: ["spiffe://mesh.test/x"], ...options });
             await expectRefused(
               await dialTls(subject, accepting, clientTls({ certificatePem: made.certificatePem, keyPem: made.keyPem })),
             );
