@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { DnsConfig, EndpointConfig } from "../../src/config/snapshot.ts";
 import { VirtualClock } from "../../src/core/clock.ts";
 import { DNS_LIMITS } from "../../src/core/limits.ts";
-import { SILENT_LOG } from "../../src/core/log.ts";
+import { type Log, SILENT_LOG } from "../../src/core/log.ts";
 import { SeededRng } from "../../src/core/rng.ts";
 import { type DnsWatch, watchDns } from "../../src/proxy/discovery/watch.ts";
 import { DnsTestServer, type ZoneRecord } from "../kit/dns-server.ts";
@@ -14,11 +14,27 @@ let clock: VirtualClock;
 let watches: DnsWatch[] = [];
 let updates: string[] = [];
 let wake = () => {};
+/** Refreshes that came to an end, well or not, and how many of them the test has waited for. */
+let refreshes = 0;
+let awaited = 0;
+
+/** The watch says at the end of each refresh how it went. */
+const log: Log = {
+  ...SILENT_LOG,
+  debug: () => onRefreshed(),
+  warn: () => onRefreshed(),
+};
+function onRefreshed(): void {
+  refreshes++;
+  wake();
+}
 
 beforeEach(async () => {
   server = await DnsTestServer.start();
   clock = new VirtualClock();
   updates = [];
+  refreshes = 0;
+  awaited = 0;
 });
 afterEach(async () => {
   for (const watch of watches) watch.stop();
@@ -46,7 +62,7 @@ function watch(rest: Partial<DnsConfig> = {}): DnsWatch {
       updates.push(show(endpoints));
       wake();
     },
-    { clock, rng: new SeededRng(1), log: SILENT_LOG },
+    { clock, rng: new SeededRng(1), log },
   );
   assert.deepEqual(updates, [], "never in the call itself");
   watches.push(started);
@@ -57,12 +73,10 @@ async function untilUpdates(count: number): Promise<void> {
   while (updates.length < count) await new Promise<void>((resolve) => (wake = resolve));
 }
 
-/** The watch has handled what came and waits for its next turn: exactly its one timer is pending. */
+/** One more refresh has come to its end; the watch waits for its next turn. */
 async function untilIdle(): Promise<void> {
-  for (let quiet = 0; quiet < 3; ) {
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    quiet = clock.pending === 1 ? quiet + 1 : 0;
-  }
+  while (refreshes <= awaited) await new Promise<void>((resolve) => (wake = resolve));
+  awaited++;
 }
 
 const a = (address: string, ttl = 60): ZoneRecord => ({ type: "A", address, ttl });
@@ -175,17 +189,11 @@ describe("DNS watch", () => {
     }
   });
 
-  test("forged and malformed answers are as good as none", async () => {
+  test("forged and malformed answers are passed over", async () => {
     for (const kind of ["wrong-id", "wrong-question", "garbage"] as const) {
-      const seen = server.seen.length;
       server.zone.set("shop.example", [a("10.0.0.1")]);
       server.misbehave.push(kind);
       const each = watch();
-      await server.untilSeen(seen + 1);
-      await untilIdle();
-      assert.deepEqual(updates, [], kind);
-      // The time-out of the first question: the second one is answered.
-      clock.advance(DNS_LIMITS.queryMs);
       await untilUpdates(1);
       assert.deepEqual(updates, ["10.0.0.1:80*1"], kind);
       await untilIdle();

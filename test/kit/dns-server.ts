@@ -18,7 +18,7 @@ export type ZoneRecord =
       readonly ttl?: number;
     };
 
-/** What to do with one query instead of answering it properly. */
+/** What to do with one query instead of answering it properly; the forged ones are followed by the right answer. */
 export type Misbehaviour = "drop" | "truncate" | "wrong-id" | "wrong-question" | "garbage" | "servfail" | "hang-up";
 
 const CODES = { A: 1, CNAME: 5, AAAA: 28, SRV: 33 } as const;
@@ -85,8 +85,7 @@ export class DnsTestServer {
     readonly port: number,
   ) {
     udp.on("message", (bytes, from) => {
-      const reply = this.#answer(bytes, "udp", from.port, this.misbehave.shift());
-      if (reply !== undefined) udp.send(reply, from.port, from.address);
+      for (const reply of this.#answer(bytes, "udp", from.port, this.misbehave.shift())) udp.send(reply, from.port, from.address);
       this.#notify();
     });
     tcp.on("connection", (socket) => {
@@ -95,7 +94,7 @@ export class DnsTestServer {
       socket.on("data", (bytes: Buffer) => {
         received = Buffer.concat([received, bytes]);
         if (received.length < 2 || received.length < 2 + received.readUInt16BE(0)) return;
-        const reply = this.#answer(received.subarray(2), "tcp", socket.remotePort ?? 0, this.misbehaveByTcp.shift());
+        const [reply] = this.#answer(received.subarray(2), "tcp", socket.remotePort ?? 0, this.misbehaveByTcp.shift());
         // In two pieces: a length of its own and a message of its own is what streams do to you.
         if (reply === undefined) socket.destroy();
         else {
@@ -148,7 +147,8 @@ export class DnsTestServer {
     for (const wake of waiting) wake();
   }
 
-  #answer(bytes: Buffer, transport: "udp" | "tcp", port: number, misbehaviour: Misbehaviour | undefined): Buffer | undefined {
+  /** The messages to send, in order. */
+  #answer(bytes: Buffer, transport: "udp" | "tcp", port: number, misbehaviour: Misbehaviour | undefined): Buffer[] {
     const id = bytes.readUInt16BE(0);
     const labels: string[] = [];
     let at = 12;
@@ -159,14 +159,15 @@ export class DnsTestServer {
     const type = Object.entries(CODES).find(([, code]) => code === typeCode)?.[0] ?? String(typeCode);
     this.seen.push({ transport, name, type, id, port });
     const query = { id, name, typeCode };
-    if (misbehaviour === "drop" || misbehaviour === "hang-up") return undefined;
-    if (misbehaviour === "garbage") return Buffer.from("this is no DNS message");
-    if (misbehaviour === "wrong-id") return encodeAnswer({ ...query, id: id ^ 1 }, [[name, { type: "A", address: "6.6.6.6" }]]);
-    if (misbehaviour === "wrong-question")
-      return encodeAnswer({ ...query, name: `x${name}` }, [[name, { type: "A", address: "6.6.6.6" }]]);
-    if (misbehaviour === "servfail") return encodeAnswer(query, [], { rcode: 2 });
-    if (misbehaviour === "truncate") return encodeAnswer(query, [], { truncated: true });
-    return this.#lookUp(query, type);
+    const forged = [[name, { type: "A", address: "6.6.6.6" }]] as const;
+    const right = this.#lookUp(query, type);
+    if (misbehaviour === "drop" || misbehaviour === "hang-up") return [];
+    if (misbehaviour === "garbage") return [Buffer.from("this is no DNS message"), right];
+    if (misbehaviour === "wrong-id") return [encodeAnswer({ ...query, id: id ^ 1 }, forged), right];
+    if (misbehaviour === "wrong-question") return [encodeAnswer({ ...query, name: `x${name}` }, forged), right];
+    if (misbehaviour === "servfail") return [encodeAnswer(query, [], { rcode: 2 })];
+    if (misbehaviour === "truncate") return [encodeAnswer(query, [], { truncated: true })];
+    return [right];
   }
 
   #lookUp(query: { id: number; name: string; typeCode: number }, type: string): Buffer {

@@ -73,6 +73,7 @@ class Watch implements DnsWatch {
     const ttlMs = Math.max(minTtlMs, Math.min(maxTtlMs, resolution.ttlMs));
     // Many proxies that learned it together must not all ask again together.
     this.#schedule(Math.max(minTtlMs, ttlMs * (1 - this.environment.rng.next() / 5)));
+    this.environment.log.debug("DNS resolved", { host: this.config.host, endpoints: resolution.endpoints.length, ttlMs });
     const text = JSON.stringify(resolution.endpoints);
     if (text === this.#last || (this.#last === "" && resolution.endpoints.length === 0)) return;
     this.#last = text;
