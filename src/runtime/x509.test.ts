@@ -72,5 +72,5 @@ test("a host is named by its own kind of name only; a wildcard stands for one wh
 
 test("a certificate that cannot be read is not verified and names nobody", () => {
   const certificate = new DerCertificate(new Uint8Array([0x30, 0x82, 0xff, 0xff]), true);
-  expect([certificate.verified, certificate.uris, certificate.dnsNames]).toEqual([false, [], []]);
+  expect([certificate.verified, certificate.uris, certificate.dnsNames, certificate.subject]).toEqual([false, [], [], ""]);
 });

@@ -125,6 +125,14 @@ export function namesHost(names: AltNames, host: string): boolean {
 /** An absolute name (`example.org.`) is the same host. */
 const withoutDot = (name: string): string => (name.endsWith(".") ? name.slice(0, -1) : name);
 
+function readSubject(der: Bytes): string {
+  try {
+    return new X509Certificate(der).subject.split("\n").join(", ");
+  } catch {
+    return "";
+  }
+}
+
 /** A peer's certificate; what is rarely asked for is computed when it is. */
 export class DerCertificate implements PeerCertificate {
   readonly der: Bytes;
@@ -146,7 +154,7 @@ export class DerCertificate implements PeerCertificate {
 
   /** `CN=name, O=organisation`, in the order of the certificate. */
   get subject(): string {
-    this.#subject ??= new X509Certificate(this.der).subject.split("\n").join(", ");
+    this.#subject ??= readSubject(this.der);
     return this.#subject;
   }
   get fingerprint(): string {
