@@ -2,6 +2,7 @@
 import "./core.portable.ts";
 import "./conformance/wycheproof.portable.ts";
 import "./conformance/jwt.portable.ts";
+import "./filters/builtin.portable.ts";
 import "./contract/net.portable.ts";
 import "./contract/filter-host.portable.ts";
 import "./contract/filter-host-faults.portable.ts";

@@ -9,6 +9,7 @@ const SUITES: readonly string[] = [
   "./core.portable.ts",
   "./conformance/wycheproof.portable.ts",
   "./conformance/jwt.portable.ts",
+  "./filters/builtin.portable.ts",
   "./contract/net.portable.ts",
   "./contract/filter-host.portable.ts",
   "./contract/filter-host-faults.portable.ts",
