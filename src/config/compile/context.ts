@@ -18,6 +18,8 @@ export class CompileContext {
   readonly warnings: ConfigIssue[] = [];
   readonly modules = new Map<string, Uint8Array>();
   readonly #byKey = new Map<string, Resource>();
+  readonly #byKind = new Map<Kind, Resource[]>();
+  #needs: string[] | undefined;
 
   constructor(
     readonly resources: readonly Resource[],
@@ -33,11 +35,39 @@ export class CompileContext {
     }
   }
 
-  /** The resources of a kind by name, sorted. */
-  ofKind<K extends Kind>(kind: K): Extract<Resource, { kind: K }>[] {
-    return [...this.#byKey.values()]
-      .filter((each): each is Extract<Resource, { kind: K }> => each.kind === kind)
-      .sort((a, b) => compareText(fullName(a), fullName(b)));
+  /** The resources of a kind, sorted by name. */
+  ofKind<K extends Kind>(kind: K): readonly Extract<Resource, { kind: K }>[] {
+    let sorted = this.#byKind.get(kind);
+    if (sorted === undefined) {
+      const named = [...this.#byKey.values()].filter((each) => each.kind === kind).map((each) => [fullName(each), each] as const);
+      sorted = named.sort(([a], [b]) => compareText(a, b)).map(([, each]) => each);
+      this.#byKind.set(kind, sorted);
+    }
+    return sorted as Extract<Resource, { kind: K }>[];
+  }
+
+  /** Runs `compile` and says what it needed to exist; undefined needs: it had issues, so its result must not be kept. */
+  trackNeeds<T>(compile: () => T): { value: T; needs: readonly string[] | undefined } {
+    const before = this.issues.length + this.warnings.length;
+    const needs: string[] = [];
+    this.#needs = needs;
+    const value = compile();
+    this.#needs = undefined;
+    return { value, needs: this.issues.length + this.warnings.length === before ? needs : undefined };
+  }
+
+  /** Does everything still exist that something compiled before needed? */
+  has(needs: readonly string[]): boolean {
+    return needs.every((need) => {
+      const [key = "", subset] = need.split("#");
+      const found = this.#byKey.get(key);
+      if (found === undefined || subset === undefined) return found !== undefined;
+      return found.kind === "Service" && found.spec.subsets.some((each) => each.name === subset);
+    });
+  }
+
+  need(need: string): void {
+    this.#needs?.push(need);
   }
 
   find<K extends Kind>(kind: K, name: ResourceName): Extract<Resource, { kind: K }> | undefined {
@@ -62,6 +92,7 @@ export class CompileContext {
   resolve(from: Resource, kind: Kind, reference: string, path: IssuePath): ResourceName | undefined {
     const name = reference.includes("/") ? reference : `${from.metadata.namespace}/${reference}`;
     const key = `${kind} ${name}`;
+    this.need(key);
     if (this.#byKey.has(key) || this.options.refused?.includes(key)) return name;
     const known = this.ofKind(kind).map((each) =>
       each.metadata.namespace === from.metadata.namespace ? each.metadata.name : fullName(each),

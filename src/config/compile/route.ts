@@ -1,4 +1,4 @@
-import { compareText, sortedSet } from "../canonical.ts";
+import { canonicalItem, compareText, sortedSet } from "../canonical.ts";
 import type { IssuePath } from "../parse.ts";
 import type { RouteResource } from "../schema/index.ts";
 import { variablesOf } from "../schema/paths.ts";
@@ -15,28 +15,34 @@ import type {
 } from "../snapshot.ts";
 import { type CompileContext, fullName } from "./context.ts";
 
+/** Routes compiled before, with what must exist for them to be right: most stay the same from one apply to the next. */
+const compiled = new WeakMap<RouteResource, { readonly config: RouteConfig; readonly needs: readonly string[] }>();
+
 /** All routes. */
 export function compileRoutes(context: CompileContext): RouteConfig[] {
   return context.ofKind("Route").map((route) => {
-    const { spec } = route;
-    const names = new Set<string>();
-    const rules = spec.rules.map((rule, i) => {
-      const path: IssuePath = ["spec", "rules", i];
-      const config = compileRule(context, route, rule, i);
-      if (names.has(config.name)) {
-        context.report(
-          route,
-          [...path, "name"],
-          "duplicate_name",
-          `Two rules are named ${config.name}.`,
-          "give each its own name",
-        );
-      }
-      names.add(config.name);
-      return config;
-    });
-    return { name: fullName(route), gateways: compileGatewayNames(context, route, spec), hosts: sortedSet(spec.hosts), rules };
+    const known = compiled.get(route);
+    if (known !== undefined && context.has(known.needs)) return known.config;
+    const { value, needs } = context.trackNeeds(() => canonicalItem(compileRoute(context, route)));
+    // Not with references to what was refused: they hold for this apply only.
+    if (needs !== undefined && context.has(needs)) compiled.set(route, { config: value, needs });
+    return value;
   });
+}
+
+function compileRoute(context: CompileContext, route: RouteResource): RouteConfig {
+  const { spec } = route;
+  const names = new Set<string>();
+  const rules = spec.rules.map((rule, i) => {
+    const config = compileRule(context, route, rule, i);
+    if (names.has(config.name)) {
+      const path: IssuePath = ["spec", "rules", i, "name"];
+      context.report(route, path, "duplicate_name", `Two rules are named ${config.name}.`, "give each its own name");
+    }
+    names.add(config.name);
+    return config;
+  });
+  return { name: fullName(route), gateways: compileGatewayNames(context, route, spec), hosts: sortedSet(spec.hosts), rules };
 }
 
 function compileGatewayNames(context: CompileContext, route: RouteResource, spec: RouteSpec): string[] {
@@ -65,12 +71,12 @@ function compileRule(context: CompileContext, route: RouteResource, rule: RuleSp
 }
 
 function compileMatch(spec: MatchSpec): MatchConfig {
-  return {
+  return canonicalItem({
     path: compilePathMatch(spec.path),
     methods: sortedSet(spec.methods),
     headers: spec.headers.map(compileValueMatch).sort(compareValueMatch),
     query: spec.query.map(compileValueMatch).sort(compareValueMatch),
-  };
+  });
 }
 
 function compilePathMatch({ exact, prefix, template, regex }: MatchSpec["path"]): PathMatchConfig {
@@ -191,6 +197,7 @@ function compileBackends(
       context.report(route, at, "duplicate_name", `The backend ${backend.service} is there twice.`, "use weight");
     seen.add(key);
     const target = context.find("Service", service);
+    if (subset !== undefined) context.need(`Service ${service}#${subset}`);
     const subsets = target?.spec.subsets ?? [];
     if (subset !== undefined && target !== undefined && !subsets.some((each) => each.name === subset)) {
       const known = subsets.map((each) => each.name).join(", ");
