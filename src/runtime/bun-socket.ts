@@ -244,7 +244,7 @@ function tellEnd(socket: BunSocket): void {
 
 /** What Bun calls for every open socket. Listening and connecting add theirs. */
 export const STREAM_HANDLERS = {
-  binaryType: "uint8array",
+  binaryType: "buffer",
   data(native: NativeSocket, bytes: Bytes): void {
     const socket = native.data as BunSocket;
     if (socket.paused || socket.held !== undefined) socket.hold(bytes);
