@@ -214,10 +214,9 @@ export abstract class ChainRun {
     return "respond";
   }
 
-  /** Nothing that is under way goes on. An answer that replaces one under way passes no filter. */
+  /** Nothing that is under way goes on. */
   protected finish(): void {
     this.over = true;
-    if (this.responseStarted) this.bypass = true;
     this.stopLanes("request");
     this.stopLanes("response");
   }

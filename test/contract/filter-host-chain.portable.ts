@@ -375,6 +375,19 @@ describe("FilterChain: failures and late calls", () => {
     }
   });
 
+  test("a filter that broke on body bytes released by trailers does not see the trailers", () => {
+    const bench = new FilterBench();
+    const seen: string[] = [];
+    const a = new FakeFilter("a", seen, { requestData: pause });
+    const b = new FakeFilter("b", seen, { requestData: () => ({ kind: "fail", reason: "broken" }) }, { onFailure: "open" });
+    const exchange = bench.exchange([a, b]);
+    exchange.chain.requestHead(false);
+    exchange.chain.requestData(bytes("x"), false);
+    assert.equal(exchange.chain.requestEnd(new HeaderBlock()), "forward");
+    assert.equal(data(exchange), "x");
+    assert.deepEqual(seen.slice(-2), ["a requestTrailers", 'b requestData "x"']);
+  });
+
   test("resume inside the callback that pauses is a continue", () => {
     const bench = new FilterBench();
     const a = new FakeFilter("a", [], {

@@ -135,7 +135,7 @@ describe("proxy-wasm: header maps", () => {
   });
 
   test("malformed pairs are refused whole", async () => {
-    const [, exchange] = await play(function* (guest) {
+    const [bench, exchange] = await play(function* (guest) {
       const [at, size] = guest.putPairs([["a", "b"]]);
       for (const cut of [1, 2, 3, size - 1]) {
         assert.equal(yield guest.host("proxy_set_header_map_pairs", 0, at, cut), abi.BAD_ARGUMENT, `cut to ${cut}`);
@@ -144,12 +144,15 @@ describe("proxy-wasm: header maps", () => {
         guest.memory.writeUInt32LE(count, at);
         assert.equal(yield guest.host("proxy_set_header_map_pairs", 0, at, size), abi.BAD_ARGUMENT, `count ${count}`);
       }
+      guest.memory.writeUInt32LE(1, 65_532);
+      assert.equal(yield guest.host("proxy_set_header_map_pairs", 0, 65_532, 4), abi.BAD_ARGUMENT, "lengths behind the memory");
       guest.memory.writeUInt32LE(1, at);
       guest.memory.writeUInt32LE(0xffff_fff0, at + 4);
       assert.equal(yield guest.host("proxy_set_header_map_pairs", 0, at, size), abi.BAD_ARGUMENT);
       return 0;
     });
     assert.equal(exchange.request.headers.length, 3);
+    assert.deepEqual(bench.metrics.traps, []);
   });
 
   test("the request may be read but not changed once its head went on; responses have :status", async () => {
