@@ -11,6 +11,29 @@ export class MatchContext {
   allow: Set<string> | undefined;
 }
 
+const SLASH = 0x2f;
+
+/** FNV-1a over the characters. Collisions only cost a comparison; keys come from configuration alone. */
+const HASH_START = 0x811c9dc5 | 0;
+const HASH_PRIME = 0x01000193;
+
+function hashOf(path: string): number {
+  let hash = HASH_START;
+  for (let i = 0; i < path.length; i++) hash = Math.imul(hash ^ path.charCodeAt(i), HASH_PRIME);
+  return hash;
+}
+
+/** Where segments of the path in question end, and the hash up to there; shared by all tables, which never wait in a match. */
+let ends = new Int32Array(64);
+let hashes = new Int32Array(64);
+
+/** Makes room for paths of this length in configuration; longer ones in requests are not looked at beyond it. */
+function reserveScratch(length: number): void {
+  if (ends.length > length) return;
+  ends = new Int32Array(length + 1);
+  hashes = new Int32Array(length + 1);
+}
+
 /** Candidates in order, as a chain: one hop through memory where an array takes three. */
 interface Link {
   readonly candidate: Candidate;
@@ -19,6 +42,8 @@ interface Link {
 
 /** What hangs at one literal path of a host. */
 interface PathEntry {
+  readonly path: string;
+  readonly hash: number;
   exact: Link | undefined;
   prefix: Link | undefined;
   /** Templates whose literal segments in front are this path. */
@@ -29,35 +54,48 @@ interface PathEntry {
  * The matches of one host. Order: exact, then templates (segment by segment from the left: literal, variable, rest), then regexes,
  * then prefixes, longest first. Regexes go before prefixes because nearly every host has `/`, which would hide all of them.
  *
- * One hash holds exact paths, prefixes and the literal beginnings of templates, so that a match touches little memory: with ten
- * thousand routes that, not the work, is what it costs. The walk goes from the longest beginning of the path to the shortest; a
- * template with more literal segments in front ranks before one with fewer, so templates come in order.
+ * One hash table holds exact paths, prefixes and the literal beginnings of templates, so that a match touches little memory: with
+ * ten thousand routes that, not the work, is what it costs. The hash is rolled over the path once and looked at where a segment
+ * ends; no string is cut out. The walk goes from the longest beginning of the path to the shortest; a template with more literal
+ * segments in front ranks before one with fewer, so templates come in order.
  */
 export class HostTable {
-  readonly #paths = new Map<string, PathEntry>();
+  /** Open addressing; a power of two, at most half full. */
+  #slots: (PathEntry | undefined)[] = [];
   /** Bit `n & 31` is set for every length `n` in `#paths`: a path full of slashes is not looked up at each of them. */
   #lengthBits = 0;
   #maxLength = 0;
-  /** Lengths in use, exactly; only when some alias in the bits. */
-  #lengths: Uint8Array | undefined;
   #hasTemplates = false;
   #regexes: Link | undefined;
   /** Prefixes that are `/`. */
   #roots: Link | undefined;
+
+  /** By path, only while the table is being built. */
+  readonly #entries = new Map<string, PathEntry>();
 
   /** `routes`: all that name this host, sorted by name. */
   constructor(readonly routes: readonly CompiledRoute[]) {
     const sorted = routes.flatMap((route) => route.candidates).sort(compareConditions);
     // From the last to the first, so that each goes in front of its chain.
     for (const candidate of sorted.reverse()) this.#insert(candidate);
-    for (const path of this.#paths.keys()) {
-      this.#lengthBits |= 1 << (path.length & 31);
-      this.#maxLength = Math.max(this.#maxLength, path.length);
+    this.#index();
+  }
+
+  /** Lays the entries out by hash. */
+  #index(): void {
+    const entries = [...this.#entries.values()];
+    let size = 1;
+    while (size < entries.length * 2) size *= 2;
+    this.#slots = new Array<PathEntry | undefined>(size).fill(undefined);
+    for (const entry of entries) {
+      let slot = entry.hash & (size - 1);
+      while (this.#slots[slot] !== undefined) slot = (slot + 1) & (size - 1);
+      this.#slots[slot] = entry;
+      this.#lengthBits |= 1 << (entry.path.length & 31);
+      this.#maxLength = Math.max(this.#maxLength, entry.path.length);
     }
-    if (this.#maxLength > 31) {
-      this.#lengths = new Uint8Array(this.#maxLength + 1);
-      for (const path of this.#paths.keys()) this.#lengths[path.length] = 1;
-    }
+    this.#entries.clear();
+    reserveScratch(this.#maxLength);
   }
 
   #insert(candidate: Candidate): void {
@@ -79,23 +117,45 @@ export class HostTable {
   }
 
   #entry(path: string): PathEntry {
-    let entry = this.#paths.get(path);
+    let entry = this.#entries.get(path);
     if (entry === undefined) {
-      entry = { exact: undefined, prefix: undefined, templates: undefined };
-      this.#paths.set(path, entry);
+      entry = { path, hash: hashOf(path), exact: undefined, prefix: undefined, templates: undefined };
+      this.#entries.set(path, entry);
     }
     return entry;
+  }
+
+  /** The entry for `path[0, end)`. */
+  #find(path: string, end: number, hash: number): PathEntry | undefined {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+      const entry = slots[slot];
+      if (entry === undefined) return undefined;
+      if (entry.hash === hash && entry.path.length === end && path.startsWith(entry.path)) return entry;
+    }
   }
 
   /** The most specific candidate that holds. */
   find(head: RequestHead, context: MatchContext): RouteMatch | undefined {
     const { path } = head;
+    const length = path.length;
+    const last = Math.min(length, this.#maxLength);
+    const bits = this.#lengthBits;
+    let count = 0;
+    let rolled = HASH_START;
+    for (let end = 0; end <= last; end++) {
+      const code = end === length ? SLASH : path.charCodeAt(end);
+      if (code === SLASH && (bits & (1 << (end & 31))) !== 0) {
+        ends[count] = end;
+        hashes[count++] = rolled;
+      }
+      rolled = Math.imul(rolled ^ code, HASH_PRIME);
+    }
     let byPrefix: Candidate | undefined;
-    for (let end = Math.min(path.length, this.#maxLength); end >= 0; end--) {
-      if ((this.#lengthBits & (1 << (end & 31))) === 0) continue;
-      if (end < path.length && path.charCodeAt(end) !== 0x2f) continue;
-      if (this.#lengths !== undefined && this.#lengths[end] === 0) continue;
-      const entry = this.#paths.get(end === path.length ? path : path.slice(0, end));
+    while (--count >= 0) {
+      const end = ends[count] as number;
+      const entry = this.#find(path, end, hashes[count] as number);
       if (entry === undefined) continue;
       if (end === path.length && entry.exact !== undefined) {
         const found = firstHolding(entry.exact, head, context);
