@@ -26,3 +26,4 @@ import "./forwarding.portable.ts";
 import "./compress.portable.ts";
 import "./discovery/dns-wire.portable.ts";
 import "./discovery/dns-watch.portable.ts";
+import "./http1.portable.ts";

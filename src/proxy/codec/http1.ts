@@ -345,10 +345,12 @@ export class Http1Codec {
   }
 
   #readToClose(bytes: Bytes, at: number): number {
-    this.#bodyBytes += bytes.byteLength - at;
-    if (this.#bodyBytes > this.#options.limits.bodyBytes)
-      return this.#refuse(bytes, new Failure("body_too_large", "until close"));
-    this.#options.sink.onData(at === 0 ? bytes : bytes.subarray(at));
+    const room = this.#options.limits.bodyBytes - this.#bodyBytes;
+    const to = Math.min(bytes.byteLength, at + room);
+    this.#bodyBytes += to - at;
+    // What fits is passed on first, so that it does not matter how the bytes were cut.
+    if (to > at) this.#options.sink.onData(at === 0 && to === bytes.byteLength ? bytes : bytes.subarray(at, to));
+    if (to < bytes.byteLength) return this.#refuse(bytes, new Failure("body_too_large", "until close"));
     return bytes.byteLength;
   }
 
