@@ -59,6 +59,7 @@ export const ISSUE_CODES = {
   unknown_module: "There is no such filter module.",
   bad_module: "Not a WebAssembly module, or one that is too large.",
   bad_settings: "The filter does not accept its settings.",
+  internal: "Reading failed for a reason that is a bug. The old configuration stays.",
 } as const;
 
 export type IssueCode = keyof typeof ISSUE_CODES;

@@ -9,14 +9,15 @@ export interface ReadConfig {
   readonly resources: readonly ParsedResource[];
   readonly refused: readonly string[];
   readonly issues: readonly ConfigIssue[];
-  /** Every file that was read or should have been. */
-  readonly files: readonly string[];
 }
 
 const EXTENSIONS = new Set([".yaml", ".yml", ".json"]);
 
-/** Reads files, and the `*.yaml`, `*.yml` and `*.json` of folders (sorted, not recursively). Never throws. */
-export function readConfigFiles(paths: readonly string[], env: Env): ReadConfig {
+/**
+ * Reads files, and the `*.yaml`, `*.yml` and `*.json` of folders (sorted, not recursively). Never throws. `onRead` hears of
+ * every path, folders too, before it is looked at.
+ */
+export function readConfigFiles(paths: readonly string[], env: Env, onRead: (path: string) => void = () => {}): ReadConfig {
   const resources: ParsedResource[] = [];
   const refused: string[] = [];
   const issues: ConfigIssue[] = [];
@@ -27,6 +28,7 @@ export function readConfigFiles(paths: readonly string[], env: Env): ReadConfig 
     issues.push({ code: "file_unreadable", message, hint: "", resource: "", path: "", file, line: 0, column: 0 });
   };
   for (const path of paths) {
+    onRead(path);
     try {
       files.push(...listFiles(path));
     } catch (error) {
@@ -36,6 +38,7 @@ export function readConfigFiles(paths: readonly string[], env: Env): ReadConfig 
   }
   for (const file of new Set(files)) {
     if (issues.some((issue) => issue.file === file)) continue;
+    onRead(file);
     try {
       const text = readFileSync(file, "utf8");
       const parsed = parseResources(text, { file, env });
@@ -46,7 +49,7 @@ export function readConfigFiles(paths: readonly string[], env: Env): ReadConfig 
       unreadable(file, error);
     }
   }
-  return { resources, refused, issues, files };
+  return { resources, refused, issues };
 }
 
 function listFiles(path: string): string[] {

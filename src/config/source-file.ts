@@ -1,4 +1,7 @@
+import { existsSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Clock } from "../core/clock.ts";
+import { describeCause } from "../core/failure.ts";
 import { compileSnapshot, locatorOf } from "./compile.ts";
 import { checkFilters, type FilterPlace, type TryFilter } from "./filter-check.ts";
 import type { ConfigIssue } from "./issue.ts";
@@ -76,29 +79,42 @@ export class FileSource implements SnapshotSource {
     let good: boolean;
     do {
       this.#again = false;
-      good = await this.#load();
+      good = await this.#loadSafely();
     } while (this.#again && this.#onSnapshot !== undefined);
     return good;
+  }
+
+  /** A bug of ours in the middle of an edit must not end a process that serves. */
+  async #loadSafely(): Promise<boolean> {
+    try {
+      return await this.#load();
+    } catch (error) {
+      const issue = { code: "internal", message: describeCause(error), hint: "", resource: "", path: "" };
+      this.options.onIssues([{ ...issue, file: this.options.paths[0] ?? "", line: 0, column: 0 }]);
+      return false;
+    }
   }
 
   async #load(): Promise<boolean> {
     const { env, modules, clock, tryFilter, onIssues } = this.options;
     const publishedAtMs = clock.wallMs();
-    const read = readConfigFiles(this.options.paths, env);
-    const named = new Set(read.files);
+    // What each file was before it was read: a change between reading and watching must not be missed.
+    const stamps = new Map<string, string>();
+    const stamp = (path: string): void => void stamps.set(path, stampOf(path));
+    const read = readConfigFiles(this.options.paths, env, stamp);
     const locate = locatorOf(read.resources);
     const compiled = compileSnapshot(
       read.resources.map((each) => each.resource),
       {
         revision: this.#revision + 1,
         modules,
-        readFile: createFileReader((path) => named.add(path)),
+        readFile: createFileReader(stamp),
         locate,
         refused: read.refused,
         nowMs: publishedAtMs,
       },
     );
-    this.#watch(named);
+    this.#watch(stamps);
     const issues = [...read.issues, ...compiled.issues];
     if (tryFilter !== undefined && issues.length === 0) {
       const place: FilterPlace = (name, path) => {
@@ -120,14 +136,21 @@ export class FileSource implements SnapshotSource {
     return true;
   }
 
-  #watch(files: ReadonlySet<string>): void {
-    const { watch, paths } = this.options;
-    // Folders stay in the list: a new file appears in them.
-    const all = [...new Set([...paths, ...files])].sort();
+  #watch(stamps: ReadonlyMap<string, string>): void {
+    const { watch } = this.options;
+    // Only what lies in a folder that exists can be watched; when it is made, the file that names it changes too, or a reload finds it.
+    const all = [...stamps.keys()].filter((path) => existsSync(dirname(path))).sort();
     const key = all.join("\0");
     if (watch === undefined || key === this.#watched || this.#onSnapshot === undefined) return;
     this.#stopWatching?.();
-    this.#watched = key;
     this.#stopWatching = watch(all, () => void this.reload());
+    this.#watched = key;
+    if (all.some((path) => stamps.get(path) !== stampOf(path))) this.#again = true;
   }
+}
+
+/** Changes whenever the content may have. */
+function stampOf(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat === undefined ? "" : `${stat.mtimeMs} ${stat.size} ${stat.ino}`;
 }

@@ -7,7 +7,8 @@ import { builtinModules, withStoredModules } from "../../src/config/modules.ts";
 import type { SnapshotUpdate } from "../../src/config/source.ts";
 import { FileSource } from "../../src/config/source-file.ts";
 import { SnapshotBus } from "../../src/config/source-memory.ts";
-import { VirtualClock } from "../../src/core/clock.ts";
+import { SystemClock, VirtualClock } from "../../src/core/clock.ts";
+import { watchFile } from "../../src/runtime/files.ts";
 import { compileText, TEST_MODULES } from "../kit/config.ts";
 import { afterEach, beforeEach, describe, test } from "../kit/suite.ts";
 
@@ -27,6 +28,7 @@ function startable(paths: readonly string[], refuse: readonly string[] = [], alw
   const tried: string[] = [];
   const watched: string[][] = [];
   let stopped = 0;
+  let failure: string | undefined;
   const source = new FileSource({
     paths,
     env: { PORT: "9000" },
@@ -39,6 +41,7 @@ function startable(paths: readonly string[], refuse: readonly string[] = [], alw
       };
     },
     tryFilter: async (config) => {
+      if (failure !== undefined) throw new Error(failure);
       tried.push(config.settings);
       return refuse.includes(config.settings) ? "no limit is given" : always;
     },
@@ -51,6 +54,9 @@ function startable(paths: readonly string[], refuse: readonly string[] = [], alw
     tried,
     watched,
     stops: () => stopped,
+    fail: (message: string | undefined) => {
+      failure = message;
+    },
     start: () => source.start((each) => updates.push(each)),
   };
 }
@@ -142,6 +148,65 @@ describe("FileSource", () => {
     await run.start();
     assert.equal(run.updates[0]?.modules.size, 1);
     assert.ok(run.watched.at(-1)?.includes(join(folder, "sub", "m.wasm")));
+    await run.source.stop();
+  });
+
+  test("with the real watcher: an edit, a bad edit, a new certificate file", async () => {
+    const path = join(folder, "a.yaml");
+    writeFileSync(path, service("a", 1));
+    const heard: string[] = [];
+    const waiters: (() => void)[] = [];
+    const hear = (what: string): void => {
+      heard.push(what);
+      for (const waiter of waiters.splice(0)) waiter();
+    };
+    const until = async (what: string): Promise<void> => {
+      while (!heard.includes(what)) await new Promise<void>((resolve) => waiters.push(resolve));
+    };
+    const clock = new SystemClock();
+    const source = new FileSource({
+      paths: [path],
+      env: {},
+      modules: TEST_MODULES,
+      clock,
+      watch: (paths, onChange) => {
+        const watches = paths.map((each) => watchFile(each, clock, onChange));
+        return () => {
+          for (const watch of watches) watch.close();
+        };
+      },
+      onIssues: (issues) => hear(issues.map((each) => each.code).join(",")),
+    });
+    await source.start(({ snapshot }) => hear(`revision ${snapshot.revision}`));
+    writeFileSync(path, service("a", 2));
+    await until("revision 2");
+    writeFileSync(path, filter("module: { file: m.wasm }"));
+    await until("file_unreadable");
+    writeFileSync(join(folder, "m.wasm"), new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
+    await until("revision 3");
+    // A folder that does not exist cannot be watched, and must not end the source.
+    writeFileSync(path, filter("module: { file: nope/m.wasm }").replace("name: f", "name: g"));
+    while (heard.filter((each) => each === "file_unreadable").length < 2)
+      await new Promise<void>((resolve) => waiters.push(resolve));
+    writeFileSync(path, service("a", 4));
+    await until("revision 4");
+    await source.stop();
+  }, 60_000);
+
+  test("a failure inside is an issue, and the source lives", async () => {
+    const path = join(folder, "a.yaml");
+    writeFileSync(path, service("a", 1));
+    const run = startable([path]);
+    await run.start();
+    writeFileSync(path, filter("module: { builtin: authz }"));
+    run.fail("boom");
+    assert.equal(await run.source.reload(), false);
+    assert.deepEqual(
+      run.issues[0]?.map((each) => [each.code, each.message]),
+      [["internal", "boom"]],
+    );
+    run.fail(undefined);
+    assert.equal(await run.source.reload(), true);
     await run.source.stop();
   });
 
