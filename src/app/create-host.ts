@@ -47,6 +47,6 @@ async function createSupervised(options: HostOptions): Promise<ProxyHost> {
     version: VERSION,
     spawn: createSpawn({ folder: folder.path, logLevel: options.logLevel, reusePort: true }),
     storeModule: (digest, bytes) => folder.storeModule(digest, bytes),
-    findTakenPorts: (snapshot, held) => findTakenPorts(net, snapshot, held),
+    findTakenPorts: (snapshot, held) => findTakenPorts(net, options.workers, snapshot, held),
   });
 }

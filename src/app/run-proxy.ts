@@ -90,8 +90,8 @@ async function createSource(context: CommandContext, tools: ProcessTools, id: st
       for (const warning of warnings) log.warn(warning.message, { code: warning.code, resource: warning.resource });
     },
     onOutcome: (outcome) => {
-      if (outcome.kind === "rejected") printIssues(context, outcome.issues);
-      else log.info("configuration applied", { revision: outcome.revision, applyMs: Math.round(outcome.applyMs) });
+      if (outcome.kind === "applied")
+        log.info("configuration applied", { revision: outcome.revision, applyMs: Math.round(outcome.applyMs) });
     },
   });
   return { source, state: () => ({ kind: "files", paths: files }), fromFiles: true };

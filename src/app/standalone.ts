@@ -1,4 +1,4 @@
-import type { ConfigIssue } from "../config/issue.ts";
+import { type ConfigIssue, formatIssue } from "../config/issue.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import type { SnapshotSource, SnapshotUpdate } from "../config/source.ts";
 import type { Clock } from "../core/clock.ts";
@@ -24,6 +24,7 @@ export interface StandaloneOptions {
 
 /** How often metrics are added up when nobody scrapes, so that differences stay small. */
 const COLLECT_MS = 10_000;
+const LOGGED_ISSUES = 10;
 
 /** A proxy of one process: a sidecar, or a gateway where the runtime cannot share memory (Deno). */
 export class Standalone implements ProxyHost {
@@ -86,6 +87,10 @@ export class Standalone implements ProxyHost {
     if (issues.length > 0) {
       observer.metrics.onConfigRejected();
       source.report({ kind: "rejected", revision, digest, issues });
+      this.options.log.warn("a configuration was refused; what served before goes on", {
+        revision,
+        issues: issues.slice(0, LOGGED_ISSUES).map(formatIssue),
+      });
       return;
     }
     this.#applied = update.snapshot;

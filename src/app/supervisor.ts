@@ -1,4 +1,4 @@
-import type { ConfigIssue } from "../config/issue.ts";
+import { type ConfigIssue, formatIssue } from "../config/issue.ts";
 import { splitSections } from "../config/sections.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import type { SnapshotOutcome, SnapshotSource, SnapshotUpdate } from "../config/source.ts";
@@ -16,6 +16,8 @@ import { type SlotDelivery, type SpawnWorker, WORKER_TIMES, WorkerSlot } from ".
 const REPORT_MS = 1_000;
 /** Beyond the grace times of the snapshot, until a worker that still drains is killed. */
 const DRAIN_MARGIN_MS = 2_000;
+
+const LOGGED_ISSUES = 10;
 
 export interface SupervisorOptions {
   readonly id: string;
@@ -148,6 +150,10 @@ export class Supervisor implements ProxyHost {
     this.#rejectedRevision = snapshot.revision;
     const { revision, digest } = snapshot;
     this.options.source.report({ kind: "rejected", revision, digest, issues });
+    this.options.log.warn("a configuration was refused; what served before goes on", {
+      revision,
+      issues: issues.slice(0, LOGGED_ISSUES).map(formatIssue),
+    });
     this.#firstOutcome.resolve();
   }
 

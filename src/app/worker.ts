@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import process from "node:process";
 import { SystemClock } from "../core/clock.ts";
 import { JsonLog } from "../core/log.ts";
@@ -38,6 +38,10 @@ export async function runWorker(settingsText: string): Promise<void> {
     exit: (code) => void clock.setTimer(LAST_MESSAGE_MS, () => process.exit(code)),
   });
   port.onMessage((message) => session.onMessage(message as ToWorker));
-  port.onDisconnect(() => session.drain("the supervisor is gone"));
+  port.onDisconnect(async () => {
+    // It was killed and could not clean up: nobody needs the folder any more.
+    rmSync(settings.folder, { recursive: true, force: true });
+    await session.drain("the supervisor is gone");
+  });
   session.start();
 }

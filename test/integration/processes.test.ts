@@ -104,11 +104,14 @@ describe("selvedge proxy -f", () => {
   test("workers end by themselves when the supervisor is killed", async () => {
     const [path, port, admin] = [folder(), await freePort(), await freePort()];
     writeFileSync(join(path, "g.yaml"), gateway(port, "x"));
+    const before = new Set(sharedFolders());
     const program = start(["proxy", "-f", path, "--workers", "2", "--admin", `127.0.0.1:${admin}`]);
     await program.saw("selvedge proxy");
+    const own = sharedFolders().filter((name) => !before.has(name));
     const { workers } = await statusOf(admin);
     program.child.kill("SIGKILL");
     await until(() => workers.every(({ pid }) => !isAlive(pid)));
+    expect(sharedFolders().filter((name) => own.includes(name))).toEqual([]);
   }, 60_000);
 
   test("a second SIGTERM stops at once, also with a request under way", async () => {
