@@ -124,7 +124,7 @@ Rewrites are normalised again.
 /** The whole page. */
 export function renderConfiguration(): string {
   const parts = [INTRODUCTION];
-  const any = jsonSchema("Mesh") as SchemaNode;
+  const any = jsonSchema("Mesh", false) as SchemaNode;
   parts.push(renderTable(any.properties?.metadata, ""));
   for (const kind of KINDS) parts.push(renderKind(kind));
   parts.push(PRECEDENCE, renderIssues(), renderLimits());
@@ -132,7 +132,7 @@ export function renderConfiguration(): string {
 }
 
 function renderKind(kind: Kind): string {
-  const spec = (jsonSchema(kind) as SchemaNode).properties?.spec;
+  const spec = (jsonSchema(kind, false) as SchemaNode).properties?.spec;
   return `\n## ${kind}\n\n${spec?.description ?? ""}\n\nFields of \`spec\`:\n\n${renderTable(spec, "")}\n`;
 }
 

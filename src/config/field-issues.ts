@@ -140,7 +140,7 @@ function titleAt(kind: Kind, path: IssuePath): string {
 function schemasAt(kind: Kind, path: IssuePath): SchemaNode[] {
   let schema = schemas.get(kind);
   if (schema === undefined) {
-    schema = jsonSchema(kind) as SchemaNode;
+    schema = jsonSchema(kind, false) as SchemaNode;
     schemas.set(kind, schema);
   }
   let nodes = [schema];

@@ -75,6 +75,7 @@ export interface ListenerConfig {
   readonly hosts: readonly string[];
   readonly tls: ListenerTlsConfig | undefined;
   readonly proxyProtocol: ProxyProtocolInConfig | undefined;
+  /** `bodyBytes` without a bound is `Number.MAX_SAFE_INTEGER`: `Infinity` does not survive JSON. */
   readonly limits: HttpLimits;
   readonly times: DownstreamTimes;
   readonly maxConnections: number;

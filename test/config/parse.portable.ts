@@ -143,6 +143,9 @@ describe("schema", () => {
     const all = jsonSchema();
     assert.equal(all.$schema, "https://json-schema.org/draft/2020-12/schema");
     assert.equal((all.oneOf as unknown[]).length, KINDS.length);
+    const port = JSON.stringify(all).split('"port":')[1] ?? "";
+    assert.ok(port.startsWith('{"description":') && port.includes('"anyOf":[{"type":"integer"'), port.slice(0, 200));
+    assert.ok(!JSON.stringify(jsonSchema("Gateway", false)).includes("[A-Za-z_]"));
   });
 });
 

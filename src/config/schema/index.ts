@@ -83,9 +83,19 @@ export function resourceKey(resource: {
   return `${resource.kind} ${resource.metadata.namespace}/${resource.metadata.name}`;
 }
 
-/** JSON Schema (draft 2020-12) for editors: of one kind, or of all with one `oneOf` entry per kind. */
-export function jsonSchema(kind?: Kind): Record<string, unknown> {
-  const of = (each: Kind) => z.toJSONSchema(RESOURCE_SCHEMAS[each], { io: "input", target: "draft-2020-12" });
+/**
+ * JSON Schema (draft 2020-12) for editors: of one kind, or of all with one `oneOf` entry per kind. With `variables`, numbers
+ * and booleans may also be written as `${NAME}`, as in files.
+ */
+export function jsonSchema(kind?: Kind, variables = true): Record<string, unknown> {
+  const of = (each: Kind) =>
+    z.toJSONSchema(RESOURCE_SCHEMAS[each], {
+      io: "input",
+      target: "draft-2020-12",
+      override: ({ jsonSchema: node }) => {
+        if (variables && ["integer", "number", "boolean"].includes(String(node.type))) allowVariable(node);
+      },
+    });
   const $schema = "https://json-schema.org/draft/2020-12/schema";
   if (kind !== undefined) return { ...of(kind), $schema, title: kind };
   const oneOf = KINDS.map((each) => {
@@ -93,4 +103,15 @@ export function jsonSchema(kind?: Kind): Record<string, unknown> {
     return { ...schema, title: each };
   });
   return { $schema, title: `Selvedge resources (${API_VERSION})`, oneOf };
+}
+
+/** In place: what says what the value is goes into an alternative, what describes the field stays. */
+function allowVariable(node: Record<string, unknown>): void {
+  const value: Record<string, unknown> = {};
+  for (const [key, each] of Object.entries(node)) {
+    if (key === "description" || key === "default" || key === "title") continue;
+    value[key] = each;
+    delete node[key];
+  }
+  node.anyOf = [value, { type: "string", pattern: "^\\$\\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\\}$" }];
 }
