@@ -4,7 +4,7 @@ import { describeCause } from "../core/failure.ts";
 import type { Log } from "../core/log.ts";
 import type { Rng } from "../core/rng.ts";
 import { connectNats, type NatsAddress } from "./nats/connect.ts";
-import { isSubjectToken, manifestGetSubject, snapshotSubject, statusSubject } from "./nats/names.ts";
+import { isSubjectToken, manifestGetSubject, NATS_NAMES, snapshotSubject, statusSubject } from "./nats/names.ts";
 import { isStatus } from "./nats/objects.ts";
 import { parseManifest, SnapshotCache } from "./nats/snapshot-cache.ts";
 import { SnapshotLoader } from "./nats/snapshot-loader.ts";
@@ -47,6 +47,8 @@ const CONNECT_RETRY_JITTER_MS = 500;
 const REQUEST_MS = 5_000;
 /** A message that was lost on the way is noticed after this at the latest. */
 const RECONCILE_MS = 20_000;
+/** Many proxies must not all answer a control plane at once. */
+const POLL_JITTER_MS = 100;
 /** What could not be fetched is tried again after this. */
 const RETRY_MS = 1_000;
 
@@ -167,6 +169,9 @@ class NatsSnapshotSource implements NatsSource {
     if (this.#stopped) return connection.close();
     this.#connection = connection;
     connection.subscribe(snapshotSubject(this.#group), { callback: (error, message) => this.#onManifest(error, message) });
+    connection.subscribe(NATS_NAMES.poll, {
+      callback: () => this.#after("beat", POLL_JITTER_MS * this.options.rng.next(), () => this.#beat()),
+    });
     void this.#follow(connection);
     this.#onConnected();
     await this.#reconcile();

@@ -41,7 +41,7 @@ export function proxyPermissions(id: string, group = "gateway"): Permissions {
       OBJECT_GET_SUBJECT,
       `${OBJECT_GET_SUBJECT}.$O.${NATS_NAMES.objectBucket}.M.*`,
     ],
-    subscribe: [snapshotSubject(group), `${inboxPrefix(id)}.>`],
+    subscribe: [snapshotSubject(group), NATS_NAMES.poll, `${inboxPrefix(id)}.>`],
   };
 }
 

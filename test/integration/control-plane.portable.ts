@@ -221,6 +221,9 @@ describe("control plane over NATS", () => {
     assert.deepEqual(outcome, { ok: true, pending: [], rejected: [] });
     assert.ok(updates.at(-1)?.snapshot.services.some((each) => each.name === "default/live"));
     assert.equal(plane.status().proxies[0]?.id, "proxy-1");
+    // A control plane that starts asks who is there.
+    const second = await startPlane("control-2");
+    await until(() => second.status().proxies.some((each) => each.id === "proxy-1" && each.revision === answer.revision), 3_000);
     await source.stop();
   });
 

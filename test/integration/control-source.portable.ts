@@ -1,6 +1,7 @@
 /** Snapshots from a control plane's distributor to a proxy's source, over a real nats-server. */
 import assert from "node:assert/strict";
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { NatsConnection } from "@nats-io/nats-core";
@@ -363,5 +364,29 @@ describe("nats source", () => {
     // Something deleted comes back when it is used again.
     assert.equal(await objects.putSealed(new Uint8Array([1, 2, 3])), unused);
     assert.deepEqual(await objects.getSealed(unused), Buffer.from([1, 2, 3]));
+  }, 60_000);
+
+  test("a server that goes away at any moment of connecting does not take the process with it", async () => {
+    const info = `INFO ${JSON.stringify({ server_id: "x", version: "2.10.0", proto: 1, headers: true, max_payload: 1_048_576 })}\r\n`;
+    const ways: ((socket: Socket) => void)[] = [
+      (socket) => socket.resetAndDestroy(),
+      (socket) => socket.end(),
+      (socket) => socket.write(info, () => socket.resetAndDestroy()),
+      (socket) => void socket.once("data", () => socket.write("PONG\r\n", () => socket.resetAndDestroy())).write(info),
+    ];
+    for (const way of ways) {
+      const sockets: Socket[] = [];
+      const liar = createServer((socket) => {
+        sockets.push(socket);
+        socket.on("error", () => {});
+        way(socket);
+      });
+      await new Promise<void>((resolve) => liar.listen(0, "127.0.0.1", resolve));
+      const { port } = liar.address() as AddressInfo;
+      const connection = await connectNats({ servers: [`nats://127.0.0.1:${port}`] }, "x").catch(() => undefined);
+      await connection?.close();
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => liar.close(resolve));
+    }
   }, 60_000);
 });

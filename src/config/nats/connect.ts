@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { credsAuthenticator, type NatsConnection } from "@nats-io/nats-core";
-import { connect, type NodeConnectionOptions } from "@nats-io/transport-node";
+import type { NodeConnectionOptions } from "@nats-io/transport-node";
 import { inboxPrefix } from "./names.ts";
+import { connectSafely } from "./transport.ts";
 
 /** How to reach NATS. Everything but `servers` is optional. */
 export interface NatsAddress {
@@ -49,7 +50,7 @@ export function connectNats(address: NatsAddress, id: string): Promise<NatsConne
   if (address.credentialsFile !== undefined)
     options.authenticator = credsAuthenticator(new Uint8Array(readFileSync(address.credentialsFile)));
   if (address.tls !== undefined) options.tls = tlsOptions(address.tls);
-  return connect(options);
+  return connectSafely(options);
 }
 
 function tlsOptions(tls: NonNullable<NatsAddress["tls"]>): NonNullable<NodeConnectionOptions["tls"]> {

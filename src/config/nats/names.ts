@@ -5,6 +5,8 @@ export const NATS_NAMES = {
   get: "selvedge.config.get",
   /** Control planes tell each other which stored message they have processed. */
   processed: "selvedge.control.processed",
+  /** A control plane that has just started asks all proxies to say how they are. */
+  poll: "selvedge.proxy.poll",
   /** Subject of the log of applies. */
   log: "selvedge.log",
   logStream: "SELVEDGE_LOG",

@@ -37,8 +37,10 @@ export class NatsDistributor implements Distributor {
   async open(): Promise<void> {
     await this.link.open();
     const { connection, client } = this.link.parts;
-    if (this.#bucket === undefined)
+    if (this.#bucket === undefined) {
       connection.subscribe(statusSubject("*"), { callback: (error, message) => this.#onStatus(error, message) });
+      connection.publish(NATS_NAMES.poll);
+    }
     this.#published.clear();
     this.#bucket = await new Kvm(client).create(NATS_NAMES.snapshotBucket, {
       description: "Selvedge: manifest of the newest snapshot of each proxy group",

@@ -43,7 +43,12 @@ export class NatsLink {
     try {
       // Asks for the account, and so finds out whether JetStream is enabled.
       const manager = await jetstreamManager(connection, { timeout: REQUEST_MS });
-      return { connection, manager, client: jetstream(connection, { timeout: REQUEST_MS }), objects: new NatsObjects(connection, manager, this.replicas) };
+      return {
+        connection,
+        manager,
+        client: jetstream(connection, { timeout: REQUEST_MS }),
+        objects: new NatsObjects(connection, manager, this.replicas),
+      };
     } catch (error) {
       await connection.close();
       throw error;
