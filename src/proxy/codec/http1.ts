@@ -200,23 +200,22 @@ export class Http1Codec {
     const again = section.partial;
     section.begin(at);
     const { scanner } = section;
-    for (;;) {
-      const verdict = section.scan(bytes, this.#headLimits);
-      if (verdict === SCAN.complete) {
-        // Positions of the first line are kept for all connections together: other heads came in between.
-        if (again && scanner.lines > 0) this.#readFirstLine();
-        return this.#takeHead(bytes);
-      }
-      if (verdict === SCAN.more) {
-        section.hold();
-        this.#move("begin");
-        return bytes.byteLength;
-      }
-      if (verdict !== SCAN.line) return this.#refuse(bytes, scanFailure(verdict, scanner.lines === 0));
+    let verdict = section.scan(bytes, this.#headLimits);
+    if (verdict === SCAN.line) {
       if (scanner.ends[0] === 0 && !isUpstream) return this.#skipEmptyLine(bytes);
       const failure = this.#readFirstLine();
       if (failure !== undefined) return this.#refuse(bytes, failure);
+      verdict = section.scan(bytes, this.#headLimits);
     }
+    if (verdict === SCAN.more) {
+      section.hold();
+      this.#move("begin");
+      return bytes.byteLength;
+    }
+    if (verdict !== SCAN.complete) return this.#refuse(bytes, scanFailure(verdict, scanner.lines === 0));
+    // Positions of the first line are kept for all connections together: other heads may have come in between.
+    if (again) this.#readFirstLine();
+    return this.#takeHead(bytes);
   }
 
   #readFirstLine(): Failure | undefined {

@@ -115,7 +115,7 @@ export function putRequest(out: ByteWriter, head: RequestHead, plan: RequestPlan
     out.latin1("connection: upgrade\r\n");
     const failed = putField(out, "upgrade", head.upgrade);
     if (failed !== undefined) return failed;
-  } else if (head.headers.has("te")) out.latin1(plan.close ? "connection: te, close\r\n" : "connection: te\r\n");
+  } else if (head.headers.get("te") === "trailers") out.latin1(plan.close ? "connection: te, close\r\n" : "connection: te\r\n");
   else if (plan.close) out.latin1("connection: close\r\n");
   endLine(out);
   return undefined;
