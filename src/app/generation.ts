@@ -49,6 +49,8 @@ export class GenerationBuilder {
   #authenticators = new Map<string, Kept<Authenticator>>();
   #leases: readonly FilterLease[] = [];
   #endpointTexts = new Map<string, string>();
+  /** Bytes of the modules that the current snapshot names: an update brings only those that are new. */
+  #modules: ReadonlyMap<string, Uint8Array> = new Map();
 
   constructor(readonly parts: GenerationParts) {}
 
@@ -73,7 +75,10 @@ export class GenerationBuilder {
       };
       return {
         generation,
-        commit: () => this.#commit(snapshot, services, authenticators, leases),
+        commit: () => {
+          this.#keepModules(update);
+          this.#commit(snapshot, services, authenticators, leases);
+        },
         discard: () => this.#discard(services, leases),
       };
     } catch (error) {
@@ -96,7 +101,7 @@ export class GenerationBuilder {
       try {
         leases.push(
           await this.parts.filters.acquire(config, async (digest) => {
-            const bytes = update.modules.get(digest);
+            const bytes = update.modules.get(digest) ?? this.#modules.get(digest);
             if (bytes === undefined) throw new Error(`module ${digest} did not come with the snapshot`);
             return bytes;
           }),
@@ -106,6 +111,15 @@ export class GenerationBuilder {
       }
     }
     return leases;
+  }
+
+  #keepModules(update: SnapshotUpdate): void {
+    const kept = new Map<string, Uint8Array>();
+    for (const { digest } of update.snapshot.filters) {
+      const bytes = update.modules.get(digest) ?? this.#modules.get(digest);
+      if (bytes !== undefined) kept.set(digest, bytes);
+    }
+    this.#modules = kept;
   }
 
   #prepareServices(snapshot: Snapshot): Map<string, Kept<KeptService>> {

@@ -81,7 +81,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   // ---------------------------------------------------------------- route
 
   #route(): void {
-    const match = this.generation.router.match(this.listener.config.gateway, this.request);
+    const match = this.generation.router.match(this.listener.config.name, this.request);
     if (match === undefined) {
       this.#fail(new Failure("no_route"));
       return;
@@ -412,7 +412,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   recheckTunnel(generation: Generation): void {
     if (!this.tunnel || this.done) return;
     const asked = { ...this.request, path: this.originalPath, authority: this.originalAuthority };
-    const action = generation.router.match(this.listener.config.gateway, asked)?.rule.action;
+    const action = generation.router.match(this.listener.config.name, asked)?.rule.action;
     const allowed = action?.kind === "forward" && action.upgrades.includes(this.request.upgrade ?? "");
     if (!allowed) this.#fail(new Failure("no_route", "the route of this tunnel is gone"));
   }

@@ -67,10 +67,11 @@ export class UpstreamService {
   }
 
   #tlsFor(endpoint: Endpoint): ClientTls | undefined {
-    const { tls } = this.config;
+    const { tls, dns } = this.config;
     if (tls === undefined) return undefined;
     const { address } = endpoint.config;
-    const host = address.kind === "tcp" ? address.host : "";
+    // Resolved endpoints are addresses; the certificate is for the name.
+    const host = dns?.host ?? (address.kind === "tcp" ? address.host : "");
     return {
       serverName: tls.serverName === "" ? host : tls.serverName,
       caPem: tls.caPem,
