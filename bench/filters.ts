@@ -1,8 +1,10 @@
 /**
  * What a filter costs per exchange through the chain, no network: `bun bench/filters.ts [--json]`. Guests are hand-made, so
  * that the host's part is seen: `empty` has callbacks that answer at once, `typical` makes three host calls in each direction
- * (reads a header, reads a property, sets a header).
+ * (reads a header, reads a property, sets a header). When the built-in filters are built (`npm run build`), they are measured
+ * with small settings too.
  */
+import { existsSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { SystemClock } from "../src/core/clock.ts";
 import { DeadlineQueue } from "../src/core/deadline.ts";
@@ -14,6 +16,8 @@ import type { FilterMetrics, FilterModule } from "../src/filters/contract.ts";
 import { ForeignFunctions } from "../src/filters/proxy-wasm/foreign.ts";
 import { ProxyWasmHost } from "../src/filters/proxy-wasm/host.ts";
 import { SharedState } from "../src/filters/proxy-wasm/shared.ts";
+import { RATE_LIMIT_FUNCTION, RateLimitFunction } from "../src/filters/rate-limit/foreign.ts";
+import { RateLimitTable, tableBytes } from "../src/filters/rate-limit/table.ts";
 import { filterConfig } from "../test/kit/filters.ts";
 import { ModuleBuilder, op, type ValueType } from "../test/kit/wasm.ts";
 
@@ -117,26 +121,60 @@ function runExchanges(chains: ChainPool, modules: readonly FilterModule[], count
     chain.responseHead(true);
     chain.log();
     chain.close();
+    // The next exchange starts with what peers sent, not with what filters added.
+    while (exchange.response.headers.length > 2) exchange.response.headers.removeAt(2);
+    while (exchange.request.headers.length > 3) exchange.request.headers.removeAt(3);
   }
 }
 
 const clock = new SystemClock();
 const chains = new ChainPool(new DeadlineQueue(clock));
+const foreign = new ForeignFunctions();
+const counters = new RateLimitFunction(new RateLimitTable(new BigInt64Array(new SharedArrayBuffer(tableBytes(4096))), { clock }));
+foreign.register(
+  RATE_LIMIT_FUNCTION,
+  (_filter, args) => counters.call(args),
+  () => true,
+);
 const host = new ProxyWasmHost({
   clock,
   log: SILENT_LOG,
   metrics: noMetrics,
   shared: new SharedState(),
-  foreign: new ForeignFunctions(),
+  foreign,
 });
 const empty = await host.load(buildGuest(false), filterConfig({ name: "empty" }));
 const typical = await Promise.all(["a", "b", "c"].map((name) => host.load(buildGuest(true), filterConfig({ name }))));
-const cases: Readonly<Record<string, readonly FilterModule[]>> = {
+const cases: Record<string, readonly FilterModule[]> = {
   "no filter": [],
   "1 empty": [empty],
   "1 typical": typical.slice(0, 1),
   "3 typical": typical,
 };
+const BUILTINS: Readonly<Record<string, unknown>> = {
+  "rate-limit": { limits: [{ name: "a", requests: 1_000_000, per: "second", burst: 1_000_000, key: ["header:user-agent"] }] },
+  authz: { rules: [{ name: "reads", effect: "allow", when: { methods: ["GET"], paths: ["/cart"] } }] },
+  transform: { response: { headers: [{ op: "set", name: "x-filtered", value: "yes" }] } },
+};
+const builtins: FilterModule[] = [];
+const problems: string[] = [];
+for (const [name, settings] of Object.entries(BUILTINS)) {
+  const path = new URL(`../dist/filters/${name}.wasm`, import.meta.url);
+  if (!existsSync(path)) continue;
+  const config = filterConfig({
+    name,
+    settings: JSON.stringify(settings),
+    capabilities: { callouts: [], sharedData: undefined, rateLimit: true, clock: true },
+  });
+  try {
+    builtins.push(await host.load(readFileSync(path), config));
+  } catch (error) {
+    problems.push(`${name}: ${String(error)}`);
+  }
+}
+for (const problem of problems) process.stderr.write(`not measured: ${problem}\n`);
+for (const module of builtins) cases[`builtin ${module.config.name}`] = [module];
+if (builtins.length > 1) cases["all built-ins"] = builtins;
 const results: Record<string, number[]> = {};
 for (const modules of Object.values(cases)) runExchanges(chains, modules, WARM);
 for (let round = 0; round < ROUNDS; round++) {
@@ -152,5 +190,5 @@ const table = Object.entries(results).map(([name, values]) => ({ name, nsPerExch
 if (process.argv.includes("--json")) process.stdout.write(`${JSON.stringify(table)}\n`);
 else
   for (const row of table)
-    process.stdout.write(`${row.name.padEnd(12)} ${String(row.nsPerExchange).padStart(8)} ns per exchange\n`);
+    process.stdout.write(`${row.name.padEnd(20)} ${String(row.nsPerExchange).padStart(8)} ns per exchange\n`);
 process.exit(0);
