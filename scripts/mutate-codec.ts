@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { Http1Codec } from "../src/proxy/codec/http1.ts";
 import { type CodecClass, cutsOf, type GoldenCase, loadGoldens, runCase } from "../test/kit/http1-golden.ts";
 
 const FOLDER = fileURLToPath(new URL("../src/proxy/codec/", import.meta.url));
@@ -32,6 +33,8 @@ export function findMutants(): Mutant[] {
       const close = closingOf(text, open);
       if (!REFUSES.test(text.slice(close + 1))) continue;
       const check = text.slice(open + 1, close);
+      // Guards of the seam itself say so.
+      if (text.slice(0, open).split("\n").at(-2)?.includes("Not reachable through the codec")) continue;
       mutants.push({
         file,
         line: text.slice(0, open).split("\n").length,
@@ -57,6 +60,9 @@ function closingOf(text: string, open: number): number {
 /** The mutants that every golden case lets pass. */
 export async function findSurvivors(mutants: readonly Mutant[]): Promise<Mutant[]> {
   const goldens = loadGoldens();
+  const wrong = goldens.find((golden) => isKilledBy(golden, Http1Codec));
+  // A golden that fails anyway would miss nothing.
+  if (wrong !== undefined) throw new Error(`golden case fails without a mutation: ${wrong.name}`);
   const root = mkdtempSync(join(tmpdir(), "selvedge-mutants-"));
   const survivors: Mutant[] = [];
   try {
@@ -82,9 +88,10 @@ async function loadMutant(folder: string, mutant: Mutant): Promise<CodecClass> {
 
 function isKilledBy(golden: GoldenCase, Codec: CodecClass): boolean {
   try {
+    const isWhole = golden.options.some(([key]) => key === "whole");
     return (
       runCase(golden, Codec, cutsOf(golden.input.length, "whole")) !== golden.expected ||
-      (golden.input.length < 200 && runCase(golden, Codec, cutsOf(golden.input.length, "bytes")) !== golden.expected)
+      (!isWhole && golden.input.length < 200 && runCase(golden, Codec, cutsOf(golden.input.length, "bytes")) !== golden.expected)
     );
   } catch {
     return true;

@@ -27,3 +27,4 @@ import "./compress.portable.ts";
 import "./discovery/dns-wire.portable.ts";
 import "./discovery/dns-watch.portable.ts";
 import "./http1.portable.ts";
+import "./fuzz/http1.portable.ts";

@@ -8,6 +8,7 @@ import { runRegistered } from "./kit/suite.ts";
 const SUITES: readonly string[] = [
   "./core.portable.ts",
   "./http1.portable.ts",
+  "./fuzz/http1.portable.ts",
   "./conformance/wycheproof.portable.ts",
   "./conformance/jwt.portable.ts",
   "./filters/builtin.portable.ts",

@@ -130,6 +130,8 @@ class Run implements Http1Sink {
   #ended = false;
   #trailers: HeaderBlock | undefined;
   #stopped = false;
+  /** What a pool saw when the answer ended: it may hand out the connection at once. */
+  #reusableAtEnd = true;
   readonly #sent: string[];
 
   constructor(
@@ -187,6 +189,7 @@ class Run implements Http1Sink {
     for (const [name, value] of head.headers.entries()) this.log.push(escapeText(`  ${name}: ${value}`));
     this.#head = head;
     this.#ended = end;
+    this.#reusableAtEnd = this.role === "downstream" || !end || this.#codec.reusable;
     this.#trailers = undefined;
   }
 
@@ -196,6 +199,7 @@ class Run implements Http1Sink {
 
   onEnd(trailers: HeaderBlock | undefined): void {
     this.#ended = true;
+    if (this.role === "upstream") this.#reusableAtEnd = this.#codec.reusable;
     this.#trailers = trailers;
   }
 
@@ -226,7 +230,7 @@ class Run implements Http1Sink {
       this.log.push(`< ${escapeText(this.#relayAnswer(body))}`);
       if (hasRest) this.log.push("rest");
     }
-    this.log.push(this.#codec.reusable ? "reusable" : "last");
+    this.log.push(this.#codec.reusable && this.#reusableAtEnd ? "reusable" : "last");
     this.#stopped = !this.#codec.reusable || (this.role === "upstream" && hasRest);
     if (this.#stopped) return;
     this.#codec.nextExchange();

@@ -19,8 +19,6 @@ const LOWER = [0x61, 0x7a] as const;
 export const TOKEN = tableOf("!#$%&'*+-.^_`|~", DIGITS, UPPER, LOWER);
 /** Methods: tchar without lower case. A method that only an upstream's case-folding makes a `DELETE` must not pass a policy. */
 export const METHOD = tableOf("!#$%&'*+-.^_`|~", DIGITS, UPPER);
-/** Bytes of a request target: visible ASCII (what a part of it may hold is judged in path.ts and host.ts). */
-export const TARGET = tableOf("", [0x21, 0x7e]);
 /** field-vchar, SP, HTAB (RFC 9110 §5.5); obs-text passes, as bytes. */
 export const VALUE = tableOf("\t", [0x20, 0x7e], [0x80, 0xff]);
 /** Characters of a path that stay as they are: pchar (RFC 3986 §3.3) without `%`, and `/`. */

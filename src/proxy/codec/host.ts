@@ -19,7 +19,6 @@ const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: "80", https: "44
  */
 export function normaliseAuthority(raw: string, scheme: string): string | Failure {
   const text = raw.toLowerCase();
-  if (text.length > 261) return new Failure("bad_host", "too long");
   let nameEnd = text.length;
   let port = "";
   if (text.charCodeAt(0) === 0x5b /* [ */) {

@@ -112,6 +112,7 @@ export class Http1Codec {
     } finally {
       this.#receiving = false;
     }
+    // Not reachable through the codec alone: more bytes for an answer that is complete.
     if (at < end && this.#incoming === "done") this.#judgeRest();
     return at - start;
   }
@@ -393,7 +394,7 @@ export class Http1Codec {
   /** Role upstream. `end`: no body follows. A Failure: the head cannot be put on the wire, and nothing was written. */
   writeRequest(out: ByteWriter, head: RequestHead, end: boolean): Failure | undefined {
     assert(this.#options.role === "upstream", "a request out of turn");
-    // The upstream spoke or left while nobody asked.
+    // Not reachable through the codec alone: the upstream spoke or left while nobody asked.
     if (this.#incoming !== "idle") return new Failure("upstream_reset", "the connection is of no more use");
     return this.#output.writeRequest(out, head, end);
   }
@@ -403,6 +404,7 @@ export class Http1Codec {
     assert(this.#options.role === "downstream", "a response out of turn");
     if (head.status >= 200) this.#expectsContinue = false;
     const isSwitch = this.#output.isSwitch(head.status);
+    // Not reachable through the codec alone: whoever wants to switch sends no body.
     if (isSwitch && this.#incoming !== "done") return new Failure("internal", "a switch before the request is complete");
     const failure = this.#output.writeResponse(out, head, end);
     if (failure === undefined && isSwitch) this.#move("switch");

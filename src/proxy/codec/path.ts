@@ -39,6 +39,7 @@ const QUESTION = 0x3f;
  */
 export function normalisePath(target: string, policy: PathPolicyConfig): NormalPath | Failure {
   const length = target.length;
+  // Not reachable through the codec.
   if (target.charCodeAt(0) !== SLASH) return refused("does not start with a slash");
   let at = 1;
   let previous = SLASH;
@@ -92,7 +93,6 @@ function decode(raw: string, policy: PathPolicyConfig): string | Failure {
       continue;
     }
     const byte = byteAt(raw, i);
-    if (byte < 0) return refused("malformed percent-encoding");
     const failure = checkEncoded(byte, raw, i, policy);
     if (failure !== undefined) return failure;
     decoded += UNRESERVED[byte] === 1 ? String.fromCharCode(byte) : percent(byte);
@@ -102,7 +102,8 @@ function decode(raw: string, policy: PathPolicyConfig): string | Failure {
 }
 
 function checkEncoded(byte: number, raw: string, at: number, policy: PathPolicyConfig): Failure | undefined {
-  if (byte < 0x20 || byte === 0x7f) return refused("encoded control byte");
+  // -1: malformed.
+  if (byte < 0x20 || byte === 0x7f) return refused("malformed, or an encoded control byte");
   if ((byte === SLASH || byte === 0x5c) && policy.encodedSlash === "reject") return refused("encoded slash");
   if (byte === SEMICOLON && policy.semicolon === "reject") return refused("encoded semicolon");
   if (byte === PERCENT && isHex(raw, at + 3) && isHex(raw, at + 4)) return refused("doubly encoded");

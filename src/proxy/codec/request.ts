@@ -1,6 +1,6 @@
 import { Failure } from "../../core/failure.ts";
 import type { HttpVersion, RequestHead } from "../../core/head.ts";
-import { isAll, METHOD, SP, TARGET, TOKEN } from "./chars.ts";
+import { isAll, METHOD, SP, TOKEN } from "./chars.ts";
 import type { HeadFields } from "./fields.ts";
 import { checkCoding } from "./framing.ts";
 import { normaliseAuthority } from "./host.ts";
@@ -25,7 +25,6 @@ export function readRequestLine(bytes: Uint8Array, end: number): Failure | undef
   // The preface of HTTP/2 (RFC 9113 §3.4) comes here as well.
   if (version !== 11 && version !== 10) return new Failure("version_not_supported", "");
   requestLine.version = version;
-  for (let i = start; i < at; i++) if (TARGET[bytes[i] as number] !== 1) return new Failure("bad_path", "illegal byte");
   return undefined;
 }
 

@@ -114,7 +114,6 @@ export class LineScanner {
     this.#lineStart = this.at;
     const isFirst = this.lines === 0 && limits.firstLineBytes > 0;
     if (empty && !isFirst) return SCAN.complete;
-    if (!isFirst && this.at - this.#sectionStart > limits.sectionBytes) return SCAN.sectionTooLong;
     if (isFirst) this.#sectionStart = this.at;
     if (this.lines >= this.ends.length) this.#growEnds();
     this.ends[this.lines++] = end;
