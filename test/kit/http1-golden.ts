@@ -230,7 +230,8 @@ class Run implements Http1Sink {
       this.log.push(`< ${escapeText(this.#relayAnswer(body))}`);
       if (hasRest) this.log.push("rest");
     }
-    this.log.push(this.#codec.reusable && this.#reusableAtEnd ? "reusable" : "last");
+    const isLate = this.role === "upstream" && this.#reusableAtEnd;
+    this.log.push(this.#codec.reusable ? "reusable" : isLate ? "last, but said too late" : "last");
     this.#stopped = !this.#codec.reusable || (this.role === "upstream" && hasRest);
     if (this.#stopped) return;
     this.#codec.nextExchange();
