@@ -27,6 +27,10 @@ export interface PlaneOptions {
 
 /** How often somebody else may be faster before an apply gives up. */
 const CONFLICT_TRIES = 64;
+/** Entries that the view may be behind the log, which keeps CONFIG_LIMITS.history of them. */
+const VIEWS_BEHIND_MAX = 16;
+/** A stop does not wait longer for the view: the next start repairs it. */
+const STOP_MS = 2_000;
 /** What another control plane left half done is repaired after this, if it has not done so itself. */
 const REPAIR_MS = 300;
 /** What no event told is noticed after this at the latest. */
@@ -48,6 +52,10 @@ export class Plane implements ControlPlane {
   /** Revision that view and proxies are known to have. */
   #followed = -1;
   #queue: Promise<unknown> = Promise.resolve();
+  /** Writes of the view that are on their way. */
+  #views: Promise<void> = Promise.resolve();
+  #viewsBehind = 0;
+  #viewBroken = false;
   #stopped = false;
   readonly #timers = new Map<string, Timer>();
   readonly #proxies: ProxyTable;
@@ -78,8 +86,19 @@ export class Plane implements ControlPlane {
     this.#stopped = true;
     for (const timer of this.#timers.values()) timer.cancel();
     await this.#queue.catch(() => {});
+    await this.#viewsOrTimeout();
     await this.options.store.close();
     await this.options.distributor.close();
+  }
+
+  #viewsOrTimeout(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.options.clock.setTimer(STOP_MS, resolve);
+      void this.#views.then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
   }
 
   // ---------------------------------------------------------------- requests
@@ -182,7 +201,8 @@ export class Plane implements ControlPlane {
     const changes = plan.changes.map(summaryOf);
     if (commit.dryRun) return { ok: true, revision: model.revision, digest, changes, diff: plan.changes };
     if (changes.length === 0) return { ok: true, revision: model.revision, digest: model.digest, changes };
-    // The view must be whole before the next entry: the log is short, and who loads applies its tail over the view.
+    // The log is short, and who loads applies its tail over the view: the view must not fall far behind.
+    if (this.#viewsBehind >= VIEWS_BEHIND_MAX) await this.#views;
     if (this.#followed !== model.revision) await this.#follow();
     const entry = this.#entryOf(commit, plan, digest);
     const appended = await this.options.store.append(entry, model.revision);
@@ -245,22 +265,42 @@ export class Plane implements ControlPlane {
 
   /** What follows a commit must not fail it: somebody repairs it, we or another control plane. */
   async #followOrRepair(entry: LogEntry): Promise<void> {
+    this.#queueView(entry);
     try {
-      await Promise.all([this.#publish(), this.options.store.writeView(entry)]);
-      this.#followed = entry.revision;
+      await this.#publish();
+      if (!this.#viewBroken) this.#followed = entry.revision;
     } catch (error) {
-      this.options.log.warn("a revision is committed but not yet everywhere", {
-        revision: entry.revision,
-        cause: describeCause(error),
-      });
-      this.#after("repair", REPAIR_MS, () => void this.#repair());
+      this.#repairLater(entry.revision, error);
     }
+  }
+
+  /** Nobody waits for the view: who reads it applies the log's tail over it. In order, and not beyond one that failed. */
+  #queueView(entry: LogEntry): void {
+    this.#viewsBehind++;
+    this.#views = this.#views
+      .then(() => (this.#viewBroken ? undefined : this.options.store.writeView(entry)))
+      .catch((error) => {
+        this.#viewBroken = true;
+        this.#followed = -1;
+        this.#repairLater(entry.revision, error);
+      })
+      .then(() => {
+        this.#viewsBehind--;
+      });
+  }
+
+  #repairLater(revision: number, error: unknown): void {
+    if (this.#stopped) return;
+    this.options.log.warn("a revision is committed but not yet everywhere", { revision, cause: describeCause(error) });
+    this.#after("repair", REPAIR_MS, () => void this.#repair());
   }
 
   /** View and proxies get what the log has. Idempotent. */
   async #follow(): Promise<void> {
     const { store } = this.options;
+    await this.#views;
     for (const entry of await store.readAfter(await store.viewRevision())) await store.writeView(entry);
+    this.#viewBroken = false;
     await this.#publish();
     this.#followed = this.#model.revision;
   }
