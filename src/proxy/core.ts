@@ -6,12 +6,14 @@ import { ChainPool } from "../filters/chain.ts";
 import type { Callout } from "./callout.ts";
 import type { Generation } from "./generation.ts";
 import type { Observer } from "./observe/record.ts";
-import { Turn } from "./turn.ts";
+import { Turn, TurnClock } from "./turn.ts";
 
 /** What every exchange of one process shares. The generation is replaced by one assignment; exchanges keep the one they began with. */
 export class ProxyCore {
   readonly deadlines: DeadlineQueue;
-  readonly turn = new Turn();
+  readonly turn: Turn;
+  /** Reads the time once per turn. */
+  readonly clock: Clock;
   readonly ids = new IdSource();
   readonly chains: ChainPool;
   readonly callouts = new Map<number, Callout>();
@@ -20,12 +22,14 @@ export class ProxyCore {
   draining = false;
 
   constructor(
-    readonly clock: Clock,
+    time: Clock,
     readonly rng: Rng,
     readonly log: Log,
     readonly observer: Observer,
   ) {
-    this.deadlines = new DeadlineQueue(clock);
+    this.turn = new Turn(time);
+    this.clock = new TurnClock(this.turn);
+    this.deadlines = new DeadlineQueue(this.clock);
     this.chains = new ChainPool(this.deadlines);
   }
 }

@@ -1,3 +1,4 @@
+import type { Clock, Timer } from "../core/clock.ts";
 import { ByteWriter } from "../core/writer.ts";
 
 /** Something with bytes to hand to its socket. */
@@ -12,13 +13,24 @@ export interface Flushable {
  */
 export class Turn {
   #depth = 0;
+  /** The time of this turn, read when first asked for; -1: not yet. */
+  #nowMs = -1;
   #scheduled = false;
   #dirty: Flushable[] = [];
   #spare: Flushable[] = [];
   readonly #writers: ByteWriter[] = [];
 
+  constructor(readonly time: Clock) {}
+
   enter(): void {
-    this.#depth++;
+    if (this.#depth++ === 0) this.#nowMs = -1;
+  }
+
+  /** Monotonic time: one reading per turn, because a request would otherwise take ten. Outside a turn it is read anew. */
+  nowMs(): number {
+    if (this.#depth === 0) return this.time.nowMs();
+    if (this.#nowMs < 0) this.#nowMs = this.time.nowMs();
+    return this.#nowMs;
   }
 
   leave(): void {
@@ -57,5 +69,20 @@ export class Turn {
       this.#spare = batch;
     }
     this.#depth--;
+  }
+}
+
+/** The clock that everything within turns uses. */
+export class TurnClock implements Clock {
+  constructor(readonly turn: Turn) {}
+
+  nowMs(): number {
+    return this.turn.nowMs();
+  }
+  wallMs(): number {
+    return this.turn.time.wallMs();
+  }
+  setTimer(delayMs: number, fire: () => void): Timer {
+    return this.turn.time.setTimer(delayMs, fire);
   }
 }
