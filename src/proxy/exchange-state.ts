@@ -1,12 +1,13 @@
 import type { Clock } from "../core/clock.ts";
 import type { Failure } from "../core/failure.ts";
-import type { RequestHead } from "../core/head.ts";
+import type { RequestHead, ResponseHead } from "../core/head.ts";
 import type { ExchangeFacts } from "../filters/attributes.ts";
 import type { AttributeValue } from "../filters/contract.ts";
 import { readJwtAttribute } from "../filters/jwt/attribute.ts";
 import type { VerifiedToken } from "../filters/jwt/authenticator.ts";
 import { ForwardingResult } from "./forwarding.ts";
 import type { ExchangeRecord } from "./observe/record.ts";
+import type { Reply } from "./reply.ts";
 import type { ConnectionInfo } from "./stream.ts";
 
 /** What is known about an exchange: filters read it as attributes, metrics and the access log as a record. The phases are in exchange.ts. */
@@ -40,11 +41,22 @@ export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord {
     this.startMs = clock.nowMs();
   }
 
-  abstract readonly status: number;
-  abstract readonly responseBytes: number;
+  abstract readonly reply: Reply;
   abstract readonly filterNotes: ReadonlyMap<string, string> | undefined;
-  abstract responseHeader(name: string): string | undefined;
 
+  /** The answer's head as far as there is one. */
+  get response(): ResponseHead | undefined {
+    return this.reply.head;
+  }
+  get status(): number {
+    return this.reply.started ? (this.reply.head as ResponseHead).status : 0;
+  }
+  get responseBytes(): number {
+    return this.reply.bytes;
+  }
+  responseHeader(name: string): string | undefined {
+    return this.reply.head?.headers.get(name);
+  }
   get requestId(): string {
     return this.forwarding.requestId;
   }

@@ -20,6 +20,7 @@ import { applyForwarding } from "./forwarding.ts";
 import type { Generation, ListenerRuntime, RuleRuntime } from "./generation.ts";
 import { answerLocally, fromFilter } from "./local-answer.ts";
 import { Reply, type ReplyOwner, sendWhole } from "./reply.ts";
+import { RequestBody } from "./request-body.ts";
 import { applyHeaderEdits } from "./routing/headers.ts";
 import { applyRewrite } from "./routing/rewrite.ts";
 import type { RouteMatch } from "./routing/router.ts";
@@ -39,21 +40,15 @@ const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRAC
 export class Exchange extends ExchangeState implements DownstreamHandler, AttemptOwner, ChainHost, ReplyOwner {
   chain: FilterChain | undefined;
 
-  readonly #reply: Reply;
+  readonly reply: Reply;
   #match: RouteMatch | undefined;
   #attempt: Attempt | undefined;
   #tried: Endpoint[] | undefined;
   #retriedStale = false;
-  /** The upstream's stream once the request's head is on it. */
-  #upstream: UpstreamStream | undefined;
-  /** Body that came before the upstream was ready; bounded by one read, then the downstream is paused. */
-  #held: Bytes[] | undefined;
-  /** All of the request has passed the filters. */
-  #requestEnded: boolean;
+  readonly #body: RequestBody;
   /** What came (in the same read as the head) while the caller is being authenticated: it passes the filters afterwards. */
   #early: Bytes[] | undefined;
   #earlyEnd: { readonly trailers: HeaderBlock | undefined } | undefined;
-  #trailers: HeaderBlock | undefined;
   #deadline: Deadline | undefined;
 
   constructor(
@@ -65,8 +60,8 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     end: boolean,
   ) {
     super(core.clock, stream.connection, request);
-    this.#requestEnded = end;
-    this.#reply = new Reply(this, stream);
+    this.#body = new RequestBody(stream, end);
+    this.reply = new Reply(this, stream);
   }
 
   /** Runs the phases as far as they go without waiting. */
@@ -149,7 +144,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     }
     const chain = this.core.chains.open(rule.filters, this);
     this.chain = chain;
-    const result = chain.requestHead(this.#requestEnded);
+    const result = chain.requestHead(this.#body.ended);
     if (result === "held") this.#invite();
     else if (this.#passed(result)) this.#act();
   }
@@ -164,7 +159,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   /** A filter waits for a body that the caller holds back until it is invited (RFC 9110 §10.1.1). */
   #invite(): void {
     const { headers, version } = this.request;
-    if (this.#requestEnded || !headers.remove("expect") || version < 11) return;
+    if (this.#body.ended || !headers.remove("expect") || version < 11) return;
     this.stream.sendHead({ status: 100, reason: "Continue", version: 11, upgrade: undefined, headers: new HeaderBlock() }, false);
   }
 
@@ -190,7 +185,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     this.answeredBy = "route";
     this.failure = answer.failure;
     if (match.rule.responseHeaders !== undefined) applyHeaderEdits(answer.head.headers, match.rule.responseHeaders);
-    sendWhole(this.#reply, answer.head, answer.body, true);
+    sendWhole(this.reply, answer.head, answer.body, true);
   }
 
   // ---------------------------------------------------------------- pick
@@ -228,12 +223,12 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     const attempt = new Attempt(this, service, lease, this.connection);
     this.#attempt = attempt;
     attempt.start(fresh);
-    if (this.#upstream === undefined && !this.#requestEnded && !this.done) this.stream.pause();
+    if (this.#body.upstream === undefined && !this.#body.ended && !this.done) this.stream.pause();
   }
 
   /** Whether the failed attempt may be made again, and how. */
   #retry(attempt: Attempt, failure: Failure): boolean {
-    if (this.#reply.head !== undefined) return false;
+    if (this.reply.head !== undefined) return false;
     if (failure.retry === "safe" && this.attempts < CONNECT_TRIES_MAX) {
       this.#tried ??= [];
       this.#tried.push(attempt.lease.endpoint);
@@ -243,7 +238,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
       return true;
     }
     const stale = failure.retry === "if-reused" && attempt.stream?.reused === true && !this.#retriedStale;
-    if (!stale || !IDEMPOTENT.has(this.request.method) || this.requestBytes > 0 || !this.#requestEnded) return false;
+    if (!stale || !IDEMPOTENT.has(this.request.method) || this.requestBytes > 0 || !this.#body.ended) return false;
     this.#retriedStale = true;
     this.#try(attempt.service, true);
     return true;
@@ -254,17 +249,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   onAttemptReady(stream: UpstreamStream): void {
     if (this.done) return;
     this.failure = undefined;
-    this.#upstream = stream;
-    const held = this.#held;
-    this.#held = undefined;
-    const whole = this.#requestEnded && held === undefined && this.#trailers === undefined;
-    stream.sendHead(this.request, whole);
-    if (!whole) {
-      let ready = true;
-      if (held !== undefined) for (const bytes of held) ready = stream.sendData(bytes);
-      if (this.#requestEnded) stream.sendEnd(this.#trailers);
-      else if (ready) this.stream.resume();
-    }
+    this.#body.attach(stream, this.request);
   }
 
   onData(bytes: Bytes): void {
@@ -279,10 +264,10 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     }
     const { chain } = this;
     if (chain === undefined || this.tunnel) {
-      this.#sendData(bytes);
+      this.#body.send(bytes);
       return;
     }
-    if (this.#passed(chain.requestData(bytes, false))) this.#sendData(chain.data);
+    if (this.#passed(chain.requestData(bytes, false))) this.#body.send(chain.data);
   }
 
   onEnd(trailers: HeaderBlock | undefined): void {
@@ -293,35 +278,18 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     }
     const { chain } = this;
     if (this.tunnel) {
-      this.#upstream?.sendEnd(undefined);
-      this.#requestEnded = true;
+      this.#body.upstream?.sendEnd(undefined);
+      this.#body.ended = true;
       this.#finishTunnel();
       return;
     }
     if (chain === undefined) {
-      this.#sendEnd(trailers);
+      this.#body.end(trailers);
       return;
     }
     if (!this.#passed(chain.requestEnd(trailers))) return;
-    this.#sendData(chain.data);
-    this.#sendEnd(chain.requestTrailers);
-  }
-
-  #sendData(bytes: Bytes): void {
-    if (bytes.byteLength === 0) return;
-    if (this.#upstream !== undefined) {
-      if (!this.#upstream.sendData(bytes)) this.stream.pause();
-      return;
-    }
-    this.#held ??= [];
-    this.#held.push(bytes.slice());
-    this.stream.pause();
-  }
-
-  #sendEnd(trailers: HeaderBlock | undefined): void {
-    this.#requestEnded = true;
-    this.#trailers = trailers;
-    this.#upstream?.sendEnd(trailers);
+    this.#body.send(chain.data);
+    this.#body.end(chain.requestTrailers);
   }
 
   onAttemptWritable(): void {
@@ -342,36 +310,36 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     const edits = (this.#match as RouteMatch).rule.responseHeaders;
     if (edits !== undefined) applyHeaderEdits(head.headers, edits);
     if (head.status === 101) this.#openTunnel(head);
-    else this.#reply.open(head, end, this.#upstream as UpstreamStream, true);
+    else this.reply.open(head, end, this.#body.upstream as UpstreamStream, true);
   }
 
   onAttemptData(bytes: Bytes): void {
     if (this.done) return;
-    if (!this.tunnel) this.#reply.data(bytes);
-    else if (!this.stream.sendData(bytes)) this.#upstream?.pause();
+    if (!this.tunnel) this.reply.data(bytes);
+    else if (!this.stream.sendData(bytes)) this.#body.upstream?.pause();
   }
 
   onAttemptEnd(trailers: HeaderBlock | undefined): void {
     if (this.done) return;
     if (!this.tunnel) {
-      this.#reply.end(trailers);
+      this.reply.end(trailers);
       return;
     }
     this.stream.sendEnd(undefined);
-    this.#reply.ended = true;
+    this.reply.ended = true;
     this.#finishTunnel();
   }
 
   onAttemptFailure(failure: Failure): void {
     if (this.done) return;
     const attempt = this.#attempt as Attempt;
-    this.#upstream = undefined;
+    this.#body.upstream = undefined;
     if (!this.#retry(attempt, failure)) this.#fail(failure);
   }
 
   onWritable(): void {
-    if (this.tunnel) this.#upstream?.resume();
-    else this.#reply.writable();
+    if (this.tunnel) this.#body.upstream?.resume();
+    else this.reply.writable();
   }
 
   onReplyHead(head: ResponseHead): void {
@@ -382,7 +350,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   onReplyReplaced(response: LocalResponse): void {
     this.#attempt?.cancel(new Failure("filter_failed", "answer replaced"));
-    this.#upstream = undefined;
+    this.#body.upstream = undefined;
     this.#answerFilter(response);
   }
 
@@ -394,17 +362,17 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     if (this.done) return;
     this.answeredBy = "filter";
     const { head, body } = fromFilter(response);
-    sendWhole(this.#reply, head, body, true);
+    sendWhole(this.reply, head, body, true);
   }
 
   // ---------------------------------------------------------------- tunnel
 
   #openTunnel(head: ResponseHead): void {
     this.tunnel = true;
-    this.#reply.head = head;
-    this.#reply.started = true;
+    this.reply.head = head;
+    this.reply.started = true;
     if (this.#deadline !== undefined) this.core.deadlines.remove(this.#deadline);
-    this.#requestEnded = false;
+    this.#body.ended = false;
     this.stream.sendHead(head, false);
   }
 
@@ -419,7 +387,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   /** Over once both sides have finished theirs. */
   #finishTunnel(): void {
-    if (this.#requestEnded && this.#reply.ended) this.#finish();
+    if (this.#body.ended && this.reply.ended) this.#finish();
   }
 
   // ---------------------------------------------------------------- failure and finish
@@ -440,16 +408,16 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     if (this.done) return;
     this.failure = failure.addAddress(`route ${this.routeName}`);
     this.#attempt?.cancel(failure);
-    this.#upstream = undefined;
+    this.#body.upstream = undefined;
     if (failure.row.level === "error") this.core.log.error(failure.toString(), { requestId: this.requestId });
-    if (failure.code === "downstream_reset" || this.#reply.started) {
+    if (failure.code === "downstream_reset" || this.reply.started) {
       this.stream.reset(failure);
       this.#finish();
       return;
     }
     const { head, body } = renderFailure(failure, this.request, this.requestId);
     // What a broken filter would do to the answer is nobody's guess; every other failure passes the filters (CORS, headers).
-    sendWhole(this.#reply, head, body, failure.side !== "filter" && this.#reply.head === undefined);
+    sendWhole(this.reply, head, body, failure.side !== "filter" && this.reply.head === undefined);
   }
 
   onReplied(): void {
@@ -460,7 +428,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     if (this.done) return;
     this.done = true;
     this.endMs = this.core.clock.nowMs();
-    this.#reply.abandon();
+    this.reply.abandon();
     if (this.#deadline !== undefined) this.core.deadlines.remove(this.#deadline);
     // An answer may end before its request does: the rest has nowhere to go.
     this.#attempt?.cancel(new Failure("downstream_reset", "exchange over"));
@@ -472,9 +440,6 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   // ---------------------------------------------------------------- what filters see and do
 
-  get response(): ResponseHead | undefined {
-    return this.#reply.head;
-  }
   get facts(): ExchangeFacts {
     return this;
   }
@@ -486,10 +451,10 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     if (this.done) return;
     this.core.turn.enter();
     if (direction === "response") {
-      this.#reply.release(head, data, end);
+      this.reply.release(head, data, end);
     } else {
-      if (data.byteLength > 0) this.#sendData(data);
-      if (end) this.#sendEnd(this.chain?.requestTrailers);
+      if (data.byteLength > 0) this.#body.send(data);
+      if (end) this.#body.end(this.chain?.requestTrailers);
       if (head) this.#act();
     }
     this.core.turn.leave();
@@ -497,7 +462,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   onChainRespond(response: LocalResponse): void {
     this.core.turn.enter();
-    if (this.#reply.head === undefined) this.#answerFilter(response);
+    if (this.reply.head === undefined) this.#answerFilter(response);
     else this.onReplyReplaced(response);
     this.core.turn.leave();
   }
@@ -510,12 +475,12 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   pauseSource(direction: Direction): void {
     if (direction === "request") this.stream.pause();
-    else this.#upstream?.pause();
+    else this.#body.upstream?.pause();
   }
 
   resumeSource(direction: Direction): void {
     if (direction === "request") this.stream.resume();
-    else this.#upstream?.resume();
+    else this.#body.upstream?.resume();
   }
 
   callout(filter: FilterConfig, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number {
@@ -528,16 +493,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   // ---------------------------------------------------------------- record
 
-  get status(): number {
-    return this.#reply.started ? (this.#reply.head as ResponseHead).status : 0;
-  }
-  get responseBytes(): number {
-    return this.#reply.bytes;
-  }
   get filterNotes(): ReadonlyMap<string, string> | undefined {
     return this.chain?.notes;
-  }
-  responseHeader(name: string): string | undefined {
-    return this.#reply.head?.headers.get(name);
   }
 }

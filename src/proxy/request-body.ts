@@ -1,0 +1,56 @@
+import type { Bytes } from "../core/bytes.ts";
+import type { HeaderBlock, RequestHead } from "../core/head.ts";
+import type { DownstreamStream, UpstreamStream } from "./stream.ts";
+
+/**
+ * What follows a request's head, on its way to the upstream. Until there is a stream it is held: one read at most, because
+ * the downstream is paused then. Afterwards it passes, with back-pressure.
+ */
+export class RequestBody {
+  /** The upstream's stream once the request's head is on it. */
+  upstream: UpstreamStream | undefined;
+  #held: Bytes[] | undefined;
+  #trailers: HeaderBlock | undefined;
+
+  constructor(
+    readonly downstream: DownstreamStream,
+    /** All of the request has passed the filters. */
+    public ended: boolean,
+  ) {}
+
+  /** Nothing came behind the head, and nothing will. */
+  get empty(): boolean {
+    return this.ended && this.#held === undefined && this.#trailers === undefined;
+  }
+
+  /** Sends the head, and what was held. */
+  attach(stream: UpstreamStream, head: RequestHead): void {
+    this.upstream = stream;
+    const { empty } = this;
+    stream.sendHead(head, empty);
+    if (empty) return;
+    const held = this.#held;
+    this.#held = undefined;
+    let ready = true;
+    if (held !== undefined) for (const bytes of held) ready = stream.sendData(bytes);
+    if (this.ended) stream.sendEnd(this.#trailers);
+    else if (ready) this.downstream.resume();
+  }
+
+  send(bytes: Bytes): void {
+    if (bytes.byteLength === 0) return;
+    if (this.upstream !== undefined) {
+      if (!this.upstream.sendData(bytes)) this.downstream.pause();
+      return;
+    }
+    this.#held ??= [];
+    this.#held.push(bytes.slice());
+    this.downstream.pause();
+  }
+
+  end(trailers: HeaderBlock | undefined): void {
+    this.ended = true;
+    this.#trailers = trailers;
+    this.upstream?.sendEnd(trailers);
+  }
+}
