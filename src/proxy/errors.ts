@@ -9,41 +9,6 @@ export interface RenderedFailure {
   readonly body: Bytes;
 }
 
-/** Phrases for what we answer ourselves; anything else is sent without one. */
-const REASONS: Readonly<Record<number, string>> = {
-  200: "OK",
-  204: "No Content",
-  301: "Moved Permanently",
-  302: "Found",
-  303: "See Other",
-  307: "Temporary Redirect",
-  308: "Permanent Redirect",
-  400: "Bad Request",
-  401: "Unauthorized",
-  403: "Forbidden",
-  404: "Not Found",
-  405: "Method Not Allowed",
-  408: "Request Timeout",
-  413: "Content Too Large",
-  414: "URI Too Long",
-  417: "Expectation Failed",
-  421: "Misdirected Request",
-  426: "Upgrade Required",
-  429: "Too Many Requests",
-  431: "Request Header Fields Too Large",
-  500: "Internal Server Error",
-  501: "Not Implemented",
-  502: "Bad Gateway",
-  503: "Service Unavailable",
-  504: "Gateway Timeout",
-  505: "HTTP Version Not Supported",
-};
-
-/** Reason phrase of a status; "" for one that we never send ourselves. */
-export function reasonOf(status: number): string {
-  return REASONS[status] ?? "";
-}
-
 /**
  * The answer to a failure: a small body with code, sentence and request id, JSON or text as the caller accepts; for gRPC
  * trailers-only with status 200. Nothing that a peer sent is in it. HEAD keeps its length and loses its body in the codec.
@@ -56,7 +21,7 @@ export function renderFailure(failure: Failure, request: RequestHead | undefined
     headers.add("grpc-status", String(grpc));
     headers.add("grpc-message", `${message} (${failure.code})`);
     addCommon(headers, failure, requestId);
-    return { head: { status: 200, reason: reasonOf(200), version: 11, upgrade: undefined, headers }, body: EMPTY_BYTES };
+    return { head: { status: 200, reason: "", version: 11, upgrade: undefined, headers }, body: EMPTY_BYTES };
   }
   const json = prefersJson(request);
   const text = json
@@ -66,7 +31,7 @@ export function renderFailure(failure: Failure, request: RequestHead | undefined
   headers.add("content-type", json ? "application/json" : "text/plain; charset=utf-8");
   headers.add("content-length", String(body.byteLength));
   addCommon(headers, failure, requestId);
-  return { head: { status, reason: reasonOf(status), version: 11, upgrade: undefined, headers }, body };
+  return { head: { status, reason: "", version: 11, upgrade: undefined, headers }, body };
 }
 
 function addCommon(headers: HeaderBlock, failure: Failure, requestId: string): void {

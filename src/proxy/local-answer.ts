@@ -3,7 +3,7 @@ import { type Bytes, EMPTY_BYTES, utf8Bytes } from "../core/bytes.ts";
 import { Failure } from "../core/failure.ts";
 import { HeaderBlock, type RequestHead, type ResponseHead } from "../core/head.ts";
 import type { LocalResponse } from "../filters/contract.ts";
-import { reasonOf, renderFailure } from "./errors.ts";
+import { renderFailure } from "./errors.ts";
 import { redirectLocation } from "./routing/rewrite.ts";
 import type { RouteMatch } from "./routing/router.ts";
 
@@ -53,5 +53,5 @@ export function fromFilter(response: LocalResponse): { head: ResponseHead; body:
 
 function whole(status: number, headers: HeaderBlock, body: Bytes): { head: ResponseHead; body: Bytes } {
   if (status !== 204 && status !== 304) headers.set("content-length", String(body.byteLength));
-  return { head: { status, reason: reasonOf(status), version: 11, upgrade: undefined, headers }, body };
+  return { head: { status, reason: "", version: 11, upgrade: undefined, headers }, body };
 }
