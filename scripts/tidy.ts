@@ -120,7 +120,7 @@ function layerOf(path: string): number {
 
 function checkDeadFiles(): void {
   // Entry points are started by path (processes, scripts), not imported.
-  const entry = /^(src\/app\/main\.ts|src\/.*\.d\.ts|test\/|bench\/|scripts\/|examples\/)/;
+  const entry = /^(src\/app\/(main|binary)\.ts|src\/.*\.d\.ts|test\/|bench\/|scripts\/|examples\/)/;
   for (const { path } of files) {
     if (entry.test(path) || path.endsWith(".test.ts")) continue;
     if (!imported.has(path)) problems.push(`${relative(".", path)}: nothing imports it`);

@@ -15,6 +15,11 @@ export const COMMANDS: readonly { readonly name: string; readonly summary: strin
   { name: "validate", summary: "Check files without a control plane", load: () => import("./commands/validate.ts") },
   { name: "diff", summary: "Show what an apply would change", load: () => import("./commands/diff.ts") },
   { name: "status", summary: "Show which proxy serves what, or wait until all do", load: () => import("./commands/status.ts") },
+  {
+    name: "health",
+    summary: "Ask the proxy or control plane of this machine whether it is well",
+    load: () => import("./commands/health.ts"),
+  },
   { name: "history", summary: "List the last applies", load: () => import("./commands/history.ts") },
   { name: "rollback", summary: "Bring an earlier configuration back", load: () => import("./commands/rollback.ts") },
   { name: "backup", summary: "Write the whole configuration to a file", load: () => import("./commands/backup.ts") },

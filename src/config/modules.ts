@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { embeddedPath } from "../runtime/embedded.ts";
 import { sha256Digest } from "./canonical.ts";
 import { BUILTIN_FILTERS } from "./schema/filter.ts";
 
@@ -24,12 +25,13 @@ export interface ModuleCatalogue {
 const DEFAULT_FOLDER = fileURLToPath(new URL("../../dist/filters/", import.meta.url));
 
 /**
- * The built-in filters: `<name>.wasm` in a folder (default: dist/filters/ of the checkout), or given by name, as in an
- * executable that has them inside. Each is read once, when it is first asked for.
+ * The built-in filters: inside the executable when this is one, else `<name>.wasm` in a folder (default: dist/filters/ of the
+ * checkout), or given by name. Each is read once, when it is first asked for.
  */
 export function builtinModules(source: string | ReadonlyMap<string, Uint8Array> = DEFAULT_FOLDER): ModuleCatalogue {
   const known = new Map<string, ModuleBytes>();
-  const pathOf = (name: string): string => (typeof source === "string" ? join(source, `${name}.wasm`) : "");
+  const pathOf = (name: string): string =>
+    typeof source === "string" ? (embeddedPath(`filters/${name}.wasm`) ?? join(source, `${name}.wasm`)) : "";
   const has = (name: string): boolean => (typeof source === "string" ? existsSync(pathOf(name)) : source.has(name));
   const builtin = (name: string): ModuleBytes | undefined => {
     const found = known.get(name);
