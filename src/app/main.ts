@@ -10,7 +10,9 @@ if (process.env[WORKER_VARIABLE] !== undefined) {
   const { runCommandLine } = await import("../cli/run.ts");
   const { processTerminal } = await import("./terminal.ts");
   const { LAUNCHERS } = await import("./launchers.ts");
-  const exit = await runCommandLine(process.argv.slice(2), processTerminal(), LAUNCHERS);
+  const terminal = processTerminal();
+  const exit = await runCommandLine(process.argv.slice(2), terminal, LAUNCHERS);
   // Pipes may still hold output: exiting at once would cut it.
-  process.stdout.write("", () => process.stderr.write("", () => process.exit(exit)));
+  await terminal.drained();
+  process.exit(exit);
 }
