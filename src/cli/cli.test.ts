@@ -23,7 +23,12 @@ const launch = async (context: CommandContext): Promise<number> => {
   launched = context;
   return 0;
 };
-const LAUNCHERS: Launchers = { proxy: launch, control: launch, up: launch };
+const LAUNCHERS: Launchers = {
+  proxy: launch,
+  control: launch,
+  up: launch,
+  createFilterTrial: () => Promise.reject(new Error("no filters here")),
+};
 
 async function run(
   argv: readonly string[],

@@ -1,3 +1,4 @@
+import type { TryFilter } from "../config/filter-check.ts";
 import type { FlagValues } from "./flags.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -50,11 +51,13 @@ export interface CommandContext {
   readonly launch: Launchers;
 }
 
-/** What starts servers; src/app has them, and gives them to the commands of this folder. */
+/** What needs more than this folder may import: src/app has it, and gives it to the commands. */
 export interface Launchers {
   proxy(context: CommandContext): Promise<number>;
   control(context: CommandContext): Promise<number>;
   up(context: CommandContext): Promise<number>;
+  /** Loads filters with their settings, as a proxy would. */
+  createFilterTrial(): Promise<TryFilter>;
 }
 
 /** Exit codes, the same for every command. */

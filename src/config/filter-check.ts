@@ -1,5 +1,6 @@
 import type { ConfigIssue } from "./issue.ts";
-import { formatPath, type IssuePath } from "./parse.ts";
+import { formatPath, type IssuePath, type ParsedResource } from "./parse.ts";
+import { resourceKey } from "./schema/index.ts";
 import type { FilterConfig } from "./snapshot.ts";
 
 /** Loads a filter with its settings; answers why it was refused, or undefined when it is good. Never rejects. */
@@ -13,6 +14,14 @@ export interface CheckedFilters {
 
 /** Where a value of a filter stands. */
 export type FilterPlace = (filterName: string, path: IssuePath) => Pick<ConfigIssue, "file" | "line" | "column">;
+
+/** Places of the filters of one or several texts. */
+export function filterPlaceOf(parsed: readonly ParsedResource[]): FilterPlace {
+  return (name, path) => {
+    const filter = parsed.find((each) => resourceKey(each.resource) === `Filter ${name}`);
+    return filter?.locate(path) ?? { file: "", line: 0, column: 0 };
+  };
+}
 
 /** Identity of what a filter's loading depends on. */
 export function filterCheckKey(config: FilterConfig): string {

@@ -3,11 +3,10 @@ import { dirname } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
 import { compileSnapshot, locatorOf } from "./compile.ts";
-import { checkFilters, type FilterPlace, type TryFilter } from "./filter-check.ts";
+import { checkFilters, filterPlaceOf, type TryFilter } from "./filter-check.ts";
 import type { ConfigIssue } from "./issue.ts";
 import type { ModuleCatalogue } from "./modules.ts";
 import { createFileReader, readConfigFiles } from "./read-files.ts";
-import { resourceKey } from "./schema/index.ts";
 import type { SnapshotOutcome, SnapshotSource, SnapshotUpdate } from "./source.ts";
 
 export interface FileSourceOptions {
@@ -117,11 +116,7 @@ export class FileSource implements SnapshotSource {
     this.#watch(stamps);
     const issues = [...read.issues, ...compiled.issues];
     if (tryFilter !== undefined && issues.length === 0) {
-      const place: FilterPlace = (name, path) => {
-        const filter = read.resources.find((each) => resourceKey(each.resource) === `Filter ${name}`);
-        return filter?.locate(path) ?? { file: "", line: 0, column: 0 };
-      };
-      issues.push(...(await checkFilters(compiled, tryFilter, place, this.#checkedFilters)));
+      issues.push(...(await checkFilters(compiled, tryFilter, filterPlaceOf(read.resources), this.#checkedFilters)));
     }
     if (compiled.warnings.length > 0) this.options.onWarnings?.(compiled.warnings);
     const { snapshot } = compiled;

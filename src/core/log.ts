@@ -50,7 +50,7 @@ export class JsonLog implements Log {
   }
 }
 
-/** Drops everything: for tests that look elsewhere. */
+/** Drops everything: for tests that look elsewhere, and commands that print what went wrong themselves. */
 export const SILENT_LOG: Log = {
   level: "error",
   debug() {},

@@ -11,7 +11,7 @@ export const command: Command = {
   name: "validate",
   summary: "check files without a control plane",
   description:
-    "Checks files as an apply would: schema, references, conflicts, certificates. Environment variables that the files name are read. Prints every issue with file, line and column, and a hint.",
+    "Checks files as an apply would: schema, references, conflicts, certificates, and every filter is loaded with its settings. Environment variables that the files name are read. Prints every issue with file, line and column, and a hint.",
   flags: [{ name: "file", short: "f", type: "list", value: "<path>", help: "File, folder, or - for standard input." }],
   examples: [{ says: "in CI, before a merge", line: "selvedge validate -f config/" }],
   async run(context) {
@@ -39,11 +39,10 @@ async function check(context: CommandContext): Promise<Checked> {
   const { parseResources } = await import("../../config/parse.ts");
   const { compileSnapshot, locatorOf } = await import("../../config/compile.ts");
   const { builtinModules } = await import("../../config/modules.ts");
+  const { checkFilters, filterPlaceOf } = await import("../../config/filter-check.ts");
   const { cwd, env } = context.terminal;
   const parsed = (await readNamedFiles(context)).map(({ file, text }) => parseResources(text, { file, env }));
   const resources = parsed.flatMap((each) => each.resources);
-  const issues = parsed.flatMap((each) => each.issues);
-  if (issues.length > 0) return { issues, warnings: [], resources: resources.length };
   const compiled = compileSnapshot(
     resources.map((each) => each.resource),
     {
@@ -51,8 +50,14 @@ async function check(context: CommandContext): Promise<Checked> {
       modules: builtinModules(),
       readFile: (path, from) => readFileSync(resolve(cwd, from.startsWith("<") ? "." : dirname(from), path)),
       locate: locatorOf(resources),
+      refused: parsed.flatMap((each) => each.refused),
       nowMs: new SystemClock().wallMs(),
     },
   );
-  return { issues: compiled.issues, warnings: compiled.warnings, resources: resources.length };
+  const issues = [...parsed.flatMap((each) => each.issues), ...compiled.issues];
+  if (issues.length === 0 && compiled.snapshot !== undefined && compiled.snapshot.filters.length > 0) {
+    const tryFilter = await context.launch.createFilterTrial();
+    issues.push(...(await checkFilters(compiled, tryFilter, filterPlaceOf(resources))));
+  }
+  return { issues, warnings: compiled.warnings, resources: resources.length };
 }
