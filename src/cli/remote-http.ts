@@ -19,6 +19,7 @@ interface Request {
 
 /** The control API, version 1. */
 export class HttpRemote implements RemoteControl {
+  readonly canWait = true;
   readonly #base: URL;
 
   constructor(
