@@ -13,10 +13,10 @@ const GO_CLI = "github.com/nats-io/natscli/nats";
 const GO_CLI_VERSION = "v0.1.6";
 const GO_MS = 10 * 60_000;
 
-/** Where obtained programs are kept: `$SELVEDGE_CACHE_DIR`, else `$XDG_CACHE_HOME/selvedge`, else `~/.cache/selvedge`. */
+/** Where obtained programs are kept: `$SELVEDGE_TOOLS_DIR`, else `$XDG_CACHE_HOME/selvedge`, else `~/.cache/selvedge`. */
 export function cacheFolder() {
-  const { SELVEDGE_CACHE_DIR, XDG_CACHE_HOME } = process.env;
-  return SELVEDGE_CACHE_DIR || (XDG_CACHE_HOME ? join(XDG_CACHE_HOME, "selvedge") : join(homedir(), ".cache", "selvedge"));
+  const { SELVEDGE_TOOLS_DIR, XDG_CACHE_HOME } = process.env;
+  return SELVEDGE_TOOLS_DIR || (XDG_CACHE_HOME ? join(XDG_CACHE_HOME, "selvedge") : join(homedir(), ".cache", "selvedge"));
 }
 
 const binFolder = () => join(cacheFolder(), "bin");

@@ -22,7 +22,7 @@ const LOG_MAX = 4_000;
 export function findProgram(name: string, env: Readonly<Record<string, string | undefined>>): string | undefined {
   const onPath = (env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
   if (onPath.some((folder) => isExecutable(join(folder, name)))) return name;
-  const cache = env.SELVEDGE_CACHE_DIR || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "selvedge");
+  const cache = env.SELVEDGE_TOOLS_DIR || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "selvedge");
   const cached = join(cache, "bin", name);
   return isExecutable(cached) ? cached : undefined;
 }
