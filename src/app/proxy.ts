@@ -38,6 +38,8 @@ export class RunningProxy implements DataPlane {
   readonly core: ProxyCore;
   readonly #builder: GenerationBuilder;
   readonly #ports = new Map<string, ListeningPort>();
+  /** Closed by a reload, with connections that finish what they do. */
+  readonly #retired = new Set<ListeningPort>();
   #queue: Promise<unknown> = Promise.resolve();
   #stopped = false;
 
@@ -95,7 +97,7 @@ export class RunningProxy implements DataPlane {
       core.generation = built.generation;
       for (const [key, port] of opened) this.#ports.set(key, port);
       await this.#settlePorts(wanted);
-      for (const port of this.#ports.values()) port.recheckTunnels(built.generation);
+      for (const port of this.#allPorts()) port.recheckTunnels(built.generation);
       return [];
     } catch (error) {
       return [issueOf("generation_failed", "", describeCause(error))];
@@ -123,6 +125,7 @@ export class RunningProxy implements DataPlane {
 
   /** Ports that stay get their new configuration; those that are gone stop accepting and drain. */
   async #settlePorts(wanted: ReadonlyMap<string, readonly ListenerConfig[]>): Promise<void> {
+    for (const port of this.#retired) if (port.connectionCount === 0) this.#retired.delete(port);
     for (const [key, port] of [...this.#ports]) {
       const configs = wanted.get(key);
       if (configs !== undefined) {
@@ -130,6 +133,7 @@ export class RunningProxy implements DataPlane {
         continue;
       }
       this.#ports.delete(key);
+      this.#retired.add(port);
       port.drainConnections();
       await port.close();
     }
@@ -140,7 +144,7 @@ export class RunningProxy implements DataPlane {
     if (this.core.draining || this.#stopped) return;
     const { clock, rng } = this.options;
     const { graceMs, tunnelGraceMs } = this.snapshot?.mesh.drain ?? DRAIN_TIMES;
-    const ports = [...this.#ports.values()];
+    const ports = this.#allPorts();
     await Promise.all(ports.map((port) => port.close()));
     this.core.draining = true;
     const jitterMs = Math.min(graceMs * DRAIN_JITTER_SHARE, DRAIN_JITTER_MS_MAX);
@@ -148,10 +152,9 @@ export class RunningProxy implements DataPlane {
     const startMs = clock.nowMs();
     const isDone = (): boolean => {
       const elapsedMs = clock.nowMs() - startMs;
-      const connections = ports.reduce((sum, port) => sum + port.connectionCount, 0);
-      const tunnels = ports.reduce((sum, port) => sum + port.tunnelCount, 0);
-      if (connections === 0) return true;
-      return elapsedMs >= (connections > tunnels ? graceMs : Math.max(graceMs, tunnelGraceMs)) && elapsedMs >= graceMs;
+      // Exchanges had their time; tunnels may have more.
+      if (elapsedMs >= graceMs) for (const port of ports) port.destroyExchanges();
+      return ports.every((port) => port.connectionCount === 0) || elapsedMs >= Math.max(graceMs, tunnelGraceMs);
     };
     while (!isDone() && !this.#stopped) {
       await new Promise<void>((resolve) => void clock.setTimer(DRAIN_POLL_MS, resolve));
@@ -163,10 +166,14 @@ export class RunningProxy implements DataPlane {
     if (this.#stopped) return;
     this.#stopped = true;
     this.core.draining = true;
-    const ports = [...this.#ports.values()];
+    const ports = this.#allPorts();
     await Promise.all(ports.map((port) => port.close()));
     for (const port of ports) port.destroyConnections();
     this.#builder.close();
+  }
+
+  #allPorts(): ListeningPort[] {
+    return [...this.#ports.values(), ...this.#retired];
   }
 
   status(): unknown {

@@ -71,7 +71,9 @@ export class Attempt implements UpstreamHandler, StreamWaiter {
   }
 
   onReset(failure: Failure): void {
-    this.#fail(failure);
+    // A tunnel whose upstream half-closed in peace and broke off afterwards.
+    if (this.#over) this.owner.onAttemptFailure(failure);
+    else this.#fail(failure);
   }
 
   onWritable(): void {

@@ -1,5 +1,5 @@
 import type { FilterConfig } from "../config/snapshot.ts";
-import { type Bytes, concatBytes, EMPTY_BYTES } from "../core/bytes.ts";
+import { type Bytes, concatBytes, copyBytes, EMPTY_BYTES } from "../core/bytes.ts";
 import { Deadline } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
 import { HeaderBlock, type RequestHead, type ResponseHead } from "../core/head.ts";
@@ -116,7 +116,7 @@ export class Callout implements AttemptOwner {
   onAttemptData(bytes: Bytes): void {
     this.#bytes += bytes.byteLength;
     if (this.#bytes > this.bodyBytesMax) this.#finish(undefined);
-    else this.#body.push(bytes.slice());
+    else this.#body.push(copyBytes(bytes));
   }
 
   onAttemptEnd(trailers: HeaderBlock | undefined): void {

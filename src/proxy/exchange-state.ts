@@ -30,6 +30,8 @@ export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord {
   done = false;
   readonly forwarding = new ForwardingResult();
   claims: readonly VerifiedToken[] | undefined;
+  /** What was routed, if a tunnel may come of it: a later generation must find the same again. */
+  asked: RequestHead | undefined;
 
   constructor(
     readonly clock: Clock,
@@ -43,6 +45,10 @@ export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord {
 
   abstract readonly reply: Reply;
   abstract readonly filterNotes: ReadonlyMap<string, string> | undefined;
+
+  rememberAsked(): void {
+    this.asked = { ...this.request, headers: this.request.headers.copy() };
+  }
 
   /** The answer's head as far as there is one. */
   get response(): ResponseHead | undefined {

@@ -1,5 +1,5 @@
 import type { ActionConfig, CompressionConfig, FilterConfig } from "../config/snapshot.ts";
-import type { Bytes } from "../core/bytes.ts";
+import { type Bytes, copyBytes } from "../core/bytes.ts";
 import { Deadline } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
 import { HeaderBlock, type RequestHead, type ResponseHead, targetOf } from "../core/head.ts";
@@ -19,7 +19,7 @@ import { ExchangeState } from "./exchange-state.ts";
 import { applyForwarding } from "./forwarding.ts";
 import type { Generation, ListenerRuntime, RuleRuntime } from "./generation.ts";
 import { answerLocally, fromFilter } from "./local-answer.ts";
-import { Reply, type ReplyOwner, sendWhole } from "./reply.ts";
+import { Reply, type ReplyOwner, sendWhole, WHOLE_BODY } from "./reply.ts";
 import { RequestBody } from "./request-body.ts";
 import { applyHeaderEdits } from "./routing/headers.ts";
 import { applyRewrite } from "./routing/rewrite.ts";
@@ -76,6 +76,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   // ---------------------------------------------------------------- route
 
   #route(): void {
+    if (this.request.upgrade !== undefined) this.rememberAsked();
     const match = this.generation.router.match(this.listener.config.name, this.request);
     if (match === undefined) {
       this.#fail(new Failure("no_route"));
@@ -255,7 +256,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   onData(bytes: Bytes): void {
     if (this.done) return;
     if (this.#early !== undefined) {
-      this.#early.push(bytes.slice());
+      this.#early.push(copyBytes(bytes));
       return;
     }
     if (!this.tunnel) {
@@ -310,7 +311,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     const edits = (this.#match as RouteMatch).rule.responseHeaders;
     if (edits !== undefined) applyHeaderEdits(head.headers, edits);
     if (head.status === 101) this.#openTunnel(head);
-    else this.reply.open(head, end, this.#body.upstream as UpstreamStream, true);
+    else this.reply.open(head, end, end ? WHOLE_BODY : (this.#body.upstream as UpstreamStream), true);
   }
 
   onAttemptData(bytes: Bytes): void {
@@ -322,6 +323,8 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   onAttemptEnd(trailers: HeaderBlock | undefined): void {
     if (this.done) return;
     if (!this.tunnel) {
+      // Its connection may carry another exchange from now on.
+      this.#body.upstream = undefined;
       this.reply.end(trailers);
       return;
     }
@@ -373,14 +376,14 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     this.reply.started = true;
     if (this.#deadline !== undefined) this.core.deadlines.remove(this.#deadline);
     this.#body.ended = false;
-    this.stream.sendHead(head, false);
+    const failure = this.stream.sendHead(head, false);
+    if (failure !== undefined) this.#fail(failure);
   }
 
   /** A new generation serves: a tunnel that it would not open is closed; every other one lives on. */
   recheckTunnel(generation: Generation): void {
     if (!this.tunnel || this.done) return;
-    const asked = { ...this.request, path: this.originalPath, authority: this.originalAuthority };
-    const action = generation.router.match(this.listener.config.name, asked)?.rule.action;
+    const action = generation.router.match(this.listener.config.name, this.asked ?? this.request)?.rule.action;
     const allowed = action?.kind === "forward" && action.upgrades.includes(this.request.upgrade ?? "");
     if (!allowed) this.#fail(new Failure("no_route", "the route of this tunnel is gone"));
   }

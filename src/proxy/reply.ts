@@ -78,6 +78,8 @@ export class Reply implements BodyEncoderHandler {
 
   end(trailers: HeaderBlock | undefined): void {
     if (this.ended) return;
+    // It has given all; its connection may carry another exchange from now on.
+    this.#source = WHOLE_BODY;
     const chain = this.#filtered ? this.owner.chain : undefined;
     if (chain === undefined) {
       this.#sendEnd(trailers);
@@ -97,7 +99,8 @@ export class Reply implements BodyEncoderHandler {
   /** What a filter held goes on. */
   release(head: boolean, data: Bytes, end: boolean): void {
     const response = this.head;
-    if (this.ended || response === undefined) return;
+    // Of an answer that was replaced, nothing comes any more.
+    if (this.ended || !this.#filtered || response === undefined) return;
     if (head) {
       // Everything at once: its length is known, whatever a filter made of the body.
       if (end && response.headers.has("content-length")) response.headers.set("content-length", String(data.byteLength));

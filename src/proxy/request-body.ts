@@ -1,4 +1,4 @@
-import type { Bytes } from "../core/bytes.ts";
+import { type Bytes, copyBytes } from "../core/bytes.ts";
 import type { HeaderBlock, RequestHead } from "../core/head.ts";
 import type { DownstreamStream, UpstreamStream } from "./stream.ts";
 
@@ -44,7 +44,7 @@ export class RequestBody {
       return;
     }
     this.#held ??= [];
-    this.#held.push(bytes.slice());
+    this.#held.push(copyBytes(bytes));
     this.downstream.pause();
   }
 

@@ -1,5 +1,5 @@
 import type { ListenerConfig } from "../../config/snapshot.ts";
-import type { Bytes } from "../../core/bytes.ts";
+import { type Bytes, copyBytes } from "../../core/bytes.ts";
 import type { Clock } from "../../core/clock.ts";
 import { Deadline, type DeadlineQueue } from "../../core/deadline.ts";
 import { Failure } from "../../core/failure.ts";
@@ -34,6 +34,7 @@ const BACKLOG_BYTES_MAX = 64 * 1024;
 const LINGER_MS = 2_000;
 const LINGER_BYTES_MAX = 1024 * 1024;
 
+const HEAD_END = "\r\n\r\n";
 const NO_EXCHANGE: DownstreamHandler = { onData() {}, onEnd() {}, onReset() {}, onWritable() {} };
 
 /**
@@ -52,6 +53,8 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
   #feeding = false;
   #backlog: Bytes | undefined;
   #peerEnded = false;
+  /** The request at hand asked for a protocol: a FIN behind it belongs to the tunnel that may open. */
+  #mayTunnel = false;
   #paused = false;
   #exchanges = 0;
   #lingerBytes = 0;
@@ -110,7 +113,7 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
     this.host.turn.enter();
     this.#peerEnded = true;
     if (this.#phase === "linger" || (!this.#busy && this.#codec.incoming === "idle")) this.#close();
-    else if (this.#backlog === undefined) this.#codec.receiveEnd();
+    else if (this.#backlog === undefined && !(this.#mayTunnel && this.#mustWait())) this.#codec.receiveEnd();
     this.host.turn.leave();
   }
 
@@ -164,14 +167,14 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
     const rest = bytes.subarray(from);
     const kept = this.#backlog;
     if (kept === undefined) {
-      this.#backlog = rest.slice();
+      this.#backlog = copyBytes(rest);
     } else {
       const joined = new Uint8Array(kept.byteLength + rest.byteLength);
       joined.set(kept);
       joined.set(rest, kept.byteLength);
       this.#backlog = joined;
     }
-    if ((this.#backlog as Bytes).byteLength > BACKLOG_BYTES_MAX) this.socket.pause();
+    if (isFull(this.#backlog as Bytes, this.config.limits.pipelinedRequests)) this.socket.pause();
   }
 
   /** Which time-out applies to what the peer still owes us. */
@@ -205,6 +208,7 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
   takeRequest(head: RequestHead, end: boolean): void {
     this.#busy = true;
     this.#exchanges++;
+    this.#mayTunnel = head.upgrade !== undefined;
     if (this.host.draining || this.#exchanges >= this.config.limits.exchangesPerConnection) this.#codec.closeAfter();
     if (this.#phase !== "body") this.#phase = "exchange";
     this.handler = this.host.openExchange(this, head, end);
@@ -333,17 +337,22 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
       if (!this.#paused) this.socket.resume();
       this.#feed(backlog);
     }
-    if (this.#peerEnded && this.#backlog === undefined && !this.#busy) this.#close();
-    else if (this.host.draining && this.idle) this.#close();
+    if (this.#peerEnded && this.#backlog === undefined) {
+      // What waited was the last of it; a request that it left in the middle will never be whole.
+      if (!this.#busy) this.#close();
+      else if (!this.#mustWait()) this.#codec.receiveEnd();
+    } else if (this.host.draining && this.idle) this.#close();
   }
 
   #openTunnel(): void {
     this.#enter("tunnel", this.config.times.tunnelIdleMs);
     const backlog = this.#backlog;
-    if (backlog === undefined) return;
-    this.#backlog = undefined;
-    if (!this.#paused) this.socket.resume();
-    this.#codec.receive(backlog);
+    if (backlog !== undefined) {
+      this.#backlog = undefined;
+      if (!this.#paused) this.socket.resume();
+      this.#codec.receive(backlog);
+    }
+    if (this.#peerEnded) this.#codec.receiveEnd();
   }
 
   /** The last answer is out: half-close, and read on for a moment so that it arrives. */
@@ -408,12 +417,23 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
         this.socket.destroy();
         return;
       case "linger":
-        this.socket.destroy();
+        // The answer is still on its way to a slow reader; one that does not read at all meets the write time-out.
+        if (this.socket.pendingBytes > 0) this.#enter("linger", LINGER_MS);
+        else this.socket.destroy();
         return;
       default:
         this.#close();
     }
   }
+}
+
+/** Is there as much of pipelined requests as may wait? Counts ends of heads: at least as many as there are whole requests. */
+function isFull(backlog: Bytes, requestsMax: number): boolean {
+  if (backlog.byteLength > BACKLOG_BYTES_MAX) return true;
+  const text = Buffer.from(backlog.buffer, backlog.byteOffset, backlog.byteLength);
+  let heads = 0;
+  for (let at = text.indexOf(HEAD_END); at >= 0; at = text.indexOf(HEAD_END, at + 4)) if (++heads >= requestsMax) return true;
+  return false;
 }
 
 /** The codec's side of the connection (its calls and the socket's have the same names). */

@@ -45,6 +45,10 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
   #startMs = 0;
   #exchanges = 0;
   #paused = false;
+  #opened = false;
+  /** A 1xx came in this exchange. */
+  #informed = false;
+  #stall: Deadline | undefined;
 
   constructor(
     readonly pool: EndpointPool,
@@ -76,6 +80,7 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
   /** An exchange takes the connection. */
   begin(): void {
     this.#exchanges++;
+    this.#informed = false;
     this.#phase = "sending";
   }
 
@@ -89,6 +94,7 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
   close(): void {
     if (this.#phase === "closed") return;
     this.#phase = "closed";
+    this.pool.onGone(this);
     this.socket.end();
     this.socket.destroy();
   }
@@ -98,6 +104,7 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
   onOpen(): void {
     const { host } = this.pool;
     host.turn.enter();
+    this.#opened = true;
     host.observer.onUpstreamConnect(this.pool.config.name, true, host.clock.nowMs() - this.#startMs);
     this.#phase = "rest";
     this.pool.onConnected(this);
@@ -133,6 +140,7 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
     const phase = this.#phase;
     this.#phase = "closed";
     host.deadlines.remove(this.#deadline);
+    if (this.#stall !== undefined) host.deadlines.remove(this.#stall);
     this.#outbox.discard();
     this.pool.onGone(this);
     if (phase === "connecting") {
@@ -143,13 +151,14 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
     } else {
       if (phase === "rest") this.pool.onClosedAtRest(host.clock.nowMs() - this.#startMs);
       else if (phase !== "closed") this.#fail(this.#cutFailure(error));
-      host.observer.onUpstreamClose(config.name);
+      if (this.#opened) host.observer.onUpstreamClose(config.name);
     }
     host.turn.leave();
   }
 
   #cutFailure(error: Error | undefined): Failure {
-    const answered = this.#phase === "answer" || this.#phase === "tunnel" || this.#codec.incoming === "body";
+    // Not a byte of an answer came: only then may the request be sent again.
+    const answered = this.#phase === "answer" || this.#phase === "tunnel" || this.#codec.incoming !== "idle" || this.#informed;
     return new Failure(answered ? "upstream_aborted" : "upstream_reset", "connection closed", error);
   }
 
@@ -157,12 +166,13 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
   #onUnasked(): void {
     this.pool.onClosedAtRest(this.pool.host.clock.nowMs() - this.#startMs);
     this.#phase = "closed";
+    this.pool.onGone(this);
     this.socket.destroy();
   }
 
   #receive(bytes: Bytes): void {
     const consumed = this.#codec.receive(bytes);
-    if (this.#phase === "waiting" || this.#phase === "answer") this.#enter(this.#phase, this.pool.config.limits.responseIdleMs);
+    if (this.#phase === "answer") this.#enter("answer", this.pool.config.limits.responseIdleMs);
     // More than the answer: the connection cannot be trusted (response splitting).
     if (consumed < bytes.byteLength && this.#phase !== "closed") {
       this.#phase = "closed";
@@ -175,6 +185,7 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
   takeHead(head: ResponseHead, end: boolean): void {
     if (head.status === 101) this.#phase = "tunnel";
     else if (head.status >= 200) this.#phase = "answer";
+    else this.#informed = true;
     this.handler.onHead(head, end);
     if (end) this.#answered();
   }
@@ -268,7 +279,21 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
     this.handler.onWritable();
   }
 
-  onOutboxStalled(): void {}
+  /** An endpoint that takes nothing for as long as it may be silent in the middle of an answer is given up. */
+  onOutboxStalled(stalled: boolean): void {
+    const { host, config } = this.pool;
+    this.#stall ??= new Deadline(() => this.#onStall());
+    if (stalled) host.deadlines.arm(this.#stall, config.limits.responseIdleMs);
+    else host.deadlines.disarm(this.#stall);
+  }
+
+  #onStall(): void {
+    if (this.#phase === "closed") return;
+    const { turn } = this.pool.host;
+    turn.enter();
+    this.takeFailure(new Failure("upstream_timeout", "does not read"));
+    turn.leave();
+  }
 
   // ---------------------------------------------------------------- time
 
@@ -311,6 +336,7 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
         this.takeFailure(new Failure("upstream_aborted", `nothing for ${this.pool.config.limits.responseIdleMs} ms`));
         return;
       default:
+        this.pool.onRestedFully();
         this.close();
     }
   }

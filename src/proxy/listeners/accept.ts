@@ -1,5 +1,5 @@
 import type { ListenerConfig } from "../../config/snapshot.ts";
-import { type Bytes, concatBytes } from "../../core/bytes.ts";
+import { type Bytes, concatBytes, copyBytes } from "../../core/bytes.ts";
 import type { CidrSet } from "../../core/cidr.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { Failure } from "../../core/failure.ts";
@@ -42,7 +42,7 @@ export class AcceptPipeline implements SocketHandler {
     const all = this.#bytes === undefined ? bytes : concatBytes([this.#bytes, bytes]);
     const header = readProxyHeader(all);
     if (header === "need-more") {
-      this.#bytes = all.slice();
+      this.#bytes = copyBytes(all);
       return;
     }
     if (header instanceof Failure) {
@@ -51,11 +51,11 @@ export class AcceptPipeline implements SocketHandler {
     }
     if (header === "absent") {
       if (this.config.proxyProtocol?.required === true) this.#fail(new Failure("bad_proxy_header", "missing"));
-      else this.#continue(socket, all.slice());
+      else this.#continue(socket, copyBytes(all));
       return;
     }
     this.#source = header.source;
-    this.#continue(socket, all.slice(header.consumed));
+    this.#continue(socket, copyBytes(all.subarray(header.consumed)));
   }
 
   onEnd(): void {

@@ -7,6 +7,7 @@ import type { Rng } from "../../core/rng.ts";
 import type { Listener, Net, ServerTls, Socket, SocketHandler } from "../../runtime/net.ts";
 import type { ProxyCore } from "../core.ts";
 import { Exchange } from "../exchange.ts";
+import { compileForwarding } from "../forwarding.ts";
 import type { Generation, ListenerRuntime } from "../generation.ts";
 import { type DownstreamHost, Http1Downstream } from "../http1/downstream.ts";
 import { refuseBytes } from "../refusal.ts";
@@ -74,6 +75,7 @@ export class ListeningPort implements DownstreamHost {
         tls: serverTlsOf(this.#configs),
         reusePort: reusePort && config.address.kind === "tcp",
         deferTls: config.proxyProtocol !== undefined && config.protocol === "https",
+        handshakeMs: config.times.handshakeMs,
       },
       (socket) => this.#accept(socket),
     );
@@ -108,6 +110,11 @@ export class ListeningPort implements DownstreamHost {
   /** The same, spread over `jitterMs`, so that the downstreams do not all reconnect in one moment. */
   drainJittered(clock: Clock, rng: Rng, jitterMs: number): void {
     for (const connection of this.#connections) clock.setTimer(rng.next() * jitterMs, () => connection.drain());
+  }
+
+  /** Cuts exchanges that are still under way; tunnels go on. */
+  destroyExchanges(): void {
+    for (const connection of this.#connections) if (!connection.tunnelling) connection.socket.destroy();
   }
 
   /** Cuts everything that is left. */
@@ -187,9 +194,13 @@ export class ListeningPort implements DownstreamHost {
     const configs = this.#configs;
     let chosen = configs[0] as ListenerConfig;
     if (configs.length > 1) chosen = mostSpecific(configs, hostOf(head.authority)) ?? chosen;
-    // A listener that a newer generation dropped keeps serving its open connections with what it had.
-    return generation.listeners.get(chosen.name) ?? (generation.listeners.values().next().value as ListenerRuntime);
+    return generation.listeners.get(chosen.name) ?? droppedListener(chosen, generation);
   }
+}
+
+/** A listener that a newer generation dropped: its open connections find no route any more, above all not another listener's. */
+function droppedListener(config: ListenerConfig, { snapshot }: Generation): ListenerRuntime {
+  return { config, forwarding: compileForwarding(config.forwarding, snapshot.mesh.trustedProxies, snapshot.mesh.tracing) };
 }
 
 function mostSpecific(configs: readonly ListenerConfig[], host: string): ListenerConfig | undefined {

@@ -17,6 +17,8 @@ export interface StreamWaiter {
 /** Share of an observed or announced keep-alive time that is trusted: the peer's clock started before ours. */
 const IDLE_TRUST = 0.8;
 const IDLE_TRUST_MIN_MS = 250;
+/** How fast trust comes back after connections were found closed. */
+const IDLE_GROWTH = 1.25;
 
 /**
  * Seam 6b: the connections to one endpoint of one service. Idle ones are reused last in, first out, so that surplus ones
@@ -91,7 +93,7 @@ export class EndpointPool {
     for (const connection of this.#all) if (connection.waiter === waiter) connection.waiter = undefined;
   }
 
-  /** Idle connections close now, busy ones after their exchange. */
+  /** Idle connections close now, busy ones after their exchange; who waits already is still served. */
   close(): void {
     this.#closed = true;
     for (const connection of this.#idle.splice(0)) connection.close();
@@ -116,21 +118,20 @@ export class EndpointPool {
 
   /** `keepAliveMs`: what the answer announced, -1 for nothing. */
   onReusable(connection: Http1Upstream, keepAliveMs: number): void {
-    if (keepAliveMs >= 0) this.#idleMs = Math.max(IDLE_TRUST_MIN_MS, Math.min(keepAliveMs * IDLE_TRUST, 3_600_000));
-    const next = this.#closed ? undefined : this.#waiting.shift();
+    if (keepAliveMs > 0) this.#idleMs = Math.max(IDLE_TRUST_MIN_MS, Math.min(keepAliveMs * IDLE_TRUST, 3_600_000));
+    // A connection that announced one downstream must not carry another's exchange; `timeout=0` asks for none.
+    if (this.config.proxyProtocol !== undefined || keepAliveMs === 0) {
+      connection.close();
+      return;
+    }
+    const next = this.#waiting.shift();
     if (next !== undefined) {
       this.host.observer.onPoolPending(this.config.name, -1);
       connection.begin();
       next.onStream(connection);
       return;
     }
-    // A connection that announced one downstream must not carry another's exchange.
-    if (
-      this.config.proxyProtocol !== undefined ||
-      this.#closed ||
-      this.#idle.length >= this.config.limits.idlePerEndpoint ||
-      this.#idleMs <= 0
-    ) {
+    if (this.#closed || this.#idle.length >= this.config.limits.idlePerEndpoint) {
       connection.close();
       return;
     }
@@ -143,11 +144,17 @@ export class EndpointPool {
     if (restedMs < this.#idleMs) this.#idleMs = Math.max(IDLE_TRUST_MIN_MS, restedMs * IDLE_TRUST);
   }
 
+  /** A connection was kept to the end of its time: perhaps the endpoint would keep it longer, as it was before it restarted. */
+  onRestedFully(): void {
+    if (this.#idleMs < this.config.limits.idleMs) this.#idleMs = Math.min(this.#idleMs * IDLE_GROWTH, this.config.limits.idleMs);
+  }
+
+  /** Idempotent. */
   onGone(connection: Http1Upstream): void {
-    this.#all.delete(connection);
+    if (!this.#all.delete(connection)) return;
     const at = this.#idle.indexOf(connection);
     if (at >= 0) this.#idle.splice(at, 1);
-    if (this.#closed || this.#all.size >= this.config.limits.connectionsPerEndpoint) return;
+    if (this.#all.size >= this.config.limits.connectionsPerEndpoint) return;
     const next = this.#waiting.shift();
     if (next === undefined) return;
     this.host.observer.onPoolPending(this.config.name, -1);
