@@ -3,7 +3,6 @@ import type { MatchConfig, PathMatchConfig, RouteConfig } from "../../src/config
 import { HeaderBlock, type RequestHead } from "../../src/core/head.ts";
 import { type Rng, SeededRng } from "../../src/core/rng.ts";
 import { buildRouter } from "../../src/proxy/routing/build.ts";
-import { HostTable } from "../../src/proxy/routing/host-table.ts";
 import { RouteTable } from "../../src/proxy/routing/route-table.ts";
 import type { Router } from "../../src/proxy/routing/router.ts";
 import { matchNaively } from "../kit/naive-router.ts";
@@ -414,21 +413,34 @@ describe("router: properties", () => {
     }
   });
 
-  test("an incremental build keeps the tables of hosts that did not change", () => {
-    const routes = Array.from({ length: 20 }, (_, i) => makeRoute(`r${i}`, [`h${i % 5}.x`], [makeMatch(prefix(`/${i}`))]));
+  test("an incremental build keeps what did not change, also when it comes as copies", () => {
+    const routes = Array.from({ length: 20 }, (_, i) =>
+      makeRoute(`r${String(i).padStart(2, "0")}`, [`h${i % 5}.x`], [makeMatch(prefix(`/${i}`))], {
+        gateways: i % 5 === 4 ? ["default/other"] : [],
+      }),
+    );
     const first = buildRouter(routes, LISTENERS);
     const changed = routes.map((route, i) =>
-      i === 7 ? makeRoute("r7", ["h2.x"], [makeMatch(prefix("/new"))]) : structuredClone(route),
+      i === 7 ? makeRoute("r07", ["h2.x"], [makeMatch(prefix("/new"))]) : structuredClone(route),
     );
     const second = buildRouter(changed, LISTENERS, first);
     assert.ok(first instanceof RouteTable && second instanceof RouteTable);
-    const [before, after] = [first.indexes.get(""), second.indexes.get("")];
-    for (let i = 0; i < 5; i++) {
-      assert.ok(after?.get(`h${i}.x`) instanceof HostTable);
-      assert.equal(after?.get(`h${i}.x`) === before?.get(`h${i}.x`), i !== 2, `h${i}.x`);
+    for (const [i, { candidates, config }] of second.routes.entries()) {
+      assert.equal(candidates === first.routes[i]?.candidates, i !== 7, config.name);
+      // The object that comes next time, if nothing changes.
+      assert.equal(config, changed[i]);
     }
-    assert.equal(where(second, makeHead("h2.x", "/new")), "r7/0");
+    assert.equal(where(second, makeHead("h2.x", "/new")), "r07/0");
     assert.equal(where(second, makeHead("h2.x", "/7")), "-");
-    assert.equal(where(first, makeHead("h2.x", "/7")), "r7/0");
+    assert.equal(where(first, makeHead("h2.x", "/7")), "r07/0");
+    // A class of gateways that the change is not for keeps its index.
+    const third = buildRouter(
+      changed.map((route, i) => (i === 4 ? { ...route, hosts: ["new.x"] } : route)),
+      LISTENERS,
+      second,
+    );
+    assert.ok(third instanceof RouteTable);
+    assert.equal(third.indexes.get(""), second.indexes.get(""));
+    assert.notEqual(third.indexes.get("default/other"), second.indexes.get("default/other"));
   });
 });

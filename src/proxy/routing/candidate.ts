@@ -32,6 +32,10 @@ export interface CompiledRoute {
   readonly candidates: readonly Candidate[];
 }
 
+/** Do requests to this gateway see the route? */
+export const belongsTo = (route: CompiledRoute, gateway: string): boolean =>
+  route.config.gateways.length === 0 || route.config.gateways.includes(gateway);
+
 /** Throws an `Error` naming the route and what cannot be compiled. */
 export function compileRoute(config: RouteConfig): CompiledRoute {
   const candidates: Candidate[] = [];

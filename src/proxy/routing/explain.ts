@@ -1,13 +1,13 @@
 import type { RequestHead } from "../../core/head.ts";
-import { type Candidate, compareConditions, describeMatch } from "./candidate.ts";
+import { belongsTo, type Candidate, type CompiledRoute, compareConditions, describeMatch } from "./candidate.ts";
 import { QueryView } from "./condition.ts";
 import { hostKey } from "./host.ts";
-import type { HostTable } from "./host-table.ts";
 import type { Scope } from "./route-table.ts";
 import type { RouteExplanation, RouteMatch } from "./router.ts";
 
 /** Tests every candidate of the request's host one by one and says what each lacked. For people: it is slow on purpose. */
 export function explainMatch(
+  routes: readonly CompiledRoute[],
   scope: Scope | undefined,
   head: RequestHead,
   match: RouteMatch | undefined,
@@ -17,29 +17,40 @@ export function explainMatch(
   const served = scope !== undefined && (scope.hosts === undefined || scope.hosts.covers(host));
   const query = new QueryView();
   query.reset(head.query);
-  const candidates = (served ? tablesOf(scope, host) : []).flatMap(([routeHost, table]) =>
-    table.routes
-      .flatMap((route) => route.candidates)
-      .sort(comparePrecedence)
-      .map((candidate) => ({
-        address: candidate.result.address,
-        host: routeHost,
-        match: describeMatch(candidate.config),
-        mismatch: mismatchOf(candidate, head, query),
-      })),
-  );
+  const candidates = (served ? candidatesOf(routes, scope.gateway, host) : []).map(({ host: routeHost, candidate }) => ({
+    address: candidate.result.address,
+    host: routeHost,
+    match: describeMatch(candidate.config),
+    mismatch: mismatchOf(candidate, head, query),
+  }));
   return { host, served, match, allow, candidates };
 }
 
-/** The tables that cover a host, most specific first. */
-function tablesOf(scope: Scope, host: string): [string, HostTable][] {
-  const { index } = scope;
-  const found: [string, HostTable | undefined][] = [[host, index.exact.get(host)]];
-  for (let at = index.nextWild(host, 0); at >= 0; at = index.nextWild(host, at))
-    found.push([`*.${host.slice(at)}`, index.wildAt(host, at)]);
-  found.push(["*", index.any]);
-  return found.filter((pair): pair is [string, HostTable] => pair[1] !== undefined);
+interface HostCandidate {
+  /** As the route has it, but lower case. */
+  readonly host: string;
+  readonly candidate: Candidate;
 }
+
+/** Everything for a `hostKey` in order of precedence. */
+function candidatesOf(routes: readonly CompiledRoute[], gateway: string, host: string): HostCandidate[] {
+  const found: HostCandidate[] = [];
+  for (const route of routes) {
+    if (!belongsTo(route, gateway)) continue;
+    const hosts = new Set(route.config.hosts.map(routeHostKey).filter((each) => hostCovers(each, host)));
+    for (const each of hosts) for (const candidate of route.candidates) found.push({ host: each, candidate });
+  }
+  const rank = (each: string): number => (each === host ? Number.POSITIVE_INFINITY : each.length);
+  return found.sort((a, b) => (a.host === b.host ? comparePrecedence(a.candidate, b.candidate) : rank(b.host) - rank(a.host)));
+}
+
+const routeHostKey = (host: string): string =>
+  host === "*" ? host : host.startsWith("*.") ? `*.${hostKey(host.slice(2))}` : hostKey(host);
+
+const hostCovers = (pattern: string, host: string): boolean =>
+  pattern === "*" ||
+  pattern === host ||
+  (pattern.startsWith("*.") && host.length >= pattern.length && host.endsWith(pattern.slice(1)));
 
 const KIND_RANK = { exact: 0, template: 1, regex: 2, prefix: 3 } as const;
 
