@@ -13,7 +13,8 @@ const HOUR_MS = 3_600_000;
  * Formats the line of one exchange. The fields and their order are a contract (docs/operations.md):
  * time, id, trace, client, listener, method, authority, path, query, protocol, status, flag, failure, detail, answered_by,
  * route, rule, service, subset, endpoint, attempts, request_bytes, response_bytes, duration_us, first_byte_us, tls, sni, peer,
- * tunnel, request_headers, response_headers, notes. The last seven only when there is something to say.
+ * tunnel, request_headers, response_headers, notes. Texts that are empty are left out, as is what only some exchanges have
+ * (flag, failure and detail of a failure, tls and behind).
  *
  * Every text goes through `JSON.stringify`, so that nothing a peer sent can end a field or a line (class 43); it is native and
  * as fast as looking at the characters ourselves (bench/observe.ts).
@@ -47,15 +48,15 @@ export class AccessLogLine {
     const path = record.originalPath;
     const mark = path.indexOf("?");
     const line =
-      `${this.#start(record.endMs)}${JSON.stringify(record.requestId)},"trace":${JSON.stringify(record.traceId)}` +
-      `,"client":${JSON.stringify(record.clientAddress)},"listener":${cached(this.#listeners, connection.listener)},"method":${cached(this.#methods, request === undefined ? "" : request.method)}` +
+      `${this.#start(record.endMs)}${quote(record.requestId)}${record.traceId === "" ? "" : `,"trace":${quote(record.traceId)}`}` +
+      `,"client":${quote(record.clientAddress)},"listener":${cached(this.#listeners, connection.listener)},"method":${cached(this.#methods, request === undefined ? "" : request.method)}` +
       `,"authority":${bounded(record.originalAuthority)}` +
-      `,"path":${bounded(mark < 0 ? path : path.slice(0, mark))},"query":${queryOf(record, path, mark)}` +
+      `,"path":${bounded(mark < 0 ? path : path.slice(0, mark))}${queryOf(record, path, mark)}` +
       `,"protocol":${request === undefined ? '""' : protocolOf(request.version)},"status":${record.status}` +
       (failure === undefined
-        ? ',"flag":"-","failure":"","detail":""'
+        ? ""
         : `,"flag":"${failure.row.flag}","failure":"${failure.code}","detail":${bounded(failure.toString())}`) +
-      `${this.#target(record)},"endpoint":${cached(this.#endpoints, record.endpointKey)},"attempts":${record.attempts}` +
+      `${this.#target(record)}${record.endpointKey === "" ? "" : `,"endpoint":${cached(this.#endpoints, record.endpointKey)}`},"attempts":${record.attempts}` +
       `,"request_bytes":${record.requestBytes},"response_bytes":${record.responseBytes}` +
       `,"duration_us":${microseconds(record.endMs - record.startMs)}` +
       `,"first_byte_us":${record.firstByteMs > 0 ? microseconds(record.firstByteMs - record.startMs) : 0}`;
@@ -90,8 +91,11 @@ export class AccessLogLine {
     )
       return known.text;
     const text =
-      `,"answered_by":${bounded(record.answeredBy)},"route":${bounded(record.routeName)},"rule":${bounded(record.ruleName)}` +
-      `,"service":${bounded(record.serviceName)},"subset":${bounded(record.subsetName)}`;
+      field("answered_by", record.answeredBy) +
+      field("route", record.routeName) +
+      field("rule", record.ruleName) +
+      field("service", record.serviceName) +
+      field("subset", record.subsetName);
     if (this.#targets.size >= CACHE_MAX) this.#targets.clear();
     const { ruleName: rule, serviceName: service, subsetName: subset, answeredBy } = record;
     this.#targets.set(record.routeName, { rule, service, subset, answeredBy, text });
@@ -141,7 +145,12 @@ interface Target {
 
 function queryOf(record: ExchangeRecord, path: string, mark: number): string {
   const query = mark >= 0 ? path.slice(mark + 1) : record.request?.query;
-  return query === undefined || query === "" ? '""' : bounded(redactQuery(query));
+  return query === undefined ? "" : field("query", redactQuery(query));
+}
+
+/** A field that is left out when it is empty. */
+function field(name: string, text: string): string {
+  return text === "" ? "" : `,"${name}":${bounded(text)}`;
 }
 
 function protocolOf(version: number): string {
@@ -149,7 +158,16 @@ function protocolOf(version: number): string {
 }
 
 function bounded(text: string): string {
-  return text.length <= VALUE_MAX ? JSON.stringify(text) : JSON.stringify(`${text.slice(0, VALUE_MAX)}…`);
+  return text.length <= VALUE_MAX ? quote(text) : JSON.stringify(`${text.slice(0, VALUE_MAX)}…`);
+}
+
+/** As `JSON.stringify`; a text of printable ASCII without quote and backslash, as nearly all are, is told without calling it. */
+function quote(text: string): string {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code < 0x20 || code > 0x7e || code === 0x22 || code === 0x5c) return JSON.stringify(text);
+  }
+  return `"${text}"`;
 }
 
 function microseconds(ms: number): number {

@@ -54,8 +54,8 @@ describe("access log line", () => {
     expect(line).toBe(
       '{"time":"2026-01-02T03:04:05.062Z","id":"0123456789abcdef0123456789abcdef","trace":"fedcba9876543210fedcba9876543210"' +
         ',"client":"192.0.2.7","listener":"default/main/http","method":"GET","authority":"shop.example","path":"/items"' +
-        ',"query":"","protocol":"HTTP/1.1","status":200,"flag":"-","failure":"","detail":"","answered_by":"upstream"' +
-        ',"route":"default/shop","rule":"0","service":"default/shop","subset":"","endpoint":"10.0.0.1:80","attempts":1' +
+        ',"protocol":"HTTP/1.1","status":200,"answered_by":"upstream"' +
+        ',"route":"default/shop","rule":"0","service":"default/shop","endpoint":"10.0.0.1:80","attempts":1' +
         ',"request_bytes":10,"response_bytes":56,"duration_us":1750,"first_byte_us":500}\n',
     );
   });
@@ -81,7 +81,7 @@ describe("access log line", () => {
       const text = formatter.format(record);
       expect(text.indexOf("\n")).toBe(text.length - 1);
       const read = JSON.parse(text);
-      expect([read.method, read.authority, read.path, read.id, read.route, read.status]).toEqual([
+      expect([read.method, read.authority, read.path, read.id, read.route ?? "", read.status]).toEqual([
         method,
         authority,
         path,

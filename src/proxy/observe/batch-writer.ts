@@ -20,6 +20,10 @@ export const BATCH_LIMITS = {
   slowForMs: 60_000,
 } as const;
 
+/** A batch's memory: what is flushed, and the line that crossed the mark. */
+const BATCH_BUFFER_BYTES = BATCH_LIMITS.flushBytes + 32 * 1024;
+/** Bytes that one UTF-16 unit may take in UTF-8. */
+const UTF8_BYTES_MAX = 3;
 const RETRY_MS = 10;
 const STDOUT_FD = 1;
 
@@ -30,8 +34,13 @@ const STDOUT_FD = 1;
  */
 export class BatchWriter {
   #fd = -1;
-  #lines: string[] = [];
-  #open = "";
+  /** Batches that wait, oldest first. */
+  #batches: Buffer[] = [];
+  /** The batch being filled; lines go straight into it, so that nothing is joined or encoded twice. */
+  #open: Buffer = Buffer.allocUnsafeSlow(BATCH_BUFFER_BYTES);
+  #openBytes = 0;
+  /** A batch's memory, for the next one. */
+  #spare: Buffer | undefined;
   #pendingBytes = 0;
   #timer: Timer | undefined;
   #writing = false;
@@ -79,9 +88,13 @@ export class BatchWriter {
       return;
     }
     this.#taken++;
-    this.#open += line;
-    this.#pendingBytes += line.length;
-    if (this.#open.length >= BATCH_LIMITS.flushBytes || (this.#isPipe && this.#open.length >= BATCH_LIMITS.pipeBytes / 2)) {
+    const room = line.length * UTF8_BYTES_MAX;
+    if (room > this.#open.length - this.#openBytes) this.#closeBatch();
+    if (room > this.#open.length) this.#open = Buffer.allocUnsafeSlow(room);
+    const bytes = this.#open.write(line, this.#openBytes);
+    this.#openBytes += bytes;
+    this.#pendingBytes += bytes;
+    if (this.#openBytes >= BATCH_LIMITS.flushBytes || (this.#isPipe && this.#openBytes >= BATCH_LIMITS.pipeBytes / 2)) {
       this.#closeBatch();
       this.#pump();
     } else if (this.#timer === undefined) {
@@ -96,16 +109,18 @@ export class BatchWriter {
   }
 
   #closeBatch(): void {
-    if (this.#open === "") return;
-    this.#lines.push(this.#open);
-    this.#open = "";
+    if (this.#openBytes === 0) return;
+    this.#batches.push(this.#open.subarray(0, this.#openBytes));
+    this.#open = this.#spare ?? Buffer.allocUnsafeSlow(BATCH_BUFFER_BYTES);
+    this.#spare = undefined;
+    this.#openBytes = 0;
   }
 
   /** Writes the oldest batch unless one is under way. */
   #pump(): void {
     if (this.#writing) return;
     if (this.#reopenWanted) this.#swapFile();
-    const batch = this.#lines.shift();
+    const batch = this.#batches.shift();
     if (batch === undefined) {
       for (const resolve of this.#idle.splice(0)) resolve();
       return;
@@ -115,14 +130,14 @@ export class BatchWriter {
       this.#pump();
       return;
     }
-    const bytes = Buffer.from(batch, "utf8");
     if (!this.#isPipe && !this.deferred && this.clock.nowMs() >= this.#slowUntilMs) {
-      this.#writeNow(bytes);
+      this.#writeNow(batch);
+      this.#spare = Buffer.from(batch.buffer);
       this.#pump();
       return;
     }
     this.#writing = true;
-    this.#write(bytes, 0);
+    this.#write(batch, 0);
   }
 
   #writeNow(bytes: Buffer): void {
@@ -180,7 +195,7 @@ export class BatchWriter {
   flush(): Promise<void> {
     this.#closeBatch();
     this.#pump();
-    if (!this.#writing && this.#lines.length === 0) return Promise.resolve();
+    if (!this.#writing && this.#batches.length === 0) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
@@ -205,7 +220,7 @@ export class BatchWriter {
   closeNow(): void {
     this.#closeBatch();
     try {
-      if (this.#fd >= 0) for (const batch of this.#lines.splice(0)) writeSync(this.#fd, batch);
+      if (this.#fd >= 0) for (const batch of this.#batches.splice(0)) writeSync(this.#fd, batch);
     } catch {
       // The process ends: nobody is left to tell.
     }
