@@ -1,30 +1,4 @@
-// The portable suites on Bun: each registers itself with bun:test.
-import "./core.portable.ts";
-import "./conformance/wycheproof.portable.ts";
-import "./conformance/jwt.portable.ts";
-import "./filters/builtin.portable.ts";
-import "./contract/net.portable.ts";
-import "./contract/filter-host.portable.ts";
-import "./contract/filter-host-faults.portable.ts";
-import "./contract/filter-host-chain.portable.ts";
-import "./contract/filter-host-state.portable.ts";
-import "./contract/filter-host-services.portable.ts";
-import "./contract/filter-host-load.portable.ts";
-import "./contract/process.portable.ts";
-import "./contract/serve.portable.ts";
-import "./contract/files.portable.ts";
-import "./integration/control-permissions.portable.ts";
-import "./integration/control-plane.portable.ts";
-import "./integration/control-source.portable.ts";
-import "./integration/control-store.portable.ts";
-import "./routing/router.portable.ts";
-import "./routing/rewrite.portable.ts";
-import "./balance/picker.portable.ts";
-import "./cidr.portable.ts";
-import "./listeners/proxy-header.portable.ts";
-import "./forwarding.portable.ts";
-import "./compress.portable.ts";
-import "./discovery/dns-wire.portable.ts";
-import "./discovery/dns-watch.portable.ts";
-import "./http1.portable.ts";
-import "./fuzz/http1.portable.ts";
+/** The portable suites on Bun: each registers itself with bun:test when imported. */
+import { portableSuites } from "./kit/portable-suites.ts";
+
+for (const suite of portableSuites()) await import(suite);
