@@ -24,12 +24,8 @@ function findBun() {
 }
 
 const child = spawn(findBun(), [join(root, "src", "app", "main.ts"), ...process.argv.slice(2)], { stdio: "inherit" });
-// The terminal signals the whole group; a signal that was sent to us alone is passed on.
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
-  process.on(signal, () => {
-    if (!process.stdin.isTTY || signal !== "SIGINT") child.kill(signal);
-  });
-}
+// The terminal signals the whole group, others us alone: it is passed on, and counted once there.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 child.on("error", (error) => {
   const missing = error.code === "ENOENT";
   process.stderr.write(missing ? "selvedge needs Bun, which comes with its packages: run `npm ci`\n" : `${error.message}\n`);

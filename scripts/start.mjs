@@ -12,7 +12,8 @@ if (existsSync(join(ROOT, "scripts/build.mjs"))) await step("built-in filters", 
 const { findNats, obtainNats } = await import("./nats.mjs");
 const found = await findNats();
 let server = found.server;
-if (server === undefined) {
+if (server === undefined && process.env.SELVEDGE_OFFLINE) say("no nats-server on this machine, and SELVEDGE_OFFLINE is set");
+else if (server === undefined) {
   say("no nats-server on this machine: getting one (once)");
   const obtained = await obtainNats({ print: say, cli: false });
   server = obtained.server;
@@ -28,9 +29,6 @@ const child = spawn(process.execPath, [join(ROOT, "bin/selvedge.mjs"), "up", "--
     ...(server === undefined ? {} : { SELVEDGE_NATS_SERVER: server }),
   },
 });
-// Ctrl-C reaches everybody in the terminal's group; this process only waits. What was sent to it alone is passed on.
-process.on("SIGINT", () => {
-  if (!process.stdin.isTTY) child.kill("SIGINT");
-});
-for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+// Ctrl-C reaches everybody in the terminal's group, a signal by hand only us: it is passed on, and counted once there.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 child.on("exit", (code) => process.exit(code ?? 1));

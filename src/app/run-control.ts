@@ -26,5 +26,5 @@ export async function runControl(context: CommandContext): Promise<number> {
   }
   terminal.error(`${paintOf(context).bold("selvedge control")} ${VERSION}\n  API   ${control.url}\n  NATS  ${servers}\n`);
   const close = (): Promise<void> => control.close();
-  return serveUntilSignal({ drain: close, stop: close, reopenLogs: () => {}, log });
+  return serveUntilSignal({ drain: close, stop: close, reopenLogs: () => {}, log, clock });
 }

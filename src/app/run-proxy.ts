@@ -38,6 +38,7 @@ export async function runProxy(context: CommandContext): Promise<number> {
       stop: () => host.stop(),
       reopenLogs: () => host.reopenLogs(),
       log: tools.log,
+      clock: tools.clock,
     });
   } catch (error) {
     // The issues were printed when the files were read.

@@ -46,6 +46,12 @@ export function natsAddress({ flags }: CommandContext, servers: string): NatsAdd
 }
 
 /**
+ * One Ctrl-C comes more than once: from the terminal, and passed on by npm and by what started us. What comes so soon after the
+ * first is the same one; nobody presses it twice so fast.
+ */
+const SAME_INTERRUPT_MS = 300;
+
+/**
  * Resolves when the process was asked to stop and has: the first SIGTERM or SIGINT drains, the second stops at once. SIGHUP
  * reopens logs.
  */
@@ -54,10 +60,15 @@ export function serveUntilSignal(parts: {
   readonly stop: () => Promise<void>;
   readonly reopenLogs: () => void;
   readonly log: Log;
+  readonly clock: Clock;
 }): Promise<number> {
   const { promise, resolve } = Promise.withResolvers<number>();
   let asked = 0;
+  let askedMs = 0;
   const onStop = (signal: string): void => {
+    const nowMs = parts.clock.nowMs();
+    if (asked > 0 && signal === "SIGINT" && nowMs - askedMs < SAME_INTERRUPT_MS) return;
+    askedMs = nowMs;
     asked++;
     if (asked > 2) return;
     parts.log.info(asked === 1 ? "draining; once more stops at once" : "stopping at once", { signal });

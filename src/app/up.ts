@@ -1,5 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
+import process from "node:process";
 import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
 import { readFiles } from "../cli/files.ts";
 import { paintOf, printIssues } from "../cli/report.ts";
@@ -8,7 +9,7 @@ import type { ConfigIssue } from "../config/issue.ts";
 import type { SnapshotSource } from "../config/source.ts";
 import type { ControlBackend } from "../control/options.ts";
 import { systemRng } from "../core/rng.ts";
-import { availableCores } from "../runtime/process.ts";
+import { availableCores, onSignal } from "../runtime/process.ts";
 import { createHost } from "./create-host.ts";
 import { type DemoServices, demoConfigYaml, demoServiceYaml, startDemoServices } from "./demo.ts";
 import { demoCertificate } from "./demo-certificate.ts";
@@ -35,8 +36,9 @@ interface Running {
 export async function runUp(context: CommandContext): Promise<number> {
   const tools = processTools(context);
   const running: Running = {};
+  const hearAgain = stopWhenInterrupted(running);
   try {
-    await start(context, tools, running);
+    await start(context, tools, running).finally(hearAgain);
     const { host } = running;
     if (host === undefined) return EXIT.failed;
     return await serveUntilSignal({
@@ -44,10 +46,30 @@ export async function runUp(context: CommandContext): Promise<number> {
       stop: () => host.stop(),
       reopenLogs: () => host.reopenLogs(),
       log: tools.log,
+      clock: tools.clock,
     });
   } finally {
     await stop(running);
   }
+}
+
+/** A signal while things are still being started: what runs by then is stopped. The result ends this. */
+function stopWhenInterrupted(running: Running): () => void {
+  let stopping = false;
+  const onStop = (code: number) => (): void => {
+    if (stopping) return;
+    stopping = true;
+    // Whatever goes wrong while stopping half of it: a server that we started ends with this process.
+    void stop(running).then(
+      () => process.exit(code),
+      () => process.exit(code),
+    );
+  };
+  const offs = [onSignal("SIGINT", onStop(130)), onSignal("SIGTERM", onStop(143))];
+  return () => {
+    // Once it stops, it must not be killed by the same signal passed on again.
+    if (!stopping) for (const off of offs) off();
+  };
 }
 
 async function start(context: CommandContext, tools: ProcessTools, running: Running): Promise<void> {

@@ -27,10 +27,20 @@ export interface RunningProgram {
 
 /** Starts `selvedge …`. The caller stops it; whatever is left dies with the test process. */
 export function startSelvedge(args: readonly string[], env: Readonly<Record<string, string>> = {}): RunningProgram {
-  const child = spawn(process.execPath, [MAIN, ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, NO_COLOR: "1", ...env },
-  });
+  return startProgram(process.execPath, [MAIN, ...args], { env: { ...process.env, NO_COLOR: "1", ...env } });
+}
+
+export interface ProgramOptions {
+  /** All of it. Default: ours. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly cwd?: string;
+  /** In a process group of its own, as a terminal would start it. */
+  readonly detached?: boolean;
+}
+
+/** Starts any program, as `startSelvedge` does ours. */
+export function startProgram(command: string, args: readonly string[], options: ProgramOptions = {}): RunningProgram {
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], ...options });
   let [out, error] = ["", ""];
   child.stdout.on("data", (chunk: Buffer) => {
     out += chunk.toString("utf8");
