@@ -19,6 +19,10 @@ export interface SeenExchange {
   readonly attempts: number;
   readonly requestBytes: number;
   readonly responseBytes: number;
+  readonly clientAddress: string;
+  readonly requestId: string;
+  readonly flag: string;
+  readonly answeredBy: string;
 }
 
 /** Remembers every exchange; counts what is open, so that a test can see leaks. */
@@ -29,6 +33,7 @@ export class SeeingObserver implements Observer {
   connections = 0;
   upstreamConnections = 0;
   upstreamConnects = 0;
+  pending = 0;
 
   onExchangeStart(): void {
     this.inFlight++;
@@ -43,6 +48,10 @@ export class SeeingObserver implements Observer {
       attempts: record.attempts,
       requestBytes: record.requestBytes,
       responseBytes: record.responseBytes,
+      clientAddress: record.clientAddress,
+      requestId: record.requestId,
+      flag: record.failure?.row.flag ?? "",
+      answeredBy: record.answeredBy,
     });
   }
   onConnectionOpen(): void {
@@ -61,7 +70,9 @@ export class SeeingObserver implements Observer {
   onUpstreamClose(): void {
     this.upstreamConnections--;
   }
-  onPoolPending(): void {}
+  onPoolPending(_service: string, change: 1 | -1): void {
+    this.pending += change;
+  }
 }
 
 export interface TestProxy {

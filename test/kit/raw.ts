@@ -8,6 +8,8 @@ export interface RawConnection {
   end(): void;
   /** Resolves with everything heard so far once `until` is in it, or at the end of the connection. */
   until(until: string | RegExp): Promise<string>;
+  /** The same for any condition. */
+  when(test: (heard: string) => boolean): Promise<string>;
   /** Resolves with everything heard when the peer has closed. */
   closed(): Promise<string>;
   readonly heard: string;
@@ -61,6 +63,7 @@ function wrap(socket: net.Socket): RawConnection {
     send: (text) => void socket.write(Buffer.from(text, "latin1")),
     end: () => void socket.end(),
     until: (until) => wait(() => (typeof until === "string" ? heard.includes(until) : until.test(heard)), String(until)),
+    when: (test) => wait(() => test(heard), String(test)),
     closed: () => wait(() => closed, "the end of the connection"),
     get heard() {
       return heard;
