@@ -1,17 +1,11 @@
 import type { RequestHead } from "../../core/head.ts";
 import { type Candidate, type CompiledRoute, compareConditions } from "./candidate.ts";
-import { QueryView } from "./condition.ts";
+import { Chains } from "./chains.ts";
 import { EdgeTable, FIRST, roll, SECOND, seedOf, THIRD } from "./edge-table.ts";
 import { HostMap, hostKey } from "./host.ts";
 import type { RouteMatch } from "./router.ts";
 import { extractVariables, type TemplateSegment } from "./template.ts";
-
-/** What one walk over the tables carries; reused from request to request. */
-export class MatchContext {
-  readonly query = new QueryView();
-  /** While it is set, nothing matches and the methods that would have are gathered here. */
-  allow: Set<string> | undefined;
-}
+import type { MatchContext } from "./terms.ts";
 
 const SLASH = 0x2f;
 
@@ -26,14 +20,8 @@ function reserveScratch(length: number): void {
   hashes = new Int32Array(length + 1);
 }
 
-/** Candidates in order. Links are shared by an index and its copies and never change. */
-interface Link {
-  readonly candidate: Candidate;
-  readonly next: Link | undefined;
-}
-
 /**
- * Four kinds of record are in the edge table; values that are chains are explained at `#chainAt`.
+ * Four kinds of record are in the edge table; a value is a chain (see Chains) where nothing else is said.
  * - host (parent: none; text: the host): FIRST regexes, SECOND prefixes `/`, THIRD length bits.
  * - path (parent: its host): FIRST exact, SECOND prefix, THIRD the template node of templates that begin like this, or 0.
  * - template node (parent: the path or node in front; text: a literal segment; none when reached by THIRD): FIRST templates that end
@@ -56,9 +44,7 @@ const TEMPLATE_SHIFT = 16;
  */
 export class MatchIndex {
   #edges = new EdgeTable();
-  /** What answers at once: the first of a chain that asks for nothing but the path. */
-  #results: (RouteMatch | undefined)[] = [undefined];
-  #chains: (Link | undefined)[] = [undefined];
+  #chains = new Chains();
   /** Records of hosts with a wildcard. */
   #wild = new HostMap<number>();
   /** Of all paths. */
@@ -71,8 +57,7 @@ export class MatchIndex {
   copy(): MatchIndex {
     const twin = new MatchIndex();
     twin.#edges = this.#edges.copy();
-    twin.#results = this.#results.slice();
-    twin.#chains = this.#chains.slice();
+    twin.#chains = new Chains(this.#chains);
     twin.#wild = this.#wild;
     twin.#maxLength = this.#maxLength;
     twin.#live = this.#live;
@@ -161,14 +146,8 @@ export class MatchIndex {
   #changeChain(record: number, field: Field, candidate: Candidate, isNew: boolean): void {
     const { words } = this.#edges;
     const at = record + field;
-    let value = words[at] as number;
-    const before = this.#chains[value >> 1];
-    const chain = isNew ? withLink(before, candidate) : withoutLink(before, candidate);
-    if (value === 0) value = this.#chains.push(undefined) * 2 - 2;
-    const plain = chain?.candidate.plain === true && chain.candidate.template === undefined && chain.candidate.kind !== "regex";
-    this.#chains[value >> 1] = chain;
-    this.#results[value >> 1] = plain ? chain.candidate.result : undefined;
-    words[at] = plain ? value | 1 : value & ~1;
+    const chain = words[at] as number;
+    words[at] = isNew ? this.#chains.insert(chain, candidate) : this.#chains.remove(chain, candidate);
   }
 
   // ---------------------------------------------------------------- matching
@@ -219,59 +198,63 @@ export class MatchIndex {
       }
       rolled = roll(rolled, code);
     }
-    let byPrefix: RouteMatch | undefined;
+    const chains = this.#chains;
+    let byPrefix = 0;
     while (--count >= 0) {
       const end = ends[count] as number;
       // Behind a prefix that holds only templates count.
-      if (byPrefix !== undefined && (bits & (1 << (TEMPLATE_SHIFT + (end & LENGTH_MASK)))) === 0) continue;
+      if (byPrefix !== 0 && (bits & (1 << (TEMPLATE_SHIFT + (end & LENGTH_MASK)))) === 0) continue;
       const record = edges.find(host, hashes[count] as number, path, 0, end);
       if (record === 0) continue;
       if (end === length) {
-        const found = this.#firstHolding(words[record + FIRST] as number, head, context);
-        if (found !== undefined) return found;
+        const found = chains.find(words[record + FIRST] as number, head, context);
+        if (found !== 0) return chains.results[found];
       }
       const node = words[record + THIRD] as number;
       if (node !== 0) {
         const found = this.#findTemplate(node, end, head, context);
-        if (found !== undefined) return withVariables(found, path);
+        if (found !== 0) return this.#withVariables(found, path);
       }
-      if (byPrefix === undefined) byPrefix = this.#firstHolding(words[record + SECOND] as number, head, context);
+      if (byPrefix === 0) byPrefix = chains.find(words[record + SECOND] as number, head, context);
     }
     const regexes = words[host + FIRST] as number;
-    const byRegex = regexes === 0 ? undefined : findRegex(this.#chains[regexes >> 1], head, context);
-    return byRegex ?? byPrefix ?? this.#firstHolding(words[host + SECOND] as number, head, context);
-  }
-
-  /** `value`: twice the number of the chain; odd when its first candidate asks for nothing but the path. 0: no chain. */
-  #firstHolding(value: number, head: RequestHead, context: MatchContext): RouteMatch | undefined {
-    if (value === 0) return undefined;
-    if ((value & 1) !== 0 && context.allow === undefined) return this.#results[value >> 1];
-    return firstHolding(this.#chains[value >> 1], head, context)?.result;
+    const byRegex = regexes === 0 ? 0 : chains.find(regexes, head, context);
+    if (byRegex !== 0) return chains.results[byRegex];
+    return chains.results[byPrefix !== 0 ? byPrefix : chains.find(words[host + SECOND] as number, head, context)];
   }
 
   /** `at`: index of the slash before the next segment, or the path's length when all were taken. */
-  #findTemplate(node: number, at: number, head: RequestHead, context: MatchContext): Candidate | undefined {
+  #findTemplate(node: number, at: number, head: RequestHead, context: MatchContext): number {
     const edges = this.#edges;
     const { words } = edges;
     const { path } = head;
-    const rests = words[node + SECOND] as number;
     if (at === path.length) {
-      const found = firstHolding(this.#chains[(words[node + FIRST] as number) >> 1], head, context);
-      return found ?? firstHolding(this.#chains[rests >> 1], head, context);
+      const found = this.#chains.find(words[node + FIRST] as number, head, context);
+      if (found !== 0) return found;
+    } else {
+      let end = at + 1;
+      let hash = seedOf(node);
+      for (let code = 0; end < path.length; end++) {
+        code = path.charCodeAt(end);
+        if (code === SLASH) break;
+        hash = roll(hash, code);
+      }
+      const child = edges.find(node, hash, path, at + 1, end);
+      let found = child === 0 ? 0 : this.#findTemplate(child, end, head, context);
+      if (found !== 0) return found;
+      const variable = words[node + THIRD] as number;
+      if (variable !== 0 && end > at + 1) found = this.#findTemplate(variable, end, head, context);
+      if (found !== 0) return found;
     }
-    let end = at + 1;
-    let hash = seedOf(node);
-    for (let code = 0; end < path.length; end++) {
-      code = path.charCodeAt(end);
-      if (code === SLASH) break;
-      hash = roll(hash, code);
-    }
-    const child = edges.find(node, hash, path, at + 1, end);
-    let found = child === 0 ? undefined : this.#findTemplate(child, end, head, context);
-    if (found !== undefined) return found;
-    const variable = words[node + THIRD] as number;
-    if (variable !== 0 && end > at + 1) found = this.#findTemplate(variable, end, head, context);
-    return found ?? firstHolding(this.#chains[rests >> 1], head, context);
+    return this.#chains.find(words[node + SECOND] as number, head, context);
+  }
+
+  #withVariables(link: number, path: string): RouteMatch | undefined {
+    const result = this.#chains.results[link];
+    const { variables } = this.#chains.termsOf(link);
+    if (result === undefined || variables.length === 0) return result;
+    const { route, rule, address } = result;
+    return { route, rule, address, matchedPrefix: "", variables: extractVariables(variables, path) };
   }
 }
 
@@ -301,61 +284,6 @@ function isBytes(text: string): boolean {
   return true;
 }
 
-// ---------------------------------------------------------------- chains
-
-/** With a candidate at its place. */
-function withLink(chain: Link | undefined, candidate: Candidate): Link {
-  const before: Candidate[] = [];
-  let next = chain;
-  for (; next !== undefined && compareConditions(next.candidate, candidate) < 0; next = next.next) before.push(next.candidate);
-  let link: Link = { candidate, next };
-  for (let i = before.length - 1; i >= 0; i--) link = { candidate: before[i] as Candidate, next: link };
-  return link;
-}
-
-function withoutLink(chain: Link | undefined, candidate: Candidate): Link | undefined {
-  const before: Candidate[] = [];
-  let link = chain;
-  for (; link !== undefined && link.candidate !== candidate; link = link.next) before.push(link.candidate);
-  let rest = link?.next;
-  for (let i = before.length - 1; i >= 0; i--) rest = { candidate: before[i] as Candidate, next: rest };
-  return rest;
-}
-
-function findRegex(chain: Link | undefined, head: RequestHead, context: MatchContext): RouteMatch | undefined {
-  for (let link = chain; link !== undefined; link = link.next) {
-    const { candidate } = link;
-    if (holds(candidate, head, context) && candidate.pattern?.test(head.path) === true && accept(candidate, context))
-      return candidate.result;
-  }
-  return undefined;
-}
-
-function firstHolding(chain: Link | undefined, head: RequestHead, context: MatchContext): Candidate | undefined {
-  for (let link = chain; link !== undefined; link = link.next) {
-    const { candidate } = link;
-    if (holds(candidate, head, context) && accept(candidate, context)) return candidate;
-  }
-  return undefined;
-}
-
-/** Everything but the path. While methods are gathered, the method is not asked. */
-function holds(candidate: Candidate, head: RequestHead, context: MatchContext): boolean {
-  if (candidate.plain) return true;
-  const { methods, headers, query } = candidate;
-  if (methods.length > 0 && context.allow === undefined && !methods.includes(head.method)) return false;
-  for (let i = 0; i < headers.length; i++) if (!headers[i]?.holdsForHeaders(head.headers)) return false;
-  for (let i = 0; i < query.length; i++) if (!query[i]?.holdsForQuery(context.query)) return false;
-  return true;
-}
-
-/** The last word on a candidate that matched: false while methods are gathered, so that the walk goes on. */
-function accept(candidate: Candidate, context: MatchContext): boolean {
-  if (context.allow === undefined) return true;
-  for (const method of candidate.methods) context.allow.add(method);
-  return false;
-}
-
 // ---------------------------------------------------------------- templates
 
 /** The literal segments in front: `/users` and 1 of `/users/{id}`; "" and 0 of `/{id}`. */
@@ -368,10 +296,4 @@ function literalFront(segments: readonly TemplateSegment[]): { readonly path: st
     count++;
   }
   return { path, count };
-}
-
-function withVariables(candidate: Candidate, path: string): RouteMatch {
-  const { route, rule, address } = candidate.result;
-  if (candidate.template === undefined) return candidate.result;
-  return { route, rule, address, matchedPrefix: "", variables: extractVariables(candidate.template, path) };
 }

@@ -2,8 +2,9 @@ import type { RequestHead } from "../../core/head.ts";
 import type { CompiledRoute } from "./candidate.ts";
 import { explainMatch } from "./explain.ts";
 import { type HostMap, hostKey } from "./host.ts";
-import { MatchContext, type MatchIndex } from "./match-index.ts";
+import type { MatchIndex } from "./match-index.ts";
 import type { RouteExplanation, RouteMatch, Router } from "./router.ts";
+import { MatchContext } from "./terms.ts";
 
 /** What one listener (or gateway) may serve. */
 export interface Scope {

@@ -12,6 +12,15 @@ export interface Template {
   readonly segments: readonly TemplateSegment[];
   /** One character per segment: `0` literal, `1` variable, `2` rest. Sorts templates that match the same path: smaller goes first. */
   readonly shape: string;
+  readonly variables: readonly TemplateVariable[];
+}
+
+/** A variable and the number of its segment, from 0. */
+export interface TemplateVariable {
+  readonly name: string;
+  readonly segment: number;
+  /** It takes the rest of the path. */
+  readonly rest: boolean;
 }
 
 const SHAPE = { literal: "0", variable: "1", rest: "2" } as const;
@@ -28,7 +37,10 @@ export function parseTemplate(text: string): Template {
     if (segment.kind === "rest" && i < segments.length - 1)
       throw new Error(`template "${text}": {${segment.name}=**} must be last`);
   });
-  return { segments, shape: segments.map((segment) => SHAPE[segment.kind]).join("") };
+  const variables = segments.flatMap((segment, at) =>
+    segment.kind === "literal" ? [] : [{ name: segment.name, segment: at, rest: segment.kind === "rest" }],
+  );
+  return { segments, shape: segments.map((segment) => SHAPE[segment.kind]).join(""), variables };
 }
 
 function parseSegment(text: string): TemplateSegment {
@@ -39,20 +51,21 @@ function parseSegment(text: string): TemplateSegment {
 }
 
 /** The variables of a path that matches, in order. */
-export function extractVariables(template: Template, path: string): [string, string][] {
+export function extractVariables(wanted: readonly TemplateVariable[], path: string): [string, string][] {
   const variables: [string, string][] = [];
+  let segment = 0;
   let at = 1;
-  for (const segment of template.segments) {
-    if (segment.kind === "rest") {
-      variables.push([segment.name, path.slice(at)]);
-      break;
-    }
-    let end = path.indexOf("/", at);
-    if (end < 0) end = path.length;
-    if (segment.kind === "variable") variables.push([segment.name, path.slice(at, end)]);
-    at = end + 1;
+  for (let i = 0; i < wanted.length; i++) {
+    const { name, rest, segment: until } = wanted[i] as TemplateVariable;
+    for (; segment < until; segment++) at = segmentEnd(path, at) + 1;
+    variables.push([name, path.slice(at, rest ? path.length : segmentEnd(path, at))]);
   }
   return variables;
+}
+
+function segmentEnd(path: string, from: number): number {
+  const end = path.indexOf("/", from);
+  return end < 0 ? path.length : end;
 }
 
 /** Puts variables in the place of `{name}`; a name that is unknown stays empty. */
@@ -61,36 +74,4 @@ export function fillTemplate(text: string, variables: readonly (readonly [string
     for (const [each, value] of variables) if (each === name) return value;
     return "";
   });
-}
-
-/** Templates as a tree of segments. A request visits a node at most once, so hostile paths cost no more than the tree has nodes. */
-export class TemplateNode<T> {
-  /** Undefined: none, which spares a look into an empty map. */
-  literals: Map<string, TemplateNode<T>> | undefined;
-  variable: TemplateNode<T> | undefined;
-  /** What ends here, and what takes the rest from here. */
-  ends: T | undefined;
-  rests: T | undefined;
-
-  /** Puts `make(what is there)` where a template of these segments ends. */
-  insert(segments: readonly TemplateSegment[], make: (before: T | undefined) => T): void {
-    let node: TemplateNode<T> = this;
-    for (const segment of segments) {
-      if (segment.kind === "rest") {
-        node.rests = make(node.rests);
-        return;
-      }
-      let next = segment.kind === "variable" ? node.variable : node.literals?.get(segment.text);
-      if (next === undefined) {
-        next = new TemplateNode<T>();
-        if (segment.kind === "variable") node.variable = next;
-        else {
-          node.literals ??= new Map();
-          node.literals.set(segment.text, next);
-        }
-      }
-      node = next;
-    }
-    node.ends = make(node.ends);
-  }
 }
