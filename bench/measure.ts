@@ -1,7 +1,9 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { connect } from "node:net";
+import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import type { Contender } from "./peers.ts";
 
 /** Clock ticks of /proc/PID/stat per second on Linux. */
@@ -13,9 +15,9 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-/** Starts a proxy and waits until it accepts. */
-export async function startContender(contender: Contender): Promise<Running> {
-  const [command, ...args] = contender.command;
+/** Starts a proxy, on these cores only when given, and waits until it accepts. */
+export async function startContender(contender: Contender, cores?: string): Promise<Running> {
+  const [command, ...args] = pinned(cores, contender.command);
   const child = spawn(command as string, args, {
     stdio: ["ignore", "ignore", "pipe"],
     env: { ...process.env, ...contender.env },
@@ -64,14 +66,33 @@ function treeOf(pid: number): number[] {
   return [pid, ...children.flatMap(treeOf)];
 }
 
-/** CPU seconds (user and system) of a process tree so far. */
-export function cpuSeconds(pid: number): number {
-  let ticks = 0;
+/** Processor time, in seconds. */
+export interface ProcessorSeconds {
+  readonly user: number;
+  readonly system: number;
+}
+
+/** Processor time of a process tree so far. */
+export function processorSeconds(pid: number): ProcessorSeconds {
+  const ticks = { user: 0, system: 0 };
   for (const each of treeOf(pid)) {
     const fields = readFileSync(`/proc/${each}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-    ticks += Number(fields[11]) + Number(fields[12]);
+    ticks.user += Number(fields[11]);
+    ticks.system += Number(fields[12]);
   }
-  return ticks / TICKS_PER_SECOND;
+  return { user: ticks.user / TICKS_PER_SECOND, system: ticks.system / TICKS_PER_SECOND };
+}
+
+/** Runs a command on these cores only (`taskset`); undefined: wherever the kernel likes. */
+export const pinned = (cores: string | undefined, command: readonly string[]): readonly string[] =>
+  cores === undefined ? command : ["taskset", "-c", cores, ...command];
+
+/** What every report says of where and when it was made. */
+export function describeMachine(): { readonly date: string; readonly machine: string } {
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    machine: `${cpus().length} × ${cpus()[0]?.model ?? "?"}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${process.platform} ${process.arch}`,
+  };
 }
 
 /** Resident megabytes of a process tree (shared pages counted once per process). */
@@ -89,10 +110,11 @@ export interface Load {
 }
 
 /** As fast as it goes: one wrk thread. */
-export function loadFull(contender: Contender, connections: number, seconds: number): Promise<Load> {
+export function loadFull(contender: Contender, connections: number, seconds: number, cores?: string): Promise<Load> {
   const url = `${contender.scheme}://127.0.0.1:${contender.port}/`;
+  const [command, ...args] = pinned(cores, ["wrk", "-t1", `-c${connections}`, `-d${seconds}s`, url]);
   return new Promise((resolve, reject) => {
-    const wrk = spawn("wrk", ["-t1", `-c${connections}`, `-d${seconds}s`, url], { stdio: ["ignore", "pipe", "inherit"] });
+    const wrk = spawn(command as string, args, { stdio: ["ignore", "pipe", "inherit"] });
     let output = "";
     wrk.stdout.on("data", (chunk) => {
       output += chunk;
@@ -119,31 +141,30 @@ export interface Latency {
 }
 
 /** Latency at a fixed rate (h2load's own pacing), from its per-request log. */
-export function measureLatency(contender: Contender, rate: number, seconds: number, folder: string): Latency {
+export function measureLatency(
+  contender: Contender,
+  rate: number,
+  seconds: number,
+  folder: string,
+  cores?: string,
+): Promise<Latency> {
   const connections = 16;
   const log = join(folder, `latency-${contender.name}-${contender.port}.log`);
   const url = `${contender.scheme}://127.0.0.1:${contender.port}/`;
-  spawnSync(
-    "h2load",
-    [
-      "--h1",
-      "-t1",
-      `-c${connections}`,
-      `--rps=${Math.max(1, Math.round(rate / connections))}`,
-      `-D${seconds}`,
-      `--log-file=${log}`,
-      url,
-    ],
-    { stdio: "ignore" },
-  );
-  const times = readFileSync(log, "utf8")
-    .split("\n")
-    .map((line) => Number(line.split("\t")[2]))
-    .filter((micros) => micros > 0)
-    .sort((a, b) => a - b);
-  rmSync(log, { force: true });
-  const at = (share: number): number => (times[Math.floor(times.length * share)] ?? Number.NaN) / 1000;
-  return { p50Ms: at(0.5), p99Ms: at(0.99) };
+  const pace = [`-c${connections}`, `--rps=${Math.max(1, Math.round(rate / connections))}`, `-D${seconds}`];
+  const [command, ...args] = pinned(cores, ["h2load", "--h1", "-t1", ...pace, `--log-file=${log}`, url]);
+  return new Promise((resolve, reject) => {
+    const load = spawn(command as string, args, { stdio: "ignore" });
+    load.once("error", reject);
+    load.once("close", () => {
+      const lines = readFileSync(log, "utf8").split("\n");
+      rmSync(log, { force: true });
+      const times = lines.map((line) => Number(line.split("\t")[2])).filter((micros) => micros > 0);
+      times.sort((a, b) => a - b);
+      const at = (share: number): number => (times[Math.floor(times.length * share)] ?? Number.NaN) / 1000;
+      resolve({ p50Ms: at(0.5), p99Ms: at(0.99) });
+    });
+  });
 }
 
 export function median(values: readonly number[]): number {

@@ -1,20 +1,35 @@
 /**
  * `npm run bench`: nginx, HAProxy, Envoy and Selvedge in one run, interleaved rounds, medians. Prints a table; with
- * `--write` also docs/benchmarks.{md,json,svg}. `--rounds N`, `--seconds N`, `--only plain,tls,filters`.
+ * `--write` also docs/benchmarks.{md,json,svg}. `--rounds N`, `--seconds N`, `--only plain,tls,filters`, `--no-pin`.
+ *
+ * On a machine with two cores or more every proxy runs on the last core alone, load and service on the others: otherwise the
+ * kernel moves them about and the caches with them. Each round starts with another proxy, so that none always follows the same.
  */
 
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { cpus, tmpdir, totalmem } from "node:os";
+import { cpus, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { findEnvoy } from "../scripts/peers.mjs";
 import { testAuthority } from "../test/kit/certs.ts";
-import { cpuSeconds, loadFull, measureLatency, median, type Running, residentMegabytes, startContender } from "./measure.ts";
+import {
+  describeMachine,
+  loadFull,
+  measureLatency,
+  median,
+  processorSeconds,
+  type Running,
+  residentMegabytes,
+  startContender,
+} from "./measure.ts";
 import { type BenchFiles, backend, type Contender, envoy, haproxy, nginx, type Scenario, selvedge } from "./peers.ts";
-import { renderMarkdown, renderSvg, renderTable } from "./report.ts";
+import { renderTable, writeDocument } from "./report.ts";
 
 const ROOT = dirname(import.meta.dir);
 const CONNECTIONS = 32;
+/** The first warm-up lets just-in-time compilers finish, the one of each round fills caches and connections. */
+const WARM_UP_SECONDS = 5;
+const ROUND_WARM_UP_SECONDS = 1;
 
 const { values } = parseArgs({
   options: {
@@ -23,18 +38,27 @@ const { values } = parseArgs({
     only: { type: "string", default: "plain,tls,filters" },
     write: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
+    "no-pin": { type: "boolean", default: false },
   },
 });
 const rounds = Number(values.rounds);
 const seconds = Number(values.seconds);
+const isPinned = cpus().length > 1 && !values["no-pin"] && Bun.which("taskset") !== null;
+const proxyCores = isPinned ? String(cpus().length - 1) : undefined;
+const otherCores = isPinned ? `0-${cpus().length - 2}` : undefined;
 
 /** One proxy in one scenario: medians over the rounds. */
 export interface Row {
   readonly scenario: Scenario;
   readonly name: string;
+  /** Processor time, user and system. */
   readonly microsPerRequest: number;
+  readonly userMicros: number;
+  readonly systemMicros: number;
   /** Median of the ratios to nginx within each round. */
   readonly toNginx: number;
+  /** These ratios, one per round. */
+  readonly ratios: readonly number[];
   readonly requestsPerSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
@@ -48,11 +72,15 @@ export interface Report {
   readonly versions: Readonly<Record<string, string>>;
   readonly rounds: number;
   readonly secondsPerRound: number;
+  /** Whether proxies had a core of their own. */
+  readonly pinned: boolean;
   readonly rows: readonly Row[];
 }
 
 interface Sample {
   readonly micros: number;
+  readonly user: number;
+  readonly system: number;
   readonly rate: number;
   readonly megabytes: number;
   readonly failed: number;
@@ -73,42 +101,56 @@ async function contendersFor(scenario: Scenario, files: BenchFiles, port: number
 async function measureScenario(scenario: Scenario, files: BenchFiles, backendPort: number): Promise<Row[]> {
   const running: Running[] = [];
   try {
-    for (const contender of await contendersFor(scenario, files, backendPort)) running.push(await startContender(contender));
-    for (const each of running) await loadFull(each.contender, CONNECTIONS, 3);
+    for (const contender of await contendersFor(scenario, files, backendPort))
+      running.push(await startContender(contender, proxyCores));
+    for (const each of running) await loadFull(each.contender, CONNECTIONS, WARM_UP_SECONDS, otherCores);
     const samples = running.map((): Sample[] => []);
     for (let round = 0; round < rounds; round++) {
-      for (const [i, each] of running.entries()) samples[i]?.push(await sampleOf(each));
-      say(
-        `${scenario}: round ${round + 1} of ${rounds}: ${samples.map((list, i) => `${running[i]?.contender.name} ${list.at(-1)?.micros.toFixed(1)} us`).join(", ")}`,
-      );
+      for (let i = 0; i < running.length; i++) {
+        const turn = (i + round) % running.length;
+        samples[turn]?.push(await sampleOf(running[turn] as Running));
+      }
+      const line = samples.map((list, i) => `${running[i]?.contender.name} ${list.at(-1)?.micros.toFixed(1)} us`).join(", ");
+      say(`${scenario}: round ${round + 1} of ${rounds}: ${line}`);
     }
     const halfRate = Math.min(...samples.map((list) => median(list.map((sample) => sample.rate)))) / 2;
-    return running.map((each, i) => {
-      const own = samples[i] as Sample[];
-      const latency = measureLatency(each.contender, halfRate, seconds, files.folder);
-      return {
-        scenario,
-        name: each.contender.name,
-        microsPerRequest: median(own.map((sample) => sample.micros)),
-        toNginx: median(own.map((sample, round) => sample.micros / (samples[0]?.[round]?.micros ?? Number.NaN))),
-        requestsPerSecond: median(own.map((sample) => sample.rate)),
-        p50Ms: latency.p50Ms,
-        p99Ms: latency.p99Ms,
-        residentMegabytes: median(own.map((sample) => sample.megabytes)),
-        failed: own.reduce((sum, sample) => sum + sample.failed, 0),
-      };
-    });
+    const rows: Row[] = [];
+    for (const [i, each] of running.entries()) {
+      const latency = await measureLatency(each.contender, halfRate, seconds, files.folder, otherCores);
+      rows.push({ scenario, name: each.contender.name, ...summarise(samples[i] ?? [], samples[0] ?? []), ...latency });
+    }
+    return rows;
   } finally {
     for (const each of running) await each.stop();
   }
 }
 
+function summarise(own: readonly Sample[], nginxSamples: readonly Sample[]): Omit<Row, "scenario" | "name" | "p50Ms" | "p99Ms"> {
+  const ratios = own.map((sample, round) => sample.micros / (nginxSamples[round]?.micros ?? Number.NaN));
+  const medianOf = (read: (sample: Sample) => number): number => median(own.map(read));
+  return {
+    microsPerRequest: medianOf((sample) => sample.micros),
+    userMicros: medianOf((sample) => sample.user),
+    systemMicros: medianOf((sample) => sample.system),
+    toNginx: median(ratios),
+    ratios,
+    requestsPerSecond: medianOf((sample) => sample.rate),
+    residentMegabytes: medianOf((sample) => sample.megabytes),
+    failed: own.reduce((sum, sample) => sum + sample.failed, 0),
+  };
+}
+
 async function sampleOf(each: Running): Promise<Sample> {
   const pid = each.child.pid as number;
-  const before = cpuSeconds(pid);
-  const load = await loadFull(each.contender, CONNECTIONS, seconds);
-  const micros = ((cpuSeconds(pid) - before) * 1e6) / Math.max(1, load.requests);
-  return { micros, rate: load.requestsPerSecond, megabytes: residentMegabytes(pid), failed: load.failed };
+  await loadFull(each.contender, CONNECTIONS, ROUND_WARM_UP_SECONDS, otherCores);
+  const before = processorSeconds(pid);
+  const load = await loadFull(each.contender, CONNECTIONS, seconds, otherCores);
+  const after = processorSeconds(pid);
+  const perRequest = 1e6 / Math.max(1, load.requests);
+  const user = (after.user - before.user) * perRequest;
+  const system = (after.system - before.system) * perRequest;
+  const { requestsPerSecond: rate, failed } = load;
+  return { micros: user + system, user, system, rate, megabytes: residentMegabytes(pid), failed };
 }
 
 function versionOf(command: string, ...args: string[]): string {
@@ -124,7 +166,7 @@ try {
   writeFileSync(files.certificatePath, certificate.certificatePem);
   writeFileSync(files.keyPath, certificate.keyPem);
   writeFileSync(join(folder, "both.pem"), `${certificate.certificatePem}\n${certificate.keyPem}`);
-  const service = await startContender(await backend(folder));
+  const service = await startContender(await backend(folder), otherCores);
   const rows: Row[] = [];
   try {
     for (const scenario of values.only.split(",") as Scenario[])
@@ -134,8 +176,7 @@ try {
   }
   const envoyProgram = findEnvoy();
   const report: Report = {
-    date: new Date().toISOString().slice(0, 10),
-    machine: `${cpus().length} × ${cpus()[0]?.model ?? "?"}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${process.platform} ${process.arch}`,
+    ...describeMachine(),
     versions: {
       bun: Bun.version,
       nginx: versionOf("nginx", "-v"),
@@ -144,13 +185,13 @@ try {
     },
     rounds,
     secondsPerRound: seconds,
+    pinned: isPinned,
     rows,
   };
   process.stdout.write(values.json ? `${JSON.stringify(report, undefined, 2)}\n` : renderTable(report));
   if (values.write) {
     writeFileSync(join(ROOT, "docs/benchmarks.json"), `${JSON.stringify(report, undefined, 2)}\n`);
-    writeFileSync(join(ROOT, "docs/benchmarks.svg"), renderSvg(report));
-    writeFileSync(join(ROOT, "docs/benchmarks.md"), renderMarkdown(report));
+    writeDocument(join(ROOT, "docs"));
   }
 } finally {
   rmSync(folder, { recursive: true, force: true });

@@ -1,19 +1,41 @@
-// `npm run bench`: obtains the peers it can, then measures all of them in one run. Arguments go to bench/proxies.ts.
+// `npm run bench`: obtains the peers it can, then measures all of them in one run: proxies beside each other, then how a change
+// of configuration travels. `--proxies-only`, `--config-only`; other arguments go to bench/proxies.ts or bench/config.ts, which
+// say what they take. `--write` makes docs/benchmarks.md.
 import process from "node:process";
+import { obtainNats } from "./nats.mjs";
 import { obtainDebian, obtainEnvoy } from "./peers.mjs";
 import { binary, ensurePackages, run, step } from "./run.mjs";
 
 const say = (line) => process.stderr.write(`· ${line}\n`);
 
+const own = ["--config-only", "--proxies-only"];
+const wants = (flag) => process.argv.includes(flag);
+const passed = process.argv.slice(2).filter((each) => !own.includes(each));
+const shared = passed.filter((each) => each === "--write" || each === "--json");
+
 await ensurePackages();
 await step("built-in filters", process.execPath, ["scripts/build.mjs"]);
-const envoy = await obtainEnvoy(say);
-const missing = await obtainDebian({ nginx: "nginx-light", haproxy: "haproxy", wrk: "wrk", h2load: "nghttp2-client" }, say);
-if (missing.length > 0) {
-  say(`missing: ${missing.join(", ")}. On Debian or Ubuntu: apt-get install nginx-light haproxy wrk nghttp2-client`);
-  process.exit(1);
+
+async function benchProxies() {
+  const envoy = await obtainEnvoy(say);
+  const missing = await obtainDebian({ nginx: "nginx-light", haproxy: "haproxy", wrk: "wrk", h2load: "nghttp2-client" }, say);
+  if (missing.length > 0) {
+    say(`missing: ${missing.join(", ")}. On Debian or Ubuntu: apt-get install nginx-light haproxy wrk nghttp2-client`);
+    return 1;
+  }
+  const env = envoy === undefined ? {} : { SELVEDGE_ENVOY: envoy };
+  return (await run(binary("bun"), ["bench/proxies.ts", ...passed], { env })).code;
 }
-const { code } = await run(binary("bun"), ["bench/proxies.ts", ...process.argv.slice(2)], {
-  env: envoy === undefined ? {} : { SELVEDGE_ENVOY: envoy },
-});
-process.exit(code);
+
+async function benchConfig(args) {
+  const nats = await obtainNats({ print: say });
+  for (const reason of nats.reasons) say(reason);
+  if (nats.server === undefined || nats.cli === undefined) return 1;
+  const env = { SELVEDGE_NATS_SERVER: nats.server };
+  return (await run(binary("bun"), ["bench/config.ts", ...args], { env })).code;
+}
+
+const codes = [];
+if (!wants("--config-only")) codes.push(await benchProxies());
+if (!wants("--proxies-only")) codes.push(await benchConfig(wants("--config-only") ? passed : shared));
+process.exit(codes.find((code) => code !== 0) ?? 0);
