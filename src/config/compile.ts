@@ -11,7 +11,7 @@ import type { ConfigIssue } from "./issue.ts";
 import type { ModuleCatalogue } from "./modules.ts";
 import { cutIssues, type IssuePath, type ParsedResource, type Place } from "./parse.ts";
 import type { Resource } from "./schema/index.ts";
-import { cutSections, type SnapshotContent } from "./sections.ts";
+import { cutSections, type Sections, type SnapshotContent } from "./sections.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 export interface CompileOptions {
@@ -38,6 +38,8 @@ export type Locate = (resource: Resource, path: IssuePath) => Place | undefined;
 export interface CompileResult {
   /** Undefined when there is an issue. */
   readonly snapshot: Snapshot | undefined;
+  /** What the snapshot holds, cut and encoded: `splitSections` need not do it again. */
+  readonly sections: Sections | undefined;
   readonly issues: readonly ConfigIssue[];
   /** Things to know that do not stop the configuration (an expired certificate). */
   readonly warnings: readonly ConfigIssue[];
@@ -61,11 +63,13 @@ export function compileSnapshot(resources: readonly Resource[], options: Compile
   const { modules } = context;
   const issues = context.issues.sort(compareIssues);
   const warnings = context.warnings.sort(compareIssues);
-  if (issues.length > 0) return { snapshot: undefined, issues: cutIssues(issues), warnings, modules };
-  const canonical = canonicalCopy(content);
-  const { digest } = cutSections(canonical);
+  if (issues.length > 0) return { snapshot: undefined, sections: undefined, issues: cutIssues(issues), warnings, modules };
+  // Each route is canonical already; to freeze a list of 10,000 takes longer than all the rest.
+  const canonical: SnapshotContent = { ...canonicalCopy({ ...content, routes: [] }), routes };
+  const sections = cutSections(canonical);
+  const { digest } = sections;
   const snapshot = Object.freeze({ ...canonical, revision: options.revision, digest, group: options.group ?? "gateway" });
-  return { snapshot, issues, warnings, modules };
+  return { snapshot, sections, issues, warnings, modules };
 }
 
 function compareIssues(a: ConfigIssue, b: ConfigIssue): number {

@@ -1,5 +1,5 @@
 import { CONFIG_LIMITS } from "../core/limits.ts";
-import { canonicalJson, compareText, sha256Digest } from "./canonical.ts";
+import { canonicalJson, compareText, isCanonicalItem, sha256Digest } from "./canonical.ts";
 import { mapSecrets, redactSettings } from "./secrets.ts";
 import type { Snapshot } from "./snapshot.ts";
 
@@ -58,11 +58,9 @@ export function shardOf(name: string, shards: number): number {
 export function cutSections(content: SnapshotContent): Sections {
   const digests: Record<string, string> = {};
   const bytes = new Map<string, Uint8Array>();
-  const add = (name: string, value: unknown): void => {
-    const encoded = new TextEncoder().encode(canonicalJson(value));
-    const digest = sha256Digest(encoded);
-    digests[name] = digest;
-    bytes.set(digest, encoded);
+  const add = (name: string, section: Section): void => {
+    digests[name] = section.digest;
+    bytes.set(section.digest, section.encoded);
   };
   const secrets: Record<string, string> = {};
   const open = mapSecrets(content, (secret) => {
@@ -70,26 +68,51 @@ export function cutSections(content: SnapshotContent): Sections {
     secrets[digest] = secret;
     return SECRET_PREFIX + digest;
   });
-  for (const name of WHOLE) add(name, open[name]);
+  for (const name of WHOLE) add(name, encodeSection(open[name]));
   for (const name of SHARDED) {
     const items: readonly object[] = open[name];
     const shards = shardCount(items.length);
     const buckets = Array.from({ length: shards }, (): object[] => []);
     for (const item of items) buckets[shardOf(nameOf(item), shards)]?.push(item);
-    for (const [i, bucket] of buckets.entries()) add(`${name}-${i}of${shards}`, bucket);
+    for (const [i, bucket] of buckets.entries()) add(`${name}-${i}of${shards}`, encodeShard(bucket));
   }
-  add("secrets", secrets);
+  add("secrets", encodeSection(secrets));
   return { digests, bytes, digest: sha256Digest(canonicalJson(digests)) };
+}
+
+interface Section {
+  readonly encoded: Uint8Array;
+  readonly digest: string;
+}
+
+function encodeSection(value: unknown): Section {
+  const encoded = new TextEncoder().encode(canonicalJson(value));
+  return { encoded, digest: sha256Digest(encoded) };
+}
+
+/** Shards encoded before, by their first item, with the items that they hold: most stay the same from one compile to the next. */
+const shards = new WeakMap<object, { readonly items: readonly object[]; readonly section: Section }>();
+
+function encodeShard(items: readonly object[]): Section {
+  const first = items[0];
+  const known = first === undefined ? undefined : shards.get(first);
+  if (known !== undefined && known.items.length === items.length && known.items.every((each, i) => each === items[i]))
+    return known.section;
+  const section = encodeSection(items);
+  // Only of items that never change: the same object, the same bytes.
+  if (first !== undefined && items.every(isCanonicalItem)) shards.set(first, { items, section });
+  return section;
 }
 
 const nameOf = (item: object): string => ("service" in item ? String(item.service) : "name" in item ? String(item.name) : "");
 
-/** The manifest and the sections of a snapshot. */
+/** The manifest and the sections of a snapshot. `cut`: its sections, when they are known (`CompileResult.sections`). */
 export function splitSections(
   snapshot: Snapshot,
   publishedAtMs: number,
+  cut: Sections = cutSections(snapshot),
 ): { readonly manifest: Manifest; readonly sections: ReadonlyMap<string, Uint8Array> } {
-  const { digests, bytes, digest } = cutSections(snapshot);
+  const { digests, bytes, digest } = cut;
   const modules = [...new Set(snapshot.filters.map((filter) => filter.digest))].sort(compareText);
   const { revision, group } = snapshot;
   return { manifest: { revision, digest, group, sections: digests, modules, publishedAtMs }, sections: bytes };

@@ -1,6 +1,7 @@
 import { type Document, isAlias, isMap, isScalar, isSeq, type Node, type Pair, parseAllDocuments } from "yaml";
 import { CONFIG_LIMITS } from "../core/limits.ts";
 import type { IssueCode } from "./codes.ts";
+import { type JsonDocument, readJsonStream } from "./json-reader.ts";
 import type { IssuePath, Json } from "./parse.ts";
 import { retype, substituteVariables } from "./variables.ts";
 
@@ -38,6 +39,8 @@ export function readDocuments(text: string, env: Env): { documents: TextDocument
     if (problems.length > CONFIG_LIMITS.issues) return;
     problems.push({ code, message, hint, ...lines.placeOf(offset) });
   };
+  const json = readJsonStream(text);
+  if (json !== undefined) return { documents: json.map((each) => documentOfJson(each, lines)), problems };
   let parsed: readonly Document.Parsed[];
   try {
     parsed = parseStream(text);
@@ -63,6 +66,19 @@ export function readDocuments(text: string, env: Env): { documents: TextDocument
     documents.push({ value, substituted: reader.substituted, broken: reader.broken, locate });
   }
   return { documents, problems };
+}
+
+const NO_TEXTS: ReadonlyMap<string, string> = new Map();
+const NO_PATHS: ReadonlySet<string> = new Set();
+
+/** Where a value stands is asked only when it has an issue: then the YAML reader says it. */
+function documentOfJson({ value, text, offset }: JsonDocument, lines: LineTable): TextDocument {
+  let document: Document.Parsed | undefined;
+  const locate = (path: IssuePath, key = false) => {
+    document ??= parseStream(text)[0];
+    return lines.placeOf(offset + (document === undefined ? 0 : offsetOf(document, path, key)));
+  };
+  return { value, substituted: NO_TEXTS, broken: NO_PATHS, locate };
 }
 
 type Report = (offset: number, code: IssueCode, message: string, hint?: string) => void;

@@ -3,6 +3,7 @@ import { checkFilters, type FilterPlace, type TryFilter } from "../config/filter
 import type { ConfigIssue } from "../config/issue.ts";
 import { type ModuleCatalogue, withStoredModules } from "../config/modules.ts";
 import type { Resource } from "../config/schema/index.ts";
+import type { Sections } from "../config/sections.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import type { Clock } from "../core/clock.ts";
 
@@ -21,6 +22,7 @@ export interface CompilerOptions {
 
 export interface CompiledGroup {
   readonly snapshot: Snapshot;
+  readonly sections: Sections;
   readonly modules: ReadonlyMap<string, Uint8Array>;
 }
 
@@ -61,7 +63,8 @@ export class ConfigCompiler {
       if (found.length === 0) found.push(...(await this.#tryFilters(result, resources, locate)));
       for (const issue of found) issues.set(JSON.stringify(issue), issue);
       for (const warning of result.warnings) warnings.set(JSON.stringify(warning), warning);
-      if (result.snapshot !== undefined) groups.push({ snapshot: result.snapshot, modules: result.modules });
+      const { snapshot, sections, modules } = result;
+      if (snapshot !== undefined && sections !== undefined) groups.push({ snapshot, sections, modules });
     }
     return compiledOf(issues.size === 0 ? groups : [], [...issues.values()], [...warnings.values()]);
   }

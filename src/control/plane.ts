@@ -308,8 +308,7 @@ export class Plane implements ControlPlane {
   async #publish(): Promise<void> {
     const compiled = this.#compiled;
     if (compiled === undefined || compiled.issues.length > 0 || this.#model.revision === 0) return;
-    for (const { snapshot, modules } of compiled.groups)
-      await this.options.distributor.publish({ snapshot, modules, publishedAtMs: this.#model.timeMs });
+    for (const group of compiled.groups) await this.options.distributor.publish({ ...group, publishedAtMs: this.#model.timeMs });
   }
 
   /** The log has grown, by us or by another: after a grace, in which the other does its work, see to it that all is done. */

@@ -10,7 +10,24 @@ import { formatSize } from "../schema/units.ts";
 import type { ResourceName } from "../snapshot.ts";
 import { hintFor } from "../suggest.ts";
 
-export const fullName = (resource: Resource): ResourceName => `${resource.metadata.namespace}/${resource.metadata.name}`;
+interface Names {
+  readonly key: string;
+  readonly full: ResourceName;
+}
+
+/** Most resources stay the same from one compile to the next: their names stay the same texts, whose hashes are known. */
+const names = new WeakMap<Resource, Names>();
+
+function namesOf(resource: Resource): Names {
+  let known = names.get(resource);
+  if (known === undefined) {
+    known = { key: resourceKey(resource), full: `${resource.metadata.namespace}/${resource.metadata.name}` };
+    names.set(resource, known);
+  }
+  return known;
+}
+
+export const fullName = (resource: Resource): ResourceName => namesOf(resource).full;
 
 /** What every part of the compiler needs: the resources by name, files, and a place to put issues. */
 export class CompileContext {
@@ -20,13 +37,15 @@ export class CompileContext {
   readonly #byKey = new Map<string, Resource>();
   readonly #byKind = new Map<Kind, Resource[]>();
   #needs: string[] | undefined;
+  /** What `has` found out. */
+  readonly #met = new Map<string, boolean>();
 
   constructor(
     readonly resources: readonly Resource[],
     readonly options: CompileOptions,
   ) {
     for (const resource of resources) {
-      const key = resourceKey(resource);
+      const { key } = namesOf(resource);
       if (this.#byKey.has(key)) {
         this.report(resource, ["metadata", "name"], "duplicate_resource", `There is another ${key}.`, "rename or remove one");
       } else {
@@ -39,8 +58,7 @@ export class CompileContext {
   ofKind<K extends Kind>(kind: K): readonly Extract<Resource, { kind: K }>[] {
     let sorted = this.#byKind.get(kind);
     if (sorted === undefined) {
-      const named = [...this.#byKey.values()].filter((each) => each.kind === kind).map((each) => [fullName(each), each] as const);
-      sorted = named.sort(([a], [b]) => compareText(a, b)).map(([, each]) => each);
+      sorted = sortNearlySorted([...this.#byKey.values()].filter((each) => each.kind === kind));
       this.#byKind.set(kind, sorted);
     }
     return sorted as Extract<Resource, { kind: K }>[];
@@ -58,12 +76,22 @@ export class CompileContext {
 
   /** Does everything still exist that something compiled before needed? */
   has(needs: readonly string[]): boolean {
-    return needs.every((need) => {
-      const [key = "", subset] = need.split("#");
-      const found = this.#byKey.get(key);
-      if (found === undefined || subset === undefined) return found !== undefined;
-      return found.kind === "Service" && found.spec.subsets.some((each) => each.name === subset);
-    });
+    for (const need of needs) {
+      let met = this.#met.get(need);
+      if (met === undefined) {
+        met = this.#isMet(need);
+        this.#met.set(need, met);
+      }
+      if (!met) return false;
+    }
+    return true;
+  }
+
+  #isMet(need: string): boolean {
+    const [key = "", subset] = need.split("#");
+    const found = this.#byKey.get(key);
+    if (found === undefined || subset === undefined) return found !== undefined;
+    return found.kind === "Service" && found.spec.subsets.some((each) => each.name === subset);
   }
 
   need(need: string): void {
@@ -120,4 +148,33 @@ export class CompileContext {
     const bytes = this.readFile(resource, source.file ?? "", [...path, "file"], CONFIG_LIMITS.textBytes);
     return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
   }
+}
+
+/** By name. A control plane keeps its resources in order, so that only what an apply brings is out of place. */
+function sortNearlySorted(resources: readonly Resource[]): Resource[] {
+  const inOrder: Resource[] = [];
+  const astray: Resource[] = [];
+  let last = "";
+  for (const resource of resources) {
+    const name = fullName(resource);
+    if (name < last) {
+      astray.push(resource);
+    } else {
+      inOrder.push(resource);
+      last = name;
+    }
+  }
+  if (astray.length === 0) return inOrder;
+  astray.sort((a, b) => compareText(fullName(a), fullName(b)));
+  const merged: Resource[] = [];
+  let next = 0;
+  for (const resource of inOrder) {
+    for (; next < astray.length; next++) {
+      const stray = astray[next];
+      if (stray === undefined || fullName(stray) > fullName(resource)) break;
+      merged.push(stray);
+    }
+    merged.push(resource);
+  }
+  return [...merged, ...astray.slice(next)];
 }

@@ -1,9 +1,12 @@
 import type { ProxyStatusMessage } from "../../config/nats/status.ts";
+import type { Sections } from "../../config/sections.ts";
 import type { Snapshot } from "../../config/snapshot.ts";
 
 /** A compiled snapshot on its way to the proxies of its group. */
 export interface Publication {
   readonly snapshot: Snapshot;
+  /** The snapshot's, when they are known: else they are cut again. */
+  readonly sections?: Sections;
   /** Bytes of every module that the snapshot names, by digest. */
   readonly modules: ReadonlyMap<string, Uint8Array>;
   /** Wall clock of the apply, from the log, so that two control planes write the same bytes. */

@@ -49,8 +49,8 @@ export class NatsDistributor implements Distributor {
     });
   }
 
-  async publish({ snapshot, modules, publishedAtMs }: Publication): Promise<void> {
-    const { manifest, sections } = splitSections(snapshot, publishedAtMs);
+  async publish({ snapshot, sections: cut, modules, publishedAtMs }: Publication): Promise<void> {
+    const { manifest, sections } = splitSections(snapshot, publishedAtMs, cut);
     let published = this.#published.get(manifest.group) ?? (await this.#read(manifest.group));
     if (published !== undefined && published.manifest.revision >= manifest.revision) return;
     await this.#putMissing(published?.manifest, manifest, sections, modules);

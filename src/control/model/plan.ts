@@ -124,17 +124,20 @@ function after(
   const next: Resource[] = [];
   const hashes: { key: ResourceKey; hash: string }[] = [];
   const parsed = new Map<ResourceKey, Resource>();
+  const take = (key: ResourceKey, wanted: { readonly resource: Resource; readonly hash: string }): void => {
+    next.push(wanted.resource);
+    hashes.push({ key, hash: wanted.hash });
+    parsed.set(key, wanted.resource);
+  };
+  // In the model's order, so that nothing must be sorted again; what is new comes behind.
   for (const [key, current] of model.resources) {
+    const wanted = changed.get(key);
+    if (wanted !== undefined) take(key, wanted);
     if (changed.has(key)) continue;
     if (current.resource !== undefined) next.push(current.resource);
     hashes.push({ key, hash: current.hash });
   }
-  for (const [key, wanted] of changed) {
-    if (wanted === undefined) continue;
-    next.push(wanted.resource);
-    hashes.push({ key, hash: wanted.hash });
-    parsed.set(key, wanted.resource);
-  }
+  for (const [key, wanted] of changed) if (wanted !== undefined && !model.resources.has(key)) take(key, wanted);
   return { next, hashes, parsed };
 }
 
