@@ -19,7 +19,7 @@ test.each([
   ["flow YAML", "{a: 1}"],
   ["a comment", `${GOOD} # x`],
   ["a list", `${GOOD}\n---\n[1]`],
-  ["a variable", service('"${X}"')],
+  ["a variable", service('"$NAME"')],
   ["two equal keys", service('{"a":1,"a":1}')],
   ["two equal keys, one escaped", service('{"a":1,"\\u0061":2}')],
   ["__proto__", service('{"__proto__":1}')],
