@@ -1,3 +1,6 @@
+/** Sequences remembered: far more than can be under way. */
+const MATCHED_MAX = 10_000;
+
 /**
  * A message that JetStream stored has lost its reply subject. Every control plane therefore also hears each message directly,
  * with its reply, and matches the two by content and order: the n-th direct message with a digest is the n-th stored one.
@@ -8,7 +11,8 @@ export class ReplyCorrelator<T> {
   readonly #arrivals = new Map<string, { readonly reply: string; readonly atMs: number }[]>();
   /** Results whose direct message did not arrive yet (it took another way through the cluster). */
   readonly #early = new Map<string, { readonly result: T; readonly atMs: number }[]>();
-  #processed = 0;
+  /** Sequences that were matched, ours and others', in whatever order we heard of them. */
+  readonly #matched = new Set<number>();
 
   constructor(
     /** How long an unmatched arrival or result is kept, in ms. */
@@ -25,23 +29,20 @@ export class ReplyCorrelator<T> {
   }
 
   /**
-   * We processed the stored message `sequence`. Answers the reply subject to send the result to, "" when nobody waits or
-   * the direct message did not come yet. `direct`: it was stored while we were listening, so a direct message must come.
+   * The stored message `sequence` was processed, by us or by another control plane. Answers the reply subject that its result
+   * belongs to; "" when nobody waits, when it was matched before, or when the direct message did not come yet (then
+   * `onArrival` gets the result). `direct`: it was stored while we were listening, so a direct message must come.
+   * Each sequence uses up exactly one direct message, whichever comes first: else all later ones of that content would be
+   * answered with their neighbour's result.
    */
-  onResult(sequence: number, digest: string, result: T, direct: boolean, nowMs: number): string {
-    const known = sequence <= this.#processed;
-    this.#processed = Math.max(this.#processed, sequence);
-    const arrival = known ? undefined : shiftFresh(this.#arrivals, digest, nowMs - this.keepArrivalMs);
+  onProcessed(sequence: number, digest: string, result: T, direct: boolean, nowMs: number): string {
+    if (this.#matched.has(sequence)) return "";
+    this.#matched.add(sequence);
+    if (this.#matched.size > MATCHED_MAX) this.#matched.delete(this.#matched.values().next().value as number);
+    const arrival = shiftFresh(this.#arrivals, digest, nowMs - this.keepArrivalMs);
     if (arrival !== undefined) return arrival.reply;
-    if (!known && direct) push(this.#early, digest, { result, atMs: nowMs });
+    if (direct) push(this.#early, digest, { result, atMs: nowMs });
     return "";
-  }
-
-  /** Another control plane processed it, and answered. */
-  onProcessedElsewhere(sequence: number, digest: string, nowMs: number): void {
-    if (sequence <= this.#processed) return;
-    this.#processed = sequence;
-    shiftFresh(this.#arrivals, digest, nowMs - this.keepArrivalMs);
   }
 
   /** Drops what was never matched. */
@@ -52,7 +53,7 @@ export class ReplyCorrelator<T> {
 
   /** The stream was made anew: its sequences start again. */
   reset(): void {
-    this.#processed = 0;
+    this.#matched.clear();
   }
 
   get size(): number {

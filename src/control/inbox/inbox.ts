@@ -13,6 +13,13 @@ import type { NatsLink } from "../nats/link.ts";
 import { answerOf, type InboxAnswer } from "./answer.ts";
 import { ReplyCorrelator } from "./correlator.ts";
 
+/** What the control planes tell each other about a message. */
+interface Processed {
+  readonly sequence: number;
+  readonly digest: string;
+  readonly answer: InboxAnswer;
+}
+
 export interface InboxOptions {
   readonly link: NatsLink;
   readonly plane: Pick<ControlPlane, "apply" | "delete" | "get">;
@@ -122,8 +129,9 @@ export class ConfigInbox {
   #onProcessed(error: Error | null, message: Msg): void {
     if (error !== null) return;
     try {
-      const { sequence, digest } = message.json<{ sequence: number; digest: string }>();
-      this.#correlator.onProcessedElsewhere(sequence, digest, this.options.clock.nowMs());
+      const { sequence, digest, answer } = message.json<Processed>();
+      // Who processed it has answered, or will when the request reaches it: our copy is only struck off.
+      this.#correlator.onProcessed(sequence, digest, answer, sequence > this.#before, this.options.clock.nowMs());
     } catch {
       // Not from a control plane: only they may publish here on a secured server.
     }
@@ -151,9 +159,10 @@ export class ConfigInbox {
       const outcome = await this.#run(message);
       const digest = digestOfMessage(message);
       const answer = answerOf(outcome);
-      const reply = this.#correlator.onResult(message.seq, digest, answer, message.seq > this.#before, clock.nowMs());
-      if (reply !== "") connection.publish(reply, JSON.stringify(answer));
-      connection.publish(NATS_NAMES.processed, JSON.stringify({ sequence: message.seq, digest }));
+      const reply = this.#correlator.onProcessed(message.seq, digest, answer, message.seq > this.#before, clock.nowMs());
+      const text = JSON.stringify(answer);
+      if (reply !== "") connection.publish(reply, text);
+      connection.publish(NATS_NAMES.processed, `{"sequence":${message.seq},"digest":${JSON.stringify(digest)},"answer":${text}}`);
       message.ack();
       const fields = { subject: message.subject, sequence: message.seq };
       if (outcome.ok)
