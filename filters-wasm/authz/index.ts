@@ -1,8 +1,9 @@
 import { ADDRESS, parseAddressPort } from "../sdk/address";
 import { element, LIST_MAX, peerIdentity, PRINCIPAL, SOURCE_ADDRESS } from "../sdk/attributes";
 import { closeContext, exchangeOf, setNote, setRoot } from "../sdk/contexts";
+import { CONTEXTS, ON_REQUEST_REST, ON_RESPONSE_HEADERS, ON_RESPONSE_REST, skipCallbacks } from "../sdk/extensions";
 import {
-  addHeader, CONTINUE, count, counter, find, headerPairs, logInfo, nextNamed, out, outLength, PAUSE, property, removeHeader, REQUEST_HEADERS,
+  addHeader, CONTINUE, count, counter, find, headerPairs, headerValue, logDebug, logInfo, nextNamed, out, outLength, PAUSE, property, removeHeader, REQUEST_HEADERS,
   RESPONSE_HEADERS, rewind, setProperty, value, valueLength,
 } from "../sdk/host";
 import { arenaAlloc, arenaReset, ByteString, indexOf, is, lower, same, sameSecret, startsWith, utf8 } from "../sdk/memory";
@@ -65,6 +66,8 @@ export function proxy_on_configure(root: u32, size: i32): i32 {
   auditMetric = counter("selvedge_authz_audit_total");
   all.push(settings);
   setRoot(root, all.length - 1);
+  const skipped = ON_REQUEST_REST | ON_RESPONSE_REST;
+  skipCallbacks(settings.explain ? skipped : skipped | CONTEXTS | ON_RESPONSE_HEADERS, all.length - 1);
   return 1;
 }
 
@@ -77,6 +80,8 @@ export function proxy_on_request_headers(id: u32, headers: i32, end: i32): i32 {
   audit(settings);
   const denied = firstMatch(settings, DENY);
   const allowed = denied >= 0 || !settings.hasAllow ? -1 : firstMatch(settings, ALLOW);
+  const passes = denied < 0 && (allowed >= 0 || !settings.hasAllow);
+  if (passes && !settings.explain) return pass(settings);
   w.begin(128);
   if (denied >= 0) {
     w.text(DENIED_BY);
@@ -85,14 +90,12 @@ export function proxy_on_request_headers(id: u32, headers: i32, end: i32): i32 {
     w.text(ALLOWED_BY);
     w.text(settings.rules[allowed].name);
   } else w.text(settings.hasAllow ? NO_ALLOW : NO_DENY);
-  if (denied < 0 && (allowed >= 0 || !settings.hasAllow)) {
-    count(allowedMetric);
-    if (settings.explain) setNote(exchange, w.start(), <u32>w.size());
-    if (settings.apiKeys.length > 0 && !settings.forwardKey) removeHeader(REQUEST_HEADERS, settings.keyHeader);
-    return CONTINUE;
+  if (passes) {
+    setNote(exchange, w.start(), <u32>w.size());
+    return pass(settings);
   }
   count(deniedMetric);
-  logInfo(w.start(), w.size());
+  logDebug(w.start(), w.size());
   beginReply();
   replyHeader(CONTENT_TYPE, changetype<usize>(TEXT), TEXT.length);
   if (settings.explain) replyHeader(REASON, w.start(), w.size());
@@ -100,25 +103,36 @@ export function proxy_on_request_headers(id: u32, headers: i32, end: i32): i32 {
   return PAUSE;
 }
 
+function pass(settings: Settings): i32 {
+  count(allowedMetric);
+  if (settings.apiKeys.length > 0 && !settings.forwardKey) removeHeader(REQUEST_HEADERS, settings.keyHeader);
+  return CONTINUE;
+}
+
 function readRequest(settings: Settings): void {
-  pairs = headerPairs(REQUEST_HEADERS);
+  pairs = settings.needsFields ? headerPairs(REQUEST_HEADERS) : 0;
   methodLength = pathLength = hostLength = 0;
-  if (find(pairs, METHOD)) {
+  if (settings.needsMethod && headerOf(METHOD)) {
     method = value;
     methodLength = valueLength;
   }
-  if (find(pairs, PATH)) {
+  if (settings.needsPath && headerOf(PATH)) {
     path = value;
     const question = indexOf(path, valueLength, 0x3f);
     pathLength = question < 0 ? valueLength : <usize>question;
   }
-  if (find(pairs, AUTHORITY)) {
+  if (settings.needsHost && headerOf(AUTHORITY)) {
     host = value;
     hostLength = hostEnd(host, valueLength);
   }
   hasSource = settings.needsSource && property(SOURCE_ADDRESS) && parseAddressPort(out(), outLength());
   identityLength = 0;
   if (settings.needsPrincipal || settings.apiKeys.length > 0) readPrincipal(settings);
+}
+
+/** A pseudo header, out of the fields if they are there. */
+function headerOf(wanted: ByteString): bool {
+  return pairs == 0 ? headerValue(REQUEST_HEADERS, wanted) : find(pairs, wanted);
 }
 
 /** Length of a host without its port and without a trailing dot. */

@@ -62,6 +62,11 @@ export class Settings {
   body: ByteString = new StaticArray<u8>(0);
   needsSource: bool = false;
   needsPrincipal: bool = false;
+  /** Every field is read, because a name may stand there more than once; else single pseudo headers at most. */
+  needsFields: bool = false;
+  needsMethod: bool = false;
+  needsPath: bool = false;
+  needsHost: bool = false;
 }
 
 export function parse(root: Json): Settings {
@@ -81,7 +86,12 @@ export function parse(root: Json): Settings {
     if (rule.effect == ALLOW) settings.hasAllow = true;
     if (rule.sources.length > 0) settings.needsSource = true;
     if (rule.principals.length > 0) settings.needsPrincipal = true;
+    if (rule.methods.length > 0) settings.needsMethod = true;
+    if (rule.paths.length > 0) settings.needsPath = true;
+    if (rule.hosts.length > 0) settings.needsHost = true;
+    if (rule.headers.length > 0) settings.needsFields = true;
   }
+  if (settings.apiKeys.length > 0) settings.needsFields = true;
   return settings;
 }
 

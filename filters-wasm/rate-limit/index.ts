@@ -2,7 +2,10 @@ import { parseAddressPort, ADDRESS, isV4 } from "../sdk/address";
 import { principal, routeName, SOURCE_ADDRESS } from "../sdk/attributes";
 import { closeContext, Exchange, exchangeOf, setNote, setRoot } from "../sdk/contexts";
 import {
-  addHeader, CONTINUE, count, counter, find, headerPairs, logInfo, nextNamed, out, outLength, PAUSE, property, REQUEST_HEADERS,
+  addToAnswer, CONTEXTS, ON_REQUEST_REST, ON_RESPONSE_HEADERS, ON_RESPONSE_REST, skipCallbacks,
+} from "../sdk/extensions";
+import {
+  addHeader, CONTINUE, count, counter, find, headerPairs, headerValue, logDebug, logInfo, nextNamed, out, outLength, PAUSE, property, REQUEST_HEADERS,
   RESPONSE_HEADERS, rewind, value, valueLength,
 } from "../sdk/host";
 import { arenaReset, ByteString, indexOf, is, startsWith, utf8 } from "../sdk/memory";
@@ -37,6 +40,8 @@ let allowedMetric: i32 = -1;
 let refusedMetric: i32 = -1;
 let shadowMetric: i32 = -1;
 let fullMetric: i32 = -1;
+/** The host adds our fields to the answer. */
+let hostAnswers: bool = false;
 
 /** Limits that were asked about in this call. */
 const asked = memory.data(16 * 4, 4);
@@ -58,6 +63,8 @@ export function proxy_on_configure(root: u32, size: i32): i32 {
   fullMetric = counter("selvedge_rate_limit_table_full_total");
   all.push(settings);
   setRoot(root, all.length - 1);
+  // What the answer needs is known with the request, so nothing has to be remembered.
+  hostAnswers = skipCallbacks(CONTEXTS | ON_REQUEST_REST | ON_RESPONSE_HEADERS | ON_RESPONSE_REST, all.length - 1);
   return 1;
 }
 
@@ -66,14 +73,18 @@ export function proxy_on_request_headers(id: u32, headers: i32, end: i32): i32 {
   const exchange = exchangeOf(id);
   const settings = all[exchange.settings];
   if (settings === null) return unreachable();
-  const pairs = headerPairs(REQUEST_HEADERS);
-  find(pairs, METHOD);
-  const method = value;
-  const methodLength = valueLength;
-  find(pairs, PATH);
-  const path = value;
-  const question = indexOf(path, valueLength, 0x3f);
-  const pathLength = question < 0 ? valueLength : <usize>question;
+  const pairs = settings.needsFields ? headerPairs(REQUEST_HEADERS) : 0;
+  let method: usize = 0, methodLength: usize = 0;
+  if (settings.needsMethod && headerOf(pairs, METHOD)) {
+    method = value;
+    methodLength = valueLength;
+  }
+  let path: usize = 0, pathLength: usize = 0;
+  if (settings.needsPath && headerOf(pairs, PATH)) {
+    path = value;
+    const question = indexOf(path, valueLength, 0x3f);
+    pathLength = question < 0 ? valueLength : <usize>question;
+  }
 
   beginCounters();
   let questions = 0;
@@ -103,17 +114,37 @@ export function proxy_on_request_headers(id: u32, headers: i32, end: i32): i32 {
   if (allowed) {
     logShadow(settings, questions);
     count(allowedMetric);
-    if (settings.headers) {
-      writeState(settings, questions);
-      const stateLength = w.size();
-      writePolicies(settings, questions);
-      exchange.a = <i32>stateLength;
-      setNote(exchange, w.start(), <u32>w.size());
-    }
+    if (settings.headers) announce(settings, exchange, questions);
     return CONTINUE;
   }
   count(refusedMetric);
   return refuse(settings, questions);
+}
+
+/** A pseudo header, out of the fields if they are there. */
+function headerOf(pairs: usize, wanted: ByteString): bool {
+  return pairs == 0 ? headerValue(REQUEST_HEADERS, wanted) : find(pairs, wanted);
+}
+
+/** Has the limits' state told in the answer. */
+function announce(settings: Settings, exchange: Exchange, questions: i32): void {
+  writeState(settings, questions);
+  const stateLength = w.size();
+  if (!hostAnswers) {
+    writePolicies(settings, questions);
+    exchange.a = <i32>stateLength;
+    setNote(exchange, w.start(), <u32>w.size());
+    return;
+  }
+  const state = w.start();
+  const policies = settings.policies;
+  if (questions == settings.limits.length) {
+    addToAnswer(RATELIMIT, state, stateLength, RATELIMIT_POLICY, changetype<usize>(policies), policies.length);
+    return;
+  }
+  w.begin(512);
+  writePolicies(settings, questions);
+  addToAnswer(RATELIMIT, state, stateLength, RATELIMIT_POLICY, w.start(), w.size());
 }
 
 function applies(limit: Limit, method: usize, methodLength: usize, path: usize, pathLength: usize): bool {
@@ -180,7 +211,7 @@ function writeOut(found: bool): bool {
 }
 
 function writeHeader(pairs: usize, name: ByteString): bool {
-  if (!find(pairs, name)) return false;
+  if (!headerOf(pairs, name)) return false;
   w.u32le(<u32>valueLength);
   w.bytes(value, valueLength);
   return true;
@@ -261,7 +292,7 @@ function refuse(settings: Settings, questions: i32): i32 {
     w.text(limit.name);
     w.byte(0x20);
   }
-  logInfo(w.start(), w.size());
+  logDebug(w.start(), w.size());
   beginReply();
   w.begin(24);
   w.decimal((waitUnits + UNITS_PER_SECOND - 1) / UNITS_PER_SECOND);
@@ -285,7 +316,7 @@ function refuseMissing(settings: Settings, exchange: Exchange, limit: Limit): i3
   w.text(REFUSED_LOG);
   w.text(limit.name);
   w.text(MISSING_LOG);
-  logInfo(w.start(), w.size());
+  logDebug(w.start(), w.size());
   beginReply();
   replyHeader(CONTENT_TYPE, changetype<usize>(settings.contentType), settings.contentType.length);
   sendReply(settings.status, DETAILS, changetype<usize>(settings.body), settings.body.length);

@@ -47,6 +47,12 @@ export class Limit {
   pathPrefix: ByteString = new StaticArray<u8>(0);
   /** `"name";q=100;w=60`. */
   policy: ByteString = new StaticArray<u8>(0);
+
+  /** Is there such a part in the key? */
+  has(kind: i32): bool {
+    for (let i = 0; i < this.parts.length; i++) if (this.parts[i].kind == kind) return true;
+    return false;
+  }
 }
 
 export class Settings {
@@ -57,7 +63,12 @@ export class Settings {
   headers: bool = true;
   /** Bits of an IPv6 address that identify a caller. */
   ipv6Bits: i32 = 64;
-  hasHeaderKeys: bool = false;
+  /** What of the request is read. Every field, because a name may stand there more than once; or single pseudo headers. */
+  needsFields: bool = false;
+  needsMethod: bool = false;
+  needsPath: bool = false;
+  /** The policies of all limits, for requests to which all apply. */
+  policies: ByteString = new StaticArray<u8>(0);
 }
 
 export function parse(root: Json): Settings {
@@ -82,8 +93,30 @@ export function parse(root: Json): Settings {
     if (names.includes(name)) problem(items[i].path + "/name", "another limit has this name");
     names.push(name);
     settings.limits.push(limit);
+    if (limit.costHeader !== null || limit.has(KEY_HEADER)) settings.needsFields = true;
+    if (limit.methods.length > 0) settings.needsMethod = true;
+    if (limit.pathPrefix.length > 0 || limit.has(KEY_PATH)) settings.needsPath = true;
   }
+  settings.policies = joinPolicies(settings.limits);
   return settings;
+}
+
+function joinPolicies(limits: Limit[]): ByteString {
+  let length = 0;
+  for (let i = 0; i < limits.length; i++) length += limits[i].policy.length + (i > 0 ? 2 : 0);
+  const joined = new StaticArray<u8>(length);
+  let to = changetype<usize>(joined);
+  for (let i = 0; i < limits.length; i++) {
+    if (i > 0) {
+      // A comma and a blank.
+      store<u16>(to, 0x202c);
+      to += 2;
+    }
+    const policy = limits[i].policy;
+    memory.copy(to, changetype<usize>(policy), policy.length);
+    to += policy.length;
+  }
+  return joined;
 }
 
 function parseLimit(json: Json, domain: string, claimsFrom: string): Limit {

@@ -1,6 +1,6 @@
 import {
   proxy_add_header_map_value, proxy_call_foreign_function, proxy_define_metric, proxy_get_buffer_bytes, proxy_get_current_time_nanoseconds,
-  proxy_get_header_map_pairs, proxy_get_property, proxy_increment_metric, proxy_log, proxy_remove_header_map_value,
+  proxy_get_header_map_pairs, proxy_get_header_map_value, proxy_get_property, proxy_increment_metric, proxy_log, proxy_remove_header_map_value,
   proxy_replace_header_map_value, proxy_send_local_response, proxy_set_buffer_bytes, proxy_set_property,
 } from "./imports";
 import { arenaAlloc, ByteString, same, utf8 } from "./memory";
@@ -14,6 +14,7 @@ export const PLUGIN_CONFIGURATION: i32 = 7;
 export const CONTINUE: i32 = 0;
 export const PAUSE: i32 = 1;
 
+const LOG_DEBUG: i32 = 1;
 const LOG_INFO: i32 = 2;
 const LOG_WARN: i32 = 3;
 const LOG_ERROR: i32 = 4;
@@ -59,6 +60,16 @@ export function headerPairs(map: i32): usize {
     return empty;
   }
   return out();
+}
+
+/** First value of a field; `value` holds it. For what a map has at most once, as the pseudo headers: policy sees every value. */
+export function headerValue(map: i32, wanted: ByteString): bool {
+  clearOut();
+  valueLength = 0;
+  if (proxy_get_header_map_value(map, changetype<usize>(wanted), wanted.length, OUT, OUT + 4) != 0) return false;
+  value = out();
+  valueLength = outLength();
+  return true;
 }
 
 export function addHeader(map: i32, name: ByteString, value: usize, length: usize): void {
@@ -115,6 +126,10 @@ export function count(id: i32): void {
   if (id >= 0) proxy_increment_metric(id, 1);
 }
 
+/** What happens for every request of somebody who must not fill the log. */
+export function logDebug(from: usize, length: usize): void {
+  proxy_log(LOG_DEBUG, from, length);
+}
 export function logInfo(from: usize, length: usize): void {
   proxy_log(LOG_INFO, from, length);
 }

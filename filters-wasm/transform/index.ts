@@ -1,5 +1,8 @@
 import { closeContext, Exchange, exchangeOf, setRoot } from "../sdk/contexts";
 import {
+  CONTEXTS, ON_REQUEST_HEADERS, ON_REQUEST_REST, ON_RESPONSE_HEADERS, ON_RESPONSE_REST, skipCallbacks,
+} from "../sdk/extensions";
+import {
   addHeader, bufferBytes, CONTINUE, counter, count, find, headerPairs, nextNamed, out, outLength, PAUSE, removeHeader, replaceBuffer, REQUEST_BODY,
   REQUEST_HEADERS, RESPONSE_BODY, RESPONSE_HEADERS, rewind, setHeader, value, valueLength,
 } from "../sdk/host";
@@ -48,7 +51,29 @@ export function proxy_on_configure(root: u32, size: i32): i32 {
   badBodyMetric = counter("selvedge_transform_bad_bodies_total");
   all.push(settings);
   setRoot(root, all.length - 1);
+  skipCallbacks(unneeded(settings), all.length - 1);
   return 1;
+}
+
+/** Callbacks that have nothing to do with these settings. */
+function unneeded(settings: Settings): u32 {
+  const request = settings.request;
+  const response = settings.response;
+  const cors = settings.cors !== null;
+  const edits = request.json.length > 0 || response.json.length > 0;
+  let bits: u32 = 0;
+  // Only bodies and CORS remember something of an exchange.
+  if (!cors && !edits) bits |= CONTEXTS;
+  if (request.json.length == 0) {
+    bits |= ON_REQUEST_REST;
+    const rewrites = settings.hasPath || settings.query.length > 0;
+    if (!cors && !rewrites && request.headers.length == 0) bits |= ON_REQUEST_HEADERS;
+  }
+  if (response.json.length == 0) {
+    bits |= ON_RESPONSE_REST;
+    if (!cors && response.headers.length == 0) bits |= ON_RESPONSE_HEADERS;
+  }
+  return bits;
 }
 
 export function proxy_on_request_headers(id: u32, headers: i32, end: i32): i32 {

@@ -176,6 +176,8 @@ function readSource(path: readonly string[], facts: ExchangeFacts): AttributeVal
 
 function readConnection(path: readonly string[], facts: ExchangeFacts): AttributeValue | undefined {
   const { tls } = facts.connection;
+  // Names in a certificate that nobody vouches for are what its owner likes to be called: no policy may see them.
+  const vouched = tls?.peer?.verified === true ? tls.peer : undefined;
   switch (path[1]) {
     case "id":
       return facts.connection.id;
@@ -186,12 +188,13 @@ function readConnection(path: readonly string[], facts: ExchangeFacts): Attribut
     case "tls_version":
       return tls?.version;
     case "subject_peer_certificate":
-      return tls?.peer === undefined ? undefined : wireText(tls.peer.subject);
+      return vouched === undefined ? undefined : wireText(vouched.subject);
     case "dns_san_peer_certificate":
-      return tls?.peer?.dnsNames[0];
+      return vouched?.dnsNames[0];
     case "uri_san_peer_certificate":
-      return tls?.peer?.uris[0];
+      return vouched?.uris[0];
     case "sha256_peer_certificate_digest":
+      // Says which key was proven, not who it is.
       return tls?.peer?.fingerprint;
     default:
       return undefined;
@@ -224,9 +227,25 @@ export function joinValues(headers: HeaderBlock, name: string): string | undefin
   return joined;
 }
 
+/** Joined addresses by port: those of kept connections are asked for again and again. Bounded: the newer one wins. */
+const JOINED_SLOTS = 1024;
+const joinedAddresses = new Array<string>(JOINED_SLOTS).fill("");
+const joinedPorts = new Array<number>(JOINED_SLOTS).fill(0);
+const joinedTexts = new Array<string>(JOINED_SLOTS).fill("");
+
 /** `1.2.3.4:80`, `[::1]:80`; a path of a Unix socket as it is. */
 function joinAddress(address: string, port: number): string {
   if (address === "") return "";
+  const slot = port & (JOINED_SLOTS - 1);
+  if (joinedPorts[slot] === port && joinedAddresses[slot] === address) return joinedTexts[slot] as string;
+  const joined = formatAddress(address, port);
+  joinedAddresses[slot] = address;
+  joinedPorts[slot] = port;
+  joinedTexts[slot] = joined;
+  return joined;
+}
+
+function formatAddress(address: string, port: number): string {
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 

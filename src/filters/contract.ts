@@ -147,7 +147,7 @@ export interface FilterMetrics {
   record(id: number, value: number): void;
   increment(id: number, by: number): void;
   read(id: number): number;
-  /** A filter call: for the product's own metrics. */
+  /** A filter call, for the product's own metrics. `us` may stand for several calls: their sum is what counts, not each. */
   onCall(filter: string, phase: string, us: number): void;
   onTrap(filter: string, reason: string): void;
 }

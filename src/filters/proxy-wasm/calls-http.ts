@@ -121,19 +121,36 @@ export function getHeaderMapValue(
 
 const isPseudo = (key: string): boolean => key.charCodeAt(0) === 0x3a /* : */ || key === "host";
 
-/** Names and values of a map with its pseudo headers in front. */
-function listMap(guest: GuestInstance, map: number, block: HeaderBlock): { names: string[]; values: string[] } {
+/** Where `listMap` puts a map with its pseudo headers, so that nothing is made per call. */
+const LISTED: { readonly names: string[]; readonly values: string[] } = { names: [], values: [] };
+
+/** Names and values of a map with its pseudo headers in front; valid until the next call. */
+function listMap(
+  guest: GuestInstance,
+  map: number,
+  block: HeaderBlock,
+): { readonly names: readonly string[]; readonly values: readonly string[] } {
+  const { names, values } = LISTED;
+  let count = 0;
   if (map === MAP_REQUEST_HEADERS) {
     const request = requestOf(guest);
-    if (request !== undefined) {
-      const values = PSEUDO_NAMES.map((name) => readRequestPseudo(request, name) ?? "");
-      return { names: PSEUDO_NAMES.concat(block.names), values: values.concat(block.values) };
+    if (request === undefined) return block;
+    for (const name of PSEUDO_NAMES) {
+      names[count] = name;
+      values[count++] = readRequestPseudo(request, name) ?? "";
     }
+  } else if (map === MAP_RESPONSE_HEADERS) {
+    names[0] = ":status";
+    values[0] = String(responseOf(guest)?.status);
+    count = 1;
+  } else return block;
+  for (let i = 0; i < block.length; i++) {
+    names[count] = block.names[i] as string;
+    values[count++] = block.values[i] as string;
   }
-  if (map === MAP_RESPONSE_HEADERS) {
-    return { names: [":status", ...block.names], values: [String(responseOf(guest)?.status), ...block.values] };
-  }
-  return block;
+  names.length = count;
+  values.length = count;
+  return LISTED;
 }
 
 export function getHeaderMapPairs(

@@ -126,7 +126,8 @@ export function incrementMetric(guest: GuestInstance, _memory: GuestMemory, id: 
   const { metrics, options } = guest.owner;
   const kind = metrics.get(id >>> 0);
   if (kind === undefined) return NOT_FOUND;
-  const by = Number(BigInt.asIntN(64, delta));
+  // An i64 arrives signed.
+  const by = Number(delta);
   if (kind === "histogram" || (kind === "counter" && by < 0)) return BAD_ARGUMENT;
   options.metrics.increment(id >>> 0, by);
   return OK;

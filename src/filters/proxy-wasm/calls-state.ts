@@ -17,8 +17,10 @@ import {
   OK,
   UNIMPLEMENTED,
 } from "./abi.ts";
+import { EXTENSIONS } from "./extensions.ts";
 import { replaceBlock } from "./fields.ts";
 import type { GuestInstance } from "./instance.ts";
+import { InternTable } from "./interned.ts";
 import type { GuestMemory } from "./memory.ts";
 import { encodeAttribute, readPath } from "./property.ts";
 
@@ -209,6 +211,13 @@ export function getStatus(
   return memory.giveText("", atPointer, sizePointer);
 }
 
+const foreignNames = new InternTable<string>((text) => text);
+
+/** The name of a foreign function out of the guest's memory. Check the range with `has` first. */
+function readForeignName(memory: GuestMemory, at: number, size: number): string {
+  return foreignNames.find(memory.bytes, at >>> 0, size >>> 0);
+}
+
 export function callForeignFunction(
   guest: GuestInstance,
   memory: GuestMemory,
@@ -222,7 +231,10 @@ export function callForeignFunction(
   if (!memory.has(nameAt, nameSize) || !memory.has(argsAt, argsSize)) return INVALID_MEMORY_ACCESS;
   if (nameSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return NOT_FOUND;
   const { config, options } = guest.owner;
-  const run = options.foreign.find(memory.latin1(nameAt, nameSize), config.capabilities);
+  const name = readForeignName(memory, nameAt, nameSize);
+  const extension = EXTENSIONS.get(name);
+  if (extension !== undefined) return extension(guest, memory, argsAt, argsSize);
+  const run = options.foreign.find(name, config.capabilities);
   if (run === undefined) return NOT_FOUND;
   const result = run(config, memory.view(argsAt, argsSize));
   if (result === undefined) return BAD_ARGUMENT;

@@ -1,3 +1,4 @@
+import { HeaderBlock } from "../../core/head.ts";
 import {
   CONTINUE,
   type Direction,
@@ -48,6 +49,10 @@ export class StreamContext implements FilterContext {
   pendingResponse: LocalResponse | undefined;
   /** `proxy_continue_stream` came for that very direction: a pause that the callback answers is over at once. */
   resumed = false;
+  /** Fields that the filter wants in the answer (`selvedge.add_response_headers`). */
+  readonly answerFields = new HeaderBlock();
+  /** The answer's head passed: nothing more can be wanted in it. */
+  responseSeen = false;
   /** Bytes added to headers and bodies so far. */
   outputBytes = 0;
   /** Call-outs under way: our id → the exchange's. */
@@ -83,7 +88,7 @@ export class StreamContext implements FilterContext {
     if (requestHeaders === undefined && guest.fault === undefined) return CONTINUE;
     hands.requestHead = true;
     const count = exchange.request.headers.length + REQUEST_PSEUDO_COUNT;
-    const verdict = this.#ask(guest, "request_headers", requestHeaders, count, end ? 1 : 0);
+    const verdict = this.#ask(guest, "request", "request_headers", requestHeaders, count, end ? 1 : 0);
     if (verdict !== PAUSE) hands.requestHead = false;
     return verdict;
   }
@@ -93,7 +98,7 @@ export class StreamContext implements FilterContext {
     if (guest === undefined || exchange === undefined) return this.#refused();
     hands.requestBody = true;
     const size = exchange.body("request").length;
-    const verdict = this.#ask(guest, "request_body", guest.callbacks.requestBody, size, end ? 1 : 0);
+    const verdict = this.#ask(guest, "request", "request_body", guest.callbacks.requestBody, size, end ? 1 : 0);
     if (verdict !== PAUSE) hands.requestBody = false;
     return verdict;
   }
@@ -105,7 +110,7 @@ export class StreamContext implements FilterContext {
     if (requestTrailers === undefined && guest.fault === undefined) return CONTINUE;
     hands.requestTrailers = true;
     const count = exchange.requestTrailers?.length ?? 0;
-    const verdict = this.#ask(guest, "request_trailers", requestTrailers, count, 0);
+    const verdict = this.#ask(guest, "request", "request_trailers", requestTrailers, count, 0);
     if (verdict === PAUSE) return verdict;
     hands.requestTrailers = false;
     hands.requestBody = false;
@@ -115,13 +120,23 @@ export class StreamContext implements FilterContext {
   onResponseHead(end: boolean): Verdict {
     const { guest, exchange, hands } = this;
     if (guest === undefined || exchange === undefined) return this.#refused();
+    this.responseSeen = true;
+    if (this.answerFields.length > 0 && guest.fault === undefined) this.#addAnswerFields(exchange);
     const { responseHeaders } = guest.callbacks;
     if (responseHeaders === undefined && guest.fault === undefined) return CONTINUE;
     hands.responseHead = true;
     const count = (exchange.response?.headers.length ?? 0) + RESPONSE_PSEUDO_COUNT;
-    const verdict = this.#ask(guest, "response_headers", responseHeaders, count, end ? 1 : 0);
+    const verdict = this.#ask(guest, "response", "response_headers", responseHeaders, count, end ? 1 : 0);
     if (verdict !== PAUSE) hands.responseHead = false;
     return verdict;
+  }
+
+  #addAnswerFields(exchange: FilterExchange): void {
+    const { names, values } = this.answerFields;
+    const headers = exchange.response?.headers;
+    for (let i = 0; i < names.length; i++) headers?.add(names[i] as string, values[i] as string);
+    names.length = 0;
+    values.length = 0;
   }
 
   onResponseData(end: boolean): Verdict {
@@ -129,7 +144,7 @@ export class StreamContext implements FilterContext {
     if (guest === undefined || exchange === undefined) return this.#refused();
     hands.responseBody = true;
     const size = exchange.body("response").length;
-    const verdict = this.#ask(guest, "response_body", guest.callbacks.responseBody, size, end ? 1 : 0);
+    const verdict = this.#ask(guest, "response", "response_body", guest.callbacks.responseBody, size, end ? 1 : 0);
     if (verdict !== PAUSE) hands.responseBody = false;
     return verdict;
   }
@@ -141,7 +156,7 @@ export class StreamContext implements FilterContext {
     if (responseTrailers === undefined && guest.fault === undefined) return CONTINUE;
     hands.responseTrailers = true;
     const count = exchange.responseTrailers?.length ?? 0;
-    const verdict = this.#ask(guest, "response_trailers", responseTrailers, count, 0);
+    const verdict = this.#ask(guest, "response", "response_trailers", responseTrailers, count, 0);
     if (verdict === PAUSE) return verdict;
     hands.responseTrailers = false;
     hands.responseBody = false;
@@ -149,9 +164,16 @@ export class StreamContext implements FilterContext {
   }
 
   /** Runs a callback and turns the action, and what the guest did meanwhile, into a verdict. */
-  #ask(guest: GuestInstance, phase: string, callback: GuestCallback | undefined, size: number, end: number): Verdict {
+  #ask(
+    guest: GuestInstance,
+    direction: Direction,
+    phase: string,
+    callback: GuestCallback | undefined,
+    size: number,
+    end: number,
+  ): Verdict {
     this.resumed = false;
-    this.answering = phase.startsWith("request") ? "request" : "response";
+    this.answering = direction;
     let action = ACTION_CONTINUE;
     if (callback !== undefined) action = guest.enter(phase, callback, this, this.id, size, end);
     this.answering = undefined;
@@ -261,6 +283,11 @@ export class StreamContext implements FilterContext {
     this.logging = false;
     this.pendingResponse = undefined;
     this.resumed = false;
+    this.responseSeen = false;
+    if (this.answerFields.length > 0) {
+      this.answerFields.names.length = 0;
+      this.answerFields.values.length = 0;
+    }
     this.outputBytes = 0;
     this.callouts = undefined;
     this.done = "no";

@@ -15,6 +15,17 @@ type Run1 = (guest: GuestInstance, memory: GuestMemory, a: number) => number;
 type Run2 = (guest: GuestInstance, memory: GuestMemory, a: number, b: number) => number;
 type Run3 = (guest: GuestInstance, memory: GuestMemory, a: number, b: number, c: number) => number;
 type Run5 = (guest: GuestInstance, memory: GuestMemory, a: number, b: number, c: number, d: number, e: number) => number;
+type Run6 = (
+  guest: GuestInstance,
+  memory: GuestMemory,
+  a: number,
+  b: number,
+  c: number,
+  d: number,
+  e: number,
+  f: number,
+) => number;
+type RunLong = (guest: GuestInstance, memory: GuestMemory, a: number, b: bigint) => number;
 type RunMany = (guest: GuestInstance, memory: GuestMemory, ...rest: never[]) => number;
 type Import = (...args: never[]) => unknown;
 
@@ -60,6 +71,31 @@ function guard5(guest: GuestInstance, run: Run5): Import {
     if (memory === undefined) return INTERNAL_FAILURE;
     try {
       return run(guest, memory, a, b, c, d, e);
+    } catch (error) {
+      return guest.onHostError(error);
+    }
+  };
+}
+
+function guard6(guest: GuestInstance, run: Run6): Import {
+  return (a: number, b: number, c: number, d: number, e: number, f: number) => {
+    const memory = guest.beginHostCall();
+    if (memory === undefined) return INTERNAL_FAILURE;
+    try {
+      return run(guest, memory, a, b, c, d, e, f);
+    } catch (error) {
+      return guest.onHostError(error);
+    }
+  };
+}
+
+/** Number and 64-bit value: metrics. */
+function guardLong(guest: GuestInstance, run: RunLong): Import {
+  return (a: number, b: bigint) => {
+    const memory = guest.beginHostCall();
+    if (memory === undefined) return INTERNAL_FAILURE;
+    try {
+      return run(guest, memory, a, b);
     } catch (error) {
       return guest.onHostError(error);
     }
@@ -116,9 +152,15 @@ const HOT5: Readonly<Record<string, Run5>> = {
   proxy_get_shared_data: shared.getSharedData,
   proxy_set_shared_data: shared.setSharedData,
 };
+const HOT6: Readonly<Record<string, Run6>> = {
+  proxy_call_foreign_function: state.callForeignFunction,
+};
+const HOT_LONG: Readonly<Record<string, RunLong>> = {
+  proxy_record_metric: shared.recordMetric,
+  proxy_increment_metric: shared.incrementMetric,
+};
 const COLD: Readonly<Record<string, RunMany>> = {
   proxy_send_local_response: http.sendLocalResponse,
-  proxy_call_foreign_function: state.callForeignFunction,
   proxy_http_call: state.httpCall,
   proxy_dispatch_http_call: state.httpCall,
   proxy_grpc_call: state.grpcUnimplemented,
@@ -131,8 +173,6 @@ const COLD: Readonly<Record<string, RunMany>> = {
   proxy_enqueue_shared_queue: shared.enqueueSharedQueue,
   proxy_dequeue_shared_queue: shared.dequeueSharedQueue,
   proxy_define_metric: shared.defineMetric,
-  proxy_record_metric: shared.recordMetric,
-  proxy_increment_metric: shared.incrementMetric,
   // 0.1.0: the plugin's configuration had a function of its own.
   proxy_get_configuration: (guest: GuestInstance, memory: GuestMemory, at: number, size: number) =>
     state.getBufferBytes(guest, memory, 7, 0, 0x7fff_ffff, at, size),
@@ -166,11 +206,14 @@ function findImport(guest: GuestInstance, from: string, name: string): Import | 
   if (from !== "env") return undefined;
   if (name === "abort") return makeAbort(guest);
   const own = <T>(table: Readonly<Record<string, T>>): T | undefined => (Object.hasOwn(table, name) ? table[name] : undefined);
-  const [run1, run2, run3, run5, many] = [own(HOT1), own(HOT2), own(HOT3), own(HOT5), own(COLD)];
+  const [run1, run2, run3, run5, run6] = [own(HOT1), own(HOT2), own(HOT3), own(HOT5), own(HOT6)];
+  const [long, many] = [own(HOT_LONG), own(COLD)];
   if (run1 !== undefined) return guard1(guest, run1);
   if (run2 !== undefined) return guard2(guest, run2);
   if (run3 !== undefined) return guard3(guest, run3);
   if (run5 !== undefined) return guard5(guest, run5);
+  if (run6 !== undefined) return guard6(guest, run6);
+  if (long !== undefined) return guardLong(guest, long);
   if (many !== undefined) return guardMany(guest, many);
   // A function of the ABI that we do not know (TCP extensions, later versions): present, but unimplemented.
   return name.startsWith("proxy_") ? () => UNIMPLEMENTED : undefined;

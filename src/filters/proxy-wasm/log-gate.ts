@@ -16,6 +16,8 @@ export class LogGate {
 
   /** `level` as the ABI counts: trace 0 to critical 5. */
   write(level: number, message: string): void {
+    // What nobody sees must not use up the lines of what matters.
+    if (level < 2 && this.target.level !== "debug") return;
     const nowMs = this.clock.nowMs();
     if (nowMs - this.#windowMs >= 1000) {
       if (this.#dropped > 0)

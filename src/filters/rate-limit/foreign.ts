@@ -23,6 +23,10 @@ export class RateLimitFunction {
   readonly #secret: Uint8Array;
   readonly #questions: RateLimitQuestion[] = [];
   readonly #answers: (Uint8Array | undefined)[] = [];
+  readonly #answer = new Uint8Array(RATE_LIMIT_QUESTIONS_MAX * ANSWER_BYTES);
+  readonly #answerView = new DataView(this.#answer.buffer);
+  readonly #args = new Uint8Array(RATE_LIMIT_QUESTIONS_MAX * QUESTION_BYTES);
+  readonly #argsView = new DataView(this.#args.buffer);
   /** Decisions, refusals, and keys that found no slot, by this process. */
   readonly counts = { allowed: 0, refused: 0, full: 0 };
 
@@ -31,7 +35,7 @@ export class RateLimitFunction {
     this.#secret = table.secret();
     for (let i = 0; i < RATE_LIMIT_QUESTIONS_MAX; i++) {
       this.#questions.push({ hash: new Uint32Array(4), increment: 0, capacity: 0, shadow: false, outcome: REFUSED, level: 0 });
-      this.#answers.push(new Uint8Array((i + 1) * ANSWER_BYTES));
+      this.#answers.push(this.#answer.subarray(0, (i + 1) * ANSWER_BYTES));
     }
   }
 
@@ -43,7 +47,7 @@ export class RateLimitFunction {
     const allowed = this.#table.decide(this.#questions, count);
     if (allowed) this.counts.allowed++;
     else this.counts.refused++;
-    const view = new DataView(answer.buffer);
+    const view = this.#answerView;
     for (let i = 0; i < count; i++) {
       const { outcome, level } = this.#questions[i] as RateLimitQuestion;
       if (outcome === FULL) this.counts.full++;
@@ -55,7 +59,9 @@ export class RateLimitFunction {
   }
 
   #read(args: Bytes, count: number): boolean {
-    const view = new DataView(args.buffer, args.byteOffset, args.byteLength);
+    // Copied, because making a view of the guest's memory costs more.
+    this.#args.set(args);
+    const view = this.#argsView;
     for (let i = 0; i < count; i++) {
       const at = i * QUESTION_BYTES;
       const question = this.#questions[i] as RateLimitQuestion;

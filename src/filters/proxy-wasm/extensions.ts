@@ -1,0 +1,87 @@
+import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import { BAD_ARGUMENT, INTERNAL_FAILURE, NOT_FOUND, OK } from "./abi.ts";
+import { isWritableField, readName } from "./fields.ts";
+import type { GuestCallbacks, GuestInstance } from "./instance.ts";
+import type { GuestMemory } from "./memory.ts";
+
+/**
+ * What this host offers beyond the ABI, as foreign functions that any filter may call: they grant nothing, they only save
+ * work. A host without them (Envoy) answers `NOT_FOUND`, and the filter does without.
+ */
+
+/** A call with its arguments at `[at, at + size)`, checked to be inside. Answers a status. */
+export type Extension = (guest: GuestInstance, memory: GuestMemory, at: number, size: number) => number;
+
+/** Bits of `selvedge.skip_callbacks`. */
+export const SKIP_CONTEXTS = 1;
+export const SKIP_REQUEST_HEADERS = 2;
+export const SKIP_REQUEST_BODY = 4;
+export const SKIP_REQUEST_TRAILERS = 8;
+export const SKIP_RESPONSE_HEADERS = 16;
+export const SKIP_RESPONSE_BODY = 32;
+export const SKIP_RESPONSE_TRAILERS = 64;
+const SKIP_ALL = 127;
+
+/**
+ * `selvedge.skip_callbacks` (four bytes, little-endian: the bits above): callbacks that these settings do not need, though
+ * the module exports them. `SKIP_CONTEXTS` stands for `proxy_on_context_create` and `proxy_on_delete` of exchanges. Only from
+ * a callback of the plugin, while no exchange has a context.
+ */
+function skipCallbacks(guest: GuestInstance, memory: GuestMemory, at: number, size: number): number {
+  if (size !== 4 || guest.active !== undefined || guest.contexts.size > 0) return BAD_ARGUMENT;
+  const bits = memory.u32(at);
+  if (bits > SKIP_ALL) return BAD_ARGUMENT;
+  const unless = <T>(bit: number, callback: T): T | undefined => ((bits & bit) === 0 ? callback : undefined);
+  const { callbacks } = guest;
+  const kept: GuestCallbacks = {
+    ...callbacks,
+    contextCreate: unless(SKIP_CONTEXTS, callbacks.contextCreate),
+    contextDelete: unless(SKIP_CONTEXTS, callbacks.contextDelete),
+    requestHeaders: unless(SKIP_REQUEST_HEADERS, callbacks.requestHeaders),
+    requestBody: unless(SKIP_REQUEST_BODY, callbacks.requestBody),
+    requestTrailers: unless(SKIP_REQUEST_TRAILERS, callbacks.requestTrailers),
+    responseHeaders: unless(SKIP_RESPONSE_HEADERS, callbacks.responseHeaders),
+    responseBody: unless(SKIP_RESPONSE_BODY, callbacks.responseBody),
+    responseTrailers: unless(SKIP_RESPONSE_TRAILERS, callbacks.responseTrailers),
+  };
+  guest.callbacks = kept;
+  return OK;
+}
+
+/**
+ * `selvedge.add_response_headers` (header pairs as the ABI serialises them): fields that are added to the answer when its
+ * head passes this filter, before `proxy_on_response_headers`, with the rules and the budget of
+ * `proxy_add_header_map_value`; what may not be written is left out. Only while the answer has not passed.
+ */
+function addResponseHeaders(guest: GuestInstance, memory: GuestMemory, at: number, size: number): number {
+  const context = guest.active;
+  if (context?.exchange === undefined) return NOT_FOUND;
+  if (context.responseSeen) return BAD_ARGUMENT;
+  const start = at >>> 0;
+  const end = start + (size >>> 0);
+  if (end - start < 4) return BAD_ARGUMENT;
+  const count = memory.u32(start);
+  let lengthAt = start + 4;
+  let dataAt = lengthAt + count * 8;
+  if (dataAt + count * 2 > end) return BAD_ARGUMENT;
+  for (let i = 0; i < count; i++) {
+    const nameSize = memory.u32(lengthAt);
+    const valueSize = memory.u32(lengthAt + 4);
+    lengthAt += 8;
+    const valueAt = dataAt + nameSize + 1;
+    const next = valueAt + valueSize + 1;
+    if (next > end) return BAD_ARGUMENT;
+    if (!context.spend(nameSize + valueSize + PROXY_WASM_LIMITS.headerOverheadBytes)) return INTERNAL_FAILURE;
+    const name = readName(memory, dataAt, nameSize);
+    const value = memory.latin1(valueAt, valueSize);
+    if (isWritableField(name, value)) context.answerFields.add(name, value);
+    dataAt = next;
+  }
+  return OK;
+}
+
+/** By name. */
+export const EXTENSIONS: ReadonlyMap<string, Extension> = new Map([
+  ["selvedge.skip_callbacks", skipCallbacks],
+  ["selvedge.add_response_headers", addResponseHeaders],
+]);
