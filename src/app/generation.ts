@@ -8,6 +8,8 @@ import { watchDns } from "../proxy/discovery/watch.ts";
 import { compileForwarding } from "../proxy/forwarding.ts";
 import type { Authenticator, Generation, ListenerRuntime, RuleRuntime } from "../proxy/generation.ts";
 import { buildRouter } from "../proxy/routing/build.ts";
+import { RouteTable } from "../proxy/routing/route-table.ts";
+import type { Router } from "../proxy/routing/router.ts";
 import { UpstreamService } from "../proxy/upstream/service.ts";
 import type { Net } from "../runtime/net.ts";
 
@@ -66,11 +68,12 @@ export class GenerationBuilder {
     const services = this.#prepareServices(snapshot);
     const authenticators = this.#prepareAuthenticators(snapshot);
     try {
+      const router = buildRouter(snapshot.routes, snapshot.listeners, previous?.router);
       const generation: Generation = {
         snapshot,
-        router: buildRouter(snapshot.routes, snapshot.listeners, previous?.router),
+        router,
         services: new Map([...services].map(([name, kept]) => [name, kept.value.service])),
-        rules: resolveRules(snapshot, leases, authenticators),
+        rules: keepKnownRules(router, resolveRules(snapshot, leases, authenticators)),
         listeners: this.#prepareListeners(snapshot),
       };
       return {
@@ -221,6 +224,19 @@ function resolveRules(
         throw new Error(`route ${route.name} names authentication ${rule.authentication}, which the snapshot does not have`);
       }
       rules.set(rule, { filters, authenticator });
+    }
+  }
+  return rules;
+}
+
+/** The router keeps what it compiled of a route with equal data, former objects and all: their rules mean what their heirs mean. */
+function keepKnownRules(router: Router, rules: Map<RuleConfig, RuleRuntime>): Map<RuleConfig, RuleRuntime> {
+  if (!(router instanceof RouteTable)) return rules;
+  for (const { config, candidates } of router.routes) {
+    for (const { result } of candidates) {
+      if (rules.has(result.rule)) continue;
+      const runtime = rules.get(config.rules.find((rule) => rule.name === result.rule.name) ?? result.rule);
+      if (runtime !== undefined) rules.set(result.rule, runtime);
     }
   }
   return rules;

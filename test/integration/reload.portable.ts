@@ -30,6 +30,19 @@ describe("reload and drain", () => {
     }
   });
 
+  test("a snapshot with equal routes in new objects serves them", async () => {
+    const routes = [routeOf("r", [respond("one"), respond("never")])];
+    const proxy = await startProxy(snapshotOf({ routes }));
+    try {
+      for (let i = 0; i < 2; i++) {
+        await proxy.apply(snapshotOf({ routes: structuredClone(routes) }));
+        assert.match(await sayRaw(proxy.port(), GET), /one$/);
+      }
+    } finally {
+      await proxy.stop();
+    }
+  });
+
   test("keeps connections, pools and tunnels that a reload does not concern", async () => {
     const upstream = await startRawUpstream((socket) => {
       socket.on("data", (chunk) => {

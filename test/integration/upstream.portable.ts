@@ -60,7 +60,12 @@ describe("upstream: answers that are no answers", () => {
 
   test("a malformed chunk or too large trailers behind the head: the answer is cut, not ended", async () => {
     const chunked = `${head}transfer-encoding: chunked\r\n\r\n`;
-    for (const tail of ["2\r\nokXX", "zz\r\n", "2\r\nok\r\n0\r\nXX\r\n\r\n", `2\r\nok\r\n0\r\nx: ${"y".repeat(10_000)}\r\n\r\n`]) {
+    for (const tail of [
+      "2\r\nokXX",
+      "zz\r\n",
+      "2\r\nok\r\n0\r\nXX\r\n\r\n",
+      `2\r\nok\r\n0\r\nx: ${"y".repeat(10_000)}\r\n\r\n`,
+    ]) {
       const upstream = await answering(() => chunked + tail);
       await withUpstream(upstream, async (proxy) => {
         const heard = await sayRaw(proxy.port(), GET);
