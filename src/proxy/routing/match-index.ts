@@ -3,6 +3,7 @@ import { type Candidate, type CompiledRoute, compareConditions } from "./candida
 import { Chains } from "./chains.ts";
 import { EdgeTable, FIRST, roll, SECOND, seedOf, THIRD } from "./edge-table.ts";
 import { HostMap, hostKey } from "./host.ts";
+import { HostTable } from "./host-table.ts";
 import type { RouteMatch } from "./router.ts";
 import { extractVariables, type TemplateSegment } from "./template.ts";
 import type { MatchContext } from "./terms.ts";
@@ -20,14 +21,19 @@ function reserveScratch(length: number): void {
   hashes = new Int32Array(length + 1);
 }
 
-/**
- * Four kinds of record are in the edge table; a value is a chain (see Chains) where nothing else is said.
- * - host (parent: none; text: the host): FIRST regexes, SECOND prefixes `/`, THIRD length bits.
+/** Values of a host's record: two chains (see Chains) and its length bits. */
+const REGEXES = 1;
+/** Prefixes that are `/`. */
+const ROOTS = 2;
+const LENGTHS = 3;
+
+/*
+ * Two kinds of record are in the edge table; a value is a chain where nothing else is said.
  * - path (parent: its host): FIRST exact, SECOND prefix, THIRD the template node of templates that begin like this, or 0.
  * - template node (parent: the path or node in front; text: a literal segment; none when reached by THIRD): FIRST templates that end
  *   here, SECOND templates whose rest begins here, THIRD the node of a variable segment.
+ * Hosts and nodes are parents alike: EdgeTable is told them apart by the sign.
  */
-type Field = typeof FIRST | typeof SECOND;
 
 /** Of a host: bits `length & 15` of all its paths, and 16 above of those that templates hang at. */
 const LENGTH_MASK = 15;
@@ -43,6 +49,7 @@ const TEMPLATE_SHIFT = 16;
  * come in order.
  */
 export class MatchIndex {
+  #hosts = new HostTable();
   #edges = new EdgeTable();
   #chains = new Chains();
   /** Records of hosts with a wildcard. */
@@ -56,6 +63,7 @@ export class MatchIndex {
   /** The same content, to be changed without harm to this one. */
   copy(): MatchIndex {
     const twin = new MatchIndex();
+    twin.#hosts = this.#hosts.copy();
     twin.#edges = this.#edges.copy();
     twin.#chains = new Chains(this.#chains);
     twin.#wild = this.#wild;
@@ -91,10 +99,10 @@ export class MatchIndex {
 
   #addHost(host: string): number {
     const wild = host === "*" || host.startsWith("*.");
-    if (!wild) return this.#edges.add(0, hostKey(host));
+    if (!wild) return this.#hosts.add(hostKey(host));
     const known = this.#wild.get(host);
     if (known !== undefined) return known;
-    const record = this.#edges.addBare(0, "");
+    const record = this.#hosts.addBare();
     this.#wild = new HostMap(this.#wild);
     this.#wild.set(host, record);
     return record;
@@ -102,23 +110,23 @@ export class MatchIndex {
 
   #change(host: number, candidate: Candidate, isNew: boolean): void {
     const { kind, path, template } = candidate;
-    if (kind === "regex") this.#changeChain(host, FIRST, candidate, isNew);
-    else if (kind === "prefix" && path === "") this.#changeChain(host, SECOND, candidate, isNew);
+    if (kind === "regex") this.#changeChain(this.#hosts.words, host + REGEXES, candidate, isNew);
+    else if (kind === "prefix" && path === "") this.#changeChain(this.#hosts.words, host + ROOTS, candidate, isNew);
     else if (template === undefined)
-      this.#changeChain(this.#addPath(host, path, false), kind === "exact" ? FIRST : SECOND, candidate, isNew);
+      this.#changeEdge(this.#addPath(host, path, false) + (kind === "exact" ? FIRST : SECOND), candidate, isNew);
     else {
       const front = literalFront(template.segments);
       const first = this.#below(this.#addPath(host, front.path, true));
       const end = this.#addSegments(first, template.segments, front.count);
-      this.#changeChain(end, template.segments.at(-1)?.kind === "rest" ? SECOND : FIRST, candidate, isNew);
+      this.#changeEdge(end + (template.segments.at(-1)?.kind === "rest" ? SECOND : FIRST), candidate, isNew);
     }
   }
 
   #addPath(host: number, path: string, hasTemplate: boolean): number {
-    const record = this.#edges.add(host, path);
+    const record = this.#edges.add(-host, path);
     const bit = 1 << (path.length & LENGTH_MASK);
-    const { words } = this.#edges;
-    words[host + THIRD] = (words[host + THIRD] as number) | bit | (hasTemplate ? bit << TEMPLATE_SHIFT : 0);
+    const { words } = this.#hosts;
+    words[host + LENGTHS] = (words[host + LENGTHS] as number) | bit | (hasTemplate ? bit << TEMPLATE_SHIFT : 0);
     if (path.length > this.#maxLength) this.#maxLength = path.length;
     reserveScratch(this.#maxLength);
     return record;
@@ -143,9 +151,11 @@ export class MatchIndex {
     return node;
   }
 
-  #changeChain(record: number, field: Field, candidate: Candidate, isNew: boolean): void {
-    const { words } = this.#edges;
-    const at = record + field;
+  #changeEdge(at: number, candidate: Candidate, isNew: boolean): void {
+    this.#changeChain(this.#edges.words, at, candidate, isNew);
+  }
+
+  #changeChain(words: Int32Array, at: number, candidate: Candidate, isNew: boolean): void {
     const chain = words[at] as number;
     words[at] = isNew ? this.#chains.insert(chain, candidate) : this.#chains.remove(chain, candidate);
   }
@@ -156,11 +166,11 @@ export class MatchIndex {
   match(head: RequestHead, context: MatchContext): RouteMatch | undefined {
     const { authority } = head;
     // Keys are bare hosts, so an authority that is a key needs no work: the usual case.
-    let record = this.#findHost(authority);
+    let record = this.#hosts.find(authority);
     let host = authority;
     if (record === 0) {
       host = hostKey(authority);
-      if (host !== authority) record = this.#findHost(host);
+      if (host !== authority) record = this.#hosts.find(host);
     }
     let found = record === 0 ? undefined : this.#findInHost(record, head, context);
     if (found !== undefined) return found;
@@ -175,21 +185,16 @@ export class MatchIndex {
     return wild.any === undefined ? undefined : this.#findInHost(wild.any, head, context);
   }
 
-  #findHost(host: string): number {
-    let hash = seedOf(0);
-    for (let i = 0; i < host.length; i++) hash = roll(hash, host.charCodeAt(i));
-    return this.#edges.find(0, hash, host, 0, host.length);
-  }
-
   #findInHost(host: number, head: RequestHead, context: MatchContext): RouteMatch | undefined {
     const edges = this.#edges;
     const { words } = edges;
     const { path } = head;
     const length = path.length;
     const last = Math.min(length, this.#maxLength);
-    const bits = words[host + THIRD] as number;
+    const hosts = this.#hosts.words;
+    const bits = hosts[host + LENGTHS] as number;
     let count = 0;
-    let rolled = seedOf(host);
+    let rolled = seedOf(-host);
     for (let end = 0; end <= last; end++) {
       const code = end === length ? SLASH : path.charCodeAt(end);
       if (code === SLASH && (bits & (1 << (end & LENGTH_MASK))) !== 0) {
@@ -204,7 +209,7 @@ export class MatchIndex {
       const end = ends[count] as number;
       // Behind a prefix that holds only templates count.
       if (byPrefix !== 0 && (bits & (1 << (TEMPLATE_SHIFT + (end & LENGTH_MASK)))) === 0) continue;
-      const record = edges.find(host, hashes[count] as number, path, 0, end);
+      const record = edges.find(-host, hashes[count] as number, path, 0, end);
       if (record === 0) continue;
       if (end === length) {
         const found = chains.find(words[record + FIRST] as number, head, context);
@@ -217,10 +222,10 @@ export class MatchIndex {
       }
       if (byPrefix === 0) byPrefix = chains.find(words[record + SECOND] as number, head, context);
     }
-    const regexes = words[host + FIRST] as number;
+    const regexes = hosts[host + REGEXES] as number;
     const byRegex = regexes === 0 ? 0 : chains.find(regexes, head, context);
     if (byRegex !== 0) return chains.results[byRegex];
-    return chains.results[byPrefix !== 0 ? byPrefix : chains.find(words[host + SECOND] as number, head, context)];
+    return chains.results[byPrefix !== 0 ? byPrefix : chains.find(hosts[host + ROOTS] as number, head, context)];
   }
 
   /** `at`: index of the slash before the next segment, or the path's length when all were taken. */
