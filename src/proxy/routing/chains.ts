@@ -15,12 +15,15 @@ export class Chains {
   /** Per link: number of its terms, next link. */
   #links: Int32Array;
   readonly #pool: TermsPool;
+  /** The pool's, one step nearer. */
+  readonly #terms: readonly Terms[];
 
   constructor(copyOf?: Chains) {
     this.results = copyOf === undefined ? [undefined] : copyOf.results.slice();
     this.#candidates = copyOf === undefined ? [undefined] : copyOf.#candidates.slice();
     this.#links = copyOf === undefined ? new Int32Array(64) : copyOf.#links.slice();
     this.#pool = copyOf === undefined ? new TermsPool() : copyOf.#pool;
+    this.#terms = this.#pool.list;
   }
 
   /** The list with a candidate at its place. Cheapest when it goes in front. */
@@ -69,7 +72,7 @@ export class Chains {
 
   /** What the link asks. */
   termsOf(link: number): Terms {
-    return this.#pool.list[this.#links[link * 2] as number] as Terms;
+    return this.#terms[this.#links[link * 2] as number] as Terms;
   }
 
   /** The first link that holds for a request; 0: none. */

@@ -11,14 +11,14 @@ import type { MatchContext } from "./terms.ts";
 const SLASH = 0x2f;
 
 /** Where segments of the path in question end, and the hash up to there; shared by all indexes, which never wait in a match. */
-let ends = new Int32Array(64);
-let hashes = new Int32Array(64);
+let scratchEnds = new Int32Array(64);
+let scratchHashes = new Int32Array(64);
 
 /** Makes room for paths of this length in configuration; longer ones in requests are not looked at beyond it. */
 function reserveScratch(length: number): void {
-  if (ends.length > length) return;
-  ends = new Int32Array(length + 1);
-  hashes = new Int32Array(length + 1);
+  if (scratchEnds.length > length) return;
+  scratchEnds = new Int32Array(length + 1);
+  scratchHashes = new Int32Array(length + 1);
 }
 
 /** Values of a host's record: two chains (see Chains) and its length bits. */
@@ -188,20 +188,27 @@ export class MatchIndex {
   #findInHost(host: number, head: RequestHead, context: MatchContext): RouteMatch | undefined {
     const edges = this.#edges;
     const { words } = edges;
+    const hosts = this.#hosts.words;
     const { path } = head;
     const length = path.length;
-    const last = Math.min(length, this.#maxLength);
-    const hosts = this.#hosts.words;
+    const longest = this.#maxLength;
     const bits = hosts[host + LENGTHS] as number;
+    const ends = scratchEnds;
+    const hashes = scratchHashes;
+    const last = length > longest ? longest + 1 : length;
     let count = 0;
     let rolled = seedOf(-host);
-    for (let end = 0; end <= last; end++) {
-      const code = end === length ? SLASH : path.charCodeAt(end);
+    for (let end = 0; end < last; end++) {
+      const code = path.charCodeAt(end);
       if (code === SLASH && (bits & (1 << (end & LENGTH_MASK))) !== 0) {
         ends[count] = end;
         hashes[count++] = rolled;
       }
       rolled = roll(rolled, code);
+    }
+    if (length <= longest && (bits & (1 << (length & LENGTH_MASK))) !== 0) {
+      ends[count] = length;
+      hashes[count++] = rolled;
     }
     const chains = this.#chains;
     let byPrefix = 0;

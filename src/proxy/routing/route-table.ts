@@ -21,6 +21,9 @@ export interface Scope {
  */
 export class RouteTable implements Router {
   readonly #context = new MatchContext();
+  /** The scope that was asked last: nearly always the next as well. */
+  #lastGateway: string | undefined;
+  #lastScope: Scope | undefined;
 
   constructor(
     /** Sorted by name. */
@@ -31,7 +34,11 @@ export class RouteTable implements Router {
   ) {}
 
   match(gateway: string, head: RequestHead): RouteMatch | undefined {
-    const scope = this.scopes.get(gateway);
+    if (gateway !== this.#lastGateway) {
+      this.#lastGateway = gateway;
+      this.#lastScope = this.scopes.get(gateway);
+    }
+    const scope = this.#lastScope;
     if (scope === undefined) return undefined;
     const context = this.#context;
     context.query.reset(head.query);
