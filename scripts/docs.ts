@@ -1,5 +1,6 @@
 /**
- * Writes docs/configuration.md from the schema: `bun scripts/docs.ts`. A test fails when the committed file is stale.
+ * Writes docs/configuration.md from the schema and the tables of docs/operations.md: `bun scripts/docs.ts`. A test fails when a
+ * committed file is stale.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
@@ -8,6 +9,7 @@ import { ISSUE_CODES } from "../src/config/codes.ts";
 import { API_VERSION, jsonSchema, KINDS, type Kind } from "../src/config/schema/index.ts";
 import { formatDuration, formatSize } from "../src/config/schema/units.ts";
 import { CONFIG_LIMITS } from "../src/core/limits.ts";
+import { OPERATIONS_PAGE, renderOperations } from "./operations.ts";
 
 /** Where the generated page belongs. */
 export const CONFIGURATION_PAGE = fileURLToPath(new URL("../docs/configuration.md", import.meta.url));
@@ -205,10 +207,13 @@ function renderLimits(): string {
 }
 
 if (import.meta.main) {
-  const page = renderConfiguration();
-  if (process.argv.includes("--check")) {
-    process.exitCode = readFileSync(CONFIGURATION_PAGE, "utf8") === page ? 0 : 1;
-  } else {
-    writeFileSync(CONFIGURATION_PAGE, page);
+  const operations = readFileSync(OPERATIONS_PAGE, "utf8");
+  const pages = [
+    { path: CONFIGURATION_PAGE, was: readFileSync(CONFIGURATION_PAGE, "utf8"), is: renderConfiguration() },
+    { path: OPERATIONS_PAGE, was: operations, is: renderOperations(operations) },
+  ];
+  for (const { path, was, is } of pages) {
+    if (process.argv.includes("--check")) process.exitCode = was === is ? process.exitCode : 1;
+    else writeFileSync(path, is);
   }
 }

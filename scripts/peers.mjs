@@ -40,6 +40,12 @@ export async function obtainEnvoy(print) {
   return findEnvoy();
 }
 
+/** What builds and runs container images in the tests: Debian's buildah, with debootstrap for a base. True: all of it is there. */
+export async function obtainBuilder(print) {
+  const missing = await obtainDebian({ buildah: "buildah", debootstrap: "debootstrap", crun: "crun" }, print);
+  return missing.length === 0 && process.getuid?.() === 0;
+}
+
 /** Debian packages by the program that each brings; installs what is missing when root. Returns what is still missing. */
 export async function obtainDebian(wanted, print) {
   const missing = () => Object.entries(wanted).filter(([program]) => onPath(program) === undefined);

@@ -1,7 +1,7 @@
 // `npm test`: checks, build, all suites on Bun, the portable suites on Deno. Ends with one line `N passed, N failed`.
 import process from "node:process";
 import { obtainNats } from "./nats.mjs";
-import { obtainEnvoy } from "./peers.mjs";
+import { obtainBuilder, obtainEnvoy } from "./peers.mjs";
 import { binary, ensurePackages, run, step } from "./run.mjs";
 
 const say = (line) => process.stdout.write(`· ${line}\n`);
@@ -20,6 +20,8 @@ for (const [name, path] of [
 ]) {
   say(`${name}: ${path ?? "MISSING: the suites that need it will fail"}`);
 }
+if (!(await obtainBuilder(say)))
+  say("NO CONTAINER BUILDER: buildah, debootstrap and crun are needed, and root; in CI the suite of the image fails");
 for (const reason of nats.reasons) say(reason);
 const env = {
   ...(envoy === undefined ? {} : { SELVEDGE_ENVOY: envoy }),

@@ -1,0 +1,118 @@
+/**
+ * The tables of docs/operations.md, between its marks, from what the program itself uses. `bun scripts/docs.ts` writes them; a
+ * test fails when they are stale.
+ */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { formatDuration, formatSize } from "../src/config/schema/units.ts";
+import { natsPermissions } from "../src/control/permissions.ts";
+import { FAILURES } from "../src/core/failure.ts";
+import * as limits from "../src/core/limits.ts";
+import { METRICS } from "../src/proxy/observe/metric-names.ts";
+
+/** Where the page belongs. */
+export const OPERATIONS_PAGE = fileURLToPath(new URL("../docs/operations.md", import.meta.url));
+
+const LIMITS_SOURCE = fileURLToPath(new URL("../src/core/limits.ts", import.meta.url));
+
+const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll(/\s+/g, " ");
+const tableOf = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [head, head.map(() => "---"), ...rows.map((row) => row.map(cell))].map((row) => `| ${row.join(" | ")} |`).join("\n");
+
+function renderMetrics(): string {
+  const rows = Object.values(METRICS).map(({ name, kind, labels, help }) => [
+    `\`${name}\``,
+    kind,
+    labels.map((label) => `\`${label}\``).join(" "),
+    help,
+  ]);
+  return tableOf(["metric", "kind", "labels", "meaning"], rows);
+}
+
+const RETRIES = { never: "", safe: "safe", "if-reused": "on a reused connection" } as const;
+
+function renderFailures(): string {
+  const rows = Object.entries(FAILURES).map(([code, { side, status, grpc, level, flag, retry, message }]) => [
+    ...[`\`${code}\``, String(status), String(grpc), side, `\`${flag}\``, level],
+    ...[RETRIES[retry], message],
+  ]);
+  return tableOf(["code", "HTTP", "gRPC", "side", "flag", "log level", "retry", "what the caller is told"], rows);
+}
+
+/** Sentences above the fields in limits.ts, by block (interface or constant) and field. */
+function readMeanings(): ReadonlyMap<string, string> {
+  const meanings = new Map<string, string>();
+  let block = "";
+  let comment = "";
+  for (const line of readFileSync(LIMITS_SOURCE, "utf8").split("\n")) {
+    block = /^export (?:interface|const) (\w+)/.exec(line)?.[1] ?? block;
+    const said = /^\s*\/\*\* (.*) \*\/$/.exec(line)?.[1];
+    const field = /^\s+(?:readonly )?(\w+):/.exec(line)?.[1];
+    if (field !== undefined && comment !== "") meanings.set(`${block}.${field}`, comment);
+    comment = said ?? "";
+  }
+  return meanings;
+}
+
+/** Heading, values, and where their meanings stand when that is another block. */
+const LIMIT_GROUPS: readonly (readonly [string, Readonly<Record<string, number>>, string])[] = [
+  ["A downstream connection (per listener)", { ...limits.DEFAULT_HTTP_LIMITS }, "HttpLimits"],
+  ["Times of a downstream connection (per listener)", { ...limits.DEFAULT_DOWNSTREAM_TIMES }, "DownstreamTimes"],
+  ["An upstream (per service and worker)", { ...limits.DEFAULT_UPSTREAM_LIMITS }, "UpstreamLimits"],
+  ["A filter (per filter)", { ...limits.DEFAULT_FILTER_BUDGET }, "FilterBudget"],
+  ["The codec (fixed)", limits.CODEC_LIMITS, "CODEC_LIMITS"],
+  ["The PROXY protocol (fixed)", limits.PROXY_HEADER_LIMITS, "PROXY_HEADER_LIMITS"],
+  ["The filter host (fixed)", limits.PROXY_WASM_LIMITS, "PROXY_WASM_LIMITS"],
+  ["JWT verification (fixed)", limits.JWT_LIMITS, "JWT_LIMITS"],
+  ["Name resolution (fixed)", limits.DNS_LIMITS, "DNS_LIMITS"],
+  ["Compression (fixed)", limits.COMPRESSION_LIMITS, "COMPRESSION_LIMITS"],
+  ["Stopping (Mesh)", limits.DRAIN_TIMES, "DRAIN_TIMES"],
+];
+
+function showValue(name: string, value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return "none";
+  if (/[bB]ytes$/.test(name)) return formatSize(value);
+  return /Ms$/.test(name) ? formatDuration(value) : value.toLocaleString("en-US");
+}
+
+function renderLimits(): string {
+  const meanings = readMeanings();
+  const parts = LIMIT_GROUPS.map(([title, values, block]) => {
+    const rows = Object.entries(values).map(([name, value]) => [
+      `\`${name}\``,
+      showValue(name, value),
+      meanings.get(`${block}.${name}`) ?? "",
+    ]);
+    return `### ${title}\n\n${tableOf(["limit", "default", "meaning"], rows)}`;
+  });
+  return parts.join("\n\n");
+}
+
+function renderPermissions(): string {
+  const text = natsPermissions({
+    control: { user: "control", password: "<bcrypt hash of its password>" },
+    proxies: [{ id: "edge-1", password: "<bcrypt hash of its password>" }],
+    publishers: [{ user: "deploy", password: "<bcrypt hash of its password>", read: true }],
+  });
+  return `\`\`\`\n${text}\`\`\``;
+}
+
+/** Generated parts by the name in their marks. */
+const PARTS: Readonly<Record<string, () => string>> = {
+  metrics: renderMetrics,
+  failures: renderFailures,
+  limits: renderLimits,
+  permissions: renderPermissions,
+};
+
+/** A page with its generated parts made anew. Throws an `Error` when a mark is missing. */
+export function renderOperations(page: string): string {
+  let text = page;
+  for (const [name, render] of Object.entries(PARTS)) {
+    const [open, close] = [`<!-- generated: ${name} -->\n`, `\n<!-- end: ${name} -->`];
+    const [start, end] = [text.indexOf(open), text.indexOf(close)];
+    if (start < 0 || end < 0) throw new Error(`docs/operations.md has no marks for ${name}`);
+    text = `${text.slice(0, start + open.length)}${render()}${text.slice(end)}`;
+  }
+  return text;
+}
