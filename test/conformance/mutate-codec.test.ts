@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { findMutants, findSurvivors } from "../../scripts/mutate-codec.ts";
+import { findFlips, findMutants, findSurvivingFlips, findSurvivors } from "../../scripts/mutate-codec.ts";
 
 test("a codec without any one of its checks fails a golden case", async () => {
   const mutants = findMutants();
@@ -7,3 +7,12 @@ test("a codec without any one of its checks fails a golden case", async () => {
   const survivors = await findSurvivors(mutants);
   expect(survivors.map(({ file, line, check }) => `${file}:${line} ${check}`)).toEqual([]);
 }, 90_000);
+
+test("tables with any single entry flipped fail a probe of its byte", () => {
+  const flips = findFlips();
+  expect(flips.length).toBeGreaterThan(12 * 256);
+  // Nothing was left changed, and the probes hold without a change.
+  expect(findSurvivingFlips([])).toEqual([]);
+  expect(findSurvivingFlips(flips)).toEqual([]);
+  expect(findSurvivingFlips([{ table: "TOKEN", byte: 0x61, value: 1 }])).toHaveLength(1);
+}, 30_000);

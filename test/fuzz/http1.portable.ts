@@ -12,7 +12,7 @@ import { describe, test } from "../kit/suite.ts";
 const SEED = 20_251;
 const ROUNDS = 4_000;
 const goldens = loadGoldens().filter(
-  (each) => each.input.length < 2_000 && !each.options.some(([, value]) => value.startsWith("write")),
+  (each) => each.input.length < 2_000 && !each.options.some(([key, value]) => key === "early" || value.startsWith("write")),
 );
 const SPICE = [
   "\r\n",
@@ -94,7 +94,9 @@ describe("HTTP/1.1 codec, fuzzed", () => {
       const { head, failed } = readOne(mutate(downstream[rng.below(downstream.length)] as GoldenCase, rng).input);
       if (head === undefined || failed) continue;
       accepted++;
+      // Both speak of a body, and none is written.
       head.headers.remove("content-length");
+      head.headers.remove("expect");
       const out = new ByteWriter();
       const up = new Http1Codec({ ...OPTIONS, role: "upstream", sink: SILENT });
       assert.equal(up.writeRequest(out, head, true), undefined);

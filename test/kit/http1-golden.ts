@@ -3,6 +3,8 @@
  * escapes (line ends of the file do not count), `---`, and what must happen. Roles:
  * `downstream`: requests are read, written to an upstream codec (`>`), and answered (`<`).
  * `upstream`: `@ sent METHOD [upgrade=x]` is written, answers are read and written to a downstream codec (`<`).
+ * `@ early 429` answers when the request's head is read, `@ whole` gives the bytes only in one piece.
+ * `upstream` cases end with what becomes of the upstream's connection; a `last` behind `<` is about the downstream's (`@ client`).
  * `write-request`, `write-response`: the input is JSON of a head, as a filter may have left it.
  */
 import { readdirSync, readFileSync } from "node:fs";
@@ -130,6 +132,8 @@ class Run implements Http1Sink {
   #ended = false;
   #trailers: HeaderBlock | undefined;
   #stopped = false;
+  /** The answer was written when only the head of the request had come. */
+  #answeredEarly = false;
   /** What a pool saw when the answer ended: it may hand out the connection at once. */
   #reusableAtEnd = true;
   readonly #sent: string[];
@@ -174,6 +178,9 @@ class Run implements Http1Sink {
         `${head.upgrade === undefined ? "" : ` upgrade=${head.upgrade}`}${this.#codec.expectsContinue ? " expects" : ""}${end ? " end" : ""}`,
     );
     this.#begin(head, end);
+    const early = optionOf(this.golden, "early");
+    this.#answeredEarly = early !== undefined && !end;
+    if (this.#answeredEarly) this.#answer(Number(early));
   }
 
   onResponse(head: ResponseHead, end: boolean): void {
@@ -224,7 +231,7 @@ class Run implements Http1Sink {
     if (this.role === "downstream") {
       this.log.push(`> ${escapeText(this.#relay(body))}`);
       const status = Number(optionOf(this.golden, "answer") ?? "200");
-      this.#answer(status);
+      if (!this.#answeredEarly) this.#answer(status);
       if (this.#codec.incoming === "tunnel") return;
     } else {
       this.log.push(`< ${escapeText(this.#relayAnswer(body))}`);

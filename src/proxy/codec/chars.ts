@@ -21,16 +21,26 @@ export const TOKEN = tableOf("!#$%&'*+-.^_`|~", DIGITS, UPPER, LOWER);
 export const METHOD = tableOf("!#$%&'*+-.^_`|~", DIGITS, UPPER);
 /** field-vchar, SP, HTAB (RFC 9110 §5.5); obs-text passes, as bytes. */
 export const VALUE = tableOf("\t", [0x20, 0x7e], [0x80, 0xff]);
-/** Characters of a path that stay as they are: pchar (RFC 3986 §3.3) without `%`, and `/`. */
+/** Names of fields as we write them: tchar without upper case, so that no spelling of a framing field escapes its look-up. */
+export const FIELD_NAME = tableOf("!#$%&'*+-.^_`|~", DIGITS, LOWER);
+/**
+ * Raw characters of a path. 1: pchar (RFC 3986 §3.3) without `%`, and `/`: kept. 2: visible ASCII that is no pchar, but that
+ * browsers send raw: percent-encoded, so that both spellings are one. 0: refused.
+ */
 export const PATH = tableOf("-._~!$&'()*+,;=:@/", DIGITS, UPPER, LOWER);
-/** Visible ASCII that is no pchar, but that browsers send raw: percent-encoded when read, so that both spellings are one. */
-export const PATH_ENCODED = tableOf('"<>[]^`{|}');
-/** Unreserved (RFC 3986 §2.3): decoded wherever a percent hides them. */
-export const UNRESERVED = tableOf("-._~", DIGITS, UPPER, LOWER);
+for (const char of '"<>[]^`{|}') PATH[char.charCodeAt(0)] = 2;
+/** Bytes behind a percent in a path. 2: unreserved (RFC 3986 §2.3): decoded. 1: kept encoded. 0: controls, refused. */
+export const ENCODED = tableOf("", [0x20, 0x7e], [0x80, 0xff]);
+for (const [from, to] of [DIGITS, UPPER, LOWER]) ENCODED.fill(2, from, to + 1);
+for (const char of "-._~") ENCODED[char.charCodeAt(0)] = 2;
+/** Bytes of a path as we write it: normalised, so pchar and `/`. */
+export const WIRE_PATH = tableOf("-._~!$&'()*+,;=:@/%", DIGITS, UPPER, LOWER);
 /** Bytes of a query: visible ASCII but `#`. */
 export const QUERY = tableOf("", [0x21, 0x22], [0x24, 0x7e]);
 /** Characters of a host name as we take it: no percent-encoding, no sub-delims. */
-export const HOST_NAME = tableOf("-._", DIGITS, LOWER);
+export const HOST_NAME = tableOf("-._", DIGITS, UPPER, LOWER);
+/** Characters of an authority as we write it: nothing that could end the line, start a path or name a user. */
+export const AUTHORITY = tableOf("-._~:[]", DIGITS, UPPER, LOWER);
 /** qdtext (RFC 9110 §5.6.4). */
 export const QUOTED = tableOf("\t ", [0x21, 0x21], [0x23, 0x5b], [0x5d, 0x7e], [0x80, 0xff]);
 

@@ -1,6 +1,6 @@
 import type { Bytes } from "../../core/bytes.ts";
 import { Failure } from "../../core/failure.ts";
-import { CR, HEX, LF, QUOTED, TOKEN } from "./chars.ts";
+import { CR, VALUE as ESCAPABLE, HEX, LF, QUOTED, TOKEN } from "./chars.ts";
 
 /** What a step of the decoder found. */
 export const CHUNK = { more: 0, data: 1, last: 2, failed: 3 } as const;
@@ -146,11 +146,12 @@ function nextInExtension(state: number, byte: number): number {
     case VALUE:
       return TOKEN[byte] === 1 ? VALUE : afterExtension(byte);
     case QUOTE:
+      if (QUOTED[byte] === 1) return QUOTE;
       if (byte === DOUBLE_QUOTE) return QUOTE_END;
-      if (byte === BACKSLASH) return ESCAPE;
-      return QUOTED[byte] === 1 ? QUOTE : -1;
+      return byte === BACKSLASH ? ESCAPE : -1;
     case ESCAPE:
-      return QUOTED[byte] === 1 || byte === DOUBLE_QUOTE || byte === BACKSLASH ? QUOTE : -1;
+      // quoted-pair (RFC 9110 §5.6.4) may hide what a field value may hold.
+      return ESCAPABLE[byte] === 1 ? QUOTE : -1;
     default:
       return afterExtension(byte);
   }

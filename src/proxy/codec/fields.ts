@@ -1,7 +1,7 @@
 import { Failure } from "../../core/failure.ts";
 import { HeaderBlock } from "../../core/head.ts";
 import { HTAB, SP } from "./chars.ts";
-import { readConnection } from "./connection.ts";
+import { readConnection, trimSpace } from "./connection.ts";
 import { parseContentLength } from "./framing.ts";
 import { KIND, nameReader } from "./names.ts";
 import type { LineScanner } from "./scan.ts";
@@ -146,7 +146,7 @@ function namesTrailers(value: string): boolean {
   return value
     .toLowerCase()
     .split(",")
-    .some((each) => each.trim() === "trailers");
+    .some((each) => trimSpace(each) === "trailers");
 }
 
 function removeNamed(block: HeaderBlock, options: readonly string[]): void {

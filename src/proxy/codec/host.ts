@@ -1,5 +1,5 @@
 import { Failure } from "../../core/failure.ts";
-import { HEX, HOST_NAME, isAll } from "./chars.ts";
+import { HEX, HOST_NAME } from "./chars.ts";
 
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: "80", https: "443" };
 
@@ -27,8 +27,9 @@ export function normaliseAuthority(raw: string, scheme: string): string | Failur
     nameEnd = close + 1;
     if (nameEnd < text.length && text.charCodeAt(nameEnd) !== 0x3a) return new Failure("bad_host", "bytes behind the address");
   } else {
-    const colon = text.indexOf(":");
-    if (colon >= 0) nameEnd = colon;
+    nameEnd = 0;
+    while (nameEnd < raw.length && HOST_NAME[raw.charCodeAt(nameEnd)] === 1) nameEnd++;
+    if (nameEnd < raw.length && raw.charCodeAt(nameEnd) !== 0x3a) return new Failure("bad_host", "malformed name");
   }
   if (nameEnd < text.length) {
     port = text.substring(nameEnd + 1);
@@ -55,7 +56,7 @@ function isPort(port: string): boolean {
 }
 
 function isHostName(name: string): boolean {
-  if (!isAll(name, HOST_NAME) || name.length > 253) return false;
+  if (name.length > 253) return false;
   const labels = name.split(".");
   for (const label of labels) if (label === "" || label.length > 63) return false;
   const last = labels[labels.length - 1] as string;

@@ -44,6 +44,8 @@ export class Http1Codec {
   #bodyKind: BodyKind = "none";
   /** `length`: bytes to come; `close`: bytes that came. */
   #bodyBytes = 0;
+  /** While `receive` is under way: bytes behind what the sink is told of. */
+  #behind = 0;
   #informational = 0;
   #expectsContinue = false;
   #keepAliveMs = -1;
@@ -243,6 +245,7 @@ export class Http1Codec {
     const failure = readFields(scanner, text, 1, this.#rules, fields);
     if (failure !== undefined) return this.#refuse(bytes, failure);
     const rest = this.#section.finish();
+    this.#behind = bytes.byteLength - rest;
     this.#emptyLines = 0;
     const refused =
       this.#options.role === "upstream" ? this.#takeResponse(text, rest < bytes.byteLength) : this.#takeRequest(text);
@@ -296,6 +299,7 @@ export class Http1Codec {
   }
 
   #takeSwitch(head: ResponseHead): Failure | undefined {
+    if (head.version !== 11 || hasBody(fields)) return new Failure("upstream_protocol", "101 in HTTP/1.0 or with a body");
     if (!fields.upgradeOption || fields.upgrades !== 1) return new Failure("upstream_protocol", "101 without Upgrade");
     const upgrade = fields.upgrade.toLowerCase();
     if (upgrade !== this.#output.upgrade) return new Failure("upstream_protocol", "101 to what was not asked");
@@ -334,6 +338,7 @@ export class Http1Codec {
     const { sink } = this.#options;
     const to = Math.min(bytes.byteLength, at + this.#bodyBytes);
     this.#bodyBytes -= to - at;
+    this.#behind = bytes.byteLength - to;
     const isLast = this.#bodyBytes === 0;
     if (isLast && to < bytes.byteLength) this.#judgeRest();
     sink.onData(at === 0 && to === bytes.byteLength ? bytes : bytes.subarray(at, to));
@@ -403,12 +408,22 @@ export class Http1Codec {
   writeResponse(out: ByteWriter, head: ResponseHead, end: boolean): Failure | undefined {
     assert(this.#options.role === "downstream", "a response out of turn");
     if (head.status >= 200) this.#expectsContinue = false;
+    if (this.#endsEarly(head.status, end)) this.#output.last = true;
     const isSwitch = this.#output.isSwitch(head.status);
     // Not reachable through the codec alone: whoever wants to switch sends no body.
     if (isSwitch && this.#incoming !== "done") return new Failure("internal", "a switch before the request is complete");
     const failure = this.#output.writeResponse(out, head, end);
     if (failure === undefined && isSwitch) this.#move("switch");
     return failure;
+  }
+
+  /**
+   * An answer to a request that is not complete, after which nobody will want its rest: the head says so (RFC 9112 §9.6). Not an
+   * early 200 that goes on while the upload does, and not when the rest of the body is already here.
+   */
+  #endsEarly(status: number, end: boolean): boolean {
+    if (status < 200 || this.#incoming !== "body" || (status < 300 && !end)) return false;
+    return this.#bodyKind !== "length" || !this.#receiving || this.#behind < this.#bodyBytes;
   }
 
   /** A piece of the body; adds its framing. In a tunnel: raw. A Failure: more than the declared length; nothing of `bytes` was written. */

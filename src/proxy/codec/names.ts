@@ -1,3 +1,4 @@
+import { assert } from "../../core/assert.ts";
 import { TOKEN } from "./chars.ts";
 
 /** What the codec itself does with a field. 0: nothing, it is passed on. */
@@ -44,7 +45,7 @@ x-envoy-upstream-service-time x-forwarded-client-cert x-forwarded-for x-forwarde
 x-frame-options x-powered-by x-real-ip x-request-id x-requested-with x-xss-protection`.split(/\s+/);
 
 /** tchars folded to 64 classes, 0 for what is no tchar. Upper and lower case are one class. */
-const CLASS = new Uint8Array(256);
+export const CLASS = new Uint8Array(256);
 {
   let classes = 0;
   for (let byte = 0; byte < 256; byte++) {
@@ -60,7 +61,7 @@ const ROOT = 1;
 const NEXT = new Uint16Array(4096 * 64);
 const KNOWN: (string | undefined)[] = [undefined, undefined];
 const KINDS: number[] = [0, 0];
-for (const name of [...COMMON, ...Object.keys(SPECIAL)]) {
+for (const name of [...Object.keys(SPECIAL), ...COMMON]) {
   let node = ROOT;
   for (let i = 0; i < name.length; i++) {
     const slot = (node << 6) | (CLASS[name.charCodeAt(i)] as number);
@@ -70,6 +71,8 @@ for (const name of [...COMMON, ...Object.keys(SPECIAL)]) {
   KNOWN[node] = name;
   KINDS[node] = SPECIAL[name] ?? KIND.plain;
 }
+// Beyond it names would be forgotten silently.
+assert(KNOWN.length <= NEXT.length >> 6, "too many names for the trie");
 
 /** Reads one field name; the result is in its fields until the next call (nothing is allocated for known names). */
 export const nameReader = {

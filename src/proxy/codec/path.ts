@@ -1,6 +1,6 @@
 import type { PathPolicyConfig } from "../../config/snapshot.ts";
 import { Failure } from "../../core/failure.ts";
-import { HEX, PATH, PATH_ENCODED, QUERY, UNRESERVED } from "./chars.ts";
+import { ENCODED, HEX, PATH, QUERY } from "./chars.ts";
 
 /** A request target's path and query after normalisation. */
 export interface NormalPath {
@@ -26,10 +26,10 @@ const QUESTION = 0x3f;
  * | raw `" < > [ ] ^ { }`, backtick, bar | percent-encoded |
  * | `.` and `..` segments, also as `%2e` | removed; `..` above the root: refused |
  * | `//` | policy `doubleSlash`: merged, refused or kept |
- * | `%2f`, `%5c` | policy `encodedSlash`: refused, or kept (in upper case) |
+ * | `%2f`, `%5c` | policy `encodedSlash`: refused, or kept (in upper case); beside `.` or `..` always refused |
  * | `;`, `%3b` | policy `semicolon`: refused, or kept |
  * | `..;`, `.;x` (a dot segment to servers that cut parameters off) | refused |
- * | `%` without two hex digits, `%25` in front of two hex digits (a second layer of encoding) | refused |
+ * | `%` without two hex digits, `%25` in front of two hex digits, also encoded ones (a second layer of encoding) | refused |
  * | `%00` to `%1f`, `%7f` | refused |
  * | overlong UTF-8 (`%c0%af`, `%e0%80%af`, `%f0%80%80%af`) | refused |
  * | raw backslash, `#`, control bytes, bytes above 0x7e | refused |
@@ -46,8 +46,11 @@ export function normalisePath(target: string, policy: PathPolicyConfig): NormalP
   // Most paths are normal already: then they are not touched.
   for (; at < length; at++) {
     const code = target.charCodeAt(at);
-    if (code === QUESTION) break;
-    if (PATH[code] !== 1 || code === SEMICOLON) return normaliseSlowly(target, policy);
+    if (PATH[code] !== 1) {
+      if (code === QUESTION) break;
+      return normaliseSlowly(target, policy);
+    }
+    if (code === SEMICOLON) return normaliseSlowly(target, policy);
     if (previous === SLASH && (code === SLASH || code === DOT)) return normaliseSlowly(target, policy);
     previous = code;
   }
@@ -88,25 +91,28 @@ function decode(raw: string, policy: PathPolicyConfig): string | Failure {
     if (code !== PERCENT) {
       if (code === SEMICOLON && policy.semicolon === "reject") return refused("semicolon");
       if (PATH[code] === 1) decoded += raw[i];
-      else if (PATH_ENCODED[code] === 1) decoded += percent(code);
+      else if (PATH[code] === 2) decoded += percent(code);
       else return refused("illegal byte in the path");
       continue;
     }
     const byte = byteAt(raw, i);
     const failure = checkEncoded(byte, raw, i, policy);
     if (failure !== undefined) return failure;
-    decoded += UNRESERVED[byte] === 1 ? String.fromCharCode(byte) : percent(byte);
+    decoded += ENCODED[byte] === 2 ? String.fromCharCode(byte) : percent(byte);
     i += 2;
+  }
+  // What was one percent may stand in front of digits now that those are decoded (`%25%32%65`).
+  for (let i = decoded.indexOf("%25"); i >= 0; i = decoded.indexOf("%25", i + 3)) {
+    if (isHex(decoded, i + 3) && isHex(decoded, i + 4)) return refused("doubly encoded");
   }
   return decoded;
 }
 
 function checkEncoded(byte: number, raw: string, at: number, policy: PathPolicyConfig): Failure | undefined {
-  // -1: malformed.
-  if (byte < 0x20 || byte === 0x7f) return refused("malformed, or an encoded control byte");
+  if (byte < 0) return refused("malformed percent-encoding");
+  if (ENCODED[byte] === 0) return refused("encoded control byte");
   if ((byte === SLASH || byte === 0x5c) && policy.encodedSlash === "reject") return refused("encoded slash");
   if (byte === SEMICOLON && policy.semicolon === "reject") return refused("encoded semicolon");
-  if (byte === PERCENT && isHex(raw, at + 3) && isHex(raw, at + 4)) return refused("doubly encoded");
   if (byte === 0xc0 || byte === 0xc1) {
     if (isBetween(byteAt(raw, at + 3), 0x80, 0xbf)) return refused("overlong UTF-8");
   }
@@ -133,6 +139,7 @@ function removeDots(path: string, policy: PathPolicyConfig): string | Failure {
     const segment = segments[i] as string;
     const parameters = segment.search(/;|%3B/);
     if (parameters >= 0 && isDots(segment.substring(0, parameters))) return refused("parameters behind a dot segment");
+    if (hidesDots(segment)) return refused("dot segment beside an encoded slash");
     if (segment === "" && i < last) {
       if (policy.doubleSlash === "reject") return refused("double slash");
       if (policy.doubleSlash === "merge") continue;
@@ -145,6 +152,12 @@ function removeDots(path: string, policy: PathPolicyConfig): string | Failure {
     kept.push(segment);
   }
   return `/${kept.join("/")}`;
+}
+
+/** To whoever decodes slashes this segment is several, and one of them is a dot segment. */
+function hidesDots(segment: string): boolean {
+  const parts = segment.split(/%2F|%5C/);
+  return parts.length > 1 && parts.some((part) => isDots(part.split(/;|%3B/)[0] as string));
 }
 
 const isDots = (segment: string): boolean => segment === "." || segment === "..";

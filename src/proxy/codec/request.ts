@@ -87,7 +87,7 @@ export function makeRequestHead(
     takeTarget(head, text.substring(methodEnd + 1, targetEnd), options, hosts) ??
     checkRequestFraming(head, fields, options) ??
     takeUpgrade(head, fields) ??
-    checkExpect(fields);
+    checkExpect(head, fields);
   return failure ?? head;
 }
 
@@ -155,6 +155,7 @@ function checkRequestFraming(head: RequestHead, fields: HeadFields, options: Htt
   }
   if (fields.contentLength > options.limits.bodyBytes) return new Failure("body_too_large", "declared length");
   if (head.method === "CONNECT" && hasBody(fields)) return new Failure("bad_framing", "CONNECT with a body");
+  if (head.method === "TRACE" && hasBody(fields)) return new Failure("bad_framing", "TRACE with a body");
   return undefined;
 }
 
@@ -177,9 +178,11 @@ function takeUpgrade(head: RequestHead, fields: HeadFields): Failure | undefined
   return undefined;
 }
 
-function checkExpect(fields: HeadFields): Failure | undefined {
+/** An invitation is asked for only by HTTP/1.1 with a body to come (RFC 9110 §10.1.1): elsewhere the field means nothing and goes. */
+function checkExpect(head: RequestHead, fields: HeadFields): Failure | undefined {
   if (fields.expects === 0) return undefined;
   if (fields.expects > 1) return new Failure("expectation_failed", "two Expect");
   if (fields.expect.toLowerCase() !== "100-continue") return new Failure("expectation_failed", "unknown expectation");
+  if (head.version === 10 || !hasBody(fields)) head.headers.remove("expect");
   return undefined;
 }

@@ -1,7 +1,7 @@
 import { Failure } from "../../core/failure.ts";
 import { type HeaderBlock, type RequestHead, type ResponseHead, targetOf } from "../../core/head.ts";
 import type { ByteWriter } from "../../core/writer.ts";
-import { CR, LF, METHOD, PATH, QUERY, SP, TOKEN, VALUE } from "./chars.ts";
+import { AUTHORITY, CR, FIELD_NAME, LF, METHOD, QUERY, SP, VALUE, WIRE_PATH } from "./chars.ts";
 import { type BodyKind, parseContentLength } from "./framing.ts";
 import { KIND, kindOf } from "./names.ts";
 import { isTrailer } from "./trailers.ts";
@@ -42,7 +42,7 @@ function putValue(out: ByteWriter, value: string): boolean {
 
 /** `name: value CRLF`. */
 export function putField(out: ByteWriter, name: string, value: string): Failure | undefined {
-  if (name === "" || !putAll(out, name, TOKEN)) return unwritable("a field name");
+  if (name === "" || !putAll(out, name, FIELD_NAME)) return unwritable("a field name");
   out.reserve(2);
   out.buffer[out.length++] = 0x3a;
   out.buffer[out.length++] = SP;
@@ -57,24 +57,42 @@ export function endLine(out: ByteWriter): void {
   out.buffer[out.length++] = LF;
 }
 
-/** Fields for the peer, without the codec's own; Content-Length when `lengthToo`. */
-function putFields(out: ByteWriter, headers: HeaderBlock, lengthToo: boolean, isRequest: boolean): Failure | undefined {
+/** Fields for the peer, without the codec's own. */
+function putFields(out: ByteWriter, headers: HeaderBlock, passed: PassedFields): Failure | undefined {
   const { names, values } = headers;
   for (let i = 0; i < names.length; i++) {
     const name = names[i] as string;
     const value = values[i] as string;
     const kind = kindOf(name);
-    if (kind !== KIND.plain && !isPassed(kind, value, lengthToo, isRequest)) continue;
+    if (kind !== KIND.plain && !isPassed(kind, value, passed)) continue;
     const failure = putField(out, name, value);
     if (failure !== undefined) return failure;
   }
   return undefined;
 }
 
-function isPassed(kind: number, value: string, lengthToo: boolean, isRequest: boolean): boolean {
-  if (kind === KIND.contentLength) return lengthToo;
-  if (kind === KIND.expect) return true;
-  return kind === KIND.te && isRequest && value === "trailers";
+/** Which of the codec's own fields pass. */
+interface PassedFields {
+  readonly lengthToo: boolean;
+  /** Only in a request with a body (RFC 9110 §10.1.1). */
+  readonly expectToo: boolean;
+  /** `trailers` in a request. */
+  readonly teToo: boolean;
+}
+
+const LENGTH_ONLY: PassedFields = { lengthToo: true, expectToo: false, teToo: false };
+const NO_OWN: PassedFields = { lengthToo: false, expectToo: false, teToo: false };
+const ASKED: Readonly<Record<BodyKind, PassedFields>> = {
+  none: { lengthToo: true, expectToo: false, teToo: true },
+  length: { lengthToo: true, expectToo: true, teToo: true },
+  close: { lengthToo: true, expectToo: true, teToo: true },
+  chunked: { lengthToo: false, expectToo: true, teToo: true },
+};
+
+function isPassed(kind: number, value: string, passed: PassedFields): boolean {
+  if (kind === KIND.contentLength) return passed.lengthToo;
+  if (kind === KIND.expect) return passed.expectToo;
+  return kind === KIND.te && passed.teToo && value === "trailers";
 }
 
 /** What a block says about the body's length; -1: nothing. A Failure for two lengths or one that is no number. */
@@ -104,38 +122,30 @@ export function putRequest(out: ByteWriter, head: RequestHead, plan: RequestPlan
   out.byte(SP);
   if (!putTarget(out, head)) return unwritable("the target");
   out.latin1(" HTTP/1.1\r\nhost: ");
-  if (!isWritableAuthority(head.authority)) return unwritable("the authority");
-  out.latin1(head.authority);
+  if (!putAll(out, head.authority, AUTHORITY)) return unwritable("the authority");
   endLine(out);
-  const failure = putFields(out, head.headers, plan.kind !== "chunked", true);
+  const failure = putFields(out, head.headers, ASKED[plan.kind]);
   if (failure !== undefined) return failure;
   if (plan.sayEmpty) out.latin1("content-length: 0\r\n");
   if (plan.kind === "chunked") out.latin1("transfer-encoding: chunked\r\n");
+  const te = head.headers.get("te") === "trailers";
   if (head.upgrade !== undefined) {
-    out.latin1("connection: upgrade\r\n");
+    out.latin1(te ? "connection: upgrade, te\r\n" : "connection: upgrade\r\n");
     const failed = putField(out, "upgrade", head.upgrade);
     if (failed !== undefined) return failed;
-  } else if (head.headers.get("te") === "trailers") out.latin1(plan.close ? "connection: te, close\r\n" : "connection: te\r\n");
+  } else if (te) out.latin1(plan.close ? "connection: te, close\r\n" : "connection: te\r\n");
   else if (plan.close) out.latin1("connection: close\r\n");
   endLine(out);
   return undefined;
 }
 
 function putTarget(out: ByteWriter, head: RequestHead): boolean {
-  if (head.method === "CONNECT") return head.authority !== "" && putValue(out, head.authority);
+  if (head.method === "CONNECT") return head.authority !== "" && putAll(out, head.authority, AUTHORITY);
   if (head.path === "*") return head.method === "OPTIONS" && head.query === undefined && putValue(out, targetOf(head));
   if (head.path.charCodeAt(0) !== 0x2f || !putAll(out, head.path, WIRE_PATH)) return false;
   if (head.query === undefined) return true;
   out.byte(0x3f);
   return putAll(out, head.query, QUERY);
-}
-
-const WIRE_PATH = PATH.slice();
-WIRE_PATH[0x25] = 1;
-
-/** `name[:port]` as host.ts makes it: nothing that could end the line, start a path or name a user. */
-export function isWritableAuthority(authority: string): boolean {
-  return /^[-._~a-z0-9:[\]]*$/i.test(authority);
 }
 
 /** How a response head goes on the wire. */
@@ -190,7 +200,7 @@ export function putResponse(out: ByteWriter, head: ResponseHead, plan: ResponseP
   out.latin1(`HTTP/1.1 ${status} `);
   if (!putValue(out, head.reason === "" ? (REASONS[status] ?? "") : head.reason)) return unwritable("the reason");
   endLine(out);
-  const failure = putFields(out, head.headers, plan.lengthToo, false);
+  const failure = putFields(out, head.headers, plan.lengthToo ? LENGTH_ONLY : NO_OWN);
   if (failure !== undefined) return failure;
   if (plan.sayEmpty) out.latin1("content-length: 0\r\n");
   if (plan.kind === "chunked") out.latin1("transfer-encoding: chunked\r\n");
