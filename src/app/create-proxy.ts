@@ -1,7 +1,6 @@
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { systemRng } from "../core/rng.ts";
-import { JwtAuthenticator } from "../filters/jwt/authenticator.ts";
 import { FilterRegistry } from "../filters/store.ts";
 import { ProxyObserver } from "../proxy/observe/observer.ts";
 import { selectNet } from "../runtime/select.ts";
@@ -19,24 +18,30 @@ export async function createProxy(options: {
   readonly log: Log;
   readonly counters: BigInt64Array;
   readonly reusePort: boolean;
+  readonly unixSockets?: boolean;
 }): Promise<CreatedProxy> {
-  const { clock, log, counters, reusePort } = options;
+  const { clock, log, counters, reusePort, unixSockets = true } = options;
   const rng = systemRng();
   const observer = new ProxyObserver(clock, rng, log);
-  const host = createFilterHost({ clock, log, metrics: observer.filterMetrics, counters });
-  const proxy = new RunningProxy({
+  const host = createFilterHost({
+    ...{ clock, log, metrics: observer.filterMetrics, counters },
+    callout: (filter, request, done) => proxy.startCallout(filter, request, done),
+  });
+  const proxy: RunningProxy = new RunningProxy({
     net: await selectNet(),
     clock,
     rng,
     log,
     observer,
     filters: new FilterRegistry(host),
-    createAuthenticator: (config) => {
+    createAuthenticator: async (config) => {
+      const { JwtAuthenticator } = await import("../filters/jwt/authenticator.ts");
       const authenticator = new JwtAuthenticator(config, { clock, rng, log: log.for("jwt") });
       void authenticator.warm();
       return authenticator;
     },
     reusePort,
+    unixSockets,
   });
   return { proxy, observer };
 }

@@ -1,12 +1,14 @@
 import type { ConfigIssue } from "../config/issue.ts";
-import type { AuthenticationConfig, ListenerConfig, Snapshot } from "../config/snapshot.ts";
+import type { AuthenticationConfig, FilterConfig, ListenerConfig, Snapshot } from "../config/snapshot.ts";
 import type { SnapshotUpdate } from "../config/source.ts";
 import type { Clock } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
 import { DRAIN_TIMES } from "../core/limits.ts";
 import type { Log } from "../core/log.ts";
 import type { Rng } from "../core/rng.ts";
+import type { CalloutAnswer, CalloutRequest } from "../filters/contract.ts";
 import type { FilterRegistry } from "../filters/store.ts";
+import { startCallout } from "../proxy/callout.ts";
 import { ProxyCore } from "../proxy/core.ts";
 import type { Authenticator } from "../proxy/generation.ts";
 import { ListeningPort } from "../proxy/listeners/port.ts";
@@ -22,9 +24,12 @@ export interface ProxyOptions {
   readonly log: Log;
   readonly observer: Observer;
   readonly filters: FilterRegistry;
-  readonly createAuthenticator: (config: AuthenticationConfig) => Authenticator;
+  /** Called for each new `Authentication` of a snapshot, so that a proxy without any need not load what verifies tokens. */
+  readonly createAuthenticator: (config: AuthenticationConfig) => Promise<Authenticator>;
   /** Several workers share each port. */
   readonly reusePort: boolean;
+  /** Listen on Unix sockets, too. They cannot be shared, so one worker has them. Default: true. */
+  readonly unixSockets?: boolean;
 }
 
 /** How often a draining proxy looks whether it is done. */
@@ -68,6 +73,13 @@ export class RunningProxy implements DataPlane {
     return addresses;
   }
 
+  /** A filter's HTTP call that belongs to no exchange, to a service of the generation that serves. 0: refused (there is none yet, too). */
+  startCallout(filter: FilterConfig, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number {
+    const { generation } = this.core;
+    if (generation === undefined || this.#stopped) return 0;
+    return startCallout(this.core, generation, filter, request, done);
+  }
+
   apply(update: SnapshotUpdate): Promise<readonly ConfigIssue[]> {
     const applied = this.#queue.then(() => this.#apply(update));
     this.#queue = applied.catch(() => {});
@@ -87,7 +99,8 @@ export class RunningProxy implements DataPlane {
     try {
       const built = await this.#builder.build(update, core.generation);
       if (!("generation" in built)) return built;
-      const wanted = groupByPort(update.snapshot.listeners);
+      const { unixSockets = true } = this.options;
+      const wanted = groupByPort(update.snapshot.listeners.filter(({ address }) => unixSockets || address.kind === "tcp"));
       const opened = await this.#openNew(wanted);
       if (!(opened instanceof Map)) {
         built.discard();

@@ -26,6 +26,7 @@ export async function runWorker(settingsText: string): Promise<void> {
     log,
     counters: openSharedCounters(settings.folder),
     reusePort: settings.reusePort,
+    unixSockets: settings.index === 0,
   });
   const session = new WorkerSession({
     dataPlane: proxy,

@@ -135,7 +135,11 @@ const listener = z
     name: partName().optional().describe("Unique in the gateway. Default: protocol and port, as `http-8080`."),
     address: listenAddress().optional().describe("IP address to listen on. Default: `0.0.0.0`."),
     port: port(0).optional().describe("TCP port; 0 lets the system choose. Either this or `unix` is needed."),
-    unix: socketPath().optional().describe("Path of a Unix socket to listen on instead of a port."),
+    unix: socketPath()
+      .optional()
+      .describe(
+        "Path of a Unix socket to listen on instead of a port. The first worker serves it alone: such a socket cannot be shared.",
+      ),
     protocol: z.enum(["HTTP", "HTTPS"]).optional().describe("Default: `HTTPS` when `tls` is given, else `HTTP`."),
     hosts: list(hostPattern()).prefault([]).describe("Hosts served here (`*.example.org` for a wildcard). Default: all."),
     tls: tls.optional().describe("Certificates; needed for HTTPS."),

@@ -1,0 +1,57 @@
+// examples/: each folder started as its README says, every command of it run, and what it claims checked with real requests.
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type ExampleRun, exampleNames, isAsShown, startExample, type Try } from "../kit/example.ts";
+import { until } from "../kit/selvedge.ts";
+import { CHECKS } from "./examples-checks.ts";
+
+const EXAMPLE_MS = 60_000;
+
+async function runTry(run: ExampleRun, { command, expected }: Try, previous: string): Promise<void> {
+  let output = await run.shell(command);
+  // `nats pub` has no answer: what it does is seen a moment later.
+  const look = async (): Promise<boolean> => {
+    if (!isAsShown(output, expected)) output = await run.shell(command);
+    return isAsShown(output, expected);
+  };
+  if (previous.startsWith("nats pub")) await until(look).catch(() => {});
+  if (!isAsShown(output, expected)) expect(`$ ${command}\n${output}`).toBe(`$ ${command}\n${expected}`);
+}
+
+test("every folder of examples/ is tested and listed", () => {
+  expect(exampleNames()).toEqual(Object.keys(CHECKS).sort());
+  const list = readFileSync(join(import.meta.dir, "../../examples/README.md"), "utf8");
+  const listed = [...list.matchAll(/^\| \[([\w-]+)\]\(\1\/\) \|/gm)].map(([, name]) => name);
+  expect(listed.sort()).toEqual(exampleNames());
+});
+
+test("what a README shows is compared whole", () => {
+  expect(isAsShown("a\r\nb: 12\n\nc\n", "a\nb: …\n…\nc")).toBe(true);
+  expect(isAsShown("a\nb: 12\nc\n", "a\nc")).toBe(false);
+  expect(isAsShown("a\nb\n", "a")).toBe(false);
+  expect(isAsShown("", "a")).toBe(false);
+});
+
+describe("examples", () => {
+  for (const name of exampleNames()) {
+    test(
+      name,
+      async () => {
+        const run = await startExample(name);
+        try {
+          expect(run.readme.tries.length).toBeGreaterThan(0);
+          let previous = "";
+          for (const each of run.readme.tries) {
+            await runTry(run, each, previous);
+            previous = each.command;
+          }
+          await CHECKS[name]?.(run);
+        } finally {
+          await run.stop();
+        }
+      },
+      EXAMPLE_MS,
+    );
+  }
+});
