@@ -128,7 +128,8 @@ export class Reply implements BodyEncoderHandler {
   #sendHead(end: boolean): void {
     const head = this.head as ResponseHead;
     const { compression, request } = this.owner;
-    if (compression !== undefined && !end) {
+    // HEAD is told what depends on Accept-Encoding, as GET is.
+    if (compression !== undefined && (!end || request.method === "HEAD")) {
       const algorithm = negotiateCompression(compression, request, head);
       if (algorithm !== undefined) this.#encoder = new BodyEncoder(algorithm, compression.level, this);
     }

@@ -103,7 +103,11 @@ describe("tunnels", () => {
       const second = await openTunnel(proxy.port());
       second.send("half");
       await second.closed();
-      await until(() => proxy.observer.inFlight === 0);
+      // Behind a FIN, a reset shows at the latest when something is written.
+      await until(() => {
+        second.send("?");
+        return proxy.observer.inFlight === 0;
+      });
       second.destroy();
       const third = await openTunnel(proxy.port());
       third.reset();
