@@ -52,9 +52,7 @@ const proxy = new RunningProxy({
   log: SILENT_LOG,
   observer,
   filters: new FilterRegistry({ load: () => Promise.reject(new Error("no filters here")) }),
-  createAuthenticator: () => {
-    throw new Error("no authentication here");
-  },
+  createAuthenticator: () => Promise.reject(new Error("no authentication here")),
   reusePort: false,
 });
 const base = snapshotOf();

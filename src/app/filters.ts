@@ -4,7 +4,7 @@ import { describeCause } from "../core/failure.ts";
 import type { Log } from "../core/log.ts";
 import type { FilterHost, FilterMetrics } from "../filters/contract.ts";
 import { ForeignFunctions } from "../filters/proxy-wasm/foreign.ts";
-import { ProxyWasmHost } from "../filters/proxy-wasm/host.ts";
+import { ProxyWasmHost, type ProxyWasmOptions } from "../filters/proxy-wasm/host.ts";
 import { SharedState } from "../filters/proxy-wasm/shared.ts";
 import { RATE_LIMIT_FUNCTION, RateLimitFunction } from "../filters/rate-limit/foreign.ts";
 import { RateLimitTable, tableBytes } from "../filters/rate-limit/table.ts";
@@ -20,10 +20,12 @@ export interface FilterParts {
   readonly metrics: FilterMetrics;
   /** Memory of the rate-limit counters: shared with the other workers, or this process's own. */
   readonly counters: BigInt64Array;
+  /** Starts calls that belong to no exchange (from a tick). Undefined: all are refused. */
+  readonly callout?: ProxyWasmOptions["callout"];
 }
 
 /** The filter host of one process with everything that filters may reach. */
-export function createFilterHost({ clock, log, metrics, counters }: FilterParts): FilterHost {
+export function createFilterHost({ clock, log, metrics, counters, callout }: FilterParts): FilterHost {
   const foreign = new ForeignFunctions();
   const rateLimit = new RateLimitFunction(new RateLimitTable(counters, { clock }));
   foreign.register(
@@ -31,7 +33,10 @@ export function createFilterHost({ clock, log, metrics, counters }: FilterParts)
     (_filter, args) => rateLimit.call(args),
     (capabilities) => capabilities.rateLimit,
   );
-  return new ProxyWasmHost({ clock, log: log.for("filter"), metrics, shared: new SharedState(), foreign });
+  return new ProxyWasmHost({
+    ...{ clock, log: log.for("filter"), metrics, shared: new SharedState(), foreign },
+    ...(callout === undefined ? {} : { callout }),
+  });
 }
 
 /** Counters of a process that shares them with nobody. */

@@ -1,5 +1,12 @@
 import type { ConfigIssue } from "../config/issue.ts";
-import type { AuthenticationConfig, EndpointConfig, RuleConfig, ServiceConfig, Snapshot } from "../config/snapshot.ts";
+import type {
+  AuthenticationConfig,
+  EndpointConfig,
+  RouteConfig,
+  RuleConfig,
+  ServiceConfig,
+  Snapshot,
+} from "../config/snapshot.ts";
 import type { SnapshotUpdate } from "../config/source.ts";
 import { describeCause } from "../core/failure.ts";
 import type { FilterLease, FilterRegistry } from "../filters/store.ts";
@@ -8,6 +15,7 @@ import { watchDns } from "../proxy/discovery/watch.ts";
 import { compileForwarding } from "../proxy/forwarding.ts";
 import type { Authenticator, Generation, ListenerRuntime, RuleRuntime } from "../proxy/generation.ts";
 import { buildRouter } from "../proxy/routing/build.ts";
+import { loadPatternEngine } from "../proxy/routing/pattern.ts";
 import { RouteTable } from "../proxy/routing/route-table.ts";
 import type { Router } from "../proxy/routing/router.ts";
 import { UpstreamService } from "../proxy/upstream/service.ts";
@@ -18,7 +26,8 @@ export interface GenerationParts {
   readonly core: ProxyCore;
   readonly net: Net;
   readonly filters: FilterRegistry;
-  readonly createAuthenticator: (config: AuthenticationConfig) => Authenticator;
+  /** Resolves once it may be asked; rejects when its keys cannot be used. */
+  readonly createAuthenticator: (config: AuthenticationConfig) => Promise<Authenticator>;
 }
 
 /** Something that outlives generations with an equal configuration. */
@@ -66,8 +75,9 @@ export class GenerationBuilder {
       return issues;
     }
     const services = this.#prepareServices(snapshot);
-    const authenticators = this.#prepareAuthenticators(snapshot);
     try {
+      const authenticators = await this.#prepareAuthenticators(snapshot);
+      if (snapshot.routes.some(hasPattern)) await loadPatternEngine();
       const router = buildRouter(snapshot.routes, snapshot.listeners, previous?.router);
       const generation: Generation = {
         snapshot,
@@ -143,13 +153,13 @@ export class GenerationBuilder {
     return { service, stopDns: () => watch.stop() };
   }
 
-  #prepareAuthenticators(snapshot: Snapshot): Map<string, Kept<Authenticator>> {
+  async #prepareAuthenticators(snapshot: Snapshot): Promise<Map<string, Kept<Authenticator>>> {
     const authenticators = new Map<string, Kept<Authenticator>>();
     for (const config of snapshot.authentications) {
       const fingerprint = JSON.stringify(config);
       const kept = this.#authenticators.get(config.name);
       const equal = kept?.fingerprint === fingerprint;
-      authenticators.set(config.name, equal ? kept : { fingerprint, value: this.parts.createAuthenticator(config) });
+      authenticators.set(config.name, equal ? kept : { fingerprint, value: await this.parts.createAuthenticator(config) });
     }
     return authenticators;
   }
@@ -202,6 +212,13 @@ const FILTER_RELEASE_MS = 10_000;
 function closeService(kept: KeptService): void {
   kept.stopDns?.();
   kept.service.close();
+}
+
+function hasPattern(route: RouteConfig): boolean {
+  const isRegex = (each: { readonly kind: string }): boolean => each.kind === "regex";
+  return route.rules.some(({ matches }) =>
+    matches.some(({ path, headers, query }) => isRegex(path) || headers.some(isRegex) || query.some(isRegex)),
+  );
 }
 
 function resolveRules(

@@ -102,7 +102,7 @@ export async function startProxy(snapshot: Snapshot, parts: TestProxyParts = {})
     log: SILENT_LOG,
     observer,
     filters: new FilterRegistry(parts.filterHost ?? NO_FILTERS),
-    createAuthenticator: () => {
+    createAuthenticator: async () => {
       if (parts.authenticator === undefined) throw new Error("this test has no authenticator");
       return parts.authenticator;
     },

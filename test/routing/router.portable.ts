@@ -3,11 +3,14 @@ import type { MatchConfig, PathMatchConfig, RouteConfig } from "../../src/config
 import { HeaderBlock, type RequestHead } from "../../src/core/head.ts";
 import { type Rng, SeededRng } from "../../src/core/rng.ts";
 import { buildRouter } from "../../src/proxy/routing/build.ts";
+import { loadPatternEngine } from "../../src/proxy/routing/pattern.ts";
 import { RouteTable } from "../../src/proxy/routing/route-table.ts";
 import type { Router } from "../../src/proxy/routing/router.ts";
 import { matchNaively } from "../kit/naive-router.ts";
 import { makeHead, makeListener, makeMatch, makeRoute, makeRule } from "../kit/route-config.ts";
 import { describe, test } from "../kit/suite.ts";
+
+await loadPatternEngine();
 
 const GATEWAY = "default/edge";
 const LISTENERS = [makeListener()];

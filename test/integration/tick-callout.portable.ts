@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { createProxy } from "../../src/app/create-proxy.ts";
+import { ownCounters } from "../../src/app/filters.ts";
+import { sha256Digest } from "../../src/config/canonical.ts";
+import type { Snapshot } from "../../src/config/snapshot.ts";
+import { SystemClock } from "../../src/core/clock.ts";
+import { JsonLog } from "../../src/core/log.ts";
+import { okText, startUpstream } from "../kit/raw.ts";
+import { endpointsOf, filterOf, serviceOf, snapshotOf } from "../kit/snapshot.ts";
+import { describe, test } from "../kit/suite.ts";
+import { buildTicker } from "../kit/ticker.ts";
+import { until } from "../kit/until.ts";
+
+describe("a filter's calls outside an exchange", () => {
+  test("a tick calls a service that it may call, and hears the answer; no other service hears of it", async () => {
+    const paths: string[] = [];
+    const service = await startUpstream((request) => {
+      paths.push(request.head.split(" ")[1] ?? "");
+      return okText("fine");
+    });
+    const clock = new SystemClock();
+    const lines: { readonly message: string; readonly filter?: string }[] = [];
+    const log = new JsonLog("info", clock, (line) => lines.push(JSON.parse(line)));
+    const { proxy } = await createProxy({ clock, log, counters: ownCounters(), reusePort: false });
+    const wasm = buildTicker("control");
+    const digest = sha256Digest(wasm);
+    const granted = { callouts: ["default/control"], sharedData: undefined, rateLimit: false, clock: false };
+    const snapshot = (part: Partial<Snapshot>): Snapshot =>
+      snapshotOf({ services: [serviceOf("control")], endpoints: [endpointsOf("control", [service.port])], ...part });
+    const apply = async (next: Snapshot): Promise<void> => {
+      assert.deepEqual(await proxy.apply({ snapshot: next, modules: new Map([[digest, wasm]]), publishedAtMs: undefined }), []);
+    };
+    const answers = (filter: string): number =>
+      lines.filter((line) => line.message === "answered" && line.filter === filter).length;
+    try {
+      const [may, mayNot] = [filterOf("may", digest, { capabilities: granted }), filterOf("may-not", digest)];
+      await apply(snapshot({ filters: [may, mayNot] }));
+      await until(() => answers("default/may") >= 3);
+      assert.ok(paths.length >= 3 && paths.every((path) => path === "/tick"));
+      assert.equal(answers("default/may-not"), 0);
+      // Its service is gone: the calls are refused, the filter lives, and finds the service when it is back.
+      await apply(snapshot({ filters: [may], services: [], endpoints: [] }));
+      const before = answers("default/may");
+      await apply(snapshot({ filters: [may] }));
+      await until(() => answers("default/may") > before + 1);
+      assert.equal(lines.filter((line) => line.message.includes("broke")).length, 0);
+    } finally {
+      await proxy.stop();
+      await service.stop();
+    }
+  });
+});
