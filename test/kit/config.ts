@@ -47,7 +47,8 @@ export function compileText(text: string, options: CompileTextOptions = {}): Com
   return { ...compiled, resources: parsed.resources, all: [...parsed.issues, ...compiled.issues] };
 }
 
-function readFixture(path: string): Uint8Array {
+/** A file beside a configuration; there is no other. */
+export function readFixture(path: string): Uint8Array {
   try {
     return new Uint8Array(readFileSync(`${GOLDEN_CONFIG}fixtures/${path}`));
   } catch {
