@@ -36,7 +36,7 @@ const spread = (hash: number): number => hash ^ (hash >>> 15);
  * the table, so a request that collides costs one comparison.
  */
 export class EdgeTable {
-  /** Open addressing, a power of two, at most half full: offset of a record in the low bits, tag (bits of the hash) above. 0: free. */
+  /** Open addressing, a power of two, at most two thirds full: offset of a record in the low bits, tag (bits of the hash) above. 0: free. */
   slots = new Int32Array(16);
   /** Records, one behind the other: parent, length of the text, values, then the text. The first word is not used. */
   words: Int32Array = new Int32Array(256);
@@ -82,7 +82,7 @@ export class EdgeTable {
     const known = this.find(parent, hash, text, 0, text.length);
     if (known !== 0) return known;
     const record = this.addBare(parent, text);
-    if (++this.#count * 2 > this.slots.length) this.#index(this.#records(), this.slots.length * 2);
+    if (++this.#count * 3 > this.slots.length * 2) this.#index(this.#records(), this.slots.length * 2);
     this.#occupy(record, hash);
     return record;
   }

@@ -44,15 +44,22 @@ export class TermsPool {
   }
 }
 
-/** Everything but the path. While methods are gathered, the method is not asked; then nothing is accepted, so that the walk goes on. */
+/** While methods are gathered, the method is not asked; then nothing is accepted, so that the walk goes on. */
 export function holdTerms(terms: Terms, head: RequestHead, context: MatchContext): boolean {
-  const { methods, headers, query, pattern } = terms;
-  const { allow } = context;
-  if (methods.length > 0 && allow === undefined && !methods.includes(head.method)) return false;
-  for (let i = 0; i < headers.length; i++) if (!headers[i]?.holdsForHeaders(head.headers)) return false;
-  for (let i = 0; i < query.length; i++) if (!query[i]?.holdsForQuery(context.query)) return false;
-  if (pattern !== undefined && !pattern.test(head.path)) return false;
-  if (allow === undefined) return true;
-  for (let i = 0; i < methods.length; i++) allow.add(methods[i] as string);
+  if (context.allow !== undefined) return gatherMethods(terms, head, context, context.allow);
+  const { methods } = terms;
+  if (methods.length > 0 && !methods.includes(head.method)) return false;
+  return holdValues(terms, head, context);
+}
+
+function holdValues(terms: Terms, head: RequestHead, context: MatchContext): boolean {
+  const { headers, query, pattern } = terms;
+  for (let i = 0; i < headers.length; i++) if (!(headers[i] as ValueCondition).holdsForHeaders(head.headers)) return false;
+  for (let i = 0; i < query.length; i++) if (!(query[i] as ValueCondition).holdsForQuery(context.query)) return false;
+  return pattern === undefined || pattern.test(head.path);
+}
+
+function gatherMethods(terms: Terms, head: RequestHead, context: MatchContext, allow: Set<string>): false {
+  if (holdValues(terms, head, context)) for (const method of terms.methods) allow.add(method);
   return false;
 }
