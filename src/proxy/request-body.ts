@@ -34,7 +34,8 @@ export class RequestBody {
     let ready = true;
     if (held !== undefined) for (const bytes of held) ready = stream.sendData(bytes);
     if (this.ended) stream.sendEnd(this.#trailers);
-    else if (ready) this.downstream.resume();
+    // Also behind the end: what the downstream says next, or that it leaves, must be heard.
+    if (ready || this.ended) this.downstream.resume();
   }
 
   send(bytes: Bytes): void {

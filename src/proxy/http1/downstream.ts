@@ -330,6 +330,8 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
     }
     this.#codec.nextExchange();
     this.#enter("idle", this.config.times.keepAliveIdleMs);
+    // An exchange may end while its body still waits for the upstream to be writable: nobody else would resume for the next one.
+    this.resume();
     if (this.#feeding) return;
     const backlog = this.#backlog;
     if (backlog !== undefined) {
