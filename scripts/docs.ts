@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { ISSUE_CODES } from "../src/config/codes.ts";
 import { API_VERSION, jsonSchema, KINDS, type Kind } from "../src/config/schema/index.ts";
 import { formatDuration, formatSize } from "../src/config/schema/units.ts";
+import { FAILURES } from "../src/core/failure.ts";
 import { CONFIG_LIMITS } from "../src/core/limits.ts";
 import { OPERATIONS_PAGE, renderOperations } from "./operations.ts";
 
@@ -85,43 +86,8 @@ and \`spec\`, as in Kubernetes; a \`List\` holds several. Kinds are ${KINDS.map(
 
 `;
 
-const PRECEDENCE = `## Precedence
-
-The most specific match wins, wherever it stands:
-
-1. the host: exact, then the longest wildcard (\`*.shop.example.org\` before \`*.example.org\`), then \`*\`. When the most specific
-   host has no match for the request, the next one is asked;
-2. the path: \`exact\`, then \`template\` (segment by segment from the left: text, variable, rest), then \`regex\`, then \`prefix\`,
-   longest first;
-3. a match with methods before one without;
-4. more header conditions; then more query conditions;
-5. the name of the route, then the order in it.
-
-Two rules with the identical match on the same host and gateway are refused (\`route_conflict\`). When only the method differs
-from what is there, the answer is 405 with \`Allow\`.
-
-**Upgrades.** A rule with backends passes WebSocket upgrades through unless it says \`upgrades: []\`: an upgrade reaches no other
-place than a request would, passes the same authentication and filters, and becomes a tunnel only after the upstream's 101.
-Other upgrades are refused.
-
-## Paths
-
-A path is normalised once, before routing, and routes, filters and upstreams see the same bytes. Paths in configuration are
-brought into the same form.
-
-| in a request's path | becomes |
-|---|---|
-| \`%7e\`, \`%41\` (letters, digits, \`- . _ ~\`) | the character |
-| other escapes | kept, in upper case, never decoded |
-| \`.\` and \`..\` segments, also escaped | removed; above the root: 400 |
-| \`//\` | the listener's \`paths.doubleSlash\`: \`merge\` (default), \`reject\` or \`keep\` |
-| \`%2f\`, \`%5c\` | \`paths.encodedSlash\`: \`reject\` (default) or \`keep\` |
-| \`;\`, \`%3b\` | \`paths.semicolon\`: \`reject\` (default) or \`keep\` |
-| \`..;\`, \`%00\`, escaped control characters, a second layer of escapes, overlong UTF-8, backslashes, \`#\` | 400 |
-
-Rewrites are normalised again.
-
-`;
+/** What no table says, written by hand. */
+const CHAPTERS = readFileSync(new URL("./configuration-chapters.md", import.meta.url), "utf8");
 
 /** The whole page. */
 export function renderConfiguration(): string {
@@ -129,7 +95,7 @@ export function renderConfiguration(): string {
   const any = jsonSchema("Mesh", false) as SchemaNode;
   parts.push(renderTable(any.properties?.metadata, ""));
   for (const kind of KINDS) parts.push(renderKind(kind));
-  parts.push(PRECEDENCE, renderIssues(), renderLimits());
+  parts.push(CHAPTERS, renderFailures(), renderIssues(), renderLimits());
   return parts.join("");
 }
 
@@ -197,13 +163,29 @@ ${rows.join("\n")}
 `;
 }
 
+function renderFailures(): string {
+  const rows = Object.entries(FAILURES).map(
+    ([code, { status, flag, side, message }]) => `| \`${code}\` | ${status} | ${flag} | ${side} | ${cell(message)} |`,
+  );
+  return `## Answers of the proxy itself
+
+When the proxy answers instead of an upstream, the body is JSON or text by \`Accept\`, the code is in it and in the header
+\`x-selvedge-failure\`, and the flag is in the access log and the metrics. Codes are stable. Filters word their own refusals.
+
+| code | status | flag | caused by | says |
+|---|---|---|---|---|
+${rows.join("\n")}
+
+`;
+}
+
 function renderLimits(): string {
   const show = (name: string, value: number): string => {
     if (name.endsWith("Bytes")) return formatSize(value);
     return name.endsWith("Ms") ? formatDuration(value) : String(value);
   };
   const rows = Object.entries(CONFIG_LIMITS).map(([name, value]) => `| ${name} | ${show(name, value)} |`);
-  return `## Limits\n\nBounds of configuration itself (src/core/limits.ts):\n\n| limit | value |\n|---|---|\n${rows.join("\n")}\n`;
+  return `## Limits\n\nBounds of configuration itself; those of connections, requests, upstreams and filters stand beside their fields above:\n\n| limit | value |\n|---|---|\n${rows.join("\n")}\n`;
 }
 
 if (import.meta.main) {
