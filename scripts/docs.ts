@@ -8,7 +8,6 @@ import { fileURLToPath } from "node:url";
 import { ISSUE_CODES } from "../src/config/codes.ts";
 import { API_VERSION, jsonSchema, KINDS, type Kind } from "../src/config/schema/index.ts";
 import { formatDuration, formatSize } from "../src/config/schema/units.ts";
-import { FAILURES } from "../src/core/failure.ts";
 import { CONFIG_LIMITS } from "../src/core/limits.ts";
 import { OPERATIONS_PAGE, renderOperations } from "./operations.ts";
 
@@ -95,7 +94,7 @@ export function renderConfiguration(): string {
   const any = jsonSchema("Mesh", false) as SchemaNode;
   parts.push(renderTable(any.properties?.metadata, ""));
   for (const kind of KINDS) parts.push(renderKind(kind));
-  parts.push(CHAPTERS, renderFailures(), renderIssues(), renderLimits());
+  parts.push(CHAPTERS, renderIssues(), renderLimits());
   return parts.join("");
 }
 
@@ -158,22 +157,6 @@ File, line and column, code, resource, path, message, hint. Codes are stable.
 
 | code | meaning |
 |---|---|
-${rows.join("\n")}
-
-`;
-}
-
-function renderFailures(): string {
-  const rows = Object.entries(FAILURES).map(
-    ([code, { status, flag, side, message }]) => `| \`${code}\` | ${status} | ${flag} | ${side} | ${cell(message)} |`,
-  );
-  return `## Answers of the proxy itself
-
-When the proxy answers instead of an upstream, the body is JSON or text by \`Accept\`, the code is in it and in the header
-\`x-selvedge-failure\`, and the flag is in the access log and the metrics. Codes are stable. Filters word their own refusals.
-
-| code | status | flag | caused by | says |
-|---|---|---|---|---|
 ${rows.join("\n")}
 
 `;
