@@ -17,9 +17,10 @@ const REBUILD_SHARE = 4;
  */
 export function buildRouter(routes: readonly RouteConfig[], listeners: readonly ListenerConfig[], previous?: Router): Router {
   const before = previous instanceof RouteTable ? previous : undefined;
-  const { compiled, changes } = compileRoutes(sortByName(routes, before?.routes ?? []), before?.routes ?? []);
+  const configs = sortByName(routes, before?.configs ?? []);
+  const { compiled, changes } = compileRoutes(configs, before?.routes ?? [], before?.configs ?? []);
   const indexes = indexClasses(compiled, changes, before?.indexes);
-  return new RouteTable(compiled, indexes, scopesOf(listeners, indexes));
+  return new RouteTable(configs, compiled, indexes, scopesOf(listeners, indexes));
 }
 
 // ---------------------------------------------------------------- routes
@@ -33,12 +34,12 @@ interface Change {
  * In order of names. Canonical snapshots are sorted already, and stretches that are the same objects as before, in the same order,
  * need no look at their names: most of ten thousand routes, at each change of one.
  */
-function sortByName(routes: readonly RouteConfig[], before: readonly CompiledRoute[]): readonly RouteConfig[] {
+function sortByName(routes: readonly RouteConfig[], before: readonly RouteConfig[]): readonly RouteConfig[] {
   let old = 0;
   for (let i = 1; i < routes.length; i++) {
     const [left, right] = [routes[i - 1] as RouteConfig, routes[i] as RouteConfig];
-    if (before[old]?.config !== left) old = skipTo(before, old, left.name);
-    if (before[old]?.config === left && before[old + 1]?.config === right) {
+    if (before[old] !== left) old = skipTo(before, old, left.name);
+    if (before[old] === left && before[old + 1] === right) {
       old++;
       continue;
     }
@@ -52,32 +53,30 @@ function sortByName(routes: readonly RouteConfig[], before: readonly CompiledRou
 }
 
 /** The first at or behind `from` whose name is not smaller. */
-function skipTo(routes: readonly CompiledRoute[], from: number, name: string): number {
+function skipTo(routes: readonly RouteConfig[], from: number, name: string): number {
   let at = from;
-  while (at < routes.length && (routes[at] as CompiledRoute).config.name < name) at++;
+  while (at < routes.length && (routes[at] as RouteConfig).name < name) at++;
   return at;
 }
 
-/** Walks the old and the new list side by side; both are sorted by name. */
+/** Walks the old list (`before`, of `configs`) and the new one side by side; both are sorted by name. */
 function compileRoutes(
   routes: readonly RouteConfig[],
   before: readonly CompiledRoute[],
+  configs: readonly RouteConfig[],
 ): { compiled: CompiledRoute[]; changes: Change[] } {
   const compiled: CompiledRoute[] = [];
   const changes: Change[] = [];
   const problems: string[] = [];
   let old = 0;
   for (const config of routes) {
-    let known = before[old];
-    if (known !== undefined && known.config === config) {
-      compiled.push(known);
-      old++;
+    if (configs[old] === config) {
+      compiled.push(before[old++] as CompiledRoute);
       continue;
     }
-    for (const next = skipTo(before, old, config.name); old < next; old++)
+    for (const next = skipTo(configs, old, config.name); old < next; old++)
       changes.push({ before: before[old], after: undefined });
-    known = before[old];
-    const same = known?.config.name === config.name ? known : undefined;
+    const same = configs[old]?.name === config.name ? before[old] : undefined;
     if (same !== undefined) old++;
     if (same !== undefined && isSameData(same.config, config)) {
       // The new object is kept, so that the next build sees at once that it is the same.

@@ -1,3 +1,4 @@
+import type { RouteConfig } from "../../config/snapshot.ts";
 import type { RequestHead } from "../../core/head.ts";
 import type { CompiledRoute } from "./candidate.ts";
 import { explainMatch } from "./explain.ts";
@@ -26,7 +27,8 @@ export class RouteTable implements Router {
   #lastScope: Scope | undefined;
 
   constructor(
-    /** Sorted by name. */
+    /** Sorted by name. What `routes` were compiled from: a list of its own, so that comparing lists touches no route. */
+    readonly configs: readonly RouteConfig[],
     readonly routes: readonly CompiledRoute[],
     /** By gateway that routes name; "" for all other gateways. */
     readonly indexes: ReadonlyMap<string, MatchIndex>,
