@@ -15,7 +15,8 @@ function readOf(peer: Partial<PeerCertificate> | undefined): (name: string) => u
   const facts: ExchangeFacts = Object.assign(Object.create(exchange) as ExchangeFacts, {
     connection: { ...exchange.connection, tls },
   });
-  return (name) => readAttribute(["connection", name], exchange, facts);
+  const messages = { request: exchange.request, response: undefined, requestTrailers: undefined, responseTrailers: undefined };
+  return (name) => readAttribute(["connection", name], messages, facts);
 }
 
 test("names in a certificate are read when our CA vouches for them", () => {
