@@ -12,7 +12,7 @@ import { HostCache, hasBody, makeRequestHead, readRequestLine } from "./request.
 import { judgeResponseFraming, keepAliveMs, makeResponseHead, readStatusLine } from "./response.ts";
 import { SCAN, type ScanLimits } from "./scan.ts";
 import { SectionReader } from "./section.ts";
-import { advance, type Http1Event } from "./states.ts";
+import { advance, EVENT, STATE, STATE_NAMES } from "./states.ts";
 import { readTrailers } from "./trailers.ts";
 import type { Http1Options, Http1State } from "./types.ts";
 
@@ -36,7 +36,7 @@ export class Http1Codec {
   readonly #hosts = new HostCache();
   readonly #output = new HttpOutput();
   #chunks: ChunkDecoder | undefined = undefined;
-  #incoming: Http1State = "idle";
+  #incoming: number = STATE.idle;
   #receiving = false;
   #paused = false;
   #emptyLines = 0;
@@ -72,20 +72,20 @@ export class Http1Codec {
   }
 
   get incoming(): Http1State {
-    return this.#incoming;
+    return STATE_NAMES[this.#incoming] as Http1State;
   }
   get outgoing(): Http1State {
-    return this.#output.state;
+    return STATE_NAMES[this.#output.state] as Http1State;
   }
 
   /** Both messages of this exchange are complete, and nothing forbids another exchange on the connection. */
   get reusable(): boolean {
-    return this.#incoming === "done" && this.#output.state === "done" && !this.#output.last;
+    return this.#incoming === STATE.done && this.#output.state === STATE.done && !this.#output.last;
   }
 
   /** Some bytes of the next head are there, but not all: the header time-out runs. */
   get headStarted(): boolean {
-    return this.#incoming === "head";
+    return this.#incoming === STATE.head;
   }
 
   /** The current request said `Expect: 100-continue` and nothing of its body has come (role downstream). */
@@ -110,23 +110,23 @@ export class Http1Codec {
     const end = bytes.byteLength;
     let at = start;
     try {
-      while (at < end && !this.#paused && this.#incoming !== "done") at = this.#read(bytes, at);
+      while (at < end && !this.#paused && this.#incoming !== STATE.done) at = this.#read(bytes, at);
     } finally {
       this.#receiving = false;
     }
     // Not reachable through the codec alone: more bytes for an answer that is complete.
-    if (at < end && this.#incoming === "done") this.#judgeRest();
+    if (at < end && this.#incoming === STATE.done) this.#judgeRest();
     return at - start;
   }
 
   #read(bytes: Bytes, at: number): number {
     switch (this.#incoming) {
-      case "idle":
-      case "head":
+      case STATE.idle:
+      case STATE.head:
         return this.#readHead(bytes, at);
-      case "body":
+      case STATE.body:
         return this.#readBody(bytes, at);
-      case "tunnel":
+      case STATE.tunnel:
         this.#options.sink.onData(at === 0 ? bytes : bytes.subarray(at));
         return bytes.byteLength;
       default:
@@ -152,28 +152,28 @@ export class Http1Codec {
     const { sink, role } = this.#options;
     const isUpstream = role === "upstream";
     switch (this.#incoming) {
-      case "idle":
+      case STATE.idle:
         if (isUpstream && this.#output.asked) {
           this.#fail(new Failure(this.#informational > 0 ? "upstream_aborted" : "upstream_reset", "FIN before the answer"));
-        } else this.#move("end");
+        } else this.#move(EVENT.end);
         return;
-      case "head":
+      case STATE.head:
         this.#fail(new Failure(isUpstream ? "upstream_aborted" : "downstream_reset", "FIN within a head"));
         return;
-      case "body":
+      case STATE.body:
         if (this.#bodyKind !== "close") {
           this.#fail(new Failure(isUpstream ? "upstream_aborted" : "downstream_reset", "FIN within a body"));
           return;
         }
-        this.#move("complete");
+        this.#move(EVENT.complete);
         sink.onEnd(undefined);
         return;
-      case "done":
+      case STATE.done:
         this.#output.last = true;
-        this.#move("end");
+        this.#move(EVENT.end);
         return;
-      case "tunnel":
-        this.#move("end");
+      case STATE.tunnel:
+        this.#move(EVENT.end);
         sink.onEnd(undefined);
         return;
       default:
@@ -181,15 +181,15 @@ export class Http1Codec {
     }
   }
 
-  #move(event: Http1Event): void {
+  #move(event: number): void {
     this.#incoming = advance(this.#incoming, event);
   }
 
   #fail(failure: Failure): void {
-    if (this.#incoming === "idle" || this.#incoming === "head") this.#output.forgetRequest();
+    if (this.#incoming === STATE.idle || this.#incoming === STATE.head) this.#output.forgetRequest();
     this.#output.last = true;
     this.#section.drop();
-    this.#move("fail");
+    this.#move(EVENT.fail);
     this.#options.sink.onFailure(this.#options.role === "upstream" ? asUpstream(failure) : failure);
   }
 
@@ -212,7 +212,7 @@ export class Http1Codec {
     }
     if (verdict === SCAN.more) {
       section.hold();
-      this.#move("begin");
+      this.#move(EVENT.begin);
       return bytes.byteLength;
     }
     if (verdict !== SCAN.complete) return this.#refuse(bytes, scanFailure(verdict, scanner.lines === 0));
@@ -229,7 +229,7 @@ export class Http1Codec {
 
   #skipEmptyLine(bytes: Bytes): number {
     if (++this.#emptyLines > CODEC_LIMITS.emptyLines) return this.#refuse(bytes, new Failure("bad_request_line", "empty lines"));
-    this.#move("again");
+    this.#move(EVENT.again);
     return this.#section.finish();
   }
 
@@ -270,7 +270,7 @@ export class Http1Codec {
     if (head.status === 101) return this.#takeSwitch(head);
     if (head.status < 200) {
       if (++this.#informational > CODEC_LIMITS.informationalHeads) return new Failure("upstream_protocol", "too many 1xx heads");
-      this.#move("again");
+      this.#move(EVENT.again);
       this.#options.sink.onResponse(head, false);
       return undefined;
     }
@@ -309,7 +309,7 @@ export class Http1Codec {
   }
 
   #openTunnel(head: ResponseHead): void {
-    this.#move("switch");
+    this.#move(EVENT.switch);
     this.#output.openTunnel();
     this.#options.sink.onResponse(head, false);
   }
@@ -324,7 +324,7 @@ export class Http1Codec {
       this.#chunks ??= new ChunkDecoder();
       this.#chunks.reset();
     }
-    this.#move(kind === "none" ? "complete" : "body");
+    this.#move(kind === "none" ? EVENT.complete : EVENT.body);
   }
 
   #readBody(bytes: Bytes, at: number): number {
@@ -342,8 +342,8 @@ export class Http1Codec {
     const isLast = this.#bodyBytes === 0;
     if (isLast && to < bytes.byteLength) this.#judgeRest();
     sink.onData(at === 0 && to === bytes.byteLength ? bytes : bytes.subarray(at, to));
-    if (isLast && this.#incoming === "body") {
-      this.#move("complete");
+    if (isLast && this.#incoming === STATE.body) {
+      this.#move(EVENT.complete);
       sink.onEnd(undefined);
     }
     return to;
@@ -389,7 +389,7 @@ export class Http1Codec {
     if (trailers instanceof Failure) return this.#refuse(bytes, trailers);
     const rest = section.finish();
     if (rest < bytes.byteLength) this.#judgeRest();
-    this.#move("complete");
+    this.#move(EVENT.complete);
     this.#options.sink.onEnd(trailers);
     return rest;
   }
@@ -400,7 +400,7 @@ export class Http1Codec {
   writeRequest(out: ByteWriter, head: RequestHead, end: boolean): Failure | undefined {
     assert(this.#options.role === "upstream", "a request out of turn");
     // Not reachable through the codec alone: the upstream spoke or left while nobody asked.
-    if (this.#incoming !== "idle") return new Failure("upstream_reset", "the connection is of no more use");
+    if (this.#incoming !== STATE.idle) return new Failure("upstream_reset", "the connection is of no more use");
     return this.#output.writeRequest(out, head, end);
   }
 
@@ -411,9 +411,9 @@ export class Http1Codec {
     if (this.#endsEarly(head.status, end)) this.#output.last = true;
     const isSwitch = this.#output.isSwitch(head.status);
     // Not reachable through the codec alone: whoever wants to switch sends no body.
-    if (isSwitch && this.#incoming !== "done") return new Failure("internal", "a switch before the request is complete");
+    if (isSwitch && this.#incoming !== STATE.done) return new Failure("internal", "a switch before the request is complete");
     const failure = this.#output.writeResponse(out, head, end);
-    if (failure === undefined && isSwitch) this.#move("switch");
+    if (failure === undefined && isSwitch) this.#move(EVENT.switch);
     return failure;
   }
 
@@ -422,7 +422,7 @@ export class Http1Codec {
    * early 200 that goes on while the upload does, and not when the rest of the body is already here.
    */
   #endsEarly(status: number, end: boolean): boolean {
-    if (status < 200 || this.#incoming !== "body" || (status < 300 && !end)) return false;
+    if (status < 200 || this.#incoming !== STATE.body || (status < 300 && !end)) return false;
     return this.#bodyKind !== "length" || !this.#receiving || this.#behind < this.#bodyBytes;
   }
 
@@ -439,7 +439,7 @@ export class Http1Codec {
   /** `reusable` is true: ready for the next exchange. */
   nextExchange(): void {
     assert(this.reusable, "the connection cannot be used again");
-    this.#move("next");
+    this.#move(EVENT.next);
     this.#output.nextExchange();
     this.#informational = 0;
     this.#expectsContinue = false;

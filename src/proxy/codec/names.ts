@@ -97,13 +97,19 @@ export const nameReader = {
   },
 };
 
-const SPECIAL_KINDS = new Map(Object.entries(SPECIAL));
-/** First letters of special names: most names need no look-up. */
-const SPECIAL_FIRST = new Uint8Array(128);
-for (const name of SPECIAL_KINDS.keys()) SPECIAL_FIRST[name.charCodeAt(0)] = 1;
+/** Special names and their kinds by first letter and length: nearly every other name is told from them without a look at it. */
+const SLOT_NAMES: (string | undefined)[] = new Array(32 * 32).fill(undefined);
+const SLOT_KINDS = new Array<number>(32 * 32).fill(KIND.plain);
+const slotOf = (name: string): number => ((name.charCodeAt(0) & 31) << 5) | name.length;
+for (const [name, kind] of Object.entries(SPECIAL)) {
+  assert(SLOT_NAMES[slotOf(name)] === undefined, "two special names in one slot");
+  SLOT_NAMES[slotOf(name)] = name;
+  SLOT_KINDS[slotOf(name)] = kind;
+}
 
 /** The kind of a lower-case name; for writers. */
 export function kindOf(name: string): number {
-  if (SPECIAL_FIRST[name.charCodeAt(0)] !== 1) return KIND.plain;
-  return SPECIAL_KINDS.get(name) ?? KIND.plain;
+  if (name.length > 31) return KIND.plain;
+  const slot = slotOf(name);
+  return SLOT_NAMES[slot] === name ? (SLOT_KINDS[slot] as number) : KIND.plain;
 }

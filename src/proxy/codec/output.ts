@@ -5,8 +5,7 @@ import type { HeaderBlock, HttpVersion, RequestHead, ResponseHead } from "../../
 import type { ByteWriter } from "../../core/writer.ts";
 import type { BodyKind } from "./framing.ts";
 import { isBodiless } from "./response.ts";
-import { advance } from "./states.ts";
-import type { Http1State } from "./types.ts";
+import { advance, EVENT, STATE } from "./states.ts";
 import { declaredLength, endLine, putLastChunk, putRequest, putResponse } from "./writer.ts";
 
 const mismatch = (detail: string): Failure => new Failure("internal", detail);
@@ -16,7 +15,7 @@ const mismatch = (detail: string): Failure => new Failure("internal", detail);
  * is framed. A message is framed by exactly one of Content-Length, chunked or the end of the connection (RFC 9112 §6).
  */
 export class HttpOutput {
-  state: Http1State = "idle";
+  state: number = STATE.idle;
   /** No other exchange comes on this connection. */
   last = false;
   /** A request is under way: written by us (upstream) or read (downstream). */
@@ -50,11 +49,11 @@ export class HttpOutput {
   }
 
   openTunnel(): void {
-    this.state = advance(this.state, "switch");
+    this.state = advance(this.state, EVENT.switch);
   }
 
   nextExchange(): void {
-    this.state = advance(this.state, "next");
+    this.state = advance(this.state, EVENT.next);
     this.asked = false;
     this.forgetRequest();
   }
@@ -65,7 +64,7 @@ export class HttpOutput {
   }
 
   writeRequest(out: ByteWriter, head: RequestHead, end: boolean): Failure | undefined {
-    assert(this.state === "idle", "a request within another");
+    assert(this.state === STATE.idle, "a request within another");
     const length = declaredLength(head.headers);
     if (length instanceof Failure) return length;
     if (end && length > 0) return mismatch("content-length without a body");
@@ -84,7 +83,7 @@ export class HttpOutput {
   }
 
   writeResponse(out: ByteWriter, head: ResponseHead, end: boolean): Failure | undefined {
-    assert(this.state === "idle", "a response within another");
+    assert(this.state === STATE.idle, "a response within another");
     if (head.status < 200 && head.status !== 101) return this.#writeInformational(out, head);
     if (this.isSwitch(head.status)) return this.#writeSwitch(out, head);
     const length = declaredLength(head.headers);
@@ -131,16 +130,16 @@ export class HttpOutput {
   #openBody(kind: BodyKind, length: number, end: boolean): void {
     this.#kind = kind;
     this.#left = length;
-    this.state = advance(this.state, end ? "complete" : "body");
+    this.state = advance(this.state, end ? EVENT.complete : EVENT.body);
   }
 
   writeData(out: ByteWriter, bytes: Bytes): Failure | undefined {
-    if (this.state === "tunnel") {
+    if (this.state === STATE.tunnel) {
       out.bytes(bytes);
       return undefined;
     }
-    if (this.state === "failed") return mismatch("the message was cut short");
-    assert(this.state === "body", "body bytes out of turn");
+    if (this.state === STATE.failed) return mismatch("the message was cut short");
+    assert(this.state === STATE.body, "body bytes out of turn");
     if (bytes.byteLength === 0) return undefined;
     switch (this.#kind) {
       case "none":
@@ -164,12 +163,12 @@ export class HttpOutput {
   }
 
   writeEnd(out: ByteWriter, trailers: HeaderBlock | undefined): Failure | undefined {
-    if (this.state === "tunnel") {
-      this.state = advance(this.state, "end");
+    if (this.state === STATE.tunnel) {
+      this.state = advance(this.state, EVENT.end);
       return undefined;
     }
-    if (this.state === "failed") return mismatch("the message was cut short");
-    assert(this.state === "body", "end of a body out of turn");
+    if (this.state === STATE.failed) return mismatch("the message was cut short");
+    assert(this.state === STATE.body, "end of a body out of turn");
     if (this.#kind === "length" && this.#left > 0) return this.#cut("less body than content-length");
     if (this.#kind === "chunked") {
       const start = out.length;
@@ -180,14 +179,14 @@ export class HttpOutput {
         return failure;
       }
     }
-    this.state = advance(this.state, "complete");
+    this.state = advance(this.state, EVENT.complete);
     return undefined;
   }
 
   /** The message cannot be ended well any more. */
   #cut(detail: string): Failure {
     this.last = true;
-    this.state = advance(this.state, "fail");
+    this.state = advance(this.state, EVENT.fail);
     return mismatch(detail);
   }
 }

@@ -44,9 +44,13 @@ export function readVersion(bytes: Uint8Array, start: number, end: number): numb
 
 const COMMON_METHODS = ["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH"];
 
-function internMethod(method: string): string {
-  for (const common of COMMON_METHODS) if (common === method) return common;
-  return method;
+/** The first `end` characters; no new text for common methods. */
+function readMethod(text: string, end: number): string {
+  for (let i = 0; i < COMMON_METHODS.length; i++) {
+    const common = COMMON_METHODS[i] as string;
+    if (common.length === end && text.startsWith(common)) return common;
+  }
+  return text.substring(0, end);
 }
 
 /** Remembers the last Host of a connection: it is nearly always the same. */
@@ -73,7 +77,7 @@ export function makeRequestHead(
 ): RequestHead | Failure {
   const { methodEnd, targetEnd, version } = requestLine;
   const head: RequestHead = {
-    method: internMethod(text.substring(0, methodEnd)),
+    method: readMethod(text, methodEnd),
     scheme: options.scheme,
     authority: "",
     path: "",
