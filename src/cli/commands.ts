@@ -25,6 +25,7 @@ export const COMMANDS: readonly { readonly name: string; readonly summary: strin
   { name: "backup", summary: "Write the whole configuration to a file", load: () => import("./commands/backup.ts") },
   { name: "restore", summary: "Bring a backup back", load: () => import("./commands/restore.ts") },
   { name: "config-dump", summary: "Show what a proxy serves, without secrets", load: () => import("./commands/config-dump.ts") },
+  { name: "routes", summary: "Explain which route a request takes", load: () => import("./commands/routes.ts") },
   { name: "schema", summary: "Print JSON Schema of the resources", load: () => import("./commands/schema.ts") },
   { name: "version", summary: "Print the version", load: () => import("./commands/version.ts") },
   { name: "completion", summary: "Print a completion script for a shell", load: () => import("./commands/completion.ts") },
