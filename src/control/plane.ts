@@ -35,6 +35,8 @@ const STOP_MS = 2_000;
 const REPAIR_MS = 300;
 /** What no event told is noticed after this at the latest. */
 const RECONCILE_MS = 5_000;
+/** How long proxies have to say what they serve, before a log that holds nothing gives out its first revision. */
+const LEARN_MS = 1_000;
 
 interface Commit {
   readonly planner: Planner;
@@ -75,11 +77,22 @@ export class Plane implements ControlPlane {
     const { store, distributor } = this.options;
     await store.open();
     await distributor.open();
+    await store.startAbove(() => this.#highestSeen());
     await store.watch(() => this.#after("notice", 0, () => void this.#notice()));
     await this.#serial(async () => {
       await this.#reload();
       await this.#follow();
     });
+  }
+
+  /** Highest revision that we, the proxies or the published snapshots know of. Proxies were asked when the distributor was opened. */
+  async #highestSeen(): Promise<number> {
+    const { clock, compiler, distributor, log } = this.options;
+    await new Promise<void>((resolve) => void clock.setTimer(LEARN_MS, resolve));
+    const published = await Promise.all(compiler.options.groups.map((group) => distributor.publishedRevision(group)));
+    const highest = Math.max(this.#model.revision, ...published, ...this.#proxies.list().map((each) => each.revision));
+    if (highest > 0) log.warn("the log of applies is empty, but revisions were given out: it goes on above them", { highest });
+    return highest;
   }
 
   async stop(): Promise<void> {

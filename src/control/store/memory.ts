@@ -54,6 +54,9 @@ export class MemoryStore implements ConfigStore {
     this.#log = [...kept.log];
   }
 
+  /** Its proxies live in this process: none has seen anything yet. */
+  async startAbove(): Promise<void> {}
+
   async load(): Promise<StoreState> {
     return { ...this.#state, resources: new Map(this.#state.resources) };
   }

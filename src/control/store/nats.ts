@@ -27,6 +27,8 @@ export class NatsStore implements ConfigStore {
   readonly #ids = new IdSource();
   readonly #view: NatsView;
   #tail: ConsumerMessages | undefined;
+  /** Last sequence of a log that holds nothing; undefined: it holds entries. */
+  #emptyAt: number | undefined;
 
   constructor(readonly link: NatsLink) {
     this.#view = new NatsView(link);
@@ -58,6 +60,23 @@ export class NatsStore implements ConfigStore {
     }
   }
 
+  async startAbove(learn: () => Promise<number>): Promise<void> {
+    await this.#readEmptiness();
+    if (this.#emptyAt === undefined) return;
+    const revision = await learn();
+    // Once more: another control plane may have done it, or have appended meanwhile.
+    await this.#readEmptiness();
+    if (this.#emptyAt === undefined || this.#emptyAt >= revision) return;
+    // Of a stream without messages this moves the first sequence, and that is all that it does.
+    await this.link.parts.manager.streams.purge(NATS_NAMES.logStream, { seq: revision + 1 });
+    await this.#readEmptiness();
+  }
+
+  async #readEmptiness(): Promise<void> {
+    const { state } = await this.link.parts.manager.streams.info(NATS_NAMES.logStream);
+    this.#emptyAt = state.messages === 0 ? state.last_seq : undefined;
+  }
+
   async load(): Promise<StoreState> {
     const { checkpoint, resources } = await this.#view.read();
     let head = checkpoint;
@@ -80,12 +99,17 @@ export class NatsStore implements ConfigStore {
         ? { ...rest, previous: expectedRevision, changes }
         : { ...rest, previous: expectedRevision, object: await objects.putSealed(new TextEncoder().encode(written)) };
     // The message id makes a repeated append (its answer was lost) find out that it had succeeded.
-    const options = { msgID: this.#ids.next(), expect: { lastSequence: expectedRevision } };
+    const options = { msgID: this.#ids.next(), expect: { lastSequence: this.#emptyAt ?? expectedRevision } };
     for (let attempt = 1; ; attempt++) {
       try {
-        return ok((await client.publish(NATS_NAMES.log, JSON.stringify(body), options)).seq);
+        const { seq } = await client.publish(NATS_NAMES.log, JSON.stringify(body), options);
+        this.#emptyAt = undefined;
+        return ok(seq);
       } catch (error) {
-        if (isWrongSequence(error)) return err({ kind: "conflict" });
+        if (isWrongSequence(error)) {
+          await this.#readEmptiness();
+          return err({ kind: "conflict" });
+        }
         if (attempt === APPEND_TRIES) throw error;
       }
     }

@@ -56,6 +56,11 @@ export interface ConfigStore {
   readonly kind: "memory" | "nats";
   /** Creates or opens what it needs. Idempotent; several control planes may do it at once. */
   open(): Promise<void>;
+  /**
+   * When the log holds nothing: makes its first revision greater than what `learn` resolves with. A log that was lost must not
+   * begin again with revisions that proxies have seen: they refuse what is older than what they serve.
+   */
+  startAbove(learn: () => Promise<number>): Promise<void>;
   /** The current resources: the view brought up to the end of the log, also repairing it. */
   load(): Promise<StoreState>;
   /** Appends when the last entry's revision is `expectedRevision`; resolves with the new revision. */
