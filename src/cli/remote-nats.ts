@@ -29,7 +29,11 @@ export class NatsRemote implements RemoteControl {
   /** `user`: author in the history when the URL names nobody. On a secured server one may publish as oneself only. */
   static async connect(url: string, user: string): Promise<NatsRemote> {
     const address = addressOf(url);
-    const id = `cli-${user.replace(/[^A-Za-z0-9_-]/g, "") || "user"}-${process.pid}`;
+    // A secured server lets a user have answers in the inbox of its own name only.
+    const id =
+      address.user !== undefined && isSubjectToken(address.user)
+        ? address.user
+        : `cli-${user.replace(/[^A-Za-z0-9_-]/g, "") || "user"}-${process.pid}`;
     const author = address.user ?? user;
     try {
       return new NatsRemote(url, await connectNats(address, id), isSubjectToken(author) ? author : undefined);
@@ -48,7 +52,7 @@ export class NatsRemote implements RemoteControl {
   }
   async get(filter: ResourceFilter): Promise<readonly StoredResource[]> {
     const answer = await this.#request<{ resources?: StoredResource[] } | StoredResource[]>(
-      NATS_NAMES.get,
+      this.author === undefined ? NATS_NAMES.get : `${NATS_NAMES.get}.${this.author}`,
       JSON.stringify(filter),
     );
     return Array.isArray(answer) ? answer : (answer.resources ?? []);

@@ -5,6 +5,7 @@ import { runCommandLine } from "../../src/cli/run.ts";
 import { builtinModules } from "../../src/config/modules.ts";
 import { createControlPlane } from "../../src/control/create.ts";
 import type { CreatedControlPlane } from "../../src/control/options.ts";
+import { natsPermissions } from "../../src/control/permissions.ts";
 import { SystemClock } from "../../src/core/clock.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
 import { systemRng } from "../../src/core/rng.ts";
@@ -100,3 +101,30 @@ test("an unreachable server is named without its password", async () => {
   expect(error).toContain("127.0.0.1:1");
   expect(error).not.toContain("secret");
 });
+
+test("on a secured server one acts under one's own name", async () => {
+  const config = natsPermissions({
+    control: { user: "control", password: "pc" },
+    proxies: [],
+    publishers: [{ user: "deploy", password: "p@d", read: true }],
+  });
+  const secured = await startNats({ config });
+  const control = createControlPlane({
+    backend: { kind: "nats", address: { servers: [secured.url], user: "control", password: "pc" } },
+    ...{ modules: builtinModules(new Map()), version: "test" },
+    ...{ clock: new SystemClock(), rng: systemRng(), log: SILENT_LOG },
+  });
+  try {
+    await control.start();
+    const url = secured.url.replace("//", "//deploy:p%40d@");
+    const applied = await run(["apply", "-f", "-"], service("shop"), url);
+    expect([applied.exit, applied.error]).toEqual([EXIT.ok, ""]);
+    expect((await control.history())[0]?.author).toBe("deploy");
+    const got = await run(["get", "services", "--json"], "", url);
+    expect([got.exit, got.error]).toEqual([EXIT.ok, ""]);
+    expect(got.out).toContain("shop");
+  } finally {
+    await control.stop();
+    await secured.stop();
+  }
+}, 30_000);
