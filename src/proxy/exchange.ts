@@ -2,7 +2,7 @@ import type { ActionConfig, CompressionConfig, FilterConfig } from "../config/sn
 import { type Bytes, copyBytes } from "../core/bytes.ts";
 import { Deadline } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
-import { HeaderBlock, type RequestHead, type ResponseHead, targetOf } from "../core/head.ts";
+import { HeaderBlock, type RequestHead, type ResponseHead } from "../core/head.ts";
 import type { ExchangeFacts } from "../filters/attributes.ts";
 import type { FilterChain } from "../filters/chain.ts";
 import type { ChainHost, ChainResult } from "../filters/chain-types.ts";
@@ -12,7 +12,6 @@ import { refuseAtDoor, refuseToken } from "./admit.ts";
 import { Attempt, type AttemptOwner } from "./attempt.ts";
 import { type Endpoint, NO_HINT } from "./balance/picker.ts";
 import { cancelCallout, startCallout } from "./callout.ts";
-import { renormalisePath } from "./codec/path.ts";
 import type { ProxyCore } from "./core.ts";
 import { renderFailure } from "./errors.ts";
 import { ExchangeState } from "./exchange-state.ts";
@@ -22,7 +21,7 @@ import { answerLocally, fromFilter } from "./local-answer.ts";
 import { Reply, type ReplyOwner, sendWhole, WHOLE_BODY } from "./reply.ts";
 import { RequestBody } from "./request-body.ts";
 import { applyHeaderEdits } from "./routing/headers.ts";
-import { applyRewrite } from "./routing/rewrite.ts";
+import { applyRewrite, renormaliseTarget } from "./routing/rewrite.ts";
 import type { RouteMatch } from "./routing/router.ts";
 import { chooseBackend } from "./routing/split.ts";
 import type { DownstreamHandler, DownstreamStream, UpstreamStream } from "./stream.ts";
@@ -169,14 +168,10 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   #act(): void {
     const match = this.#match as RouteMatch;
     const { action } = match.rule;
-    if (this.chain?.targetChanged === true) {
-      const target = renormalisePath(targetOf(this.request), this.listener.config.paths);
-      if (target instanceof Failure) {
-        this.#fail(new Failure("filter_failed", "a filter wrote an illegal path", target));
-        return;
-      }
-      this.request.path = target.path;
-      this.request.query = target.query;
+    const illegal = this.chain?.targetChanged === true ? renormaliseTarget(this.request, this.listener.config.paths) : undefined;
+    if (illegal !== undefined) {
+      this.#fail(new Failure("filter_failed", "a filter wrote an illegal path", illegal));
+      return;
     }
     if (action.kind === "forward") {
       this.#forward(match, action);
@@ -383,9 +378,14 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   /** A new generation serves: a tunnel that it would not open is closed; every other one lives on. */
   recheckTunnel(generation: Generation): void {
     if (!this.tunnel || this.done) return;
-    const action = generation.router.match(this.listener.config.name, this.asked ?? this.request)?.rule.action;
+    const { name } = this.listener.config;
+    const asked = this.asked ?? this.request;
+    const listener = generation.listeners.get(name);
+    const refused = listener === undefined ? undefined : refuseAtDoor(asked, this.connection, listener);
+    const action = generation.router.match(name, asked)?.rule.action;
     const allowed = action?.kind === "forward" && action.upgrades.includes(this.request.upgrade ?? "");
-    if (!allowed) this.#fail(new Failure("no_route", "the route of this tunnel is gone"));
+    if (refused !== undefined) this.#fail(refused);
+    else if (!allowed) this.#fail(new Failure("no_route", "the route of this tunnel is gone"));
   }
 
   /** Over once both sides have finished theirs. */

@@ -1,6 +1,6 @@
 import type { ActionConfig, PathPolicyConfig, PathRewriteConfig, RewriteConfig } from "../../config/snapshot.ts";
 import { Failure } from "../../core/failure.ts";
-import { hostOf, type RequestHead } from "../../core/head.ts";
+import { hostOf, type RequestHead, targetOf } from "../../core/head.ts";
 import { renormalisePath } from "../codec/path.ts";
 import type { RouteMatch } from "./router.ts";
 import { fillTemplate } from "./template.ts";
@@ -66,4 +66,13 @@ export function redirectLocation(
 function redirectPath(rewrite: PathRewriteConfig | undefined, match: RouteMatch, path: string): string {
   if (path.charCodeAt(0) !== 0x2f) return "/";
   return rewrite === undefined ? path : rewritePath(rewrite, match, path);
+}
+
+/** Path and query as a filter left them, normalised again: routing saw the former ones, the upstream sees these. A failure: they are illegal. */
+export function renormaliseTarget(head: RequestHead, policy: PathPolicyConfig): Failure | undefined {
+  const target = renormalisePath(targetOf(head), policy);
+  if (target instanceof Failure) return target;
+  head.path = target.path;
+  head.query = target.query;
+  return undefined;
 }
