@@ -6,7 +6,7 @@ import type { Rng } from "../core/rng.ts";
 import { connectNats, type NatsAddress } from "./nats/connect.ts";
 import { isSubjectToken, manifestGetSubject, NATS_NAMES, snapshotSubject, statusSubject } from "./nats/names.ts";
 import { isStatus } from "./nats/objects.ts";
-import { parseManifest, SnapshotCache } from "./nats/snapshot-cache.ts";
+import { parseManifest, SnapshotCache, type StoredSnapshot } from "./nats/snapshot-cache.ts";
 import { SnapshotLoader } from "./nats/snapshot-loader.ts";
 import { HEARTBEAT_MS, type ProxyStatusMessage, STATUS_ISSUES } from "./nats/status.ts";
 import type { Manifest } from "./sections.ts";
@@ -49,6 +49,11 @@ const REQUEST_MS = 5_000;
 const RECONCILE_MS = 20_000;
 /** Many proxies must not all answer a control plane at once. */
 const POLL_JITTER_MS = 100;
+/**
+ * Writing to disk waits this long, so that a burst of changes writes once and none waits for the disk. A crash before it costs
+ * nothing while NATS is there: the proxy resumes by revision.
+ */
+const SAVE_MS = 500;
 /** What could not be fetched is tried again after this. */
 const RETRY_MS = 1_000;
 
@@ -71,6 +76,8 @@ class NatsSnapshotSource implements NatsSource {
   #current: Manifest | undefined;
   #working = false;
   #saving: Promise<void> = Promise.resolve();
+  /** What went live and is not on disk yet. */
+  #unsaved: StoredSnapshot | undefined;
   #status: ProxyStatusMessage;
   readonly #timers = new Map<string, Timer>();
 
@@ -116,6 +123,7 @@ class NatsSnapshotSource implements NatsSource {
     this.#stopped = true;
     for (const timer of this.#timers.values()) timer.cancel();
     this.#timers.clear();
+    this.#saveNow();
     await this.#saving;
     const connection = this.#connection;
     if (connection === undefined) return;
@@ -146,10 +154,18 @@ class NatsSnapshotSource implements NatsSource {
     const manifest = this.#current;
     if (this.#cache === undefined || manifest === undefined) return;
     if (manifest.revision !== revision || manifest.digest !== digest) return;
+    const planned = this.#unsaved !== undefined;
+    this.#unsaved = { manifest, bytes: this.#loader.bytesOf(manifest) };
+    if (!planned) this.#after("save", SAVE_MS, () => this.#saveNow());
+  }
+
+  #saveNow(): void {
+    const unsaved = this.#unsaved;
     const cache = this.#cache;
-    const stored = { manifest, bytes: this.#loader.bytesOf(manifest) };
+    this.#unsaved = undefined;
+    if (unsaved === undefined || cache === undefined) return;
     this.#saving = this.#saving
-      .then(() => cache.write(stored))
+      .then(() => cache.write(unsaved))
       .catch((error) => this.options.log.warn("the configuration cannot be kept on disk", { cause: describeCause(error) }));
   }
 

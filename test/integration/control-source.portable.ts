@@ -1,5 +1,6 @@
 /** Snapshots from a control plane's distributor to a proxy's source, over a real nats-server. */
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -225,6 +226,8 @@ describe("nats source", () => {
     await publish(compiled(++revision, [routeOf("kept", [forwardTo("shop")])], { filters }), new Map([[MODULE_DIGEST, MODULE]]));
     const first = await startProxy("disk", { cache: "disk" });
     assert.equal(first.seen(), revision);
+    // By itself, not only when it stops.
+    await until(() => existsSync(join(folder, "disk", "manifest.json")));
     await first.source.stop();
     for (const name of await readdir(join(folder, "disk")))
       assert.equal((await stat(join(folder, "disk", name))).mode & 0o777, 0o600);
