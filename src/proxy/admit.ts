@@ -1,3 +1,4 @@
+import type { ListenerTlsConfig } from "../config/snapshot.ts";
 import { Failure } from "../core/failure.ts";
 import { hostOf, type RequestHead } from "../core/head.ts";
 import type { JwtOutcome } from "../filters/jwt/authenticator.ts";
@@ -7,17 +8,18 @@ import type { ConnectionInfo } from "./stream.ts";
 /** Refusals that need nothing but the head and its connection; undefined: come in. */
 export function refuseAtDoor(request: RequestHead, connection: ConnectionInfo, listener: ListenerRuntime): Failure | undefined {
   if (request.method === "CONNECT") return new Failure("connect_refused");
-  if (isMisdirected(request, connection, listener)) {
-    return new Failure("misdirected", "SNI and Host differ on a listener with client certificates");
-  }
-  return undefined;
+  return listener.config.tls === undefined ? undefined : refuseMisdirected(request, connection, listener.config.tls);
 }
 
-/** A certificate shown for one host must not open another (security class 38). */
-function isMisdirected(request: RequestHead, { tls }: ConnectionInfo, listener: ListenerRuntime): boolean {
-  const config = listener.config.tls;
-  if (tls === undefined || config === undefined || config.clientAuth === "none") return false;
-  return tls.serverName !== hostOf(request.authority);
+function refuseMisdirected(request: RequestHead, { tls }: ConnectionInfo, config: ListenerTlsConfig): Failure | undefined {
+  if (config.clientAuth === "none") return undefined;
+  // A certificate shown for one host must not open another (security class 38).
+  if (tls?.serverName !== hostOf(request.authority)) {
+    return new Failure("misdirected", "SNI and Host differ on a listener with client certificates");
+  }
+  // The connection is older than the configuration that asks for one; a new connection brings it (security class 37).
+  if (config.clientAuth === "required" && tls.peer === undefined) return new Failure("misdirected", "no client certificate");
+  return undefined;
 }
 
 /** What a refused token means to the caller. */

@@ -172,6 +172,25 @@ describe("TLS downstream", () => {
     });
   });
 
+  test("a reload that asks for client certificates: who came without one before is not served any more", async () => {
+    await withProxy(secure(), async (proxy) => {
+      const [idle, busy] = [await open(proxy, { servername: "a.test" }), await open(proxy, { servername: "a.test" })];
+      assert.equal(judge(await idle.say(ask("a.test"))), "200");
+      const gone = new Promise<void>((resolve) => idle.socket.once("close", () => resolve()));
+      // The first half of a request is there: the connection is not idle, but what comes is not served.
+      busy.socket.write(ask("a.test").slice(0, 20));
+      await until(() => proxy.observer.connections === 2);
+      await proxy.apply(snapshotOf(secure({ clientAuth: "required", clientCaPem: authority.certificatePem })));
+      await gone;
+      const heard = await Promise.race([
+        busy.say(ask("a.test").slice(20)),
+        new Promise<string>((r) => busy.socket.once("close", () => r(""))),
+      ]).catch(() => "");
+      assert.match(judge(heard), /^(421 misdirected|nothing)$/);
+      busy.socket.destroy();
+    });
+  });
+
   test("a handshake that never comes is broken off; plain HTTP on a TLS port is not served", async () => {
     const times = { ...listenerOf().times, handshakeMs: 500 };
     await withProxy(secure({}, { times }), async (proxy) => {

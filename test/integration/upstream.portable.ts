@@ -178,6 +178,25 @@ describe("upstream: time", () => {
 });
 
 describe("upstream: connections", () => {
+  test("who waits for a connection waits no longer than an answer may take", async () => {
+    const upstream = await startUpstream(({ head }, socket) => {
+      if (head.includes("/tunnel")) socket.write("HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+      return undefined;
+    });
+    await withUpstream(
+      upstream,
+      async (proxy) => {
+        const tunnel = await connectRaw(proxy.port());
+        tunnel.send("GET /tunnel HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+        await tunnel.until("101");
+        assert.equal(judge(await sayRaw(proxy.port(), GET)), "504 upstream_timeout");
+        assert.equal(proxy.observer.pending, 0);
+        tunnel.reset();
+      },
+      limitsOf({ connectionsPerEndpoint: 1, responseHeadMs: 200 }),
+    );
+  });
+
   test("Keep-Alive says how long, timeout=0 not at all, observed closes teach", async () => {
     let field = "keep-alive: timeout=2\r\n";
     const upstream = await startUpstream(() => okText("x", field));

@@ -83,11 +83,15 @@ export class ListeningPort implements DownstreamHost {
 
   /** New configuration for the same address: new handshakes and exchanges use it, connections live on. */
   update(configs: readonly ListenerConfig[]): void {
-    const before = JSON.stringify(serverTlsOf(this.#configs));
+    const former = serverTlsOf(this.#configs);
+    const before = JSON.stringify(former);
+    const clientCaPem = former?.clientCaPem;
     this.#configs = configs;
     this.#trusted = CidrSet.from(this.config.proxyProtocol?.trusted ?? []);
     const tls = serverTlsOf(configs);
     if (tls !== undefined && JSON.stringify(tls) !== before) this.#listener?.updateTls(tls);
+    // Whom the former authorities vouched for must show a certificate to the new ones.
+    if (tls !== undefined && tls.clientAuth !== "none" && tls.clientCaPem !== clientCaPem) this.drainConnections();
   }
 
   /** Stops accepting; open connections go on. */

@@ -1,4 +1,5 @@
 import type { ServiceConfig } from "../../config/snapshot.ts";
+import { Deadline } from "../../core/deadline.ts";
 import { Failure } from "../../core/failure.ts";
 import type { ClientTls, Net, SocketAddress } from "../../runtime/net.ts";
 import type { Endpoint } from "../balance/picker.ts";
@@ -27,7 +28,8 @@ const IDLE_GROWTH = 1.25;
 export class EndpointPool {
   readonly #idle: Http1Upstream[] = [];
   readonly #all = new Set<Http1Upstream>();
-  readonly #waiting: StreamWaiter[] = [];
+  /** In order of arrival. */
+  readonly #waiting = new Map<StreamWaiter, Deadline>();
   #idleMs: number;
   #closed = false;
 
@@ -48,7 +50,7 @@ export class EndpointPool {
     return this.#idle.length;
   }
   get pending(): number {
-    return this.#waiting.length;
+    return this.#waiting.size;
   }
   /** How long an idle connection is kept at the moment. */
   get idleMs(): number {
@@ -75,21 +77,14 @@ export class EndpointPool {
       this.#connect(waiter);
       return undefined;
     }
-    if (this.#waiting.length >= limits.pendingPerEndpoint)
-      return new Failure("pool_overflow", `${limits.pendingPerEndpoint} wait`);
-    this.#waiting.push(waiter);
-    this.host.observer.onPoolPending(this.config.name, 1);
+    if (this.#waiting.size >= limits.pendingPerEndpoint) return new Failure("pool_overflow", `${limits.pendingPerEndpoint} wait`);
+    this.#enqueue(waiter);
     return undefined;
   }
 
   /** The waiter lost interest. A connection being made for it becomes idle. */
   cancel(waiter: StreamWaiter): void {
-    const at = this.#waiting.indexOf(waiter);
-    if (at >= 0) {
-      this.#waiting.splice(at, 1);
-      this.host.observer.onPoolPending(this.config.name, -1);
-      return;
-    }
+    if (this.#forget(waiter)) return;
     for (const connection of this.#all) if (connection.waiter === waiter) connection.waiter = undefined;
   }
 
@@ -97,6 +92,37 @@ export class EndpointPool {
   close(): void {
     this.#closed = true;
     for (const connection of this.#idle.splice(0)) connection.close();
+  }
+
+  /** It waits no longer than an answer may take. */
+  #enqueue(waiter: StreamWaiter): void {
+    const { host } = this;
+    const late = new Deadline(() => {
+      if (!this.#forget(waiter)) return;
+      host.turn.enter();
+      waiter.onStreamFailure(new Failure("upstream_timeout", "no connection became free"));
+      host.turn.leave();
+    });
+    this.#waiting.set(waiter, late);
+    host.deadlines.arm(late, this.config.limits.responseHeadMs);
+    host.observer.onPoolPending(this.config.name, 1);
+  }
+
+  #forget(waiter: StreamWaiter): boolean {
+    const late = this.#waiting.get(waiter);
+    if (late === undefined) return false;
+    this.#waiting.delete(waiter);
+    this.host.deadlines.remove(late);
+    this.host.observer.onPoolPending(this.config.name, -1);
+    return true;
+  }
+
+  /** Who has waited longest, if anybody does. */
+  #dequeue(): StreamWaiter | undefined {
+    if (this.#waiting.size === 0) return undefined;
+    const next = this.#waiting.keys().next().value;
+    if (next !== undefined) this.#forget(next);
+    return next;
   }
 
   #connect(waiter: StreamWaiter): void {
@@ -124,9 +150,8 @@ export class EndpointPool {
       connection.close();
       return;
     }
-    const next = this.#waiting.shift();
+    const next = this.#dequeue();
     if (next !== undefined) {
-      this.host.observer.onPoolPending(this.config.name, -1);
       connection.begin();
       next.onStream(connection);
       return;
@@ -155,9 +180,7 @@ export class EndpointPool {
     const at = this.#idle.indexOf(connection);
     if (at >= 0) this.#idle.splice(at, 1);
     if (this.#all.size >= this.config.limits.connectionsPerEndpoint) return;
-    const next = this.#waiting.shift();
-    if (next === undefined) return;
-    this.host.observer.onPoolPending(this.config.name, -1);
-    this.#connect(next);
+    const next = this.#dequeue();
+    if (next !== undefined) this.#connect(next);
   }
 }
