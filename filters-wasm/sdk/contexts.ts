@@ -68,8 +68,10 @@ export function setLoneSettings(settings: i32): void {
 /** The exchange; a host that names an unknown one is broken, and the module traps. */
 export function exchangeOf(id: u32): Exchange {
   if (lone >= 0) {
-    memory.fill(LONE, 0, offsetof<Exchange>());
     const exchange = changetype<Exchange>(LONE);
+    exchange.a = 0;
+    exchange.b = 0;
+    exchange.noteLength = 0;
     exchange.settings = lone;
     return exchange;
   }

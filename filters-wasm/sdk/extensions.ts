@@ -1,6 +1,6 @@
 import { setLoneSettings } from "./contexts";
 import { foreign } from "./host";
-import { arenaAlloc, ByteString, utf8 } from "./memory";
+import { arenaAlloc, ByteString, copyBytes, utf8 } from "./memory";
 
 /**
  * What Selvedge offers beyond the ABI to save calls, as foreign functions. Elsewhere they are not found, and the filter is
@@ -44,7 +44,7 @@ export function addToAnswer(
 }
 
 function append(to: usize, from: usize, length: usize): usize {
-  memory.copy(to, from, length);
+  copyBytes(to, from, length);
   store<u8>(to + length, 0);
   return to + length + 1;
 }

@@ -1,4 +1,4 @@
-import { arenaAlloc } from "./memory";
+import { arenaAlloc, copyBytes } from "./memory";
 
 /** Bytes being put together in the arena: one at a time is enough for what the filters say. */
 let buffer: usize = 0;
@@ -22,7 +22,7 @@ function reserve(more: usize): void {
 
 export function bytes(from: usize, count: usize): void {
   reserve(count);
-  memory.copy(buffer + length, from, count);
+  copyBytes(buffer + length, from, count);
   length += count;
 }
 
@@ -48,19 +48,29 @@ export function u64le(value: u64): void {
   length += 8;
 }
 
+const DIGITS = memory.data(24, 8);
+
 export function decimal(value: i64): void {
   reserve(20);
   if (value < 0) {
     store<u8>(buffer + length++, 0x2d);
     value = -value;
   }
-  let digits: usize = 1;
-  for (let rest = <u64>value / 10; rest > 0; rest /= 10) digits++;
   let rest = <u64>value;
-  for (let i = digits; i > 0; i--) {
-    store<u8>(buffer + length + i - 1, <u8>(0x30 + (rest % 10)));
-    rest /= 10;
+  let at = DIGITS + 20;
+  while (rest > u32.MAX_VALUE) {
+    const tens = rest / 10;
+    store<u8>(--at, <u8>(0x30 + (rest - tens * 10)));
+    rest = tens;
   }
+  // The rest fits 32 bits: dividing by ten is a multiplication and a shift.
+  do {
+    const tens = (rest * 0xcccccccd) >> 35;
+    store<u8>(--at, <u8>(0x30 + (rest - tens * 10)));
+    rest = tens;
+  } while (rest > 0);
+  const digits = DIGITS + 20 - at;
+  copyBytes(buffer + length, at, digits);
   length += digits;
 }
 

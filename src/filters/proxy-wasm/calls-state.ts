@@ -215,7 +215,7 @@ const foreignNames = new InternTable<string>((text) => text);
 
 /** The name of a foreign function out of the guest's memory. Check the range with `has` first. */
 function readForeignName(memory: GuestMemory, at: number, size: number): string {
-  return foreignNames.find(memory.bytes, at >>> 0, size >>> 0);
+  return foreignNames.find(memory.words, memory.bytes, at >>> 0, size >>> 0);
 }
 
 export function callForeignFunction(

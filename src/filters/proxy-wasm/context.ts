@@ -1,4 +1,3 @@
-import { HeaderBlock } from "../../core/head.ts";
 import {
   CONTINUE,
   type Direction,
@@ -50,7 +49,9 @@ export class StreamContext implements FilterContext {
   /** `proxy_continue_stream` came for that very direction: a pause that the callback answers is over at once. */
   resumed = false;
   /** Fields that the filter wants in the answer (`selvedge.add_response_headers`). */
-  readonly answerFields = new HeaderBlock();
+  readonly #answerNames: string[] = [];
+  readonly #answerValues: string[] = [];
+  #answerCount = 0;
   /** The answer's head passed: nothing more can be wanted in it. */
   responseSeen = false;
   /** Bytes added to headers and bodies so far. */
@@ -121,7 +122,7 @@ export class StreamContext implements FilterContext {
     const { guest, exchange, hands } = this;
     if (guest === undefined || exchange === undefined) return this.#refused();
     this.responseSeen = true;
-    if (this.answerFields.length > 0 && guest.fault === undefined) this.#addAnswerFields(exchange);
+    if (this.#answerCount > 0 && guest.fault === undefined) this.#addAnswerFields(exchange);
     const { responseHeaders } = guest.callbacks;
     if (responseHeaders === undefined && guest.fault === undefined) return CONTINUE;
     hands.responseHead = true;
@@ -131,12 +132,17 @@ export class StreamContext implements FilterContext {
     return verdict;
   }
 
+  /** Keeps a field for the answer; it was checked. */
+  wantInAnswer(name: string, value: string): void {
+    this.#answerNames[this.#answerCount] = name;
+    this.#answerValues[this.#answerCount++] = value;
+  }
+
   #addAnswerFields(exchange: FilterExchange): void {
-    const { names, values } = this.answerFields;
     const headers = exchange.response?.headers;
-    for (let i = 0; i < names.length; i++) headers?.add(names[i] as string, values[i] as string);
-    names.length = 0;
-    values.length = 0;
+    if (headers === undefined) return;
+    for (let i = 0; i < this.#answerCount; i++) headers.add(this.#answerNames[i] as string, this.#answerValues[i] as string);
+    this.#answerCount = 0;
   }
 
   onResponseData(end: boolean): Verdict {
@@ -284,10 +290,7 @@ export class StreamContext implements FilterContext {
     this.pendingResponse = undefined;
     this.resumed = false;
     this.responseSeen = false;
-    if (this.answerFields.length > 0) {
-      this.answerFields.names.length = 0;
-      this.answerFields.values.length = 0;
-    }
+    this.#answerCount = 0;
     this.outputBytes = 0;
     this.callouts = undefined;
     this.done = "no";

@@ -51,7 +51,8 @@ function skipCallbacks(guest: GuestInstance, memory: GuestMemory, at: number, si
 /**
  * `selvedge.add_response_headers` (header pairs as the ABI serialises them): fields that are added to the answer when its
  * head passes this filter, before `proxy_on_response_headers`, with the rules and the budget of
- * `proxy_add_header_map_value`; what may not be written is left out. Only while the answer has not passed.
+ * `proxy_add_header_map_value`; what may not be written is left out. Of pairs that are refused, those in front of the fault
+ * stay. Only while the answer has not passed.
  */
 function addResponseHeaders(guest: GuestInstance, memory: GuestMemory, at: number, size: number): number {
   const context = guest.active;
@@ -74,7 +75,7 @@ function addResponseHeaders(guest: GuestInstance, memory: GuestMemory, at: numbe
     if (!context.spend(nameSize + valueSize + PROXY_WASM_LIMITS.headerOverheadBytes)) return INTERNAL_FAILURE;
     const name = readName(memory, dataAt, nameSize);
     const value = memory.latin1(valueAt, valueSize);
-    if (isWritableField(name, value)) context.answerFields.add(name, value);
+    if (isWritableField(name, value)) context.wantInAnswer(name, value);
     dataAt = next;
   }
   return OK;

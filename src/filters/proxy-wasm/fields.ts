@@ -13,8 +13,16 @@ const FRAMING = new Set(["connection", "keep-alive", "proxy-connection", "transf
 
 /** A lower-case field name that may be written: a token (RFC 9110 §5.1) that is not about framing. */
 export function isWritableName(name: string): boolean {
-  return isToken(name) && !FRAMING.has(name);
+  // Guests write the same few names; the newest one of each length is remembered.
+  const slot = name.length & (WRITABLE_SLOTS - 1);
+  if (lastWritable[slot] === name) return true;
+  if (!isToken(name) || FRAMING.has(name)) return false;
+  lastWritable[slot] = name;
+  return true;
 }
+
+const WRITABLE_SLOTS = 32;
+const lastWritable = new Array<string | undefined>(WRITABLE_SLOTS).fill(undefined);
 
 /** No CR, LF or NUL, and no blank at either end (RFC 9110 §5.5). */
 export function isFieldValue(value: string): boolean {
@@ -35,7 +43,7 @@ const names = new InternTable<string>(lowerName);
 
 /** A field's name out of the guest's memory, lower case. Check the range with `has` first. */
 export function readName(memory: GuestMemory, at: number, size: number): string {
-  return names.find(memory.bytes, at >>> 0, size >>> 0);
+  return names.find(memory.words, memory.bytes, at >>> 0, size >>> 0);
 }
 
 /** A guest's name for a field, in the lower case that header blocks use. */

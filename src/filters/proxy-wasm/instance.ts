@@ -81,6 +81,7 @@ export class GuestInstance {
   #untilTimed = TIMED_EVERY;
   readonly #hostCallsMax: number;
   #nextContextId = ROOT_CONTEXT_ID + 1;
+  #idsWrapped = false;
   #nextCalloutId = 1;
   #deferred: (() => void)[] = [];
   readonly #callouts = new Map<number, Callout>();
@@ -178,7 +179,8 @@ export class GuestInstance {
     for (;;) {
       const id = this.#nextContextId;
       this.#nextContextId = id >= 0x7fff_ffff ? ROOT_CONTEXT_ID + 1 : id + 1;
-      if (!this.contexts.has(id)) return id;
+      if (id === 0x7fff_ffff) this.#idsWrapped = true;
+      if (!this.#idsWrapped || !this.contexts.has(id)) return id;
     }
   }
 

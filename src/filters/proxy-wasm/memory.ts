@@ -13,7 +13,9 @@ const ALLOCATE_MAX_BYTES = 0x7fff_ffff;
  */
 export class GuestMemory {
   bytes: Buffer = Buffer.from(EMPTY_BYTES.buffer as ArrayBuffer, 0, 0);
-  #view = new DataView(new ArrayBuffer(0));
+  words: DataView = new DataView(new ArrayBuffer(0));
+  #lastView: Bytes = EMPTY_BYTES;
+  #lastViewAt = 0;
   #allocating = false;
 
   constructor(
@@ -32,7 +34,8 @@ export class GuestMemory {
   #renew(): void {
     const { buffer } = this.memory;
     this.bytes = Buffer.from(buffer as ArrayBuffer, 0, buffer.byteLength);
-    this.#view = new DataView(buffer);
+    this.words = new DataView(buffer);
+    this.#lastView = EMPTY_BYTES;
   }
 
   get sizeBytes(): number {
@@ -57,7 +60,12 @@ export class GuestMemory {
   /** A view, valid until the guest runs again. Check with `has` first. */
   view(at: number, length: number): Bytes {
     const start = at >>> 0;
-    return this.bytes.subarray(start, start + (length >>> 0));
+    const size = length >>> 0;
+    // Guests pass the same places again and again.
+    if (start === this.#lastViewAt && size === this.#lastView.length && size > 0) return this.#lastView;
+    this.#lastViewAt = start;
+    this.#lastView = this.bytes.subarray(start, start + size);
+    return this.#lastView;
   }
 
   /** A copy that lasts. Check with `has` first. */
@@ -66,13 +74,13 @@ export class GuestMemory {
   }
 
   u32(at: number): number {
-    return this.#view.getUint32(at >>> 0, true);
+    return this.words.getUint32(at >>> 0, true);
   }
   setU32(at: number, value: number): void {
-    this.#view.setUint32(at >>> 0, value, true);
+    this.words.setUint32(at >>> 0, value, true);
   }
   setU64(at: number, value: bigint): void {
-    this.#view.setBigUint64(at >>> 0, BigInt.asUintN(64, value), true);
+    this.words.setBigUint64(at >>> 0, BigInt.asUintN(64, value), true);
   }
 
   /** Room in the guest for `size` bytes, by its own allocator; 0: none. The answer is checked: a guest may lie. */
@@ -129,7 +137,7 @@ export class GuestMemory {
 
   #writePairs(names: readonly string[], values: readonly string[], start: number): void {
     const { bytes } = this;
-    const view = this.#view;
+    const view = this.words;
     view.setUint32(start, names.length, true);
     let lengthAt = start + 4;
     let at = lengthAt + names.length * 8;

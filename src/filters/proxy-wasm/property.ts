@@ -7,7 +7,7 @@ const paths = new InternTable<readonly string[]>((text) => (text.endsWith("\0") 
 
 /** A property path (segments parted by NUL) as segments. Check the range with `has` first. */
 export function readPath(memory: GuestMemory, at: number, size: number): readonly string[] {
-  return paths.find(memory.bytes, at >>> 0, size >>> 0);
+  return paths.find(memory.words, memory.bytes, at >>> 0, size >>> 0);
 }
 
 /** As Envoy serialises: integers in 8 bytes little-endian, a boolean in one, texts and bytes as they are, maps as pairs. */

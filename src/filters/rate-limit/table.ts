@@ -77,11 +77,15 @@ export const tableBytes = (slots: number): number => (HEADER_WORDS + slots * SLO
 
 export class RateLimitTable {
   readonly #words: BigInt64Array;
+  /** The same memory in halves, the low one first: reading a 64-bit word makes a BigInt, which costs as much as the rest. */
+  readonly #halves: Int32Array;
   readonly #clock: Clock;
   readonly #slots: number;
   readonly #allowWhenFull: boolean;
   /** Added to the monotonic clock: units since the table's epoch. */
   readonly #anchor: number;
+  /** The state read last, as it stands in `#half`. */
+  #state = 0n;
   // One word taken apart without BigInt arithmetic.
   readonly #word = new BigInt64Array(1);
   readonly #half = new Uint32Array(this.#word.buffer);
@@ -92,6 +96,7 @@ export class RateLimitTable {
    */
   constructor(words: BigInt64Array, options: RateLimitTableOptions) {
     this.#words = words;
+    this.#halves = new Int32Array(words.buffer, words.byteOffset, words.length * 2);
     this.#clock = options.clock;
     this.#allowWhenFull = options.whenFull === "allow";
     this.#slots = Math.floor((words.length - HEADER_WORDS) / SLOT_WORDS);
@@ -147,12 +152,19 @@ export class RateLimitTable {
    */
   nowUnits(): number {
     const own = Math.floor(this.#anchor + this.#clock.nowMs() * UNITS_PER_MS);
-    const seen = Atomics.load(this.#words, WORD_LAST);
-    const last = Number(seen);
+    const last = this.#readLast();
     if (own <= last) return last;
     // Told to the others once a millisecond: rarely enough that the word does not bounce between cores.
-    if (own - last >= UNITS_PER_MS) Atomics.compareExchange(this.#words, WORD_LAST, seen, BigInt(own));
+    if (own - last >= UNITS_PER_MS) Atomics.compareExchange(this.#words, WORD_LAST, BigInt(last), BigInt(own));
     return own;
+  }
+
+  /** The word only grows: with the same high half before and after, the low half belongs to it. */
+  #readLast(): number {
+    const high = Atomics.load(this.#halves, 2 * WORD_LAST + 1);
+    const low = Atomics.load(this.#halves, 2 * WORD_LAST) >>> 0;
+    if (Atomics.load(this.#halves, 2 * WORD_LAST + 1) !== high) return Number(Atomics.load(this.#words, WORD_LAST));
+    return high * 0x1_0000_0000 + low;
   }
 
   /**
@@ -196,7 +208,7 @@ export class RateLimitTable {
       if (slot === NO_ROOM) break;
       if (slot < 0) continue;
       // `#find` left the state of the slot in `#half`.
-      const before = this.#word[0] as bigint;
+      const before = this.#state;
       const tat = Math.max(this.#time(), now) + question.increment;
       question.level = tat - question.increment - now;
       question.outcome = REFUSED;
@@ -218,7 +230,7 @@ export class RateLimitTable {
     for (let attempt = 0; attempt < TRIES_MAX; attempt++) {
       const slot = this.#find(question.hash, now);
       if (slot < 0) return;
-      const before = this.#word[0] as bigint;
+      const before = this.#state;
       const tat = Math.max(0, this.#time() - question.increment);
       question.level = Math.max(0, tat - now);
       if (Atomics.compareExchange(this.#words, stateAt(slot), before, this.#pack(this.#version(), LIVE, tat)) === before) return;
@@ -243,7 +255,7 @@ export class RateLimitTable {
     const slot = this.#freeSlot(hash, now);
     if (slot < 0) return NO_ROOM;
     const version = nextVersion(this.#version());
-    const before = this.#word[0] as bigint;
+    const before = this.#state;
     const base = stateAt(slot);
     const mine = this.#pack(version, WRITING, now);
     if (Atomics.compareExchange(this.#words, base, before, mine) !== before) return -1;
@@ -276,7 +288,7 @@ export class RateLimitTable {
   #confirm(slot: number, hash: Uint32Array, now: number): boolean {
     if (!this.#owns(slot, hash)) return false;
     if (this.#phase() === LIVE) return true;
-    const before = this.#word[0] as bigint;
+    const before = this.#state;
     const live = this.#pack(this.#version(), LIVE, Math.max(this.#time(), now));
     const twin = this.#search(hash, slot);
     if (twin >= 0) {
@@ -286,6 +298,7 @@ export class RateLimitTable {
       return false;
     }
     if (Atomics.compareExchange(this.#words, stateAt(slot), before, live) !== before) return false;
+    this.#state = live;
     this.#word[0] = live;
     return true;
   }
@@ -293,7 +306,7 @@ export class RateLimitTable {
   /** Frees a slot that is still tentative. */
   #drop(slot: number, hash: Uint32Array): void {
     if (!this.#owns(slot, hash) || this.#phase() !== TENTATIVE) return;
-    const before = this.#word[0] as bigint;
+    const before = this.#state;
     Atomics.compareExchange(this.#words, stateAt(slot), before, this.#pack(this.#version(), EMPTY, 0));
   }
 
@@ -337,24 +350,26 @@ export class RateLimitTable {
 
   /** Does the slot belong to the key? Its state is in `#half` either way. */
   #owns(slot: number, hash: Uint32Array): boolean {
-    const base = stateAt(slot);
-    this.#word[0] = Atomics.load(this.#words, base + 1);
-    let same = this.#half[0] === hash[1] && ((this.#half[1] as number) & 0xfffff) === ((hash[0] as number) & 0xfffff);
-    let version = (this.#half[1] as number) >>> 20;
-    if (same) {
-      this.#word[0] = Atomics.load(this.#words, base + 2);
-      same =
-        this.#half[0] === hash[3] &&
-        ((this.#half[1] as number) & 0xfffff) === ((hash[2] as number) & 0xfffff) &&
-        (this.#half[1] as number) >>> 20 === version;
-    } else version = -1;
-    // Read last: keys of this version are whole once a state of this version is beyond WRITING.
+    const halves = this.#halves;
+    const keyA = 2 * stateAt(slot) + 2;
+    const keyB = keyA + 2;
+    // High halves first: they have the version. A low half read afterwards is of that version or of a later one.
+    const highA = Atomics.load(halves, keyA + 1);
+    const version = highA >>> 20;
+    const same =
+      (highA & 0xfffff) === ((hash[0] as number) & 0xfffff) &&
+      Atomics.load(halves, keyA) >>> 0 === hash[1] &&
+      Atomics.load(halves, keyB + 1) === ((version << 20) | ((hash[2] as number) & 0xfffff)) &&
+      Atomics.load(halves, keyB) >>> 0 === hash[3];
+    // Read last: keys of this version are whole once a state of this version is beyond WRITING, and a later version of the
+    // keys comes after a later one of the state.
     this.#readState(slot);
     return same && this.#version() === version && this.#phase() >= TENTATIVE;
   }
 
   #readState(slot: number): void {
-    this.#word[0] = Atomics.load(this.#words, stateAt(slot));
+    this.#state = Atomics.load(this.#words, stateAt(slot));
+    this.#word[0] = this.#state;
   }
   #version(): number {
     return (this.#half[1] as number) >>> 20;
