@@ -29,8 +29,8 @@ const spread = (hash: number): number => hash ^ (hash >>> 15);
 
 /**
  * A map from (parent, text) to a record of a few integers, laid out in two typed arrays. With ten thousand routes a match costs
- * what it touches in memory, not what it computes: a map of strings takes seven dependent steps from the question to the value,
- * this takes two. Records name each other by offset, so a table is copied by copying bytes.
+ * what it touches in memory, not what it computes: a map of strings follows many pointers from the question to the value, this
+ * reads a slot and a record. Records name each other by offset, so a table is copied by copying bytes.
  *
  * Texts are one byte a character, like everything in a request head. Hashes are unkeyed: only configuration decides what is in
  * the table, so a request that collides costs one comparison.

@@ -32,7 +32,7 @@ const LENGTHS = 3;
  * - path (parent: its host): FIRST exact, SECOND prefix, THIRD the template node of templates that begin like this, or 0.
  * - template node (parent: the path or node in front; text: a literal segment; none when reached by THIRD): FIRST templates that end
  *   here, SECOND templates whose rest begins here, THIRD the node of a variable segment.
- * Hosts and nodes are parents alike: EdgeTable is told them apart by the sign.
+ * Both hosts and records of the edge table are parents: a host's offset is negated, so that the two do not meet.
  */
 
 /** Of a host: bits `length & 15` of all its paths, and 16 above of those that templates hang at. */
@@ -162,7 +162,7 @@ export class MatchIndex {
 
   // ---------------------------------------------------------------- matching
 
-  /** The most specific match of the most specific host that has one. `authority` as requests spell it; `host`: its `hostKey`. */
+  /** The most specific match of the most specific host that has one. */
   match(head: RequestHead, context: MatchContext): RouteMatch | undefined {
     const { authority } = head;
     // Keys are bare hosts, so an authority that is a key needs no work: the usual case.
@@ -176,7 +176,7 @@ export class MatchIndex {
     if (found !== undefined) return found;
     const wild = this.#wild;
     if (wild.hasWildcards) {
-      // A record was found under `authority` itself only if that is a host already.
+      // Here `host` is a key in any case: a record was found under `authority` itself only if that is one.
       for (let at = wild.nextWild(host, 0); at >= 0; at = wild.nextWild(host, at)) {
         found = this.#findInHost(wild.wildAt(host, at) ?? 0, head, context);
         if (found !== undefined) return found;
