@@ -1,9 +1,9 @@
 // examples/: each folder started as its README says, every command of it run, and what it claims checked with real requests.
 import { describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ExampleRun, exampleNames, isAsShown, startExample, type Try } from "../kit/example.ts";
-import { until } from "../kit/selvedge.ts";
+import { freePort, newFolder, startProgram, startSelvedge, until } from "../kit/selvedge.ts";
 import { CHECKS } from "./examples-checks.ts";
 
 const EXAMPLE_MS = 60_000;
@@ -32,6 +32,31 @@ test("what a README shows is compared whole", () => {
   expect(isAsShown("a\nb\n", "a")).toBe(false);
   expect(isAsShown("", "a")).toBe(false);
 });
+
+test(
+  "the gateway in the README serves",
+  async () => {
+    const text = readFileSync(join(import.meta.dir, "../../README.md"), "utf8");
+    const block = /```yaml\n(# gateway\.yaml\n[\s\S]*?)```/.exec(text)?.[1] ?? "";
+    expect([block.split("8080").length, block.split("3000").length]).toEqual([2, 2]);
+    const [folder, port, servicePort] = [newFolder(), await freePort(), await freePort()];
+    const file = join(folder.path, "gateway.yaml");
+    writeFileSync(file, block.replace("8080", String(port)).replace("3000", String(servicePort)));
+    const service = startProgram("node", [join(import.meta.dir, "../../examples/service.mjs"), String(servicePort)]);
+    const program = startSelvedge(["proxy", "-f", file, "--admin", "127.0.0.1:0", "--workers", "1"]);
+    try {
+      await Promise.all([service.saw("service on"), program.saw("admin  http")]);
+      const seen = (await (await fetch(`http://127.0.0.1:${port}/cart`)).json()) as { request: string };
+      expect(seen.request).toBe("GET /cart");
+    } finally {
+      service.child.kill();
+      program.child.kill();
+      await Promise.all([service.finished, program.finished]);
+      folder.remove();
+    }
+  },
+  EXAMPLE_MS,
+);
 
 describe("examples", () => {
   for (const name of exampleNames()) {
