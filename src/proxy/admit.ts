@@ -2,7 +2,7 @@ import type { ListenerTlsConfig } from "../config/snapshot.ts";
 import { Failure } from "../core/failure.ts";
 import { hostOf, type RequestHead } from "../core/head.ts";
 import type { JwtOutcome } from "../filters/jwt/authenticator.ts";
-import type { ListenerRuntime } from "./generation.ts";
+import type { Generation, ListenerRuntime } from "./generation.ts";
 import type { ConnectionInfo } from "./stream.ts";
 
 /** Refusals that need nothing but the head and its connection; undefined: come in. */
@@ -20,6 +20,21 @@ function refuseMisdirected(request: RequestHead, { tls }: ConnectionInfo, config
   // The connection is older than the configuration that asks for one; a new connection brings it (security class 37).
   if (config.clientAuth === "required" && tls.peer === undefined) return new Failure("misdirected", "no client certificate");
   return undefined;
+}
+
+/** Whether `generation` would open a tunnel that is open already. */
+export function refuseTunnel(
+  asked: RequestHead,
+  connection: ConnectionInfo,
+  listenerName: string,
+  { listeners, router }: Generation,
+): Failure | undefined {
+  const listener = listeners.get(listenerName);
+  const refused = listener === undefined ? undefined : refuseAtDoor(asked, connection, listener);
+  if (refused !== undefined) return refused;
+  const action = router.match(listenerName, asked)?.rule.action;
+  const allowed = action?.kind === "forward" && action.upgrades.includes(asked.upgrade ?? "");
+  return allowed ? undefined : new Failure("no_route", "the route of this tunnel is gone");
 }
 
 /** What a refused token means to the caller. */

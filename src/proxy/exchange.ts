@@ -8,7 +8,7 @@ import type { FilterChain } from "../filters/chain.ts";
 import type { ChainHost, ChainResult } from "../filters/chain-types.ts";
 import type { CalloutAnswer, CalloutRequest, Direction, LocalResponse } from "../filters/contract.ts";
 import type { JwtOutcome } from "../filters/jwt/authenticator.ts";
-import { refuseAtDoor, refuseToken } from "./admit.ts";
+import { refuseAtDoor, refuseToken, refuseTunnel } from "./admit.ts";
 import { Attempt, type AttemptOwner } from "./attempt.ts";
 import { type Endpoint, NO_HINT } from "./balance/picker.ts";
 import { cancelCallout, startCallout } from "./callout.ts";
@@ -378,14 +378,8 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   /** A new generation serves: a tunnel that it would not open is closed; every other one lives on. */
   recheckTunnel(generation: Generation): void {
     if (!this.tunnel || this.done) return;
-    const { name } = this.listener.config;
-    const asked = this.asked ?? this.request;
-    const listener = generation.listeners.get(name);
-    const refused = listener === undefined ? undefined : refuseAtDoor(asked, this.connection, listener);
-    const action = generation.router.match(name, asked)?.rule.action;
-    const allowed = action?.kind === "forward" && action.upgrades.includes(this.request.upgrade ?? "");
+    const refused = refuseTunnel(this.asked ?? this.request, this.connection, this.listener.config.name, generation);
     if (refused !== undefined) this.#fail(refused);
-    else if (!allowed) this.#fail(new Failure("no_route", "the route of this tunnel is gone"));
   }
 
   /** Over once both sides have finished theirs. */
