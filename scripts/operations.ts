@@ -5,10 +5,11 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { formatDuration, formatSize } from "../src/config/schema/units.ts";
+import { CONTROL_METRICS } from "../src/control/metrics.ts";
 import { natsPermissions } from "../src/control/permissions.ts";
 import { FAILURES } from "../src/core/failure.ts";
 import * as limits from "../src/core/limits.ts";
-import { METRICS } from "../src/proxy/observe/metric-names.ts";
+import { METRICS, type MetricDefinition } from "../src/proxy/observe/metric-names.ts";
 
 /** Where the page belongs. */
 export const OPERATIONS_PAGE = fileURLToPath(new URL("../docs/operations.md", import.meta.url));
@@ -19,8 +20,8 @@ const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll(/\
 const tableOf = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [head, head.map(() => "---"), ...rows.map((row) => row.map(cell))].map((row) => `| ${row.join(" | ")} |`).join("\n");
 
-function renderMetrics(): string {
-  const rows = Object.values(METRICS).map(({ name, kind, labels, help }) => [
+function renderMetrics(definitions: Readonly<Record<string, Omit<MetricDefinition, "seriesMax">>>): string {
+  const rows = Object.values(definitions).map(({ name, kind, labels, help }) => [
     `\`${name}\``,
     kind,
     labels.map((label) => `\`${label}\``).join(" "),
@@ -99,7 +100,8 @@ function renderPermissions(): string {
 
 /** Generated parts by the name in their marks. */
 const PARTS: Readonly<Record<string, () => string>> = {
-  metrics: renderMetrics,
+  metrics: () => renderMetrics(METRICS),
+  "control metrics": () => renderMetrics(CONTROL_METRICS),
   failures: renderFailures,
   limits: renderLimits,
   permissions: renderPermissions,

@@ -32,15 +32,21 @@ export async function startControl(
   const { createControlApi } = await import("../control/api/app.ts");
   const { builtinModules } = await import("../config/modules.ts");
   const { createFilterTrial } = await import("./filters.ts");
+  const { createControlMetrics } = await import("../control/metrics.ts");
+  const metrics = await createControlMetrics();
   const plane = createControlPlane({
     backend,
+    observer: metrics,
     modules: builtinModules(),
     tryFilter: createFilterTrial(tools.clock, tools.log),
     version: VERSION,
     ...tools,
     log: tools.log.for("control"),
   });
-  const api = createControlApi({ plane, version: VERSION, guard: (headers) => checkAccess(headers, guard), log: tools.log });
+  const api = createControlApi({
+    ...{ plane, version: VERSION, guard: (headers: Headers) => checkAccess(headers, guard), log: tools.log },
+    metrics: () => metrics.render(plane.status()),
+  });
   // The port first: a second control plane on this machine must fail before it touches anything.
   const server = await serveHttp(address, "listen", (request) => api.fetch(request));
   try {

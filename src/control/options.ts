@@ -8,6 +8,7 @@ import type { Log } from "../core/log.ts";
 import type { Rng } from "../core/rng.ts";
 import { ConfigCompiler } from "./compiler.ts";
 import type { ControlPlane } from "./control.ts";
+import type { PlaneObserver } from "./metrics.ts";
 import type { Persistence } from "./store/memory.ts";
 
 /** Where configuration is kept and how it travels. */
@@ -39,6 +40,8 @@ export interface ControlPlaneOptions {
   readonly readFile?: (path: string, from: string) => Uint8Array;
   /** Shown for in-process proxies. */
   readonly version: string;
+  /** Counts applies and what proxies say: `createControlMetrics()`. */
+  readonly observer?: PlaneObserver;
   readonly clock: Clock;
   readonly rng: Rng;
   readonly log: Log;

@@ -8,6 +8,7 @@ import { readBackup, writeBackup } from "./backup.ts";
 import type { CompiledConfig, ConfigCompiler } from "./compiler.ts";
 import type { ApplyOutcome, ApplyRequest, Backup, ChangeSummary, ControlPlane, ControlStatus, DeleteRequest } from "./control.ts";
 import type { Distributor } from "./distribute/distributor.ts";
+import type { PlaneObserver } from "./metrics.ts";
 import { controlIssue } from "./model/issues.ts";
 import { ControlModel, digestOfResources } from "./model/model.ts";
 import { type Plan, type Planner, planApply, planDelete, planReplace, planRollback } from "./model/plan.ts";
@@ -23,6 +24,7 @@ export interface PlaneOptions {
   readonly rng: Rng;
   readonly log: Log;
   readonly connection: () => ControlStatus["connection"];
+  readonly observer?: PlaneObserver | undefined;
 }
 
 /** How often somebody else may be faster before an apply gives up. */
@@ -64,7 +66,10 @@ export class Plane implements ControlPlane {
 
   constructor(readonly options: PlaneOptions) {
     this.#proxies = new ProxyTable(options.clock);
-    options.distributor.onStatus((message: ProxyStatusMessage, local) => this.#proxies.update(message, local));
+    options.distributor.onStatus((message: ProxyStatusMessage, local) => {
+      this.#proxies.update(message, local);
+      options.observer?.onProxyStatus(message);
+    });
   }
 
   async start(): Promise<void> {
@@ -185,7 +190,19 @@ export class Plane implements ControlPlane {
 
   // ---------------------------------------------------------------- commit
 
-  #commit(commit: Commit, onConflict: () => Promise<void> = async () => {}): Promise<ApplyOutcome> {
+  async #commit(commit: Commit, onConflict: () => Promise<void> = async () => {}): Promise<ApplyOutcome> {
+    const { clock, observer } = this.options;
+    const startMs = clock.nowMs();
+    let outcome: ApplyOutcome | undefined;
+    try {
+      outcome = await this.#commitInTurn(commit, onConflict);
+      return outcome;
+    } finally {
+      observer?.onApply(outcome, commit.origin, clock.nowMs() - startMs);
+    }
+  }
+
+  #commitInTurn(commit: Commit, onConflict: () => Promise<void>): Promise<ApplyOutcome> {
     const { inbox } = commit;
     // A sequence below what the log holds, delivered for the first time: the inbox was made anew, it is a new message.
     const mayBeDone = inbox !== undefined && (inbox.redelivered || this.#model.inboxSequence < inbox.sequence);

@@ -55,6 +55,7 @@ class NatsPlane extends Plane implements CreatedControlPlane {
       rng,
       log,
       connection: () => (connected ? "connected" : "disconnected"),
+      observer: options.observer,
     });
     this.#setConnected = (now) => {
       connected = now;
