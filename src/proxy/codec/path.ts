@@ -41,23 +41,27 @@ export function normalisePath(target: string, policy: PathPolicyConfig): NormalP
   const length = target.length;
   // Not reachable through the codec.
   if (target.charCodeAt(0) !== SLASH) return refused("does not start with a slash");
-  let at = 1;
+  const pathEnd = findNormalPathEnd(target, 0, length);
+  if (pathEnd < 0) return normaliseSlowly(target, policy);
+  if (pathEnd === length) return { path: target, query: undefined };
+  if (!isQuery(target, pathEnd + 1, length)) return refused("illegal byte in the query");
+  return { path: target.substring(0, pathEnd), query: target.substring(pathEnd + 1) };
+}
+
+/**
+ * Most paths are normal already: then nothing of them is touched. Where the path that starts with the slash at `start` of `text`
+ * ends, at a `?` or at `end`; negative when it must be normalised.
+ */
+export function findNormalPathEnd(text: string, start: number, end: number): number {
   let previous = SLASH;
-  // Most paths are normal already: then they are not touched.
-  for (; at < length; at++) {
-    const code = target.charCodeAt(at);
-    if (PATH[code] !== 1) {
-      if (code === QUESTION) break;
-      return normaliseSlowly(target, policy);
-    }
-    if (code === SEMICOLON) return normaliseSlowly(target, policy);
-    if (previous === SLASH && (code === SLASH || code === DOT)) return normaliseSlowly(target, policy);
+  for (let at = start + 1; at < end; at++) {
+    const code = text.charCodeAt(at);
+    if (PATH[code] !== 1) return code === QUESTION ? at : -1;
+    if (code === SEMICOLON) return -1;
+    if (previous === SLASH && (code === SLASH || code === DOT)) return -1;
     previous = code;
   }
-  if (at === length) return { path: target, query: undefined };
-  const query = target.substring(at + 1);
-  if (!isQuery(query)) return refused("illegal byte in the query");
-  return { path: target.substring(0, at), query };
+  return end;
 }
 
 /** The same for a target that a rewrite or a filter made. */
@@ -69,7 +73,7 @@ function normaliseSlowly(target: string, policy: PathPolicyConfig): NormalPath |
   const mark = target.indexOf("?");
   const raw = mark < 0 ? target : target.substring(0, mark);
   const query = mark < 0 ? undefined : target.substring(mark + 1);
-  if (query !== undefined && !isQuery(query)) return refused("illegal byte in the query");
+  if (query !== undefined && !isQuery(query, 0, query.length)) return refused("illegal byte in the query");
   const decoded = decode(raw, policy);
   if (decoded instanceof Failure) return decoded;
   const path = removeDots(decoded, policy);
@@ -78,8 +82,9 @@ function normaliseSlowly(target: string, policy: PathPolicyConfig): NormalPath |
 
 const refused = (detail: string): Failure => new Failure("bad_path", detail);
 
-function isQuery(query: string): boolean {
-  for (let i = 0; i < query.length; i++) if (QUERY[query.charCodeAt(i)] !== 1) return false;
+/** May `text` from `start` to `end` stand behind the `?`? */
+export function isQuery(text: string, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) if (QUERY[text.charCodeAt(at)] !== 1) return false;
   return true;
 }
 

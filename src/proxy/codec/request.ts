@@ -4,7 +4,7 @@ import { isAll, METHOD, SP, TOKEN } from "./chars.ts";
 import type { HeadFields } from "./fields.ts";
 import { checkCoding } from "./framing.ts";
 import { normaliseAuthority } from "./host.ts";
-import { normalisePath } from "./path.ts";
+import { findNormalPathEnd, isQuery, normalisePath } from "./path.ts";
 import type { Http1Options } from "./types.ts";
 
 /** A request line's parts, as positions; reused, so that reading one allocates nothing. */
@@ -88,7 +88,7 @@ export function makeRequestHead(
   };
   const failure =
     takeAuthority(head, fields, hosts) ??
-    takeTarget(head, text.substring(methodEnd + 1, targetEnd), options, hosts) ??
+    takeTarget(head, text, methodEnd + 1, targetEnd, options, hosts) ??
     checkRequestFraming(head, fields, options) ??
     takeUpgrade(head, fields) ??
     checkExpect(head, fields);
@@ -106,7 +106,24 @@ function takeAuthority(head: RequestHead, fields: HeadFields, hosts: HostCache):
 }
 
 /** The four forms of a target (RFC 9112 §3.2). */
-function takeTarget(head: RequestHead, target: string, options: Http1Options, hosts: HostCache): Failure | undefined {
+function takeTarget(
+  head: RequestHead,
+  text: string,
+  start: number,
+  end: number,
+  options: Http1Options,
+  hosts: HostCache,
+): Failure | undefined {
+  if (head.method !== "CONNECT" && text.charCodeAt(start) === 0x2f) {
+    // The common case, without a text for the target as a whole.
+    const pathEnd = findNormalPathEnd(text, start, end);
+    if (pathEnd >= 0 && isQuery(text, pathEnd + 1, end)) {
+      head.path = text.substring(start, pathEnd);
+      if (pathEnd < end) head.query = text.substring(pathEnd + 1, end);
+      return undefined;
+    }
+  }
+  const target = text.substring(start, end);
   if (head.method === "CONNECT") return takeConnectTarget(head, target);
   if (target === "*") {
     if (head.method !== "OPTIONS") return bad("asterisk-form is for OPTIONS");

@@ -78,32 +78,39 @@ export class LineScanner {
   /** Scans on. `line`: the first line is complete; call again. Stays on `more` until bytes are appended. */
   scan(limits: ScanLimits): number {
     const words = this.#words;
+    const bytes = this.#bytes;
     const { length } = this;
+    const stop = length >> 2;
+    let { at } = this;
     for (;;) {
       // Whole words without a control character (the exact test follows; carries only make it look twice).
-      if ((this.at & 3) === 0) {
-        let word = this.at >> 2;
-        const stop = length >> 2;
+      if ((at & 3) === 0) {
+        let word = at >> 2;
         while (word < stop) {
           const four = words[word] as number;
-          if ((((four - 0x20202020) | (four + 0x01010101)) & ~four & 0x80808080) !== 0) break;
+          if ((((four - 0x20202020) | (four + 0x01010101)) & ~four & -0x7f7f7f80) !== 0) break;
           word++;
         }
-        this.at = word << 2;
+        at = word << 2;
       }
-      if (this.at >= length) return this.#overLimit(limits, this.at) || SCAN.more;
-      const byte = this.#bytes[this.at] as number;
+      if (at >= length) {
+        this.at = at;
+        return this.#overLimit(limits, at) || SCAN.more;
+      }
+      const byte = bytes[at] as number;
       if ((byte >= 0x20 && byte !== 0x7f) || byte === HTAB) {
-        this.at++;
+        at++;
         continue;
       }
-      const over = this.#overLimit(limits, this.at);
+      this.at = at;
+      const over = this.#overLimit(limits, at);
       if (over !== 0) return over;
       if (byte !== CR) return SCAN.badByte;
-      if (this.at + 1 >= length) return SCAN.more;
-      if (this.#bytes[this.at + 1] !== LF) return SCAN.badByte;
+      if (at + 1 >= length) return SCAN.more;
+      if (bytes[at + 1] !== LF) return SCAN.badByte;
       const verdict = this.#endLine(limits);
       if (verdict !== SCAN.more) return verdict;
+      at += 2;
     }
   }
 
