@@ -1,6 +1,6 @@
 import { expect } from "bun:test";
 import { createHash } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
 import { join } from "node:path";
@@ -14,6 +14,7 @@ export const CHECKS: Readonly<Record<string, (run: ExampleRun) => Promise<void>>
   authz: checkAuthz,
   canary: checkCanary,
   compression: checkCompression,
+  "dns-service": checkDnsService,
   jwt: checkJwt,
   nats: checkNats,
   "proxy-protocol": checkProxyProtocol,
@@ -274,6 +275,17 @@ async function checkUnixSocket(run: ExampleRun): Promise<void> {
   process.kill(worker, "SIGKILL");
   await until(async () => (await ask()) === 0 || run.said().includes("a worker is gone"));
   await until(async () => (await ask()) === 200);
+}
+
+async function checkDnsService(run: ExampleRun): Promise<void> {
+  const ports = join(run.folder, "selvedge-ports");
+  const ask = async (): Promise<string> => ((await (await fetch(at(run, "/"))).json()) as { service: string }).service;
+  writeFileSync(ports, `${run.port(9000)} ${run.port(9001)}\n`);
+  const seen = new Set<string>();
+  await until(async () => seen.add(await ask()).size === 2);
+  rmSync(ports);
+  await until(() => run.said().split("SERVFAIL").length > 2);
+  expect([run.port(9000), run.port(9001)]).toContain(Number(await ask()));
 }
 
 async function checkCompression(run: ExampleRun): Promise<void> {

@@ -9,7 +9,7 @@ import { freePort, newFolder, type RunningProgram, startProgram, until } from ".
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** Ports in READMEs and configurations; each run has its own instead. */
-const PORTS = [8080, 8443, 8090, 9000, 9001, 4222, 8081, 8088] as const;
+const PORTS = [8080, 8443, 8090, 9000, 9001, 4222, 5353, 8081, 8088] as const;
 
 export type ExamplePort = (typeof PORTS)[number];
 
@@ -124,6 +124,7 @@ export async function startExample(name: string): Promise<ExampleRun> {
 /** What the last program of a block says when it is ready. */
 function readyText(start: string): string {
   if (start.includes("selvedge proxy")) return "admin  http";
+  if (start.includes("names.mjs")) return "names on";
   return start.includes("selvedge control") ? "  API " : "Server is ready";
 }
 
