@@ -60,7 +60,7 @@ export interface DownstreamTimes {
   readonly bodyGraceMs: number;
   /** Between two exchanges on a kept connection. Exceeded: closed. */
   readonly keepAliveIdleMs: number;
-  /** A downstream that does not take what we send. Exceeded: reset. */
+  /** A downstream that does not take what we send, or less than `bodyMinBytesPerSecond` of it. Exceeded: reset. */
   readonly writeStallMs: number;
   /** A tunnel (WebSocket, CONNECT, TCP) in which nothing moves. Exceeded: closed. */
   readonly tunnelIdleMs: number;

@@ -47,6 +47,7 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
   readonly #outbox: Outbox;
   readonly #deadline = new Deadline(() => this.#onDeadline());
   #writeDeadline: Deadline | undefined;
+  #stalledBytes = 0;
   #phase: Phase = "first";
   #phaseEndsMs = 0;
   #busy = false;
@@ -308,9 +309,19 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
   }
 
   onOutboxStalled(stalled: boolean): void {
-    this.#writeDeadline ??= new Deadline(() => this.socket.destroy());
+    this.#writeDeadline ??= new Deadline(() => this.#judgeStall());
+    this.#stalledBytes = this.socket.pendingBytes;
     if (stalled) this.host.deadlines.arm(this.#writeDeadline, this.config.times.writeStallMs);
     else this.host.deadlines.disarm(this.#writeDeadline);
+  }
+
+  /** A slow reader is not one that does not read: what it took meanwhile gives it another while. */
+  #judgeStall(): void {
+    const { writeStallMs, bodyMinBytesPerSecond } = this.config.times;
+    const leastBytes = Math.max(1, (bodyMinBytesPerSecond * writeStallMs) / 1000);
+    const { pendingBytes } = this.socket;
+    if (this.#stalledBytes - pendingBytes < leastBytes) this.socket.destroy();
+    else if (pendingBytes > 0) this.onOutboxStalled(true);
   }
 
   // ---------------------------------------------------------------- between exchanges

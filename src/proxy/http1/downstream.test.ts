@@ -1,0 +1,72 @@
+import { expect, test } from "bun:test";
+import { listenerOf } from "../../../test/kit/snapshot.ts";
+import { VirtualClock } from "../../core/clock.ts";
+import { DeadlineQueue } from "../../core/deadline.ts";
+import { HeaderBlock } from "../../core/head.ts";
+import { DEFAULT_DOWNSTREAM_TIMES } from "../../core/limits.ts";
+import type { Socket } from "../../runtime/net.ts";
+import type { ConnectionInfo, DownstreamHandler, DownstreamStream } from "../stream.ts";
+import { Turn } from "../turn.ts";
+import { type DownstreamHost, Http1Downstream } from "./downstream.ts";
+
+/** A connection with an answer on its way to a socket that takes as little as a test says. */
+function answering(bytes: number) {
+  const clock = new VirtualClock();
+  const socket = {
+    pendingBytes: 0,
+    destroyed: false,
+    tls: undefined,
+    write(_bytes: Uint8Array, start: number, end: number): boolean {
+      this.pendingBytes += end - start;
+      return false;
+    },
+    destroy(): void {
+      this.destroyed = true;
+    },
+    end(): void {},
+    pause(): void {},
+    resume(): void {},
+  };
+  const handler: DownstreamHandler = { onData() {}, onEnd() {}, onReset() {}, onWritable() {} };
+  const host: DownstreamHost = {
+    clock,
+    deadlines: new DeadlineQueue(clock),
+    turn: new Turn(clock),
+    draining: false,
+    openExchange(stream: DownstreamStream) {
+      stream.sendHead({ status: 200, reason: "", version: 11, upgrade: undefined, headers: new HeaderBlock() }, false);
+      stream.sendData(new Uint8Array(bytes));
+      return handler;
+    },
+    refuse() {},
+    onDownstreamClosed() {},
+  };
+  const times = { ...DEFAULT_DOWNSTREAM_TIMES, writeStallMs: 10_000, bodyMinBytesPerSecond: 100 };
+  const info = { tls: undefined } as unknown as ConnectionInfo;
+  const connection = new Http1Downstream(socket as unknown as Socket, listenerOf({ times }), info, host);
+  connection.onData(socket as unknown as Socket, Buffer.from("GET / HTTP/1.1\r\nhost: a\r\n\r\n"));
+  return { clock, socket };
+}
+
+test("a reader that takes nothing, or less than the least rate, is reset after the write time-out", () => {
+  for (const taken of [0, 999]) {
+    const { clock, socket } = answering(100_000);
+    expect(socket.pendingBytes).toBeGreaterThan(100_000);
+    clock.advance(9_900);
+    expect(socket.destroyed).toBe(false);
+    socket.pendingBytes -= taken;
+    clock.advance(200);
+    expect(socket.destroyed).toBe(true);
+  }
+});
+
+test("a slow reader that takes its share has another while, each time", () => {
+  const { clock, socket } = answering(100_000);
+  for (let i = 0; i < 20; i++) {
+    socket.pendingBytes -= 1_000;
+    clock.advance(10_100);
+    expect(socket.destroyed).toBe(false);
+  }
+  clock.advance(20_000);
+  expect(socket.destroyed).toBe(true);
+});
