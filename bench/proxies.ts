@@ -155,7 +155,7 @@ async function sampleOf(each: Running): Promise<Sample> {
 
 function versionOf(command: string, ...args: string[]): string {
   const { stdout, stderr } = Bun.spawnSync([command, ...args]);
-  return /\d+\.\d+(\.\d+)?/.exec(`${stdout}${stderr}`)?.[0] ?? "?";
+  return /version:?\s*\S*?(\d+\.\d+\.\d+)/i.exec(`${stdout}${stderr}`)?.[1] ?? "?";
 }
 
 const folder = mkdtempSync(join(tmpdir(), "selvedge-bench-"));
@@ -181,7 +181,7 @@ try {
       bun: Bun.version,
       nginx: versionOf("nginx", "-v"),
       haproxy: versionOf("haproxy", "-v"),
-      envoy: envoyProgram === undefined ? "missing" : versionOf(envoyProgram, "--version").replace(/^.*\//, ""),
+      envoy: envoyProgram === undefined ? "missing" : versionOf(envoyProgram, "--version"),
     },
     rounds,
     secondsPerRound: seconds,

@@ -134,9 +134,13 @@ export class Supervisor implements ProxyHost {
       this.#reject(snapshot, taken);
       return;
     }
-    const { manifest, sections } = splitSections(snapshot, update.publishedAtMs ?? 0);
+    const { manifest, sections } = update.cut ?? splitSections(snapshot, update.publishedAtMs ?? 0);
+    const former = this.#current?.delivery.sections;
     const texts = new Map<string, string>();
-    for (const [digest, bytes] of sections) texts.set(digest, Buffer.from(bytes).toString("utf8"));
+    for (const digest of Object.values(manifest.sections)) {
+      const bytes = sections.get(digest);
+      if (bytes !== undefined) texts.set(digest, former?.get(digest) ?? Buffer.from(bytes).toString("utf8"));
+    }
     this.#deliver({ snapshot, delivery: { manifest, sections: texts } });
   }
 

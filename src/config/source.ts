@@ -1,4 +1,5 @@
 import type { ConfigIssue } from "./issue.ts";
+import type { Manifest } from "./sections.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 /**
@@ -19,6 +20,8 @@ export interface SnapshotUpdate {
   readonly modules: ReadonlyMap<string, Uint8Array>;
   /** When the change was published, wall clock; for the apply latency. Undefined: unknown. */
   readonly publishedAtMs: number | undefined;
+  /** The same snapshot as it came, in sections, so that who passes it on need not cut it again. Undefined: it came whole. */
+  readonly cut?: { readonly manifest: Manifest; readonly sections: ReadonlyMap<string, Uint8Array> };
 }
 
 export type SnapshotOutcome =

@@ -49,7 +49,8 @@ export class SnapshotLoader {
       if (content === undefined) throw new Error(`module ${digest} is missing`);
       modules.set(digest, content);
     }
-    return { snapshot, modules, publishedAtMs: manifest.publishedAtMs === 0 ? undefined : manifest.publishedAtMs };
+    const publishedAtMs = manifest.publishedAtMs === 0 ? undefined : manifest.publishedAtMs;
+    return { snapshot, modules, publishedAtMs, cut: { manifest, sections: this.#known } };
   }
 
   bytesOf(manifest: Manifest): Map<string, Uint8Array> {
