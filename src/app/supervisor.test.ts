@@ -157,6 +157,15 @@ describe("Supervisor", () => {
     expect(at(1).assemble().mesh.accessLog.path).toBe("r2");
   });
 
+  test("sections that came cut are passed on as they came", async () => {
+    const snapshot = good(1);
+    // A time that cutting anew would not give.
+    publish({ snapshot, modules: new Map(), publishedAtMs: 1, cut: splitSections(snapshot, 7) });
+    await settle();
+    expect(at(0).snapshots[0]?.manifest.publishedAtMs).toBe(7);
+    expect(at(0).assemble().digest).toBe(snapshot.digest);
+  });
+
   test("a refused snapshot is told once with each reason once; later workers start with the one before", async () => {
     await send(good(1));
     for (const i of [0, 1]) at(i).answer("applied");
