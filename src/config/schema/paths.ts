@@ -21,6 +21,8 @@ export function readPath(text: string): string | Refusal {
   if (/%25[0-9a-fA-F]{2}/.test(normal)) return bad("a second layer of escapes never reaches an upstream");
   if (normal.length > CONFIG_LIMITS.valueBytes) return bad(`it is longer than ${CONFIG_LIMITS.valueBytes} bytes`);
   if (normal.split("/").some((segment) => segment === "." || segment === "..")) return bad("it has a . or .. segment");
+  if (normal.split(/\/|%2F|%5C/).some((part) => /^\.{1,2}(;|%3B|$)/.test(part)))
+    return bad("dots beside an escaped slash climb to some servers");
   if (normal.includes("//")) return bad("it has an empty segment");
   return normal;
 }
