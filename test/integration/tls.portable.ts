@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import tls from "node:tls";
 import type { ListenerConfig, ListenerTlsConfig, Snapshot, UpstreamTlsConfig } from "../../src/config/snapshot.ts";
+import { DEFAULT_UPSTREAM_LIMITS } from "../../src/core/limits.ts";
 import { type TestAuthority, type TestCertificate, testAuthority } from "../kit/certs.ts";
 import { DnsTestServer } from "../kit/dns-server.ts";
 import { GET, judge, withProxy } from "../kit/end-to-end.ts";
@@ -205,7 +206,8 @@ describe("TLS downstream", () => {
       await closed;
       assert.ok(!(await sayRaw(proxy.port(), GET)).includes("200"));
     });
-  }, 30_000);
+    // The default would take longer than this.
+  }, 9_500);
 });
 
 // ---------------------------------------------------------------- upstream
@@ -324,6 +326,22 @@ describe("TLS upstream", () => {
       assert.equal(judge(await sayRaw(proxy.port(), GET)), "502 upstream_tls");
     });
     await new Promise((resolve) => plain.close(resolve));
+  });
+
+  test("an endpoint that never answers the handshake: 504, and no connection counts as made", async () => {
+    const silent = net.createServer((socket) => void socket.on("error", () => {}));
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const limits = { ...DEFAULT_UPSTREAM_LIMITS, connectMs: 200 };
+    const parts = {
+      routes: [routeOf("r", [forwardTo("up")])],
+      services: [serviceOf("up", { tls: upstreamTls(), limits })],
+      endpoints: [endpointsOf("up", [(silent.address() as net.AddressInfo).port])],
+    };
+    await withProxy(parts, async (proxy) => {
+      assert.equal(judge(await sayRaw(proxy.port(), GET)), "504 connect_timeout");
+      await until(() => proxy.observer.upstreamConnects > 0);
+    });
+    silent.close();
   });
 
   test("endpoints by DNS: the certificate is for the name, and the name is SNI", async () => {

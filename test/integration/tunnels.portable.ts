@@ -222,7 +222,7 @@ describe("tunnels", () => {
         const { partsFor } = await import("../kit/end-to-end.ts");
         await proxy.apply(snapshotOf({ ...partsFor(upstream), routes: [routeOf("all", [rule("2")])] }));
         connection.send("alive");
-        await connection.until("alive");
+        assert.ok((await connection.until("alive")).endsWith("alive"));
         await proxy.apply(snapshotOf({ ...partsFor(upstream), routes: [] }));
         await connection.closed();
         connection.destroy();
@@ -251,7 +251,7 @@ describe("tunnels", () => {
         await stuck.closed();
         stuck.destroy();
         tunnel.send("after");
-        await tunnel.until("after");
+        assert.ok((await tunnel.until("after")).endsWith("after"));
         tunnel.end();
         await tunnel.closed();
         await drained;

@@ -10,7 +10,7 @@ import { Turn } from "../turn.ts";
 import { type DownstreamHost, Http1Downstream } from "./downstream.ts";
 
 /** A connection with an answer on its way to a socket that takes as little as a test says. */
-function answering(bytes: number) {
+function answering(bytes: number, request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n") {
   const clock = new VirtualClock();
   const socket = {
     pendingBytes: 0,
@@ -36,6 +36,7 @@ function answering(bytes: number) {
     openExchange(stream: DownstreamStream) {
       stream.sendHead({ status: 200, reason: "", version: 11, upgrade: undefined, headers: new HeaderBlock() }, false);
       stream.sendData(new Uint8Array(bytes));
+      if (request.includes("close")) stream.sendEnd(undefined);
       return handler;
     },
     refuse() {},
@@ -44,7 +45,7 @@ function answering(bytes: number) {
   const times = { ...DEFAULT_DOWNSTREAM_TIMES, writeStallMs: 10_000, bodyMinBytesPerSecond: 100 };
   const info = { tls: undefined } as unknown as ConnectionInfo;
   const connection = new Http1Downstream(socket as unknown as Socket, listenerOf({ times }), info, host);
-  connection.onData(socket as unknown as Socket, Buffer.from("GET / HTTP/1.1\r\nhost: a\r\n\r\n"));
+  connection.onData(socket as unknown as Socket, Buffer.from(request));
   return { clock, socket };
 }
 
@@ -68,5 +69,14 @@ test("a slow reader that takes its share has another while, each time", () => {
     expect(socket.destroyed).toBe(false);
   }
   clock.advance(20_000);
+  expect(socket.destroyed).toBe(true);
+});
+
+test("the last answer is not cut off while a slow reader takes it", () => {
+  const { clock, socket } = answering(100_000, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+  clock.advance(6_000);
+  expect(socket.destroyed).toBe(false);
+  socket.pendingBytes = 0;
+  clock.advance(3_000);
   expect(socket.destroyed).toBe(true);
 });
