@@ -199,8 +199,10 @@ export type ActionConfig =
       readonly kind: "forward";
       readonly backends: readonly BackendConfig[];
       readonly rewrite: RewriteConfig | undefined;
-      /** Allow HTTP/1.1 upgrades on this rule (`websocket`); empty: refused. */
+      /** HTTP/1.1 upgrades allowed on this rule (`websocket`); empty: the service gets a plain request. */
       readonly upgrades: readonly string[];
+      /** A request without an allowed upgrade gets 426. */
+      readonly upgradeRequired?: boolean;
     }
   | {
       readonly kind: "redirect";

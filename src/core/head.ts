@@ -132,7 +132,7 @@ export interface ResponseHead {
   /** Reason phrase of HTTP/1; "" when there was none. */
   reason: string;
   version: HttpVersion;
-  /** Protocol switched to, with status 101. */
+  /** Protocol switched to, with status 101; asked for, with 426. */
   upgrade: string | undefined;
   /** Without hop-by-hop fields. */
   headers: HeaderBlock;

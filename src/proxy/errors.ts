@@ -31,7 +31,9 @@ export function renderFailure(failure: Failure, request: RequestHead | undefined
   headers.add("content-type", json ? "application/json" : "text/plain; charset=utf-8");
   headers.add("content-length", String(body.byteLength));
   addCommon(headers, failure, requestId);
-  return { head: { status, reason: "", version: 11, upgrade: undefined, headers }, body };
+  // RFC 9110 §15.5.22: a 426 says to what.
+  const upgrade = status === 426 ? "websocket" : undefined;
+  return { head: { status, reason: "", version: 11, upgrade, headers }, body };
 }
 
 function addCommon(headers: HeaderBlock, failure: Failure, requestId: string): void {
@@ -41,7 +43,6 @@ function addCommon(headers: HeaderBlock, failure: Failure, requestId: string): v
   if (requestId !== "") headers.add("x-request-id", requestId);
   if (failure.status === 405) headers.add("allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
   if (failure.code === "unauthenticated") headers.add("www-authenticate", "Bearer");
-  if (failure.code === "upgrade_required") headers.add("upgrade", "websocket");
 }
 
 /** JSON unless the caller says that it wants HTML or text and not JSON. */

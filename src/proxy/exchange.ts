@@ -189,6 +189,10 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   #forward(match: RouteMatch, action: Extract<ActionConfig, { kind: "forward" }>): void {
     const { request } = this;
     if (request.upgrade !== undefined && !action.upgrades.includes(request.upgrade)) request.upgrade = undefined;
+    if (action.upgradeRequired === true && request.upgrade === undefined) {
+      this.#fail(new Failure("upgrade_required"));
+      return;
+    }
     const backend = chooseBackend(action.backends, this.core.rng);
     const service = backend === undefined ? undefined : this.generation.services.get(backend.service);
     if (backend === undefined || service === undefined) {

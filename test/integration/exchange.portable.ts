@@ -239,6 +239,34 @@ describe("exchange: tunnels", () => {
   });
 });
 
+describe("exchange: routes that only serve upgrades", () => {
+  test("a plain request gets 426 that says to what, and the connection goes on", async () => {
+    const upstream = await startUpstream(() => okText("reached"));
+    const action = {
+      kind: "forward",
+      backends: [{ service: "default/up", subset: undefined, weight: 1 }],
+      rewrite: undefined,
+      upgrades: ["websocket"],
+      upgradeRequired: true,
+    } as const;
+    await withProxy(
+      upstream,
+      async (proxy) => {
+        const connection = await connectRaw(proxy.port());
+        for (let i = 1; i <= 2; i++) {
+          connection.send("GET /ws HTTP/1.1\r\nhost: a\r\n\r\n");
+          await connection.until(new RegExp(`(upgrade_required"[\\s\\S]*){${i}}`));
+        }
+        assert.match(connection.heard, /^HTTP\/1\.1 426 Upgrade Required\r\n/);
+        assert.match(connection.heard, /\r\nconnection: upgrade\r\nupgrade: websocket\r\n/);
+        connection.destroy();
+        assert.equal(upstream.received.join(""), "");
+      },
+      { routes: [routeOf("all", [ruleOf({ action })])] },
+    );
+  });
+});
+
 describe("exchange: when things go wrong", () => {
   test("forwards an answer that comes before the request is complete", async () => {
     const upstream = await startRawUpstream((socket) => {

@@ -129,7 +129,8 @@ function compileAction(
     path: rewritePath(rule.rewrite.path, [...path, "rewrite", "path"]),
   };
   const backends = compileBackends(context, route, rule.backends ?? [], path);
-  return { kind: "forward", backends, rewrite, upgrades: rule.upgrades ?? ["websocket"] };
+  const upgrades = rule.upgrades ?? ["websocket"];
+  return { kind: "forward", backends, rewrite, upgrades, ...(rule.upgradeRequired === true ? { upgradeRequired: true } : {}) };
 }
 
 function compileRespond(

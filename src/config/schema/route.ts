@@ -99,7 +99,11 @@ const rule = z
     rewrite: rewrite.optional().describe("Change the host or path on the way to the backends."),
     upgrades: list(z.enum(["websocket"]), 1)
       .optional()
-      .describe("HTTP upgrades that are passed through. Default: `[websocket]`; `[]` refuses."),
+      .describe("HTTP upgrades that are passed through. Default: `[websocket]`; `[]`: the service gets a plain request."),
+    upgradeRequired: z
+      .boolean()
+      .optional()
+      .describe("Only upgrades are served: a plain request gets 426 with `Upgrade: websocket`. Default: false."),
     filters: list(reference(), CONFIG_LIMITS.filtersPerRule).prefault([]).describe("Filters in order."),
     authentication: reference().optional().describe("Authentication that runs before the filters."),
     requestHeaders: headerEdit().optional().describe("Changes to the request's header."),
@@ -117,9 +121,16 @@ const rule = z
       const message = given.length === 0 ? "The rule does nothing." : `The rule has ${given.join(" and ")}.`;
       refuse(context, new Refusal("choose_one", message, `give one of ${ACTIONS.join(", ")}`), ...given.slice(1, 2));
     }
-    for (const field of ["rewrite", "upgrades"] as const) {
+    for (const field of ["rewrite", "upgrades", "upgradeRequired"] as const) {
       if (value[field] === undefined || value.backends !== undefined || given.length === 0) continue;
       refuse(context, new Refusal("conflicting_fields", `${field} needs backends.`), field);
+    }
+    if (value.upgradeRequired === true && value.upgrades?.length === 0) {
+      refuse(
+        context,
+        new Refusal("conflicting_fields", "upgradeRequired with no upgrade allowed serves nothing."),
+        "upgradeRequired",
+      );
     }
   });
 

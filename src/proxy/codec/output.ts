@@ -93,7 +93,7 @@ export class HttpOutput {
     let kind: BodyKind = "none";
     if (!bodiless && !end) kind = length >= 0 ? "length" : this.version === 10 ? "close" : "chunked";
     const isLast = this.last || kind === "close" || this.wantsSwitch;
-    const connection = isLast ? "close" : this.version === 10 ? "keep-alive" : "";
+    const connection = connectionOf(head, isLast, this.version);
     const lengthToo = kind !== "chunked" && head.status !== 204;
     const start = out.length;
     const failure = putResponse(out, head, { kind, lengthToo, sayEmpty: end && !bodiless && length < 0, connection });
@@ -193,3 +193,10 @@ export class HttpOutput {
 
 /** Methods whose lack of a body is said (RFC 9110 §8.6). */
 const isBodyMethod = (method: string): boolean => method === "POST" || method === "PUT" || method === "PATCH";
+
+/** `Connection` of an answer; `Upgrade` in a 426 is for this hop as well (RFC 9110 §7.8). */
+function connectionOf(head: ResponseHead, isLast: boolean, version: number): string {
+  if (head.status === 426 && head.upgrade !== undefined) return isLast ? "close, upgrade" : "upgrade";
+  if (isLast) return "close";
+  return version === 10 ? "keep-alive" : "";
+}

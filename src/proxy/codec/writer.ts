@@ -222,7 +222,7 @@ export function putResponse(out: ByteWriter, head: ResponseHead, plan: ResponseP
   if (plan.sayEmpty) putText(out, "content-length: 0\r\n");
   if (plan.kind === "chunked") putText(out, "transfer-encoding: chunked\r\n");
   if (plan.connection !== "") putText(out, `connection: ${plan.connection}\r\n`);
-  if (status === 101 && head.upgrade !== undefined) {
+  if ((status === 101 || status === 426) && head.upgrade !== undefined) {
     const failed = putField(out, "upgrade", head.upgrade);
     if (failed !== undefined) return failed;
   }
