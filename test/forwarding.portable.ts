@@ -190,6 +190,14 @@ describe("forwarding: spoofed headers (classes 11, 28, 30)", () => {
     "x_real_ip",
     "true_client_ip",
     "x_selvedge_identity",
+    "Client-IP",
+    "CF-Connecting-IP",
+    "cf-connecting-ipv6",
+    "Fastly-Client-IP",
+    "X-Originating-IP",
+    "X-Original-Path",
+    "client_ip",
+    "Proxy",
     "X-Request-Id",
     "x_request_id",
   ];
@@ -224,7 +232,19 @@ describe("forwarding: spoofed headers (classes 11, 28, 30)", () => {
   });
 
   test("innocent neighbours pass", () => {
-    const names = ["x-forward", "x-my_header", "a.b", "x-requested-with", "from", "te-x", "x-selvedge", "xx-forwarded-for"];
+    const names = [
+      "x-forward",
+      "x-my_header",
+      "a.b",
+      "x-requested-with",
+      "from",
+      "te-x",
+      "cf-ray",
+      "client",
+      "proxy-x",
+      "x-selvedge",
+      "xx-forwarded-for",
+    ];
     const { head } = forward({ headers: names.map((name) => [name, "kept"]) });
     for (const name of names) assert.equal(head.headers.get(name), "kept", name);
   });

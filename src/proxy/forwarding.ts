@@ -3,6 +3,7 @@ import { CidrSet } from "../core/cidr.ts";
 import type { HeaderBlock, RequestHead } from "../core/head.ts";
 import { addressBytes, formatAddress, isAddress } from "../core/ip.ts";
 import type { IdSource, Rng } from "../core/rng.ts";
+import { isAlias, kindOf, NAME } from "./forwarding-names.ts";
 import type { ConnectionInfo } from "./stream.ts";
 import { applyTrace } from "./trace-context.ts";
 
@@ -86,47 +87,6 @@ function isTrustedHop(policy: ForwardingPolicy, address: string, hop: number): b
 const SEEN_FORWARDING = 1;
 const SEEN_TRACE = 2;
 
-/** Other names under which software believes a caller's address, host or path. Lower case, dashes. */
-const FORWARDING_NAMES: ReadonlySet<string> = new Set([
-  "forwarded",
-  "true-client-ip",
-  "x-client-ip",
-  "x-cluster-client-ip",
-  "x-host",
-  "x-original-host",
-  "x-original-uri",
-  "x-original-url",
-  "x-real-ip",
-  "x-rewrite-url",
-]);
-
-const KEEP = 0;
-/** Says where a request came from: believed of trusted peers only. */
-const FORWARDING = 1;
-/** Of the mesh itself: nobody outside may send it. */
-const INTERNAL = 2;
-const TRACE = 3;
-
-/** By the first letter almost every header is done with: f, t, x are left. */
-function kindOf(name: string): number {
-  const first = name.charCodeAt(0);
-  if (first !== 0x78 /* x */ && first !== 0x66 /* f */ && first !== 0x74 /* t */) return KEEP;
-  if (first === 0x74 && (name === "traceparent" || name === "tracestate")) return TRACE;
-  if (name.startsWith("x-selvedge-") || name === "x-forwarded-client-cert") return INTERNAL;
-  if (name.startsWith("x-forwarded") || name.startsWith("x-envoy-") || FORWARDING_NAMES.has(name)) return FORWARDING;
-  return KEEP;
-}
-
-/**
- * `x_forwarded_for`, `X.Forwarded.For`: gateways to CGI and its heirs take them for the same header, so no such alias of a header
- * that we own passes, whoever sent it.
- */
-function isAlias(name: string, requestIdHeader: string | undefined): boolean {
-  if (name.indexOf("_") < 0 && name.indexOf(".") < 0) return false;
-  const plain = name.replace(/[_.]/g, "-");
-  return kindOf(plain) !== KEEP || plain === requestIdHeader;
-}
-
 /** Drops what may not pass and says what is left. */
 function dropForeign(headers: HeaderBlock, config: ForwardingConfig, believed: boolean): number {
   const { names } = headers;
@@ -136,10 +96,10 @@ function dropForeign(headers: HeaderBlock, config: ForwardingConfig, believed: b
   for (let i = names.length - 1; i >= 0; i--) {
     const name = names[i] as string;
     const kind = kindOf(name);
-    if (kind === KEEP) {
+    if (kind === NAME.keep) {
       if (isAlias(name, requestIdHeader)) headers.removeAt(i);
-    } else if (kind === TRACE) seen |= SEEN_TRACE;
-    else if (kind === INTERNAL || !believed || !passesOn(name, config)) headers.removeAt(i);
+    } else if (kind === NAME.trace) seen |= SEEN_TRACE;
+    else if (kind === NAME.internal || !believed || !passesOn(name, config)) headers.removeAt(i);
     else seen |= SEEN_FORWARDING;
   }
   return seen;

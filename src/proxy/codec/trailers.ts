@@ -1,5 +1,6 @@
 import { Failure } from "../../core/failure.ts";
 import type { HeaderBlock } from "../../core/head.ts";
+import { kindOf as forwardingKindOf, isAlias, NAME } from "../forwarding-names.ts";
 import { type FieldRules, HeadFields, readFields } from "./fields.ts";
 import { KIND, kindOf } from "./names.ts";
 import type { LineScanner } from "./scan.ts";
@@ -16,8 +17,12 @@ const DROPPED = new Set(
   x-api-key traceparent tracestate`.split(/\s+/),
 );
 
+/** Besides: whatever says where a request came from, and what is the mesh's own, in all spellings. In a head both were replaced. */
+const isDropped = (name: string): boolean =>
+  DROPPED.has(name) || forwardingKindOf(name) !== NAME.keep || isAlias(name, "x-request-id");
+
 /** May this field stand in trailers that we write? */
-export const isTrailer = (name: string): boolean => kindOf(name) === KIND.plain && !DROPPED.has(name);
+export const isTrailer = (name: string): boolean => kindOf(name) === KIND.plain && !isDropped(name);
 
 /** The trailers in the scanner; undefined when there are none left. */
 export function readTrailers(scanner: LineScanner, rules: FieldRules): HeaderBlock | undefined | Failure {
@@ -28,6 +33,6 @@ export function readTrailers(scanner: LineScanner, rules: FieldRules): HeaderBlo
   if (failure !== undefined) return failure;
   if (fields.special > 0) return new Failure("bad_header", "framing or routing in trailers");
   const { block } = fields;
-  for (const name of block.names.slice()) if (DROPPED.has(name)) block.remove(name);
+  for (const name of block.names.slice()) if (isDropped(name)) block.remove(name);
   return block.length > 0 ? block : undefined;
 }
