@@ -492,8 +492,6 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     cancelCallout(this.core, id);
   }
 
-  // ---------------------------------------------------------------- record
-
   get filterNotes(): ReadonlyMap<string, string> | undefined {
     return this.chain?.notes;
   }

@@ -1,42 +1,12 @@
 import assert from "node:assert/strict";
 import { DEFAULT_DOWNSTREAM_TIMES, DEFAULT_UPSTREAM_LIMITS } from "../../src/core/limits.ts";
-import { startProxy, type TestProxy } from "../kit/proxy.ts";
-import { connectRaw, okText, type RawUpstream, sayRaw, startRawUpstream, startUpstream } from "../kit/raw.ts";
-import { endpointsOf, forwardTo, listenerOf, routeOf, ruleOf, serviceOf, snapshotOf } from "../kit/snapshot.ts";
+import { CLOSE, withUpstream as withProxy } from "../kit/end-to-end.ts";
+import { connectRaw, okText, sayRaw, startRawUpstream, startUpstream } from "../kit/raw.ts";
+import { endpointsOf, forwardTo, listenerOf, routeOf, ruleOf, serviceOf } from "../kit/snapshot.ts";
 import { describe, test } from "../kit/suite.ts";
+import { until } from "../kit/until.ts";
 
-const CLOSE = "connection: close\r\n";
-
-/** Runs a body against a proxy in front of one upstream; checks afterwards that nothing is left under way. */
-async function withProxy(
-  upstream: RawUpstream,
-  body: (proxy: TestProxy) => Promise<void>,
-  parts: Parameters<typeof snapshotOf>[0] = {},
-): Promise<void> {
-  const proxy = await startProxy(
-    snapshotOf({
-      routes: [routeOf("all", [forwardTo("up")])],
-      services: [serviceOf("up")],
-      endpoints: [endpointsOf("up", [upstream.port])],
-      ...parts,
-    }),
-  );
-  try {
-    await body(proxy);
-  } finally {
-    await proxy.stop();
-    await upstream.stop();
-  }
-  await eventually(() => proxy.observer.inFlight === 0, "exchanges are over");
-}
-
-async function eventually(test: () => boolean, what: string): Promise<void> {
-  for (let i = 0; i < 500; i++) {
-    if (test()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  assert.fail(`never: ${what}`);
-}
+const eventually = (test: () => boolean, what: string): Promise<void> => until(test).catch(() => assert.fail(`never: ${what}`));
 
 describe("exchange: messages", () => {
   test("passes fields in order with duplicates, removes hop-by-hop ones, keeps the upstream connection", async () => {
