@@ -221,6 +221,27 @@ describe("built-in filters", () => {
     ]);
   });
 
+  test("transform: a second Content-Type does not take a JSON body out of reach", async () => {
+    const bench = new FilterBench();
+    const module = await load(bench, "transform", { request: { json: [{ op: "remove", pointer: "/role" }] } });
+    const isEdited = (...types: string[]): boolean => {
+      const exchange = bench.exchange([module], { method: "POST", headers: header("content-type", ...types) });
+      const isHeld =
+        exchange.chain.requestHead(false) === "respond" ||
+        exchange.chain.requestData(Buffer.from("not JSON"), true) === "respond";
+      exchange.chain.close();
+      return isHeld;
+    };
+    assert.equal(isEdited("application/json"), true);
+    assert.equal(isEdited("text/plain", "application/json"), true);
+    assert.equal(isEdited("application/json", "text/plain"), true);
+    assert.equal(isEdited("text/plain, application/json;a=b"), true);
+    assert.equal(isEdited("application/problem+json\t, text/plain"), true);
+    assert.equal(isEdited("text/plain"), false);
+    assert.equal(isEdited("text/plain", "application/jsonx", ","), false);
+    assert.equal(isEdited(), false);
+  });
+
   test("a million exchanges: memory stays as it was", async () => {
     const bench = benchWithTable();
     const json = {
