@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { builtinModules } from "../../src/config/modules.ts";
 import { connectNats } from "../../src/config/nats/connect.ts";
+import { REVISION_MAX } from "../../src/config/nats/status.ts";
 import type { SnapshotUpdate } from "../../src/config/source.ts";
 import { createNatsSource } from "../../src/config/source-nats.ts";
 import { createControlPlane } from "../../src/control/create.ts";
@@ -225,6 +226,27 @@ describe("control plane over NATS", () => {
     const second = await startPlane("control-2");
     await until(() => second.status().proxies.some((each) => each.id === "proxy-1" && each.revision === answer.revision), 3_000);
     await source.stop();
+  });
+
+  test("a proxy that claims a revision that nobody can have is not believed", async () => {
+    const plane = await startPlane();
+    const claim = async (id: string, revision: number): Promise<void> => {
+      const status = {
+        ...{ id, group: "gateway", version: "1", revision, digest: "" },
+        ...{ rejectedRevision: 0, issues: [], applyMs: 1 },
+      };
+      const { code, output } = await runNatsCli(server, ["pub", `selvedge.proxy.${id}.status`, JSON.stringify(status)]);
+      assert.equal(code, 0, output);
+    };
+    for (const [i, revision] of [REVISION_MAX + 1, Number.MAX_SAFE_INTEGER, 1e300, -1, 0.5].entries())
+      await claim(`liar-${i}`, revision);
+    await claim("honest", REVISION_MAX);
+    const ids = () => plane.status().proxies.map((each) => each.id);
+    await until(() => ids().includes("honest"));
+    assert.deepEqual(
+      ids().filter((id) => id.startsWith("liar")),
+      [],
+    );
   });
 
   test("rollback is a new apply; history has the difference", async () => {

@@ -21,3 +21,5 @@ export interface ProxyStatusMessage {
 export const HEARTBEAT_MS = 5_000;
 /** Issues in one status message; the rest stays in the proxy's log. */
 export const STATUS_ISSUES = 20;
+/** Highest revision that a proxy may claim: a thousand applies a second for thirty years. */
+export const REVISION_MAX = 2 ** 40;

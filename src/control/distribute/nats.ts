@@ -2,7 +2,7 @@ import { type KV, Kvm } from "@nats-io/kv";
 import type { Msg } from "@nats-io/nats-core";
 import { NATS_NAMES, statusSubject } from "../../config/nats/names.ts";
 import { digestsOf, parseManifest } from "../../config/nats/snapshot-cache.ts";
-import type { ProxyStatusMessage } from "../../config/nats/status.ts";
+import { type ProxyStatusMessage, REVISION_MAX } from "../../config/nats/status.ts";
 import { type Manifest, splitSections } from "../../config/sections.ts";
 import { describeCause } from "../../core/failure.ts";
 import type { Log } from "../../core/log.ts";
@@ -150,7 +150,12 @@ function isStatus(status: ProxyStatusMessage): boolean {
   const texts = [status.group, status.version, status.digest];
   return (
     numbers.every((each) => typeof each === "number") &&
+    isRevision(status.revision) &&
+    isRevision(status.rejectedRevision) &&
     texts.every((each) => typeof each === "string") &&
     Array.isArray(status.issues)
   );
 }
+
+/** What a proxy claims may become the start of a new log: a liar must not use all the numbers up. */
+const isRevision = (revision: number): boolean => Number.isSafeInteger(revision) && revision >= 0 && revision <= REVISION_MAX;
