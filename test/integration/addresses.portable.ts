@@ -37,6 +37,11 @@ describe("PROXY protocol from downstream", () => {
         for (const header of ["PROXY UNKNOWN\r\n", local]) {
           assert.equal(wholeBody(await sayRaw(proxy.port(), header + GET)), "127.0.0.1");
         }
+        // A path may be any bytes; only addresses stand in headers.
+        for (const path of ["/run/a.sock", "1.1.1.1, 2.2.2.2", "a\r\nx-b: c"]) {
+          const unix = latin1(writeProxyHeader("v2", { address: path, port: 0 }, { address: "/b", port: 0 }));
+          assert.equal(wholeBody(await sayRaw(proxy.port(), unix + GET)), "unknown");
+        }
         for (const header of [V1, V2]) {
           const connection = await connectRaw(proxy.port());
           for (const byte of header + GET) {

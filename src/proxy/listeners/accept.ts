@@ -3,6 +3,7 @@ import { type Bytes, concatBytes, copyBytes } from "../../core/bytes.ts";
 import type { CidrSet } from "../../core/cidr.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { Failure } from "../../core/failure.ts";
+import { isAddress } from "../../core/ip.ts";
 import type { Listener, Socket, SocketHandler } from "../../runtime/net.ts";
 import type { ProxyCore } from "../core.ts";
 import { type ProxyPeer, readProxyHeader } from "./proxy-header.ts";
@@ -54,7 +55,8 @@ export class AcceptPipeline implements SocketHandler {
       else this.#continue(socket, copyBytes(all));
       return;
     }
-    this.#source = header.source;
+    // The path of a Unix socket is any bytes: as an address it would end up in headers that only addresses may stand in.
+    this.#source = header.source === undefined || isAddress(header.source.address) ? header.source : { address: "", port: 0 };
     this.#continue(socket, copyBytes(all.subarray(header.consumed)));
   }
 
