@@ -12,10 +12,11 @@ import type { MatchConfig, RouteConfig } from "../src/config/snapshot.ts";
 import { HeaderBlock, type RequestHead } from "../src/core/head.ts";
 import { buildRouter } from "../src/proxy/routing/build.ts";
 import type { Router } from "../src/proxy/routing/router.ts";
-import { makeHead, makeListener, makeMatch, makeRoute } from "../test/kit/route-config.ts";
+import { makeHead, makeMatch, makeRoute } from "../test/kit/route-config.ts";
+import { listenerOf } from "../test/kit/snapshot.ts";
 
 const GATEWAY = "default/edge";
-const LISTENERS = [makeListener()];
+const LISTENERS = [listenerOf()];
 const ROUNDS = 41;
 const MATCHES = 100_000;
 const CHANGES = 61;

@@ -7,13 +7,14 @@ import { loadPatternEngine } from "../../src/proxy/routing/pattern.ts";
 import { RouteTable } from "../../src/proxy/routing/route-table.ts";
 import type { Router } from "../../src/proxy/routing/router.ts";
 import { matchNaively } from "../kit/naive-router.ts";
-import { makeHead, makeListener, makeMatch, makeRoute, makeRule } from "../kit/route-config.ts";
+import { makeHead, makeMatch, makeRoute, makeRule } from "../kit/route-config.ts";
+import { listenerOf } from "../kit/snapshot.ts";
 import { describe, test } from "../kit/suite.ts";
 
 await loadPatternEngine();
 
 const GATEWAY = "default/edge";
-const LISTENERS = [makeListener()];
+const LISTENERS = [listenerOf()];
 const exact = (value: string): PathMatchConfig => ({ kind: "exact", value });
 const prefix = (value: string): PathMatchConfig => ({ kind: "prefix", value });
 const template = (value: string): PathMatchConfig => ({ kind: "template", value });
@@ -80,9 +81,9 @@ describe("router: hosts", () => {
 
   test("listeners bound the hosts: by their own name exactly, by gateway all of them", () => {
     const listeners = [
-      makeListener({ name: "default/edge/a", hosts: ["a.example.org"] }),
-      makeListener({ name: "default/edge/w", hosts: ["*.w.example.org"] }),
-      makeListener({ name: "default/other/x", gateway: "default/other", hosts: [] }),
+      listenerOf({ name: "default/edge/a", hosts: ["a.example.org"] }),
+      listenerOf({ name: "default/edge/w", hosts: ["*.w.example.org"] }),
+      listenerOf({ name: "default/other/x", gateway: "default/other", hosts: [] }),
     ];
     const routes = [
       makeRoute("all", ["*"], [makeMatch(prefix("/"))]),
@@ -350,9 +351,9 @@ function randomHead(rng: Rng): RequestHead {
 
 describe("router: properties", () => {
   const listeners = [
-    makeListener(),
-    makeListener({ name: "default/other/x", gateway: "default/other", hosts: ["*.x"] }),
-    makeListener({ name: "default/third/y", gateway: "default/third" }),
+    listenerOf(),
+    listenerOf({ name: "default/other/x", gateway: "default/other", hosts: ["*.x"] }),
+    listenerOf({ name: "default/third/y", gateway: "default/third" }),
   ];
   const hostsOf = new Map(listeners.map((each) => [each.gateway, each.hosts]));
 
