@@ -84,7 +84,8 @@ async function loadMutant(folder: string, mutant: Mutant): Promise<CodecClass> {
   mkdirSync(folder);
   for (const file of codecFiles()) {
     const text = file === mutant.file ? mutant.text : readFileSync(join(FOLDER, file), "utf8");
-    writeFileSync(join(folder, file), text.replaceAll('"../../', `"${SOURCE}`));
+    const rooted = text.replaceAll('"../../', `"${SOURCE}`).replaceAll('"../', `"${SOURCE}proxy/`);
+    writeFileSync(join(folder, file), rooted);
   }
   const module = (await import(pathToFileURL(join(folder, "http1.ts")).href)) as { Http1Codec: CodecClass };
   return module.Http1Codec;
