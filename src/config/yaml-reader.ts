@@ -41,6 +41,15 @@ export function readDocuments(text: string, env: Env): { documents: TextDocument
   };
   const json = readJsonStream(text);
   if (json !== undefined) return { documents: json.map((each) => documentOfJson(each, lines)), problems };
+  if (hasTooManyMarks(text)) {
+    report(
+      0,
+      "document_too_large",
+      `The text has more than ${CONFIG_LIMITS.yamlMarks} YAML indicators.`,
+      "apply it in parts, or as JSON",
+    );
+    return { documents: [], problems };
+  }
   let parsed: readonly Document.Parsed[];
   try {
     parsed = parseStream(text);
@@ -68,6 +77,17 @@ export function readDocuments(text: string, env: Env): { documents: TextDocument
   return { documents, problems };
 }
 
+/** 1 for the characters that make the YAML reader work. */
+const MARKS = new Uint8Array(128);
+for (const each of "\n,:-?[]{}&*|>\"'") MARKS[each.charCodeAt(0)] = 1;
+
+/** A text of a few megabytes can hold work for minutes; counting what causes it takes milliseconds. */
+function hasTooManyMarks(text: string): boolean {
+  let marks = 0;
+  for (let i = 0; i < text.length; i++) if (MARKS[text.charCodeAt(i)] === 1) marks++;
+  return marks > CONFIG_LIMITS.yamlMarks;
+}
+
 const NO_TEXTS: ReadonlyMap<string, string> = new Map();
 const NO_PATHS: ReadonlySet<string> = new Set();
 
@@ -75,6 +95,7 @@ const NO_PATHS: ReadonlySet<string> = new Set();
 function documentOfJson({ value, text, offset }: JsonDocument, lines: LineTable): TextDocument {
   let document: Document.Parsed | undefined;
   const locate = (path: IssuePath, key = false) => {
+    if (document === undefined && hasTooManyMarks(text)) return lines.placeOf(offset);
     document ??= parseStream(text)[0];
     return lines.placeOf(offset + (document === undefined ? 0 : offsetOf(document, path, key)));
   };

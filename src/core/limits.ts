@@ -192,6 +192,8 @@ export const PROXY_WASM_LIMITS = {
 export const CONFIG_LIMITS = {
   /** One apply, as text. */
   documentBytes: 32 * 1024 * 1024,
+  /** Indicators (line ends, `, : - ? [ ] { } & *` and quotes) in one text that is not JSON: each costs the YAML reader about 3 us and 500 bytes. */
+  yamlMarks: 1_500_000,
   /** Resources in one apply. */
   resources: 100_000,
   /** Issues reported at once; more are counted. */

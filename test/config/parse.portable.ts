@@ -56,6 +56,8 @@ describe("parseResources", () => {
     const filler = (bytes: number) => `#${" ".repeat(bytes - 1)}`;
     assert.deepEqual(codes(filler(CONFIG_LIMITS.documentBytes)), []);
     assert.deepEqual(codes(filler(CONFIG_LIMITS.documentBytes + 1)), ["document_too_large"]);
+    assert.deepEqual(codes("\n".repeat(CONFIG_LIMITS.yamlMarks)), []);
+    assert.deepEqual(codes("\n".repeat(CONFIG_LIMITS.yamlMarks + 1)), ["document_too_large"]);
     const list = (count: number) => `kind: List\napiVersion: v1\nitems: [${"0,".repeat(count)}]\n`;
     assert.ok(!codes(list(CONFIG_LIMITS.resources)).includes("too_many_resources"));
     assert.ok(codes(list(CONFIG_LIMITS.resources + 1)).includes("too_many_resources"));
