@@ -1,4 +1,5 @@
-import { type Command, CommandError, EXIT } from "../command.ts";
+import { type Command, EXIT } from "../command.ts";
+import { fetchConfigDump } from "../remote-admin.ts";
 import { printJson } from "../report.ts";
 
 export const command: Command = {
@@ -18,21 +19,7 @@ export const command: Command = {
   ],
   examples: [{ says: "which routes does this proxy have", line: "selvedge config-dump | jq '.routes[].name'" }],
   async run(context) {
-    const url = context.flags.text("admin-url") ?? "";
-    const token = context.flags.text("admin-token");
-    const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
-    let response: Response;
-    try {
-      response = await fetch(new URL("/config_dump", url), { headers, redirect: "error" });
-    } catch (error) {
-      throw new CommandError(
-        `no proxy answers at ${url} (${(error as Error).message})`,
-        "--admin-url names the admin address of a proxy",
-        EXIT.unreachable,
-      );
-    }
-    if (!response.ok) throw new CommandError(`the proxy answered ${response.status}: ${(await response.text()).slice(0, 200)}`);
-    printJson(context, await response.json());
+    printJson(context, await fetchConfigDump(context, "--admin-url names the admin address of a proxy"));
     return EXIT.ok;
   },
 };

@@ -7,6 +7,7 @@ import { HeaderBlock, type RequestHead } from "../../core/head.ts";
 import type { RouteExplanation } from "../../proxy/routing/router.ts";
 import { type Command, type CommandContext, CommandError, EXIT } from "../command.ts";
 import { readNamedFiles } from "../files.ts";
+import { fetchConfigDump } from "../remote-admin.ts";
 import { paintOf, printIssues, printJson } from "../report.ts";
 import { printable } from "../terminal.ts";
 
@@ -39,7 +40,7 @@ export const command: Command = {
     const { args, flags } = context;
     if (args[0] !== "why") throw new CommandError(`routes has no ${printable(args[0] ?? "")}`, "write routes why", EXIT.usage);
     const files = flags.list("file").length > 0;
-    const content = files ? await compileFiles(context) : await askProxy(context);
+    const content = files ? await compileFiles(context) : ((await fetchConfigDump(context, ASK_HINT)) as Content);
     if (content === undefined) return EXIT.failed;
     const explained = await explain(context, content);
     const matched = explained.some(({ why }) => why.match !== undefined);
@@ -84,23 +85,7 @@ async function compileFiles(context: CommandContext): Promise<Content | undefine
   return undefined;
 }
 
-async function askProxy({ flags }: CommandContext): Promise<Content> {
-  const url = flags.text("admin-url") ?? "";
-  const token = flags.text("admin-token");
-  const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
-  let response: Response;
-  try {
-    response = await fetch(new URL("/config_dump", url), { headers, redirect: "error" });
-  } catch (error) {
-    throw new CommandError(
-      `no proxy answers at ${url} (${(error as Error).message})`,
-      "name files with -f, or the admin address of a proxy with --admin-url",
-      EXIT.unreachable,
-    );
-  }
-  if (!response.ok) throw new CommandError(`the proxy answered ${response.status}: ${(await response.text()).slice(0, 200)}`);
-  return (await response.json()) as Content;
-}
+const ASK_HINT = "name files with -f, or the admin address of a proxy with --admin-url";
 
 interface Explained {
   readonly gateway: string;
