@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
+import { freePort } from "../test/kit/ports.ts";
 
 /** How each proxy is started for the bench, with the same duties: one worker, access log to a file, kept connections upstream. */
 
@@ -18,18 +18,6 @@ export interface BenchFiles {
   readonly folder: string;
   readonly certificatePath: string;
   readonly keyPath: string;
-}
-
-/** A port that is free at the moment; peers cannot be asked for port 0. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 function fileIn(folder: string, name: string, text: string): string {
