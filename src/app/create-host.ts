@@ -1,5 +1,6 @@
 import { VERSION } from "../cli/version.ts";
 import type { SnapshotSource } from "../config/source.ts";
+import type { LogPlaces } from "../proxy/observe/log-place.ts";
 import type { ProxyHost } from "./host.ts";
 import type { ProcessTools } from "./serving.ts";
 
@@ -9,6 +10,8 @@ export interface HostOptions extends ProcessTools {
   readonly workers: number;
   readonly source: SnapshotSource;
   readonly sourceState: () => unknown;
+  /** Which files the access log may be: any, when the configuration is the operator's own. */
+  readonly logPlaces: LogPlaces;
 }
 
 /**
@@ -27,8 +30,8 @@ async function createStandalone(options: HostOptions): Promise<ProxyHost> {
   const { createProxy } = await import("./create-proxy.ts");
   const { ownCounters } = await import("./filters.ts");
   const { Standalone } = await import("./standalone.ts");
-  const { clock, log } = options;
-  const { proxy, observer } = await createProxy({ clock, log, counters: ownCounters(), reusePort: false });
+  const { clock, log, logPlaces } = options;
+  const { proxy, observer } = await createProxy({ clock, log, counters: ownCounters(), reusePort: false, logPlaces });
   return new Standalone({ ...options, version: VERSION, dataPlane: proxy, observer });
 }
 
@@ -45,7 +48,7 @@ async function createSupervised(options: HostOptions): Promise<ProxyHost> {
   return new Supervisor({
     ...options,
     version: VERSION,
-    spawn: createSpawn({ folder: folder.path, logLevel: options.logLevel, reusePort: true }),
+    spawn: createSpawn({ folder: folder.path, logLevel: options.logLevel, reusePort: true, logPlaces: options.logPlaces }),
     storeModule: (digest, bytes) => folder.storeModule(digest, bytes),
     findTakenPorts: (snapshot, held) => findTakenPorts(net, options.workers, snapshot, held),
   });

@@ -2,6 +2,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { systemRng } from "../core/rng.ts";
 import { FilterRegistry } from "../filters/store.ts";
+import type { LogPlaces } from "../proxy/observe/log-place.ts";
 import { ProxyObserver } from "../proxy/observe/observer.ts";
 import { selectNet } from "../runtime/select.ts";
 import { createFilterHost } from "./filters.ts";
@@ -19,10 +20,11 @@ export async function createProxy(options: {
   readonly counters: BigInt64Array;
   readonly reusePort: boolean;
   readonly unixSockets?: boolean;
+  readonly logPlaces: LogPlaces;
 }): Promise<CreatedProxy> {
-  const { clock, log, counters, reusePort, unixSockets = true } = options;
+  const { clock, log, counters, reusePort, unixSockets = true, logPlaces } = options;
   const rng = systemRng();
-  const observer = new ProxyObserver(clock, rng, log);
+  const observer = new ProxyObserver(clock, rng, log, logPlaces);
   const host = createFilterHost({
     ...{ clock, log, metrics: observer.filterMetrics, counters },
     callout: (filter, request, done) => proxy.startCallout(filter, request, done),

@@ -5,6 +5,7 @@ import { ANY_PATH, routeOf, ruleOf, snapshotOf } from "../../test/kit/snapshot.t
 import type { JwtProviderConfig, Snapshot } from "../config/snapshot.ts";
 import { SystemClock } from "../core/clock.ts";
 import { SILENT_LOG } from "../core/log.ts";
+import { ANY_PLACE } from "../proxy/observe/log-place.ts";
 import { ownCounters } from "./filters.ts";
 
 /** A public key of nobody (the example of RFC 7517, appendix A.1). */
@@ -43,7 +44,7 @@ test("a data plane loads no package before a snapshot needs it: no jose, no re2j
 
 test("a regex and an authentication are served all the same", async () => {
   const { createProxy } = await import("./create-proxy.ts");
-  const tools = { clock: new SystemClock(), log: SILENT_LOG, counters: ownCounters(), reusePort: false };
+  const tools = { clock: new SystemClock(), log: SILENT_LOG, counters: ownCounters(), reusePort: false, logPlaces: ANY_PLACE };
   const { proxy } = await createProxy(tools);
   const apply = (part: Partial<Snapshot>) =>
     proxy.apply({ snapshot: snapshotOf(part), modules: new Map(), publishedAtMs: undefined });

@@ -1,7 +1,10 @@
 import type { ConfigIssue } from "../config/issue.ts";
 import type { Manifest } from "../config/sections.ts";
+import type { AccessLogConfig } from "../config/snapshot.ts";
 import type { SnapshotOutcome } from "../config/source.ts";
 import type { MetricsDump } from "../proxy/observe/dump.ts";
+import type { LogPlaces } from "../proxy/observe/log-place.ts";
+import type { ProxyObserver } from "../proxy/observe/observer.ts";
 
 /** What the supervisor says to a worker. Plain JSON: it passes whatever pipe the runtime has. */
 export type ToWorker =
@@ -40,6 +43,8 @@ export interface WorkerSettings {
   readonly folder: string;
   readonly logLevel: "debug" | "info" | "warn" | "error";
   readonly reusePort: boolean;
+  /** Which files the access log may be. */
+  readonly logPlaces: LogPlaces;
 }
 
 export const WORKER_VARIABLE = "SELVEDGE_WORKER_SETTINGS";
@@ -47,4 +52,17 @@ export const WORKER_VARIABLE = "SELVEDGE_WORKER_SETTINGS";
 /** An issue that is not about a resource but about this machine (a port in use, a module that is gone). */
 export function localIssue(code: string, message: string, hint: string, resource = ""): ConfigIssue {
   return { code, message, hint, resource, path: "", file: "", line: 0, column: 0 };
+}
+
+/** The refusal of a snapshot whose access log would be a file that this proxy may not write. */
+export function refuseLog(observer: ProxyObserver, accessLog: AccessLogConfig): readonly ConfigIssue[] {
+  const reason = observer.accessLog.refuses(accessLog);
+  if (reason === undefined) return [];
+  const hint = "stdout, stderr, or a path below the folder of --log-dir";
+  return [
+    {
+      ...localIssue("log_path_refused", `The access log cannot be written: ${reason}.`, hint, "Mesh"),
+      path: "spec.accessLog.path",
+    },
+  ];
 }

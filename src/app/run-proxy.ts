@@ -1,10 +1,12 @@
 import { hostname } from "node:os";
+import { resolve } from "node:path";
 import process from "node:process";
 import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
 import { paintOf, printIssues } from "../cli/report.ts";
 import { VERSION } from "../cli/version.ts";
 import type { SnapshotSource } from "../config/source.ts";
 import { systemRng } from "../core/rng.ts";
+import { ANY_PLACE, type LogPlaces } from "../proxy/observe/log-place.ts";
 import { availableCores } from "../runtime/process.ts";
 import { createHost, type HostOptions } from "./create-host.ts";
 import type { ProxyHost } from "./host.ts";
@@ -12,6 +14,8 @@ import { natsAddress, type ProcessTools, processTools, serveUntilSignal } from "
 import { startAdmin } from "./start-admin.ts";
 
 const DEFAULT_NATS = "nats://127.0.0.1:4222";
+/** Below the cache folder. */
+const DEFAULT_LOG_FOLDER = "logs";
 
 /** `selvedge proxy`. Resolves when it was stopped. */
 export async function runProxy(context: CommandContext): Promise<number> {
@@ -25,6 +29,7 @@ export async function runProxy(context: CommandContext): Promise<number> {
     workers: flags.number("workers") ?? availableCores(),
     source,
     sourceState: state,
+    logPlaces: logPlacesOf(context, fromFiles),
     ...tools,
   };
   const host = await createHost(options);
@@ -51,6 +56,17 @@ export async function runProxy(context: CommandContext): Promise<number> {
     await host.stop();
     await admin?.close();
   }
+}
+
+/** Who writes the operator's own files may name any file; who publishes over a network may not. */
+function logPlacesOf({ flags, terminal }: CommandContext, fromFiles: boolean): LogPlaces {
+  const folder = flags.text("log-dir");
+  const cacheFolder = flags.text("cache-dir");
+  if (folder !== undefined) return { kind: "folder", folder: resolve(terminal.cwd, folder) };
+  if (fromFiles) return ANY_PLACE;
+  return cacheFolder === undefined
+    ? { kind: "streams" }
+    : { kind: "folder", folder: resolve(terminal.cwd, cacheFolder, DEFAULT_LOG_FOLDER) };
 }
 
 interface CreatedSource {

@@ -8,6 +8,7 @@ import { type MetricFamily, MetricsAggregator } from "../proxy/observe/aggregato
 import type { ProxyObserver } from "../proxy/observe/observer.ts";
 import type { DataPlane } from "./data-plane.ts";
 import type { HostStatus, ProxyHost } from "./host.ts";
+import { refuseLog } from "./messages.ts";
 import { processUsage } from "./usage.ts";
 
 export interface StandaloneOptions {
@@ -81,7 +82,8 @@ export class Standalone implements ProxyHost {
     const { clock, dataPlane, observer, source } = this.options;
     const { revision, digest, mesh } = update.snapshot;
     const startMs = clock.nowMs();
-    const issues = await dataPlane.apply(update);
+    const refused = refuseLog(observer, mesh.accessLog);
+    const issues = refused.length > 0 ? refused : await dataPlane.apply(update);
     const applyMs = clock.nowMs() - startMs;
     this.#issues = issues;
     if (issues.length > 0) {

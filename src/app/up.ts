@@ -89,6 +89,7 @@ async function start(context: CommandContext, tools: ProcessTools, running: Runn
     workers: flags.number("workers") ?? availableCores(),
     source,
     sourceState,
+    logPlaces: { kind: "folder", folder: logFolder(state) },
     ...tools,
   });
   running.admin = await startAdmin(context, running.host);
@@ -185,7 +186,9 @@ async function applyFirst(
   }
 }
 
-const accessLogPath = (state: string): string => join(state, "access.log");
+/** Whoever publishes may name files here, and nowhere else in the state folder. */
+const logFolder = (state: string): string => join(state, "logs");
+const accessLogPath = (state: string): string => join(logFolder(state), "access.log");
 
 /** The first document of the demo's configuration: where it listens. */
 const gatewayOf = (yaml: string): string => yaml.slice(0, yaml.indexOf("\n---\n") + 1);

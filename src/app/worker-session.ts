@@ -6,7 +6,7 @@ import { describeCause } from "../core/failure.ts";
 import type { Log } from "../core/log.ts";
 import type { ProxyObserver } from "../proxy/observe/observer.ts";
 import type { DataPlane } from "./data-plane.ts";
-import { type FromWorker, localIssue, type ToWorker } from "./messages.ts";
+import { type FromWorker, localIssue, refuseLog, type ToWorker } from "./messages.ts";
 
 export interface WorkerSessionOptions {
   readonly dataPlane: DataPlane;
@@ -100,10 +100,12 @@ export class WorkerSession {
   async #tryApply(manifest: Manifest, sections: ReadonlyMap<string, string>): Promise<readonly ConfigIssue[]> {
     try {
       const update = this.#assemble(manifest, sections);
-      const issues = await this.options.dataPlane.apply(update);
+      const { accessLog } = update.snapshot.mesh;
+      const refused = refuseLog(this.options.observer, accessLog);
+      const issues = refused.length > 0 ? refused : await this.options.dataPlane.apply(update);
       if (issues.length > 0) return issues;
       this.#modules = new Set(manifest.modules);
-      this.options.observer.configure(update.snapshot.mesh.accessLog);
+      this.options.observer.configure(accessLog);
       return issues;
     } catch (error) {
       return [localIssue("internal", `The worker could not take the snapshot: ${describeCause(error)}`, "This is a bug.")];

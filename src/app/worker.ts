@@ -27,6 +27,7 @@ export async function runWorker(settingsText: string): Promise<void> {
     counters: openSharedCounters(settings.folder),
     reusePort: settings.reusePort,
     unixSockets: settings.index === 0,
+    logPlaces: settings.logPlaces,
   });
   const session = new WorkerSession({
     dataPlane: proxy,

@@ -37,7 +37,7 @@ export interface MeshConfig {
 
 export interface AccessLogConfig {
   readonly enabled: boolean;
-  /** `stdout`, or a file that is appended to and re-opened on SIGHUP. */
+  /** `stdout`, `stderr`, or a file that is appended to and re-opened on SIGHUP; the proxy decides which files it may be. */
   readonly path: string;
   /** 0 to 1; failures (5xx, flags) are always logged. */
   readonly sample: number;

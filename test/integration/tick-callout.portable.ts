@@ -5,6 +5,7 @@ import { sha256Digest } from "../../src/config/canonical.ts";
 import type { Snapshot } from "../../src/config/snapshot.ts";
 import { SystemClock } from "../../src/core/clock.ts";
 import { JsonLog } from "../../src/core/log.ts";
+import { ANY_PLACE } from "../../src/proxy/observe/log-place.ts";
 import { okText, startUpstream } from "../kit/raw.ts";
 import { endpointsOf, filterOf, serviceOf, snapshotOf } from "../kit/snapshot.ts";
 import { describe, test } from "../kit/suite.ts";
@@ -21,7 +22,7 @@ describe("a filter's calls outside an exchange", () => {
     const clock = new SystemClock();
     const lines: { readonly message: string; readonly filter?: string }[] = [];
     const log = new JsonLog("info", clock, (line) => lines.push(JSON.parse(line)));
-    const { proxy } = await createProxy({ clock, log, counters: ownCounters(), reusePort: false });
+    const { proxy } = await createProxy({ clock, log, counters: ownCounters(), reusePort: false, logPlaces: ANY_PLACE });
     const wasm = buildTicker("control");
     const digest = sha256Digest(wasm);
     const granted = { callouts: ["default/control"], sharedData: undefined, rateLimit: false, clock: false };

@@ -40,6 +40,13 @@ export const command: Command = {
       value: "<folder>",
       help: "Keeps the last good snapshot here, so that a restart without NATS serves.",
     },
+    {
+      name: "log-dir",
+      type: "text",
+      value: "<folder>",
+      defaultText: "logs in the cache folder; with --file any",
+      help: "Folder below which the configuration may put access logs; elsewhere only stdout and stderr.",
+    },
     ...LOG_FLAGS,
   ],
   examples: [

@@ -16,7 +16,11 @@ const logFilter = z
 
 const accessLog = z.strictObject({
   enabled: z.boolean().default(true).describe("Write one line of JSON per request."),
-  path: filePath().default("stdout").describe("`stdout`, or a file that is appended to and re-opened on SIGHUP."),
+  path: filePath()
+    .default("stdout")
+    .describe(
+      "`stdout`, `stderr`, or a file that is appended to and re-opened on SIGHUP. From a control plane a proxy takes only files below its `--log-dir`.",
+    ),
   sample: share().default(1).describe("Share of the requests that are logged, 0 to 1. Failures always are."),
   filter: logFilter.optional().describe("Log only requests that meet all of this. Failures always are."),
   requestHeaders: list(loggedHeader(), 64).prefault([]).describe("Request headers to log."),

@@ -4,6 +4,7 @@ import type { Log } from "../../core/log.ts";
 import type { Rng } from "../../core/rng.ts";
 import { AccessLogLine } from "./access-log-line.ts";
 import { BatchWriter } from "./batch-writer.ts";
+import { ANY_PLACE, type LogPlaces, placeLog } from "./log-place.ts";
 import type { ExchangeRecord } from "./record.ts";
 
 /** Answers from here on are failures: always logged. */
@@ -22,18 +23,28 @@ export class AccessLog {
     readonly clock: Clock,
     readonly rng: Rng,
     readonly log: Log,
+    /** Which files may be written. */
+    readonly places: LogPlaces = ANY_PLACE,
   ) {
     this.#line = new AccessLogLine(clock, [], []);
   }
 
-  /** Takes the settings of a new snapshot. The file stays open when its path did not change. */
+  /** Why these settings cannot be taken: their file is not one that may be written. Undefined: they can. */
+  refuses(config: AccessLogConfig): string | undefined {
+    if (!config.enabled) return undefined;
+    const placed = placeLog(config.path, this.places);
+    return "refused" in placed ? placed.refused : undefined;
+  }
+
+  /** Takes the settings of a new snapshot, which `refuses` let pass. The file stays open when its path did not change. */
   configure(config: AccessLogConfig): void {
     this.#config = config;
     this.#line = new AccessLogLine(this.clock, config.requestHeaders, config.responseHeaders);
     this.#routes = config.filter?.routes === undefined ? undefined : new Set(config.filter.routes);
-    if (config.enabled && this.#writer?.path === config.path) return;
+    const path = config.enabled ? this.#place(config.path) : undefined;
+    if (path !== undefined && this.#writer?.path === path) return;
     this.#retire(this.#writer);
-    this.#writer = config.enabled ? new BatchWriter(config.path, this.clock, this.log) : undefined;
+    this.#writer = path === undefined ? undefined : new BatchWriter(path, this.clock, this.log);
   }
 
   /** Once per finished exchange. */
@@ -54,9 +65,18 @@ export class AccessLog {
     return sample >= 1 || this.rng.next() < sample;
   }
 
+  /** The file to open; undefined: it may not be written (any more). */
+  #place(path: string): string | undefined {
+    const placed = placeLog(path, this.places);
+    if ("path" in placed) return placed.path;
+    this.log.error("the access log may not be written there; no lines are logged", { path, cause: placed.refused });
+    return undefined;
+  }
+
   /** After a rotation: goes on in a new file of the same name. */
   reopen(): void {
-    this.#writer?.reopen();
+    if (this.#config !== undefined && this.refuses(this.#config) !== undefined) this.configure(this.#config);
+    else this.#writer?.reopen();
   }
 
   /** Resolves when every line so far is with the kernel. */

@@ -25,10 +25,12 @@ const BATCH_BUFFER_BYTES = BATCH_LIMITS.flushBytes + 32 * 1024;
 /** Bytes that one UTF-16 unit may take in UTF-8. */
 const UTF8_BYTES_MAX = 3;
 const RETRY_MS = 10;
-const STDOUT_FD = 1;
+/** Streams that a process has anyhow, by their name in configuration. */
+const STREAM_FDS: Readonly<Record<string, number>> = { stdout: 1, stderr: 2 };
+const STREAM_FD_MAX = 2;
 
 /**
- * Appends lines to a file (or stdout) in batches: one O_APPEND write a batch, so lines of several workers never mix, and one at
+ * Appends lines to a file (or a stream) in batches: one O_APPEND write a batch, so lines of several workers never mix, and one at
  * a time, so a slow disk costs lines (counted), never memory. A file that is quick is written in place: 64 KiB into the page
  * cache take 20 us, handing them to another thread 66 us (bench/observe.ts). Pipes and slow files get the other thread.
  */
@@ -53,7 +55,7 @@ export class BatchWriter {
   #dropped = 0;
 
   constructor(
-    /** `stdout` or a file. */
+    /** `stdout`, `stderr` or a file. */
     readonly path: string,
     readonly clock: Clock,
     readonly log: Log,
@@ -65,8 +67,9 @@ export class BatchWriter {
 
   #openFile(): void {
     try {
-      if (this.path === "stdout") {
-        this.#fd = STDOUT_FD;
+      const stream = STREAM_FDS[this.path];
+      if (stream !== undefined) {
+        this.#fd = stream;
       } else {
         mkdirSync(dirname(this.path), { recursive: true });
         this.#fd = openSync(this.path, "a", 0o640);
@@ -178,7 +181,7 @@ export class BatchWriter {
 
   /** Opens the path anew (after a rotation renamed the file): what was taken before goes to the old file if it is being written. */
   reopen(): void {
-    if (this.path === "stdout") return;
+    if (this.path in STREAM_FDS) return;
     this.#closeBatch();
     this.#reopenWanted = true;
     this.#pump();
@@ -188,7 +191,7 @@ export class BatchWriter {
     this.#reopenWanted = false;
     const old = this.#fd;
     this.#openFile();
-    if (old > STDOUT_FD) close(old, () => {});
+    if (old > STREAM_FD_MAX) close(old, () => {});
   }
 
   /** Resolves when everything taken so far is with the kernel. */
@@ -212,7 +215,7 @@ export class BatchWriter {
     this.#timer?.cancel();
     this.#timer = undefined;
     await this.flush();
-    if (this.#fd > STDOUT_FD) closeSync(this.#fd);
+    if (this.#fd > STREAM_FD_MAX) closeSync(this.#fd);
     this.#fd = -1;
   }
 

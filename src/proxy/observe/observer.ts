@@ -6,6 +6,7 @@ import type { Rng } from "../../core/rng.ts";
 import type { FilterMetrics } from "../../filters/contract.ts";
 import { AccessLog } from "./access-log.ts";
 import type { MetricsDump } from "./dump.ts";
+import type { LogPlaces } from "./log-place.ts";
 import type { ExchangeRecord, Observer } from "./record.ts";
 import { MetricsRecorder } from "./recorder.ts";
 
@@ -14,9 +15,10 @@ export class ProxyObserver implements Observer {
   readonly metrics: MetricsRecorder;
   readonly accessLog: AccessLog;
 
-  constructor(clock: Clock, rng: Rng, log: Log) {
+  /** `logPlaces`: which files the access log may be; default: any. */
+  constructor(clock: Clock, rng: Rng, log: Log, logPlaces?: LogPlaces) {
     this.metrics = new MetricsRecorder(clock);
-    this.accessLog = new AccessLog(clock, rng, log.for("access-log"));
+    this.accessLog = new AccessLog(clock, rng, log.for("access-log"), logPlaces);
   }
 
   /** For the filter host. */
