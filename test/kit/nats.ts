@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findNats } from "../../scripts/nats.mjs";
+import { freePort } from "./ports.ts";
+import { until } from "./until.ts";
 
 export interface NatsServer {
   /** `nats://127.0.0.1:port`; the same after a restart. */
@@ -17,6 +19,9 @@ export interface NatsServer {
   stop(): Promise<void>;
 }
 
+/** How often another port is tried: somebody may take one between our look at it and the server's. */
+const TRIES = 5;
+
 /** A real nats-server with JetStream on a free port. `config` is added to its configuration file. `binary`: another version. */
 export async function startNats(options: { readonly config?: string; readonly binary?: string } = {}): Promise<NatsServer> {
   const binary = options.binary ?? (await findNats()).server;
@@ -24,37 +29,35 @@ export async function startNats(options: { readonly config?: string; readonly bi
   const folder = await mkdtemp(join(tmpdir(), "selvedge-nats-"));
   const configPath = join(folder, "server.conf");
   await writeFile(configPath, options.config ?? "");
-  let port = -1;
+  // Not one that the kernel gives away: while the server is down for a restart, any connection could get it as its own.
+  let port = await freePort();
   let child: ChildProcess | undefined;
 
   const start = async (): Promise<void> => {
-    const ports = await mkdtemp(join(folder, "ports-"));
-    const args = [
-      "-a",
-      "127.0.0.1",
-      "-p",
-      String(port),
-      "-js",
-      "-sd",
-      join(folder, "data"),
-      "-c",
-      configPath,
-      "--ports_file_dir",
-      ports,
-    ];
+    const args = ["-a", "127.0.0.1", "-p", String(port), "-js", "-sd", join(folder, "data"), "-c", configPath];
     const started = spawn(binary, args, { stdio: ["ignore", "ignore", "pipe"] });
     child = started;
     let log = "";
-    started.stderr?.on("data", (chunk) => {
+    let ended = false;
+    started.stderr.on("data", (chunk) => {
       log = (log + chunk).slice(-4_000);
     });
-    for (let waitedMs = 0; port === -1 || !log.includes("Server is ready"); waitedMs += 10) {
-      if (started.exitCode !== null || waitedMs > 10_000) throw new Error(`nats-server did not start:\n${log}`);
-      await new Promise((resolve) => setTimeout(resolve, 10));
-      const file = (await readdir(ports)).find((name) => name.endsWith(".ports"));
-      if (file === undefined) continue;
-      const text = await readFile(join(ports, file), "utf8");
-      if (text !== "") port = Number(new URL((JSON.parse(text) as { nats: string[] }).nats[0] ?? "").port);
+    started.once("close", () => {
+      ended = true;
+    });
+    await until(() => ended || log.includes("Server is ready")).catch(() => {});
+    if (log.includes("Server is ready")) return;
+    started.kill("SIGKILL");
+    throw new Error(`nats-server did not start:\n${log}`);
+  };
+  const startFirst = async (): Promise<void> => {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await start();
+      } catch (error) {
+        if (tries === TRIES || !String(error).includes("address already in use")) throw error;
+        port = await freePort();
+      }
     }
   };
   const halt = async (hard = false): Promise<void> => {
@@ -66,7 +69,7 @@ export async function startNats(options: { readonly config?: string; readonly bi
     await gone;
   };
 
-  await start();
+  await startFirst();
   return {
     url: `nats://127.0.0.1:${port}`,
     port,

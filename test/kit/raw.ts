@@ -1,4 +1,5 @@
 import net from "node:net";
+import { WAIT_MS } from "./patience.ts";
 
 /** Raw bytes over TCP, as strings of one character per byte: what tests of a proxy say and hear. */
 
@@ -52,11 +53,11 @@ function wrap(socket: net.Socket): RawConnection {
     const timer = setTimeout(() => {
       late = true;
       wake();
-    }, 10_000);
+    }, WAIT_MS);
     let late = false;
     while (!test() && !closed && !late) await new Promise<void>((resolve) => waiters.push(resolve));
     clearTimeout(timer);
-    if (late) throw new Error(`waited 10 s for ${what}; heard ${JSON.stringify(heard.slice(0, 2_000))}`);
+    if (late) throw new Error(`waited long for ${what}; heard ${JSON.stringify(heard.slice(0, 2_000))}`);
     return heard;
   };
   return {

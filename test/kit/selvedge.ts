@@ -5,11 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { until } from "./until.ts";
 
 export { freePort } from "./ports.ts";
+export { until };
 
 const MAIN = fileURLToPath(new URL("../../src/app/main.ts", import.meta.url));
-const WAIT_MS = 15_000;
 
 export interface Finished {
   readonly code: number | null;
@@ -62,27 +63,21 @@ export function startProgram(command: string, args: readonly string[], options: 
     out: () => out,
     error: () => error,
     finished,
-    saw: (text) =>
-      until(() => {
-        if (out.includes(text) || error.includes(text)) return true;
-        if (child.exitCode !== null) throw new Error(`it ended without saying "${text}":\n${out}${error}`);
-        return false;
-      }),
+    saw: async (text) => {
+      const isThere = (): boolean => out.includes(text) || error.includes(text);
+      let ended = false;
+      void finished.then(() => {
+        ended = true;
+      });
+      await until(() => isThere() || ended).catch(() => {});
+      if (!isThere()) throw new Error(`it ${ended ? "ended without saying" : "never said"} "${text}":\n${out}${error}`);
+    },
   };
 }
 
 /** Runs one command to its end. */
 export function runSelvedge(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Finished> {
   return startSelvedge(args, env).finished;
-}
-
-/** Looks until it holds; rejects after 15 s. What `look` throws ends the wait. */
-export async function until(look: () => boolean | Promise<boolean>): Promise<void> {
-  for (let waitedMs = 0; waitedMs < WAIT_MS; waitedMs += 20) {
-    if (await look()) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  throw new Error("it did not happen in time");
 }
 
 export function newFolder(): { readonly path: string; remove(): void } {

@@ -2,6 +2,8 @@
  * `describe`, `test` and hooks for suites that run on every runtime: bun:test on Bun, a small sequential runner elsewhere
  * (Deno has no bun:test). Such suites assert with node:assert/strict.
  */
+import { TEST_MS } from "./patience.ts";
+
 type Body = () => void | Promise<void>;
 
 export interface Registrar {
@@ -47,7 +49,7 @@ const ownRegistrar: Registrar = {
     body();
     current = group.parent as Group;
   },
-  test(name, body, timeoutMs = 20_000) {
+  test(name, body, timeoutMs = TEST_MS) {
     current.items.push({ kind: "test", name, body, timeoutMs });
   },
   beforeAll: (body) => void current.before.push(body),
@@ -58,7 +60,21 @@ const ownRegistrar: Registrar = {
 
 export const IS_BUN = "Bun" in globalThis;
 
-const registrar: Registrar = IS_BUN ? await import("bun:test") : ownRegistrar;
+const registrar: Registrar = IS_BUN ? await patientBun() : ownRegistrar;
+
+/** Bun's own, but for its time-out of five seconds. */
+async function patientBun(): Promise<Registrar> {
+  const bun = await import("bun:test");
+  const patient = (hook: (body: Body, timeoutMs: number) => void) => (body: Body) => hook(body, TEST_MS);
+  return {
+    describe: bun.describe,
+    test: (name, body, timeoutMs = TEST_MS) => bun.test(name, body, timeoutMs),
+    beforeAll: patient(bun.beforeAll),
+    afterAll: patient(bun.afterAll),
+    beforeEach: patient(bun.beforeEach),
+    afterEach: patient(bun.afterEach),
+  };
+}
 
 export const describe = registrar.describe;
 export const test = registrar.test;
