@@ -3,8 +3,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { KINDS as SCHEMA_KINDS } from "../config/schema/index.ts";
-import { type CommandContext, EXIT, type FlagSpec, type Launchers } from "./command.ts";
-import { COMMANDS, loadAllCommands } from "./commands.ts";
+import { type CommandContext, EXIT, type FlagSpec, GLOBAL_FLAGS, type Launchers } from "./command.ts";
+import { COMMANDS, loadAllCommands, RUNNABLE } from "./commands.ts";
 import { diffLines } from "./diff-lines.ts";
 import { decideFlags, environmentName, readCommandLine } from "./flags.ts";
 import { KINDS, parseReference } from "./reference.ts";
@@ -79,11 +79,12 @@ describe("help", () => {
     expect((await run([])).exit).toBe(EXIT.usage);
   });
 
-  test.each(COMMANDS.map(({ name }) => name))("of %s", async (name) => {
-    const { exit, out, error } = await run([name, "--help"]);
+  test.each([...new Set([...COMMANDS, ...RUNNABLE].map(({ name }) => name))])("of %s", async (name) => {
+    const words = name.split(" ");
+    const { exit, out, error } = await run([...words, "--help"]);
     expect([exit, error]).toEqual([EXIT.ok, ""]);
-    expectGolden(name, out);
-    expect((await run(["help", name])).out).toBe(out);
+    expectGolden(words.join("-"), out);
+    expect((await run(["help", ...words])).out).toBe(out);
   });
 
   test("every command has an example, and every example is a command line that its command takes", async () => {
@@ -93,9 +94,10 @@ describe("help", () => {
         for (const part of line.split(/[|;&]+|\$\(/)) {
           const words = /selvedge (.*?)(?:"|\)|>|$)/.exec(part.trim())?.[1]?.trim().split(/\s+/);
           if (words === undefined || !part.trim().startsWith("selvedge")) continue;
-          const owner = (await loadAllCommands()).find(({ name }) => name === words[0]);
+          const owner = (await loadAllCommands()).find(({ name }) => `${words.join(" ")} `.startsWith(`${name} `));
           if (owner === undefined) throw new Error(`${line}: no such command`);
-          readCommandLine(words.slice(1), owner.flags, owner.name);
+          const flags = [...owner.flags, ...GLOBAL_FLAGS];
+          readCommandLine(words.slice(owner.name.split(" ").length), flags, owner.name);
         }
       }
     }
@@ -106,7 +108,7 @@ describe("help", () => {
       const names = flags.map((flag) => flag.name);
       expect(new Set(names).size).toBe(names.length);
       for (const flag of flags) {
-        expect(`${name} ${flag.name}`).toMatch(/^[a-z-]+ [a-z][a-z-]*$/);
+        expect(`${name} ${flag.name}`).toMatch(/^[a-z-]+( [a-z]+)? [a-z][a-z-]*$/);
         expect(flag.help).toMatch(/[.)]$/);
       }
     }
@@ -122,6 +124,9 @@ describe("mistakes", () => {
     expect((await run(["proxy", "--wrokers", "3"])).error).toContain("did you mean --workers?");
     expect((await run(["proxy", "--log-level", "debgu"])).error).toContain("did you mean debug?");
     expect((await run(["get", "rout"])).error).toContain("did you mean route?");
+    expect((await run(["filter", "inspct"])).error).toContain("did you mean selvedge filter inspect?");
+    expect((await run(["filter", "zzzzzz"])).error).toContain("selvedge filter --help lists the commands");
+    expect((await run(["filter"])).exit).toBe(EXIT.usage);
     expect(await run(["zzzzzz", "--json"])).toMatchObject({
       error: '{"error":"there is no command \\"zzzzzz\\"","hint":"selvedge --help lists the commands"}\n',
     });
@@ -232,6 +237,10 @@ describe("commands without a control plane", () => {
     const script = (await run(["completion", "bash"])).out;
     const ask = `${script}\nCOMP_WORDS=(selvedge proxy --wor) COMP_CWORD=2; _selvedge; echo "\${COMPREPLY[@]}"`;
     expect(Bun.spawnSync(["bash", "-c", ask]).stdout.toString()).toBe("--workers\n");
+    const second = `${script}\nCOMP_WORDS=(selvedge filter insp) COMP_CWORD=2; _selvedge; echo "\${COMPREPLY[@]}"`;
+    expect(Bun.spawnSync(["bash", "-c", second]).stdout.toString()).toBe("inspect\n");
+    const third = `${script}\nCOMP_WORDS=(selvedge filter inspect --js) COMP_CWORD=3; _selvedge; echo "\${COMPREPLY[@]}"`;
+    expect(Bun.spawnSync(["bash", "-c", third]).stdout.toString()).toBe("--json\n");
     expect((await run(["completion", "csh"])).exit).toBe(EXIT.usage);
   });
 

@@ -1,7 +1,25 @@
 import type { Command } from "./command.ts";
+import { FILTER_COMMANDS } from "./filter/commands.ts";
+
+/** A command that is loaded when it is needed. */
+export interface CommandEntry {
+  /** As it is typed: `routes`, `filter test`. */
+  readonly name: string;
+  readonly summary: string;
+  load(): Promise<{ command: Command }>;
+}
+
+/** Commands that share their first word. */
+export interface CommandGroup {
+  readonly name: string;
+  readonly summary: string;
+  /** One sentence for the help of the group. */
+  readonly description: string;
+  readonly parts: readonly CommandEntry[];
+}
 
 /** Every command with its summary; the rest is loaded when it is needed. In the order of the help text. */
-export const COMMANDS: readonly { readonly name: string; readonly summary: string; load(): Promise<{ command: Command }> }[] = [
+export const COMMANDS: readonly (CommandEntry | CommandGroup)[] = [
   {
     name: "up",
     summary: "Start everything on this machine: control plane, gateway, NATS",
@@ -26,11 +44,15 @@ export const COMMANDS: readonly { readonly name: string; readonly summary: strin
   { name: "restore", summary: "Bring a backup back", load: () => import("./commands/restore.ts") },
   { name: "config-dump", summary: "Show what a proxy serves, without secrets", load: () => import("./commands/config-dump.ts") },
   { name: "routes", summary: "Explain which route a request takes", load: () => import("./commands/routes.ts") },
+  FILTER_COMMANDS,
   { name: "schema", summary: "Print JSON Schema of the resources", load: () => import("./commands/schema.ts") },
   { name: "version", summary: "Print the version", load: () => import("./commands/version.ts") },
   { name: "completion", summary: "Print a completion script for a shell", load: () => import("./commands/completion.ts") },
 ];
 
+/** Every command that can be run, those of groups included. */
+export const RUNNABLE: readonly CommandEntry[] = COMMANDS.flatMap((each) => ("parts" in each ? each.parts : [each]));
+
 export async function loadAllCommands(): Promise<readonly Command[]> {
-  return Promise.all(COMMANDS.map(async (each) => (await each.load()).command));
+  return Promise.all(RUNNABLE.map(async (each) => (await each.load()).command));
 }

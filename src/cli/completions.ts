@@ -4,28 +4,53 @@ import { type Command, type FlagSpec, GLOBAL_FLAGS } from "./command.ts";
 
 const flagsOf = (command: Command): readonly FlagSpec[] => [...command.flags, ...GLOBAL_FLAGS];
 
+/** First words, and the second words of those that have several. */
+function wordsOf(commands: readonly Command[]): Map<string, string[]> {
+  const words = new Map<string, string[]>();
+  for (const { name } of commands) {
+    const [first = "", second] = name.split(" ");
+    const parts = words.get(first) ?? [];
+    words.set(first, second === undefined ? parts : [...parts, second]);
+  }
+  return words;
+}
+
 /** In single quotes for any shell. */
 const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 
 export function bashCompletion(commands: readonly Command[]): string {
   const cases = commands.map((command) => {
     const flags = flagsOf(command).map((flag) => `--${flag.name}`);
-    return `    ${command.name}) flags=${quote(flags.join(" "))} ;;`;
+    return `    ${quote(command.name)}) flags=${quote(flags.join(" "))} ;;`;
   });
+  const words = wordsOf(commands);
+  const groups = [...words].filter(([, parts]) => parts.length > 0);
+  const seconds = groups.map(
+    ([first, parts]) => `    ${first})
+      if [ "$COMP_CWORD" -eq 2 ]; then
+        COMPREPLY=($(compgen -W ${quote(parts.join(" "))} -- "$word"))
+        return
+      fi
+      command="$command \${COMP_WORDS[2]}"
+      ;;`,
+  );
   const values = choicesOf(commands).map(
     ([flag, choices]) => `    --${flag}) COMPREPLY=($(compgen -W ${quote(choices.join(" "))} -- "$word")); return ;;`,
   );
   return `# bash completion for selvedge
 _selvedge() {
-  local word="\${COMP_WORDS[COMP_CWORD]}" flags=""
+  local word="\${COMP_WORDS[COMP_CWORD]}" flags="" command="\${COMP_WORDS[1]}"
   if [ "$COMP_CWORD" -eq 1 ]; then
-    COMPREPLY=($(compgen -W ${quote(commands.map((command) => command.name).join(" "))} -- "$word"))
+    COMPREPLY=($(compgen -W ${quote([...words.keys()].join(" "))} -- "$word"))
     return
   fi
+  case "$command" in
+${seconds.join("\n")}
+  esac
   case "\${COMP_WORDS[COMP_CWORD-1]}" in
 ${values.join("\n")}
   esac
-  case "\${COMP_WORDS[1]}" in
+  case "$command" in
 ${cases.join("\n")}
   esac
   case "$word" in
@@ -38,14 +63,29 @@ complete -o filenames -F _selvedge selvedge
 }
 
 export function zshCompletion(commands: readonly Command[], summaries: ReadonlyMap<string, string>): string {
-  const names = commands.map((command) => quote(`${command.name}:${summaries.get(command.name) ?? ""}`));
+  const words = wordsOf(commands);
+  const names = [...words.keys()].map((name) => quote(`${name}:${summaries.get(name) ?? ""}`));
+  const seconds = [...words]
+    .filter(([, parts]) => parts.length > 0)
+    .map(
+      ([first, parts]) => `    ${first})
+      if (( CURRENT == 2 )); then
+        parts=(${parts.map((part) => quote(`${part}:${summaries.get(`${first} ${part}`) ?? ""}`)).join(" ")})
+        _describe command parts
+        return
+      fi
+      command="$command $words[2]"
+      shift words
+      (( CURRENT-- ))
+      ;;`,
+    );
   const cases = commands.map((command) => {
     const flags = flagsOf(command).map((flag) => quote(`--${flag.name}[${zshText(flag.help)}]${zshValue(flag)}`));
-    return `    ${command.name}) _arguments ${flags.join(" ")} '*:file:_files' ;;`;
+    return `    ${quote(command.name)}) _arguments ${flags.join(" ")} '*:file:_files' ;;`;
   });
   return `#compdef selvedge
 _selvedge() {
-  local -a commands
+  local -a commands parts
   commands=(${names.join(" ")})
   if (( CURRENT == 2 )); then
     _describe command commands
@@ -54,6 +94,9 @@ _selvedge() {
   local command="$words[2]"
   shift words
   (( CURRENT-- ))
+  case "$command" in
+${seconds.join("\n")}
+  esac
   case "$command" in
 ${cases.join("\n")}
   esac
@@ -72,16 +115,23 @@ function zshValue(flag: FlagSpec): string {
 
 export function fishCompletion(commands: readonly Command[], summaries: ReadonlyMap<string, string>): string {
   const lines = ["# fish completion for selvedge", "complete -c selvedge -f"];
+  const words = wordsOf(commands);
+  for (const first of words.keys())
+    lines.push(`complete -c selvedge -n __fish_use_subcommand -a ${first} -d ${quote(summaries.get(first) ?? "")}`);
   for (const command of commands) {
-    const summary = quote(summaries.get(command.name) ?? "");
-    lines.push(`complete -c selvedge -n __fish_use_subcommand -a ${command.name} -d ${summary}`);
+    const [first = "", second] = command.name.split(" ");
+    const others = (words.get(first) ?? []).join(" ");
+    const seen = `__fish_seen_subcommand_from ${first}`;
+    if (second !== undefined) {
+      const condition = quote(`${seen}; and not __fish_seen_subcommand_from ${others}`);
+      lines.push(`complete -c selvedge -n ${condition} -a ${second} -d ${quote(summaries.get(command.name) ?? "")}`);
+    }
+    const here = second === undefined ? seen : `${seen}; and __fish_seen_subcommand_from ${second}`;
     for (const flag of flagsOf(command)) {
       const short = flag.short === undefined ? "" : ` -s ${flag.short}`;
       const value =
         flag.type === "switch" ? "" : flag.choices === undefined ? " -r -F" : ` -x -a ${quote(flag.choices.join(" "))}`;
-      lines.push(
-        `complete -c selvedge -n '__fish_seen_subcommand_from ${command.name}' -l ${flag.name}${short}${value} -d ${quote(flag.help)}`,
-      );
+      lines.push(`complete -c selvedge -n ${quote(here)} -l ${flag.name}${short}${value} -d ${quote(flag.help)}`);
     }
   }
   return `${lines.join("\n")}\n`;

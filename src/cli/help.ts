@@ -22,6 +22,29 @@ export function formatOverview(commands: readonly { name: string; summary: strin
   ].join("\n");
 }
 
+/** `selvedge <group> --help`. */
+export function formatGroup(
+  group: {
+    readonly name: string;
+    readonly description: string;
+    readonly parts: readonly { name: string; summary: string }[];
+  },
+  paint: Paint,
+): string {
+  const width = Math.max(...group.parts.map((part) => part.name.length)) + 2;
+  return [
+    `${paint.bold(`selvedge ${group.name}`)}: ${group.description}`,
+    "",
+    `${paint.bold("Usage:")} selvedge ${group.name} <command> [flags]`,
+    "",
+    paint.bold("Commands:"),
+    ...group.parts.map((part) => `  ${paint.cyan(part.name.padEnd(width))}${part.summary}`),
+    "",
+    `selvedge ${group.name} <command> --help explains a command with its flags and an example.`,
+    "",
+  ].join("\n");
+}
+
 /** `selvedge <command> --help`. */
 export function formatHelp(command: Command, paint: Paint): string {
   const parameters = command.arguments === undefined ? "" : ` ${command.arguments}`;

@@ -1,9 +1,9 @@
 import { nearest } from "../config/suggest.ts";
 import { type Command, type CommandContext, CommandError, EXIT, GLOBAL_FLAGS, type Launchers } from "./command.ts";
-import { COMMANDS, loadAllCommands } from "./commands.ts";
+import { COMMANDS, type CommandGroup, loadAllCommands } from "./commands.ts";
 import { readFlagFile } from "./flag-file.ts";
 import { decideFlags, readCommandLine } from "./flags.ts";
-import { formatHelp, formatOverview } from "./help.ts";
+import { formatGroup, formatHelp, formatOverview } from "./help.ts";
 import { choosePaint, printable, type Terminal } from "./terminal.ts";
 
 /** Runs one command line and resolves with the exit code. Never rejects. */
@@ -34,21 +34,40 @@ async function dispatch(argv: readonly string[], terminal: Terminal, launch: Lau
     terminal.out(formatOverview(COMMANDS, paint));
     return name === undefined ? EXIT.usage : EXIT.ok;
   }
-  if (name === "help") return dispatch(rest.length === 0 ? ["--help"] : [rest[0] as string, "--help"], terminal, launch);
+  if (name === "help") return dispatch([...rest, "--help"], terminal, launch);
   if (name === "--version" || name === "-v") return dispatch(["version"], terminal, launch);
   const entry = COMMANDS.find((each) => each.name === name);
-  if (entry === undefined) throw unknownCommand(name);
+  if (entry === undefined) throw unknownCommand("", name, COMMANDS);
+  if ("parts" in entry) return dispatchGroup(entry, rest, terminal, launch);
   const { command } = await entry.load();
   return runCommand(command, rest, terminal, launch);
 }
 
-function unknownCommand(name: string): CommandError {
+async function dispatchGroup(
+  group: CommandGroup,
+  argv: readonly string[],
+  terminal: Terminal,
+  launch: Launchers,
+): Promise<number> {
+  const [name, ...rest] = argv;
+  if (name === undefined || name === "--help" || name === "-h") {
+    terminal.out(formatGroup(group, choosePaint(terminal, undefined)));
+    return name === undefined ? EXIT.usage : EXIT.ok;
+  }
+  const entry = group.parts.find((each) => each.name === `${group.name} ${name}`);
+  if (entry === undefined) throw unknownCommand(group.name, name, group.parts);
+  const { command } = await entry.load();
+  return runCommand(command, rest, terminal, launch);
+}
+
+function unknownCommand(group: string, name: string, known: readonly { readonly name: string }[]): CommandError {
+  const typed = `${group} ${name}`.trim();
   const near = nearest(
-    name,
-    COMMANDS.map((each) => each.name),
+    typed,
+    known.map((each) => each.name),
   );
-  const hint = near === undefined ? "selvedge --help lists the commands" : `did you mean selvedge ${near}?`;
-  return new CommandError(`there is no command ${JSON.stringify(name)}`, hint, EXIT.usage);
+  const hint = near === undefined ? `selvedge ${`${group} --help`.trim()} lists the commands` : `did you mean selvedge ${near}?`;
+  return new CommandError(`there is no command ${JSON.stringify(typed)}`, hint, EXIT.usage);
 }
 
 async function runCommand(command: Command, argv: readonly string[], terminal: Terminal, launch: Launchers): Promise<number> {

@@ -1,5 +1,5 @@
 import { type Command, CommandError, EXIT } from "../command.ts";
-import { COMMANDS, loadAllCommands } from "../commands.ts";
+import { COMMANDS, loadAllCommands, RUNNABLE } from "../commands.ts";
 import { bashCompletion, fishCompletion, zshCompletion } from "../completions.ts";
 
 const SHELLS = { bash: bashCompletion, zsh: zshCompletion, fish: fishCompletion } as const;
@@ -21,7 +21,7 @@ export const command: Command = {
     if (!isShell(shell))
       throw new CommandError(`no completion for ${JSON.stringify(shell)}`, "there is one for bash, zsh and fish", EXIT.usage);
     const commands = await loadAllCommands();
-    const summaries = new Map(COMMANDS.map(({ name, summary }) => [name, summary]));
+    const summaries = new Map([...COMMANDS, ...RUNNABLE].map(({ name, summary }) => [name, summary]));
     context.terminal.out(SHELLS[shell](commands, summaries));
     return EXIT.ok;
   },

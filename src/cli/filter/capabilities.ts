@@ -1,0 +1,63 @@
+/** Something beyond the exchange that a module would use, told by its imports. */
+export interface Need {
+  /** What it would do, in a few words. */
+  readonly what: string;
+  /** What grants it: a key of the Filter's `capabilities`, "" when nothing need be granted. */
+  readonly grant: string;
+  /** The imports that say so. */
+  readonly because: readonly string[];
+}
+
+interface Rule {
+  readonly what: string;
+  readonly grant: string;
+  readonly pattern: RegExp;
+}
+
+/** In the order shown. The first rule that fits an import counts. */
+const RULES: readonly Rule[] = [
+  {
+    what: "HTTP calls to services",
+    grant: "callouts",
+    pattern: /^env\.proxy_(http_call|dispatch_http_call)$|^extism:host\/env\.http_request$|^wasi:http\/outgoing/,
+  },
+  { what: "gRPC calls (not supported: it gets UNIMPLEMENTED)", grant: "", pattern: /^env\.proxy_grpc_/ },
+  {
+    what: "shared data of its own; sharedData names one that filters share",
+    grant: "",
+    pattern: /^env\.proxy_\w+_shared_data$|^extism:host\/env\.var_/,
+  },
+  { what: "shared queues", grant: "", pattern: /^env\.proxy_\w+_shared_queue(_size)?$/ },
+  { what: "metrics", grant: "", pattern: /^env\.proxy_\w+_metric$/ },
+  { what: "functions of the host by name (rateLimit is one)", grant: "rateLimit", pattern: /^env\.proxy_call_foreign_function$/ },
+  {
+    what: "time, in whole milliseconds unless granted",
+    grant: "clock",
+    pattern: /^env\.proxy_get_current_time|^wasi_\w+\.clock_time_get$|^wasi:clocks\//,
+  },
+  { what: "random numbers", grant: "", pattern: /^wasi_\w+\.random_get$|^wasi:random\// },
+  {
+    what: "files and sockets (there are none: it gets an error)",
+    grant: "",
+    pattern: /^wasi_\w+\.(path_|sock_|fd_(read|readdir|seek|pread|prestat))|^wasi:(filesystem|sockets)\//,
+  },
+  { what: "a periodic tick", grant: "", pattern: /^env\.proxy_set_tick_period_milliseconds$/ },
+  { what: "reading bodies", grant: "", pattern: /^env\.proxy_get_buffer_bytes$/ },
+  { what: "changing bodies", grant: "", pattern: /^env\.proxy_set_buffer_bytes$/ },
+  { what: "answering itself", grant: "", pattern: /^env\.proxy_send_local_response$/ },
+  { what: "log lines", grant: "", pattern: /^env\.proxy_log$|^wasi_\w+\.fd_write$|^extism:host\/env\.log_/ },
+];
+
+/** What the imports of a module let it do. */
+export function needsOf(imports: readonly { readonly module: string; readonly name: string }[]): Need[] {
+  const names = imports.map(({ module, name }) => (name === "" ? module : `${module}.${name}`));
+  const found = new Map<Rule, string[]>();
+  for (const name of names) {
+    const rule = RULES.find(({ pattern }) => pattern.test(name));
+    if (rule !== undefined) found.set(rule, [...(found.get(rule) ?? []), name]);
+  }
+  return RULES.flatMap((rule) => {
+    const because = found.get(rule);
+    return because === undefined ? [] : [{ what: rule.what, grant: rule.grant, because }];
+  });
+}

@@ -1,0 +1,82 @@
+import type { CustomSection } from "./core-module.ts";
+import type { WasmReader } from "./wasm-reader.ts";
+
+/** A component's names (component model, "Binary.md"), read without its types. */
+export interface ComponentOutline {
+  /** `selvedge:filter/host@0.1.0`, in order. */
+  readonly imports: readonly ComponentName[];
+  readonly exports: readonly ComponentName[];
+  /** Sizes of the core modules inside, bytes. */
+  readonly coreModules: readonly number[];
+  readonly custom: readonly CustomSection[];
+}
+
+export interface ComponentName {
+  readonly name: string;
+  readonly kind: string;
+}
+
+const SORTS = ["core module", "function", "value", "type", "component", "instance"];
+
+/** `reader` stands behind the header. Throws an `Error` with the offset when the sections are malformed. */
+export function readComponent(reader: WasmReader): ComponentOutline {
+  const imports: ComponentName[] = [];
+  const exports: ComponentName[] = [];
+  const coreModules: number[] = [];
+  const custom: CustomSection[] = [];
+  while (!reader.done) {
+    const id = reader.byte();
+    const section = reader.part(reader.u32());
+    if (id > 12) throw section.fault(`there is no section ${id}`);
+    if (id === 0) {
+      const name = section.name();
+      custom.push({ name, bytes: section.take(section.end - section.at) });
+    } else if (id === 1) coreModules.push(section.end - section.at);
+    else if (id === 10) readNames(section, imports, readImport);
+    else if (id === 11) readNames(section, exports, readExport);
+  }
+  return { imports, exports, coreModules, custom };
+}
+
+function readNames(section: WasmReader, into: ComponentName[], read: (section: WasmReader) => ComponentName): void {
+  const count = section.u32();
+  for (let i = 0; i < count; i++) into.push(read(section));
+}
+
+function readImport(section: WasmReader): ComponentName {
+  const name = readExternName(section);
+  return { name, kind: readDescription(section) };
+}
+
+function readExport(section: WasmReader): ComponentName {
+  const name = readExternName(section);
+  const sort = section.byte();
+  const kind = sort === 0 ? (section.byte() === 0x11 ? "core module" : "core item") : (SORTS[sort] ?? "item");
+  section.u32();
+  if (section.byte() === 1) readDescription(section);
+  return { name, kind };
+}
+
+/** A name, and since the addition of implementation ids a list of options behind it, which newer producers write. */
+function readExternName(section: WasmReader): string {
+  const form = section.byte();
+  if (form > 1) throw section.fault("a name of an unknown form");
+  return section.name();
+}
+
+/** What an import or export is, answered as its sort; its type is skipped. */
+function readDescription(section: WasmReader): string {
+  const sort = section.byte();
+  if (sort === 0) section.byte();
+  if (sort === 2) {
+    if (section.byte() === 0) section.u32();
+    else section.byte();
+    return "value";
+  }
+  if (sort === 3) {
+    if (section.byte() === 0) section.u32();
+    return "type";
+  }
+  section.u32();
+  return SORTS[sort] ?? "item";
+}

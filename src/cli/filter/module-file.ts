@@ -1,0 +1,21 @@
+import { readFileSync, statSync } from "node:fs";
+import { resolve } from "node:path";
+import { formatSize } from "../../config/schema/units.ts";
+import { CONFIG_LIMITS } from "../../core/limits.ts";
+import { type CommandContext, CommandError, EXIT } from "../command.ts";
+
+/** The bytes of a file that somebody named; throws a `CommandError` that says what is wrong with it. */
+export function readModuleFile(context: CommandContext, file: string): Uint8Array {
+  const path = resolve(context.terminal.cwd, file);
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) throw new CommandError(`${file}: there is no such file`, "", EXIT.usage);
+  if (stat.isDirectory())
+    throw new CommandError(`${file} is a folder`, "name the .wasm file in it; selvedge filter build makes it", EXIT.usage);
+  if (stat.size > CONFIG_LIMITS.moduleBytes)
+    throw new CommandError(`${file} has ${stat.size} bytes; a module may have ${formatSize(CONFIG_LIMITS.moduleBytes)}`);
+  try {
+    return new Uint8Array(readFileSync(path));
+  } catch (error) {
+    throw new CommandError(`cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
