@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import zlib from "node:zlib";
 import type { CompressionConfig } from "../../src/config/snapshot.ts";
-import { CLOSE, judge, wholeBody, withUpstream } from "../kit/end-to-end.ts";
+import { CLOSE, judge, wholeBody, withProxy, withUpstream } from "../kit/end-to-end.ts";
+import { freePort } from "../kit/ports.ts";
 import { connectRaw, okText, sayRaw, startRawUpstream, startUpstream } from "../kit/raw.ts";
-import { forwardTo, listenerOf, routeOf, ruleOf } from "../kit/snapshot.ts";
+import { endpointsOf, forwardTo, listenerOf, routeOf, ruleOf, serviceOf } from "../kit/snapshot.ts";
 import { describe, test } from "../kit/suite.ts";
 import { until } from "../kit/until.ts";
 
@@ -65,10 +66,13 @@ describe("compression through the proxy", () => {
   test("what the proxy answers itself is compressed as well, failures included", async () => {
     const respond = { kind: "respond", status: 200, headers: [["content-type", "text/plain"]], body: TEXT } as const;
     const path = (value: string) => [{ path: { kind: "prefix", value } as const, methods: [], headers: [], query: [] }];
-    const dead = await startUpstream(() => undefined);
-    await dead.stop();
-    await withUpstream(
-      dead,
+    await withProxy(
+      {
+        ...on({ minBytes: 0 }),
+        routes: [routeOf("r", [forwardTo("up", { name: "d", matches: path("/dead") }), ruleOf({ action: respond })])],
+        services: [serviceOf("up")],
+        endpoints: [endpointsOf("up", [await freePort()])],
+      },
       async (proxy) => {
         const heard = await sayRaw(proxy.port(), ask("gzip"));
         assert.equal(decode(heard), TEXT);
@@ -76,13 +80,9 @@ describe("compression through the proxy", () => {
         assert.equal(judge(failed), "503 connect_failed");
         assert.match(decode(failed), /connect_failed/);
         assert.deepEqual(
-          proxy.observer.exchanges.map(({ status }) => status),
+          (await proxy.seen(2)).map(({ status }) => status),
           [200, 503],
         );
-      },
-      {
-        ...on({ minBytes: 0 }),
-        routes: [routeOf("r", [forwardTo("up", { name: "d", matches: path("/dead") }), ruleOf({ action: respond })])],
       },
     );
   });
@@ -160,11 +160,11 @@ describe("compression through the proxy", () => {
         connection.destroy();
         connection.reset();
         await until(() => upstream.open === 0 && proxy.observer.inFlight === 0);
-        assert.equal(proxy.observer.exchanges[0]?.code, "downstream_reset");
+        assert.equal((await proxy.seen())[0]?.code, "downstream_reset");
       },
       on({ level: 1 }),
     );
-  }, 30_000);
+  });
 
   test("an upstream that breaks off: the encoded answer is cut, not ended", async () => {
     const upstream = await startUpstream((_request, socket) => {
@@ -177,7 +177,7 @@ describe("compression through the proxy", () => {
       upstream,
       async (proxy) => {
         assert.equal(wholeBody(await sayRaw(proxy.port(), ask("gzip"))), undefined);
-        assert.equal(proxy.observer.exchanges[0]?.code, "upstream_aborted");
+        assert.equal((await proxy.seen())[0]?.code, "upstream_aborted");
       },
       on(),
     );

@@ -193,7 +193,7 @@ describe("permissions of a secured server", () => {
       const answer = await connection.request(
         OBJECT_GET_SUBJECT,
         JSON.stringify({ seq: sequence, next_by_subj: "$O.selvedge_objects.>" }),
-        { timeout: 5_000 },
+        { timeout: 60_000 },
       );
       if (answer.headers?.code) break;
       assert.ok(!Buffer.from(answer.data).includes(SECRET));
@@ -201,7 +201,7 @@ describe("permissions of a secured server", () => {
       read++;
     }
     assert.ok(read > 2, `${read} messages read`);
-    const last = await connection.request(`${OBJECT_GET_SUBJECT}.$O.selvedge_objects.M.*`, "", { timeout: 5_000 });
+    const last = await connection.request(`${OBJECT_GET_SUBJECT}.$O.selvedge_objects.M.*`, "", { timeout: 60_000 });
     assert.ok(!last.string().includes("sha256:"), "an object's name must not be its digest");
     await connection.close();
   });
@@ -211,7 +211,7 @@ describe("permissions of a secured server", () => {
       "request",
       "--raw",
       "--timeout",
-      "10s",
+      "60s",
       "--inbox-prefix",
       "_INBOX_ann",
       "selvedge.config.apply.ann",

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { DEFAULT_DOWNSTREAM_TIMES, DEFAULT_UPSTREAM_LIMITS } from "../../src/core/limits.ts";
 import { CLOSE, withUpstream as withProxy } from "../kit/end-to-end.ts";
+import { freePort } from "../kit/ports.ts";
+import type { TestProxy } from "../kit/proxy.ts";
 import { connectRaw, okText, sayRaw, startRawUpstream, startUpstream } from "../kit/raw.ts";
 import { endpointsOf, forwardTo, listenerOf, routeOf, ruleOf, serviceOf } from "../kit/snapshot.ts";
 import { describe, test } from "../kit/suite.ts";
@@ -260,8 +262,7 @@ describe("exchange: when things go wrong", () => {
     await withProxy(upstream, async (proxy) => {
       const heard = await sayRaw(proxy.port(), "GET / HTTP/1.1\r\nhost: a\r\n\r\n");
       assert.match(heard, /content-length: 100[\s\S]*partial$/);
-      await eventually(() => proxy.observer.exchanges.length === 1, "recorded");
-      assert.equal(proxy.observer.exchanges[0]?.code, "upstream_aborted");
+      assert.equal((await proxy.seen())[0]?.code, "upstream_aborted");
     });
   });
 
@@ -286,16 +287,15 @@ describe("exchange: when things go wrong", () => {
       await connection.until("upstream_reset");
       connection.destroy();
       assert.equal(upstream.received.join("").split("POST /3").length, 2);
-      assert.equal(proxy.observer.exchanges[1]?.attempts, 2);
-      assert.equal(proxy.observer.exchanges[2]?.status, 502);
+      const seen = await proxy.seen(3);
+      assert.equal(seen[1]?.attempts, 2);
+      assert.equal(seen[2]?.status, 502);
     });
   });
 
   test("goes to another endpoint when one does not accept, and says so when none does", async () => {
     const upstream = await startUpstream(() => okText("alive"));
-    const gone = await startUpstream(() => okText("never"));
-    const deadPort = gone.port;
-    await gone.stop();
+    const deadPort = await freePort();
     await withProxy(
       upstream,
       async (proxy) => {
@@ -328,17 +328,22 @@ describe("exchange: when things go wrong", () => {
     const silent = serviceOf("up", { limits: { ...DEFAULT_UPSTREAM_LIMITS, responseHeadMs: 100 } });
     const patient = serviceOf("patient");
     const path = (value: string) => [{ path: { kind: "prefix", value } as const, methods: [], headers: [], query: [] }];
+    const code = async (proxy: TestProxy, listener: string, text: string) =>
+      /"code":"(\w+)"/.exec(await sayRaw(proxy.port(listener), text))?.[1];
     await withProxy(
       upstream,
       async (proxy) => {
-        const code = async (text: string) => /"code":"(\w+)"/.exec(await sayRaw(proxy.port(), text))?.[1];
-        assert.equal(await code("GET /a HTTP/1.1\r\nhost: a\r\n\r\nGET"), "upstream_timeout");
-        assert.equal(await code(`GET /b HTTP/1.1\r\nhost: a\r\n${CLOSE}\r\n`), "exchange_timeout");
-        assert.equal(await code("GET / HT"), "request_timeout");
-        assert.equal(await code("POST /c HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc"), "request_timeout");
+        assert.equal(await code(proxy, "usual", "GET /a HTTP/1.1\r\nhost: a\r\n\r\nGET"), "upstream_timeout");
+        assert.equal(await code(proxy, "usual", `GET /b HTTP/1.1\r\nhost: a\r\n${CLOSE}\r\n`), "exchange_timeout");
+        assert.equal(await code(proxy, "hasty", "GET / HT"), "request_timeout");
+        const slow = "POST /c HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc";
+        assert.equal(await code(proxy, "hasty", slow), "request_timeout");
       },
       {
-        listeners: [listenerOf({ times: { ...DEFAULT_DOWNSTREAM_TIMES, headerMs: 200, bodyIdleMs: 200 } })],
+        listeners: [
+          listenerOf({ name: "usual" }),
+          listenerOf({ name: "hasty", times: { ...DEFAULT_DOWNSTREAM_TIMES, headerMs: 200, bodyIdleMs: 200 } }),
+        ],
         routes: [
           routeOf("all", [
             forwardTo("patient", { name: "b", matches: path("/b"), timeoutMs: 120 }),
@@ -398,7 +403,7 @@ describe("exchange: when things go wrong", () => {
           connection.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
           waiting.push(connection);
         }
-        await eventually(() => upstream.connections === 2, "two connections");
+        await eventually(() => upstream.connections === 2 && proxy.observer.pending === 1, "two connections, and one who waits");
         assert.match(await sayRaw(proxy.port(), `GET / HTTP/1.1\r\nhost: a\r\n${CLOSE}\r\n`), /pool_overflow/);
         for (const connection of waiting) connection.reset();
         await eventually(() => proxy.observer.inFlight === 0, "all over");
@@ -415,7 +420,7 @@ describe("exchange: when things go wrong", () => {
       await eventually(() => upstream.received.join("").includes("abc"), "upstream has it");
       connection.destroy();
       await eventually(() => upstream.open === 0, "upstream connection closed");
-      assert.equal(proxy.observer.exchanges[0]?.code, "downstream_reset");
+      assert.equal((await proxy.seen())[0]?.code, "downstream_reset");
     });
   });
 });

@@ -120,7 +120,7 @@ describe("built-in filters in a proxy", () => {
       const preflight = `OPTIONS /p HTTP/1.1\r\nhost: a\r\n${CLOSE}origin: https://app.test\r\naccess-control-request-method: POST\r\n\r\n`;
       const answer = await sayRaw(proxy.port(), preflight);
       assert.match(answer, /^HTTP\/1\.1 20[04] [\s\S]*access-control-allow-methods: POST/);
-      assert.equal(proxy.observer.exchanges[1]?.answeredBy, "filter");
+      assert.equal((await proxy.seen(2))[1]?.answeredBy, "filter");
     });
   });
 
@@ -199,7 +199,7 @@ describe("filters that misbehave", () => {
         await withFilters([puppetFilter({ onFailure })], await echo(), async (proxy, puppet) => {
           puppet.on(callback, trap);
           assert.equal(judge(await sayRaw(proxy.port(), GET)), expected, `${callback} ${onFailure}`);
-          assert.equal(proxy.observer.exchanges[0]?.flag, onFailure === "closed" ? "FF" : "");
+          assert.equal((await proxy.seen())[0]?.flag, onFailure === "closed" ? "FF" : "");
           puppet.on(callback, function* () {
             yield* [];
             return CONTINUE;
@@ -219,7 +219,7 @@ describe("filters that misbehave", () => {
       puppet.on("response_body", trap);
       const heard = await sayRaw(proxy.port(), GET);
       assert.ok(judge(heard) === "500 filter_failed" || wholeBody(heard) === undefined, heard);
-      assert.equal(proxy.observer.exchanges[0]?.code, "filter_failed");
+      assert.equal((await proxy.seen())[0]?.code, "filter_failed");
     });
   });
 
@@ -274,7 +274,7 @@ describe("filters that misbehave", () => {
     await withFilters([puppetFilter({}, { pauseMs: 150 })], await echo(), async (proxy, puppet) => {
       puppet.on("request_headers", pause);
       assert.equal(judge(await sayRaw(proxy.port(), GET)), "504 filter_timeout");
-      assert.equal(proxy.observer.exchanges[0]?.flag, "FT");
+      assert.equal((await proxy.seen())[0]?.flag, "FT");
     });
     await withFilters([puppetFilter({}, { bufferBytes: 1_000 })], await echo(), async (proxy, puppet) => {
       puppet.on("request_body", function* (_guest, _context, _size, end) {

@@ -82,7 +82,7 @@ describe("limits at their edge", () => {
         async (proxy) => {
           assert.equal(judge(await sayRaw(proxy.port(), request(0))), "200");
           assert.equal(judge(await sayRaw(proxy.port(), request(1))), answer);
-          const [, refused] = proxy.observer.exchanges;
+          const [, refused] = await proxy.seen(2);
           assert.deepEqual([refused?.status, refused?.flag], [Number(answer.slice(0, 3)), "DPE"]);
         },
         listen(limits),
@@ -223,7 +223,7 @@ describe("times", () => {
         kept.destroy();
         silent.destroy();
       },
-      listen({}, { keepAliveIdleMs: 200, headerMs: 300 }),
+      listen({}, { keepAliveIdleMs: 500, headerMs: 2_000 }),
     );
   });
 
@@ -233,11 +233,13 @@ describe("times", () => {
       async (proxy) => {
         const trickle = async (piece: number): Promise<string> => {
           const connection = await connectRaw(proxy.port());
-          connection.send(`POST / HTTP/1.1\r\nhost: a\r\n${CLOSE}content-length: ${piece * 12}\r\n\r\n`);
-          let sent = 0;
+          // The slow one would never come to its end; the fast one takes longer than the grace time.
+          const pieces = piece === 1 ? 100_000 : 20;
+          connection.send(`POST / HTTP/1.1\r\nhost: a\r\n${CLOSE}content-length: ${piece * pieces}\r\n\r\n${"x".repeat(piece)}`);
+          let sent = 1;
           const timer = setInterval(() => {
-            if (sent++ < 12) connection.send("x".repeat(piece));
-          }, 50);
+            if (sent++ < pieces) connection.send("x".repeat(piece));
+          }, 100);
           const heard = await connection.closed();
           clearInterval(timer);
           connection.destroy();
@@ -247,7 +249,7 @@ describe("times", () => {
         const slow = proxy.observer.exchanges.find(({ status }) => status === 408);
         assert.equal(slow?.flag, "DT");
       },
-      listen({}, { bodyMinBytesPerSecond: 1_000, bodyGraceMs: 150 }),
+      listen({}, { bodyMinBytesPerSecond: 1_000, bodyGraceMs: 1_500 }),
     );
   });
 
@@ -263,8 +265,7 @@ describe("times", () => {
         const connection = await connectRaw(proxy.port());
         connection.pause();
         connection.send(GET);
-        await until(() => proxy.observer.exchanges.length === 1);
-        assert.equal(proxy.observer.exchanges[0]?.code, "downstream_reset");
+        assert.equal((await proxy.seen())[0]?.code, "downstream_reset");
         await until(() => upstream.open === 0);
         connection.destroy();
       },

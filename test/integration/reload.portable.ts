@@ -3,6 +3,7 @@ import { startProxy } from "../kit/proxy.ts";
 import { connectRaw, okText, sayRaw, startRawUpstream, startUpstream } from "../kit/raw.ts";
 import { endpointsOf, forwardTo, listenerOf, routeOf, ruleOf, serviceOf, snapshotOf } from "../kit/snapshot.ts";
 import { describe, test } from "../kit/suite.ts";
+import { until } from "../kit/until.ts";
 
 const GET = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
 const respond = (body: string) => ruleOf({ action: { kind: "respond", status: 200, headers: [["x-kind", "static"]], body } });
@@ -96,8 +97,7 @@ describe("reload and drain", () => {
       assert.match(await sayRaw(proxy.port(), GET), /from a$/);
       await proxy.apply(snapshotOf({ ...parts, endpoints: [endpointsOf("up", [b.port])] }));
       assert.match(await sayRaw(proxy.port(), GET), /from b$/);
-      for (let i = 0; i < 200 && a.open > 0; i++) await new Promise((resolve) => setTimeout(resolve, 10));
-      assert.equal(a.open, 0);
+      await until(() => a.open === 0);
     } finally {
       await proxy.stop();
       await a.stop();
@@ -135,8 +135,9 @@ describe("reload and drain", () => {
   });
 
   test("drain: accepts nobody, finishes what is under way with Connection: close, closes idle connections", async () => {
+    let finish: (() => void) | undefined;
     const upstream = await startUpstream((_request, socket) => {
-      setTimeout(() => socket.write(okText("finished")), 150);
+      finish = () => void socket.write(okText("finished"));
       return undefined;
     });
     const proxy = await startProxy(
@@ -150,10 +151,11 @@ describe("reload and drain", () => {
     const busy = await connectRaw(port);
     busy.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     const idle = await connectRaw(port);
-    for (let i = 0; i < 200 && upstream.connections === 0; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+    await until(() => finish !== undefined && proxy.observer.connections === 2);
     const drained = proxy.proxy.drain();
     await idle.closed();
     idle.destroy();
+    finish?.();
     assert.match(await busy.closed(), /connection: close[\s\S]*finished$/i);
     busy.destroy();
     await drained;

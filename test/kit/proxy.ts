@@ -9,6 +9,7 @@ import { FilterRegistry } from "../../src/filters/store.ts";
 import type { Authenticator } from "../../src/proxy/generation.ts";
 import type { ExchangeRecord, Observer } from "../../src/proxy/observe/record.ts";
 import { selectNet } from "../../src/runtime/select.ts";
+import { until } from "./until.ts";
 
 /** What a test wants to know of an exchange that is over. */
 export interface SeenExchange {
@@ -80,6 +81,8 @@ export interface TestProxy {
   readonly observer: SeeingObserver;
   /** Port of the first listener, or of a named one. */
   port(listener?: string): number;
+  /** All exchanges that are over, once there are so many: a caller may hear the end of an answer before the proxy has looked back at it. */
+  seen(count?: number): Promise<readonly SeenExchange[]>;
   apply(snapshot: Snapshot, modules?: ReadonlyMap<string, Uint8Array>): Promise<void>;
   stop(): Promise<void>;
 }
@@ -121,6 +124,10 @@ export async function startProxy(snapshot: Snapshot, parts: TestProxyParts = {})
         if ((listener === undefined || name === listener) && address.kind === "tcp") return address.port;
       }
       throw new Error(`no listener ${listener ?? ""}`);
+    },
+    async seen(count = 1) {
+      await until(() => observer.exchanges.length >= count);
+      return observer.exchanges;
     },
     apply,
     stop: () => proxy.stop(),
