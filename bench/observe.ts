@@ -24,7 +24,7 @@ const records = Array.from({ length: 1000 }, (_, i) =>
     request: makeHead({ path: `/items/${i}`, query: i % 3 === 0 ? `page=${i}&sort=name` : undefined }),
     originalPath: `/items/${i}`,
     routeName: `default/route-${i % ROUTES}`,
-    serviceName: `default/service-${i % 7}`,
+    serviceName: `default/service-${(i % ROUTES) % 7}`,
     requestId: `${i}`.padStart(32, "0"),
     startMs: 1000 + i,
     endMs: 1002.123 + i,

@@ -1,6 +1,10 @@
 import type { Bytes } from "./bytes.ts";
 
 const INITIAL_BYTES = 16 * 1024;
+/** Texts up to this many characters are copied in a loop; longer ones are cheaper with native help. */
+const LOOP_MAX = 12;
+/** Bytes that one UTF-16 unit may take in UTF-8. */
+const UTF8_BYTES_MAX = 3;
 
 /**
  * A growing output buffer that is filled and handed to one `Socket.write`. Codecs append to it; connections own or share it.
@@ -29,6 +33,24 @@ export class ByteWriter {
   latin1(text: string): void {
     this.reserve(text.length);
     this.length += this.buffer.latin1Write(text, this.length);
+  }
+
+  /** The same for a text that may be short: then no call of the runtime is worth it. */
+  text(text: string): void {
+    if (text.length > LOOP_MAX) {
+      this.latin1(text);
+      return;
+    }
+    this.reserve(text.length);
+    const { buffer } = this;
+    let { length } = this;
+    for (let i = 0; i < text.length; i++) buffer[length++] = text.charCodeAt(i);
+    this.length = length;
+  }
+
+  utf8(text: string): void {
+    this.reserve(text.length * UTF8_BYTES_MAX);
+    this.length += this.buffer.write(text, this.length);
   }
 
   bytes(bytes: Bytes): void {

@@ -40,15 +40,6 @@ function putValue(out: ByteWriter, value: string): boolean {
   return true;
 }
 
-/** Appends a short text of our own: no call of the runtime is worth it. */
-function putText(out: ByteWriter, text: string): void {
-  out.reserve(text.length);
-  const { buffer } = out;
-  let { length } = out;
-  for (let i = 0; i < text.length; i++) buffer[length++] = text.charCodeAt(i);
-  out.length = length;
-}
-
 /** `name: value CRLF`. */
 export function putField(out: ByteWriter, name: string, value: string): Failure | undefined {
   if (name === "" || !putAll(out, name, FIELD_NAME)) return unwritable("a field name");
@@ -130,20 +121,20 @@ export function putRequest(out: ByteWriter, head: RequestHead, plan: RequestPlan
   if (head.method === "" || !putAll(out, head.method, METHOD)) return unwritable("the method");
   out.byte(SP);
   if (!putTarget(out, head)) return unwritable("the target");
-  putText(out, " HTTP/1.1\r\nhost: ");
+  out.text(" HTTP/1.1\r\nhost: ");
   if (!putAll(out, head.authority, AUTHORITY)) return unwritable("the authority");
   endLine(out);
   const failure = putFields(out, head.headers, ASKED[plan.kind]);
   if (failure !== undefined) return failure;
-  if (plan.sayEmpty) putText(out, "content-length: 0\r\n");
-  if (plan.kind === "chunked") putText(out, "transfer-encoding: chunked\r\n");
+  if (plan.sayEmpty) out.text("content-length: 0\r\n");
+  if (plan.kind === "chunked") out.text("transfer-encoding: chunked\r\n");
   const te = head.headers.get("te") === "trailers";
   if (head.upgrade !== undefined) {
-    putText(out, te ? "connection: upgrade, te\r\n" : "connection: upgrade\r\n");
+    out.text(te ? "connection: upgrade, te\r\n" : "connection: upgrade\r\n");
     const failed = putField(out, "upgrade", head.upgrade);
     if (failed !== undefined) return failed;
-  } else if (te) putText(out, plan.close ? "connection: te, close\r\n" : "connection: te\r\n");
-  else if (plan.close) putText(out, "connection: close\r\n");
+  } else if (te) out.text(plan.close ? "connection: te, close\r\n" : "connection: te\r\n");
+  else if (plan.close) out.text("connection: close\r\n");
   endLine(out);
   return undefined;
 }
@@ -211,17 +202,17 @@ export function putResponse(out: ByteWriter, head: ResponseHead, plan: ResponseP
   const { status } = head;
   if (!(status >= 100 && status <= 999 && Number.isInteger(status))) return unwritable("the status");
   const line = STATUS_LINES.get(status);
-  if (line !== undefined && (head.reason === "" || head.reason === REASONS[status])) putText(out, line);
+  if (line !== undefined && (head.reason === "" || head.reason === REASONS[status])) out.text(line);
   else {
-    putText(out, `HTTP/1.1 ${status} `);
+    out.text(`HTTP/1.1 ${status} `);
     if (!putValue(out, head.reason)) return unwritable("the reason");
     endLine(out);
   }
   const failure = putFields(out, head.headers, plan.lengthToo ? LENGTH_ONLY : NO_OWN);
   if (failure !== undefined) return failure;
-  if (plan.sayEmpty) putText(out, "content-length: 0\r\n");
-  if (plan.kind === "chunked") putText(out, "transfer-encoding: chunked\r\n");
-  if (plan.connection !== "") putText(out, `connection: ${plan.connection}\r\n`);
+  if (plan.sayEmpty) out.text("content-length: 0\r\n");
+  if (plan.kind === "chunked") out.text("transfer-encoding: chunked\r\n");
+  if (plan.connection !== "") out.text(`connection: ${plan.connection}\r\n`);
   if ((status === 101 || status === 426) && head.upgrade !== undefined) {
     const failed = putField(out, "upgrade", head.upgrade);
     if (failed !== undefined) return failed;
@@ -232,7 +223,7 @@ export function putResponse(out: ByteWriter, head: ResponseHead, plan: ResponseP
 
 /** The last chunk and the trailers that may stand there. */
 export function putLastChunk(out: ByteWriter, trailers: HeaderBlock | undefined): Failure | undefined {
-  putText(out, "0\r\n");
+  out.text("0\r\n");
   if (trailers !== undefined) {
     for (let i = 0; i < trailers.length; i++) {
       const name = trailers.names[i] as string;

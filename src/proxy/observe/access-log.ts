@@ -51,7 +51,10 @@ export class AccessLog {
   onExchangeEnd(record: ExchangeRecord): void {
     const writer = this.#writer;
     if (writer === undefined || !this.#wants(record)) return;
-    writer.append(this.#line.format(record));
+    const out = writer.beginLine();
+    if (out === undefined) return;
+    this.#line.write(record, out);
+    writer.endLine();
   }
 
   #wants(record: ExchangeRecord): boolean {

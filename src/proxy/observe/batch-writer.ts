@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import type { Clock, Timer } from "../../core/clock.ts";
 import { describeCause } from "../../core/failure.ts";
 import type { Log } from "../../core/log.ts";
+import { ByteWriter } from "../../core/writer.ts";
 
 /** Bounds of one log file. */
 export const BATCH_LIMITS = {
@@ -22,8 +23,6 @@ export const BATCH_LIMITS = {
 
 /** A batch's memory: what is flushed, and the line that crossed the mark. */
 const BATCH_BUFFER_BYTES = BATCH_LIMITS.flushBytes + 32 * 1024;
-/** Bytes that one UTF-16 unit may take in UTF-8. */
-const UTF8_BYTES_MAX = 3;
 const RETRY_MS = 10;
 /** Streams that a process has anyhow, by their name in configuration. */
 const STREAM_FDS: Readonly<Record<string, number>> = { stdout: 1, stderr: 2 };
@@ -37,12 +36,11 @@ const STREAM_FD_MAX = 2;
 export class BatchWriter {
   #fd = -1;
   /** Batches that wait, oldest first. */
-  #batches: Buffer[] = [];
+  #batches: ByteWriter[] = [];
   /** The batch being filled; lines go straight into it, so that nothing is joined or encoded twice. */
-  #open: Buffer = Buffer.allocUnsafeSlow(BATCH_BUFFER_BYTES);
-  #openBytes = 0;
-  /** A batch's memory, for the next one. */
-  #spare: Buffer | undefined;
+  #open = new ByteWriter(BATCH_BUFFER_BYTES);
+  /** An empty batch, for the next one. */
+  #spare: ByteWriter | undefined;
   #pendingBytes = 0;
   #timer: Timer | undefined;
   #writing = false;
@@ -84,20 +82,19 @@ export class BatchWriter {
     }
   }
 
-  /** Takes one line, with its newline. */
-  append(line: string): void {
-    if (this.#fd < 0 || this.#pendingBytes + line.length > BATCH_LIMITS.pendingBytes) {
+  /** Where the next line is to be written, with its newline; then call `endLine`. Undefined: it is dropped (and counted). */
+  beginLine(): ByteWriter | undefined {
+    if (this.#fd < 0 || this.#pendingBytes + this.#open.length >= BATCH_LIMITS.pendingBytes) {
       this.#dropped++;
-      return;
+      return undefined;
     }
+    return this.#open;
+  }
+
+  endLine(): void {
     this.#taken++;
-    const room = line.length * UTF8_BYTES_MAX;
-    if (room > this.#open.length - this.#openBytes) this.#closeBatch();
-    if (room > this.#open.length) this.#open = Buffer.allocUnsafeSlow(room);
-    const bytes = this.#open.write(line, this.#openBytes);
-    this.#openBytes += bytes;
-    this.#pendingBytes += bytes;
-    if (this.#openBytes >= BATCH_LIMITS.flushBytes || (this.#isPipe && this.#openBytes >= BATCH_LIMITS.pipeBytes / 2)) {
+    const bytes = this.#open.length;
+    if (bytes >= BATCH_LIMITS.flushBytes || (this.#isPipe && bytes >= BATCH_LIMITS.pipeBytes / 2)) {
       this.#closeBatch();
       this.#pump();
     } else if (this.#timer === undefined) {
@@ -112,11 +109,17 @@ export class BatchWriter {
   }
 
   #closeBatch(): void {
-    if (this.#openBytes === 0) return;
-    this.#batches.push(this.#open.subarray(0, this.#openBytes));
-    this.#open = this.#spare ?? Buffer.allocUnsafeSlow(BATCH_BUFFER_BYTES);
+    if (this.#open.length === 0) return;
+    this.#pendingBytes += this.#open.length;
+    this.#batches.push(this.#open);
+    this.#open = this.#spare ?? new ByteWriter(BATCH_BUFFER_BYTES);
     this.#spare = undefined;
-    this.#openBytes = 0;
+  }
+
+  /** A batch that was written gives its memory to the next one. */
+  #reuse(batch: ByteWriter): void {
+    batch.clear();
+    this.#spare = batch;
   }
 
   /** Writes the oldest batch unless one is under way. */
@@ -135,7 +138,7 @@ export class BatchWriter {
     }
     if (!this.#isPipe && !this.deferred && this.clock.nowMs() >= this.#slowUntilMs) {
       this.#writeNow(batch);
-      this.#spare = Buffer.from(batch.buffer);
+      this.#reuse(batch);
       this.#pump();
       return;
     }
@@ -143,37 +146,38 @@ export class BatchWriter {
     this.#write(batch, 0);
   }
 
-  #writeNow(bytes: Buffer): void {
+  #writeNow(batch: ByteWriter): void {
     const startMs = this.clock.nowMs();
     try {
       let at = 0;
-      while (at < bytes.length) at += writeSync(this.#fd, bytes, at);
+      while (at < batch.length) at += writeSync(this.#fd, batch.buffer, at, batch.length - at);
     } catch (error) {
-      this.#onWriteError(error, bytes);
+      this.#onWriteError(error, batch);
     }
     const endMs = this.clock.nowMs();
     if (endMs - startMs > BATCH_LIMITS.slowMs) this.#slowUntilMs = endMs + BATCH_LIMITS.slowForMs;
   }
 
-  #write(bytes: Buffer, start: number): void {
-    write(this.#fd, bytes, start, bytes.length - start, null, (error, written) => {
+  #write(batch: ByteWriter, start: number): void {
+    write(this.#fd, batch.buffer, start, batch.length - start, null, (error, written) => {
       if (error !== null && (error.code === "EAGAIN" || error.code === "EINTR")) {
-        this.clock.setTimer(RETRY_MS, () => this.#write(bytes, start));
+        this.clock.setTimer(RETRY_MS, () => this.#write(batch, start));
         return;
       }
-      if (error === null && start + written < bytes.length) {
-        this.#write(bytes, start + written);
+      if (error === null && start + written < batch.length) {
+        this.#write(batch, start + written);
         return;
       }
-      if (error !== null) this.#onWriteError(error, bytes);
+      if (error !== null) this.#onWriteError(error, batch);
+      this.#reuse(batch);
       this.#writing = false;
       this.#pump();
     });
   }
 
-  #onWriteError(error: unknown, bytes: Buffer): void {
+  #onWriteError(error: unknown, batch: ByteWriter): void {
     let lines = 0;
-    for (const byte of bytes) if (byte === 0x0a) lines++;
+    for (const byte of batch.view()) if (byte === 0x0a) lines++;
     this.#dropped += lines;
     this.#taken -= lines;
     this.log.error("cannot write the access log", { path: this.path, cause: describeCause(error), droppedLines: lines });
@@ -223,7 +227,7 @@ export class BatchWriter {
   closeNow(): void {
     this.#closeBatch();
     try {
-      if (this.#fd >= 0) for (const batch of this.#batches.splice(0)) writeSync(this.#fd, batch);
+      if (this.#fd >= 0) for (const batch of this.#batches.splice(0)) writeSync(this.#fd, batch.view());
     } catch {
       // The process ends: nobody is left to tell.
     }
