@@ -24,7 +24,7 @@ let failed = 0;
 for (const suite of suites) {
   say(suite);
   // bunfig.toml leaves these out; a pattern given here takes the place of that one.
-  const args = ["test", "--path-ignore-patterns=node_modules/**", `./test/long/${suite}`];
+  const args = ["test", "--timeout=240000", "--path-ignore-patterns=node_modules/**", `./test/long/${suite}`];
   const { code, output } = await run(binary("bun"), args, {
     tee: true,
     env: nats.server === undefined ? {} : { SELVEDGE_NATS_SERVER: nats.server },

@@ -47,9 +47,9 @@ export function natsAddress({ flags }: CommandContext, servers: string): NatsAdd
 
 /**
  * One Ctrl-C comes more than once: from the terminal, and passed on by npm and by what started us. What comes so soon after the
- * first is the same one; nobody presses it twice so fast.
+ * first is the same one, also on a slow machine.
  */
-const SAME_INTERRUPT_MS = 300;
+const SAME_INTERRUPT_MS = 1_000;
 
 /**
  * Resolves when the process was asked to stop and has: the first SIGTERM or SIGINT drains, the second stops at once. SIGHUP

@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "bun:test";
 import { createServer, type RequestListener, type Server } from "node:http";
+import { freePort } from "../../test/kit/ports.ts";
 import { LAUNCHERS } from "../app/launchers.ts";
 import { EXIT } from "./command.ts";
 import { runCommandLine } from "./run.ts";
@@ -21,12 +22,8 @@ async function serve(answer: RequestListener): Promise<string> {
   return `127.0.0.1:${address.port}`;
 }
 
-/** Nobody listens there any more. */
-async function closedAddress(): Promise<string> {
-  const address = await serve(() => {});
-  await new Promise((resolve) => servers.pop()?.close(resolve));
-  return address;
-}
+/** Nobody listens there. */
+const closedAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
 
 async function health(args: readonly string[], env: Record<string, string> = {}): Promise<{ exit: number; out: string }> {
   let out = "";

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "../kit/ports.ts";
 import { bytesOf, type Case, dial, End, pair, plainListen, tcp, turns, withListener } from "./net-kit.ts";
 
 /** Where one can listen, and what closing means. */
@@ -80,7 +81,8 @@ export const LISTEN_CASES: readonly Case[] = [
   {
     name: "close stops accepting, keeps connections, frees the port, and may be repeated",
     run: async ({ net }) => {
-      await withListener(net, {}, async (accepting) => {
+      const address = tcp("127.0.0.1", net.name === "memory" ? 0 : await freePort());
+      await withListener(net, { address }, async (accepting) => {
         const [near, far] = await pair(net, accepting);
         await accepting.listener?.close();
         await accepting.listener?.close();

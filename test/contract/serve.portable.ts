@@ -8,6 +8,7 @@ import type { SocketAddress } from "../../src/runtime/net.ts";
 import { type FetchHandler, type FetchServer, serveFetch } from "../../src/runtime/serve.ts";
 import { startNodeServer } from "../../src/runtime/serve-node.ts";
 import { testAuthority } from "../kit/certs.ts";
+import { freePort } from "../kit/ports.ts";
 import { describe, test } from "../kit/suite.ts";
 
 const handler: FetchHandler = async (request, { remoteAddress }) => {
@@ -98,7 +99,7 @@ describe("serveFetch", () => {
   });
 
   test("a port in use is named; close frees it", async () => {
-    const first = await serveFetch({ address: LOOPBACK, fetch: handler });
+    const first = await serveFetch({ address: { kind: "tcp", host: "127.0.0.1", port: await freePort() }, fetch: handler });
     assert.ok(first.address.kind === "tcp");
     await assert.rejects(serveFetch({ address: first.address, fetch: handler }), {
       message: `port ${first.address.port} on 127.0.0.1 is in use`,

@@ -4,11 +4,12 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import process from "node:process";
+import { TEST_MS } from "../kit/patience.ts";
 import { freePort, isAlive, newFolder, type RunningProgram, startProgram, until } from "../kit/selvedge.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
 const PROGRAM = join(ROOT, "dist", "selvedge");
-const BUILD_MS = 180_000;
+const BUILD_MS = 2 * TEST_MS;
 const LIMIT = 5;
 
 const cleanups: (() => void | Promise<void>)[] = [];
@@ -76,71 +77,83 @@ spec: { endpoints: ["127.0.0.1:${upstream}"] }
 `;
 
 describe("the single executable", () => {
-  test("version, help and validate", async () => {
-    const folder = emptyFolder();
-    const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string };
-    const said = await start(folder, ["version"]).finished;
-    expect([said.code, said.error, said.out.includes(version)]).toEqual([0, "", true]);
-    expect((await start(folder, ["help"]).finished).out).toContain("proxy");
-    writeFileSync(join(folder, "config.yaml"), configOf(8080, 9000, "one"));
-    const good = await start(folder, ["validate", "-f", "config.yaml"]).finished;
-    expect([good.code, good.out]).toEqual([0, "✓ 4 resources are valid\n"]);
-    writeFileSync(join(folder, "config.yaml"), configOf(8080, 9000, "one").replace("per: hour", "per: fortnight"));
-    const bad = await start(folder, ["validate", "-f", "config.yaml"]).finished;
-    expect(bad.code).toBe(1);
-    expect(bad.error + bad.out).toContain("config.yaml:11");
-  }, 60_000);
+  test(
+    "version, help and validate",
+    async () => {
+      const folder = emptyFolder();
+      const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string };
+      const said = await start(folder, ["version"]).finished;
+      expect([said.code, said.error, said.out.includes(version)]).toEqual([0, "", true]);
+      expect((await start(folder, ["help"]).finished).out).toContain("proxy");
+      writeFileSync(join(folder, "config.yaml"), configOf(8080, 9000, "one"));
+      const good = await start(folder, ["validate", "-f", "config.yaml"]).finished;
+      expect([good.code, good.out]).toEqual([0, "✓ 4 resources are valid\n"]);
+      writeFileSync(join(folder, "config.yaml"), configOf(8080, 9000, "one").replace("per: hour", "per: fortnight"));
+      const bad = await start(folder, ["validate", "-f", "config.yaml"]).finished;
+      expect(bad.code).toBe(1);
+      expect(bad.error + bad.out).toContain("config.yaml:11");
+    },
+    TEST_MS,
+  );
 
-  test("proxies with two workers, limits exactly, reloads, tells its health, and SIGTERM ends every process", async () => {
-    const [folder, port, admin] = [emptyFolder(), await freePort(), await freePort()];
-    const upstream = await startUpstream();
-    const config = join(folder, "config.yaml");
-    writeFileSync(config, configOf(port, upstream, "one"));
-    // Settings of whoever works in the folder are none of ours.
-    writeFileSync(join(folder, ".env"), "SELVEDGE_WORKERS=7\nSELVEDGE_LOG_LEVEL=nonsense\n");
-    const address = `127.0.0.1:${admin}`;
-    const proxy = start(folder, ["proxy", "-f", "config.yaml", "--workers", "2", "--admin", address]);
-    await proxy.saw("selvedge proxy");
+  test(
+    "proxies with two workers, limits exactly, reloads, tells its health, and SIGTERM ends every process",
+    async () => {
+      const [folder, port, admin] = [emptyFolder(), await freePort(), await freePort()];
+      const upstream = await startUpstream();
+      const config = join(folder, "config.yaml");
+      writeFileSync(config, configOf(port, upstream, "one"));
+      // Settings of whoever works in the folder are none of ours.
+      writeFileSync(join(folder, ".env"), "SELVEDGE_WORKERS=7\nSELVEDGE_LOG_LEVEL=nonsense\n");
+      const address = `127.0.0.1:${admin}`;
+      const proxy = start(folder, ["proxy", "-f", "config.yaml", "--workers", "2", "--admin", address]);
+      await proxy.saw("selvedge proxy");
 
-    const statuses: number[] = [];
-    for (let i = 0; i < LIMIT + 3; i++) {
-      // A connection each, so that both workers count.
-      const response = await fetch(`http://127.0.0.1:${port}/limited`, { headers: { connection: "close" } });
-      statuses.push(response.status);
-      const body = await response.text();
-      if (response.status === 200) expect(body).toBe("from the upstream");
-    }
-    expect(statuses).toEqual([...Array(LIMIT).fill(200), 429, 429, 429]);
+      const statuses: number[] = [];
+      for (let i = 0; i < LIMIT + 3; i++) {
+        // A connection each, so that both workers count.
+        const response = await fetch(`http://127.0.0.1:${port}/limited`, { headers: { connection: "close" } });
+        statuses.push(response.status);
+        const body = await response.text();
+        if (response.status === 200) expect(body).toBe("from the upstream");
+      }
+      expect(statuses).toEqual([...Array(LIMIT).fill(200), 429, 429, 429]);
 
-    const health = await start(folder, ["health", "--ready", "--admin", address, "--listen", "off"]).finished;
-    expect([health.code, health.out]).toEqual([0, `proxy: ready (http://${address}/readyz)\n`]);
-    const nobody = `127.0.0.1:${await freePort()}`;
-    expect((await start(folder, ["health", "--admin", nobody, "--listen", "off"]).finished).code).toBe(3);
+      const health = await start(folder, ["health", "--ready", "--admin", address, "--listen", "off"]).finished;
+      expect([health.code, health.out]).toEqual([0, `proxy: ready (http://${address}/readyz)\n`]);
+      const nobody = `127.0.0.1:${await freePort()}`;
+      expect((await start(folder, ["health", "--admin", nobody, "--listen", "off"]).finished).code).toBe(3);
 
-    writeFileSync(config, configOf(port, upstream, "two"));
-    await until(async () => (await (await fetch(`http://127.0.0.1:${port}/version`)).text()) === "two");
+      writeFileSync(config, configOf(port, upstream, "two"));
+      await until(async () => (await (await fetch(`http://127.0.0.1:${port}/version`)).text()) === "two");
 
-    const status = (await (await fetch(`http://${address}/status`)).json()) as { workers: { pid: number }[] };
-    expect(status.workers).toHaveLength(2);
-    proxy.child.kill("SIGTERM");
-    expect((await proxy.finished).code).toBe(0);
-    expect(status.workers.filter(({ pid }) => isAlive(pid))).toEqual([]);
-    await expect(fetch(`http://127.0.0.1:${port}/version`)).rejects.toThrow();
-    expect(readdirSync(folder).sort()).toEqual([".env", "config.yaml"]);
-  }, 60_000);
+      const status = (await (await fetch(`http://${address}/status`)).json()) as { workers: { pid: number }[] };
+      expect(status.workers).toHaveLength(2);
+      proxy.child.kill("SIGTERM");
+      expect((await proxy.finished).code).toBe(0);
+      expect(status.workers.filter(({ pid }) => isAlive(pid))).toEqual([]);
+      await expect(fetch(`http://127.0.0.1:${port}/version`)).rejects.toThrow();
+      expect(readdirSync(folder).sort()).toEqual([".env", "config.yaml"]);
+    },
+    TEST_MS,
+  );
 
-  test("runs a control plane and a gateway without NATS and without anything else", async () => {
-    const folder = emptyFolder();
-    const ports = { http: await freePort(), https: await freePort(), admin: await freePort(), listen: await freePort() };
-    const up = start(folder, [
-      ...["up", "--demo", "--nats", "off", "--workers", "1", "--http", `${ports.http}`, "--https", `${ports.https}`],
-      ...["--admin", `127.0.0.1:${ports.admin}`, "--listen", `127.0.0.1:${ports.listen}`],
-    ]);
-    await up.saw("Ctrl-C stops everything");
-    expect((await fetch(`http://127.0.0.1:${ports.http}/echo`)).headers.get("x-served-by")).toBe("selvedge");
-    const status = await start(folder, ["status", "--server", `http://127.0.0.1:${ports.listen}`]).finished;
-    expect([status.code, status.out.includes("gateway-1")]).toEqual([0, true]);
-    process.kill(up.child.pid ?? 0, "SIGINT");
-    expect((await up.finished).code).toBe(0);
-  }, 60_000);
+  test(
+    "runs a control plane and a gateway without NATS and without anything else",
+    async () => {
+      const folder = emptyFolder();
+      const ports = { http: await freePort(), https: await freePort(), admin: await freePort(), listen: await freePort() };
+      const up = start(folder, [
+        ...["up", "--demo", "--nats", "off", "--workers", "1", "--http", `${ports.http}`, "--https", `${ports.https}`],
+        ...["--admin", `127.0.0.1:${ports.admin}`, "--listen", `127.0.0.1:${ports.listen}`],
+      ]);
+      await up.saw("Ctrl-C stops everything");
+      expect((await fetch(`http://127.0.0.1:${ports.http}/echo`)).headers.get("x-served-by")).toBe("selvedge");
+      const status = await start(folder, ["status", "--server", `http://127.0.0.1:${ports.listen}`]).finished;
+      expect([status.code, status.out.includes("gateway-1")]).toEqual([0, true]);
+      process.kill(up.child.pid ?? 0, "SIGINT");
+      expect((await up.finished).code).toBe(0);
+    },
+    TEST_MS,
+  );
 });

@@ -10,6 +10,7 @@ import { SystemClock } from "../../src/core/clock.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
 import { systemRng } from "../../src/core/rng.ts";
 import { type NatsServer, startNats } from "../kit/nats.ts";
+import { TEST_MS } from "../kit/patience.ts";
 
 let server: NatsServer;
 let plane: CreatedControlPlane;
@@ -42,7 +43,7 @@ async function run(argv: readonly string[], stdin = "", url = server.url) {
     },
     ...{ env: { USER: "ann" }, isTty: false, cwd: "/nonexistent", readStdin: async () => stdin },
   };
-  const launchers = { proxy: notHere, control: notHere, up: notHere, createFilterTrial: notHere };
+  const launchers = { proxy: notHere, control: notHere, up: notHere, createFilterTrial: notHere, createFilterHost: notHere };
   return { exit: await runCommandLine([...argv, "--nats", url], terminal, launchers), out, error };
 }
 
@@ -63,16 +64,20 @@ test("apply and delete, under the name of the user", async () => {
   expect((await run(["delete", "Service/shop"])).exit).toBe(EXIT.notFound);
 });
 
-test("a text larger than a message", async () => {
-  const many = Array.from({ length: 4_000 }, (_, i) => service(`s${i}`, "x".repeat(250))).join("---\n");
-  expect(many.length).toBeGreaterThan(1024 * 1024);
-  const applied = await run(["apply", "-f", "-", "--json"], many);
-  expect([applied.exit, applied.error]).toEqual([EXIT.ok, ""]);
-  expect(plane.get({ kind: "Service" }).length).toBe(4_000);
-  const deleted = await run(["delete", "-f", "-"], many);
-  expect([deleted.exit, deleted.error]).toEqual([EXIT.ok, ""]);
-  expect(plane.get({ kind: "Service" }).length).toBe(0);
-}, 30_000);
+test(
+  "a text larger than a message",
+  async () => {
+    const many = Array.from({ length: 4_000 }, (_, i) => service(`s${i}`, "x".repeat(250))).join("---\n");
+    expect(many.length).toBeGreaterThan(1024 * 1024);
+    const applied = await run(["apply", "-f", "-", "--json"], many);
+    expect([applied.exit, applied.error]).toEqual([EXIT.ok, ""]);
+    expect(plane.get({ kind: "Service" }).length).toBe(4_000);
+    const deleted = await run(["delete", "-f", "-"], many);
+    expect([deleted.exit, deleted.error]).toEqual([EXIT.ok, ""]);
+    expect(plane.get({ kind: "Service" }).length).toBe(0);
+  },
+  TEST_MS,
+);
 
 test("more issues than an answer lists are counted", async () => {
   const bad = Array.from({ length: 1_200 }, (_, i) => service(`s${i}`).replace("spec:", "unknown:")).join("---\n");
@@ -102,29 +107,33 @@ test("an unreachable server is named without its password", async () => {
   expect(error).not.toContain("secret");
 });
 
-test("on a secured server one acts under one's own name", async () => {
-  const config = natsPermissions({
-    control: { user: "control", password: "pc" },
-    proxies: [],
-    publishers: [{ user: "deploy", password: "p@d", read: true }],
-  });
-  const secured = await startNats({ config });
-  const control = createControlPlane({
-    backend: { kind: "nats", address: { servers: [secured.url], user: "control", password: "pc" } },
-    ...{ modules: builtinModules(new Map()), version: "test" },
-    ...{ clock: new SystemClock(), rng: systemRng(), log: SILENT_LOG },
-  });
-  try {
-    await control.start();
-    const url = secured.url.replace("//", "//deploy:p%40d@");
-    const applied = await run(["apply", "-f", "-"], service("shop"), url);
-    expect([applied.exit, applied.error]).toEqual([EXIT.ok, ""]);
-    expect((await control.history())[0]?.author).toBe("deploy");
-    const got = await run(["get", "services", "--json"], "", url);
-    expect([got.exit, got.error]).toEqual([EXIT.ok, ""]);
-    expect(got.out).toContain("shop");
-  } finally {
-    await control.stop();
-    await secured.stop();
-  }
-}, 30_000);
+test(
+  "on a secured server one acts under one's own name",
+  async () => {
+    const config = natsPermissions({
+      control: { user: "control", password: "pc" },
+      proxies: [],
+      publishers: [{ user: "deploy", password: "p@d", read: true }],
+    });
+    const secured = await startNats({ config });
+    const control = createControlPlane({
+      backend: { kind: "nats", address: { servers: [secured.url], user: "control", password: "pc" } },
+      ...{ modules: builtinModules(new Map()), version: "test" },
+      ...{ clock: new SystemClock(), rng: systemRng(), log: SILENT_LOG },
+    });
+    try {
+      await control.start();
+      const url = secured.url.replace("//", "//deploy:p%40d@");
+      const applied = await run(["apply", "-f", "-"], service("shop"), url);
+      expect([applied.exit, applied.error]).toEqual([EXIT.ok, ""]);
+      expect((await control.history())[0]?.author).toBe("deploy");
+      const got = await run(["get", "services", "--json"], "", url);
+      expect([got.exit, got.error]).toEqual([EXIT.ok, ""]);
+      expect(got.out).toContain("shop");
+    } finally {
+      await control.stop();
+      await secured.stop();
+    }
+  },
+  TEST_MS,
+);

@@ -5,10 +5,11 @@ import { join } from "node:path";
 import process from "node:process";
 import { cacheFolder } from "../../scripts/nats.mjs";
 import { startNats } from "../kit/nats.ts";
+import { TEST_MS } from "../kit/patience.ts";
 import { type Finished, freePort, isAlive, newFolder, type RunningProgram, startProgram, until } from "../kit/selvedge.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
-const BUILD_MS = 400_000;
+const BUILD_MS = 4 * TEST_MS;
 const IMAGE = "localhost/selvedge:test";
 const BASE = "localhost/base:1";
 const RELEASE = "bookworm";
@@ -113,28 +114,32 @@ if (!HAS_BUILDER) {
       work.remove();
     }, BUILD_MS);
 
-    test("runs the executable as nobody in particular, with a health check and nothing to write but its own folder", async () => {
-      const { Docker } = JSON.parse(await mustRun("buildah", "inspect", "--type", "image", IMAGE)) as {
-        Docker: { config: ImageConfig };
-      };
-      const { User, Entrypoint, StopSignal, Healthcheck } = Docker.config;
-      expect({ User, Entrypoint, StopSignal, check: Healthcheck.Test }).toEqual({
-        ...{ User: "10001:10001", Entrypoint: ["selvedge"], StopSignal: "SIGTERM" },
-        check: ["CMD", "/usr/local/bin/selvedge", "health"],
-      });
-      expect(await mustRun("buildah", "run", container, "--", "selvedge", "version")).toStartWith("selvedge ");
-      expect(await mustRun("buildah", "run", container, "--", "id", "-u")).toBe("10001");
-      const writes = await run(
-        "buildah",
-        "run",
-        container,
-        "--",
-        "sh",
-        "-c",
-        "touch mine && ! touch /usr/local/bin/x 2>/dev/null",
-      );
-      expect(writes.code).toBe(0);
-    }, 60_000);
+    test(
+      "runs the executable as nobody in particular, with a health check and nothing to write but its own folder",
+      async () => {
+        const { Docker } = JSON.parse(await mustRun("buildah", "inspect", "--type", "image", IMAGE)) as {
+          Docker: { config: ImageConfig };
+        };
+        const { User, Entrypoint, StopSignal, Healthcheck } = Docker.config;
+        expect({ User, Entrypoint, StopSignal, check: Healthcheck.Test }).toEqual({
+          ...{ User: "10001:10001", Entrypoint: ["selvedge"], StopSignal: "SIGTERM" },
+          check: ["CMD", "/usr/local/bin/selvedge", "health"],
+        });
+        expect(await mustRun("buildah", "run", container, "--", "selvedge", "version")).toStartWith("selvedge ");
+        expect(await mustRun("buildah", "run", container, "--", "id", "-u")).toBe("10001");
+        const writes = await run(
+          "buildah",
+          "run",
+          container,
+          "--",
+          "sh",
+          "-c",
+          "touch mine && ! touch /usr/local/bin/x 2>/dev/null",
+        );
+        expect(writes.code).toBe(0);
+      },
+      TEST_MS,
+    );
 
     test.each(["gateway", "sidecar"])(
       "serves as %s, is healthy, and SIGTERM ends it",
@@ -172,23 +177,36 @@ if (!HAS_BUILDER) {
           folder.remove();
         }
       },
-      60_000,
+      TEST_MS,
     );
 
-    test("runs as control plane, with the same health check", async () => {
-      const [folder, listen, nats] = [newFolder(), await freePort(), await startNats()];
-      const address = `127.0.0.1:${listen}`;
-      const control = inContainer(container, folder.path, "control", "--nats", nats.url, "--listen", address);
-      try {
-        await control.saw("selvedge control");
-        const health = await run("buildah", "run", "--env", `SELVEDGE_LISTEN=${address}`, container, "--", "selvedge", "health");
-        expect([health.code, health.out]).toEqual([0, `control: ok (http://${address}/healthz)\n`]);
-      } finally {
-        control.child.kill("SIGTERM");
-        await control.finished;
-        await nats.stop();
-        folder.remove();
-      }
-    }, 60_000);
+    test(
+      "runs as control plane, with the same health check",
+      async () => {
+        const [folder, listen, nats] = [newFolder(), await freePort(), await startNats()];
+        const address = `127.0.0.1:${listen}`;
+        const control = inContainer(container, folder.path, "control", "--nats", nats.url, "--listen", address);
+        try {
+          await control.saw("selvedge control");
+          const health = await run(
+            "buildah",
+            "run",
+            "--env",
+            `SELVEDGE_LISTEN=${address}`,
+            container,
+            "--",
+            "selvedge",
+            "health",
+          );
+          expect([health.code, health.out]).toEqual([0, `control: ok (http://${address}/healthz)\n`]);
+        } finally {
+          control.child.kill("SIGTERM");
+          await control.finished;
+          await nats.stop();
+          folder.remove();
+        }
+      },
+      TEST_MS,
+    );
   });
 }

@@ -17,6 +17,7 @@ import { RateLimitTable, tableBytes } from "../../src/filters/rate-limit/table.t
 import { cluster, httpListener, jwtFilter, type RunningEnvoy, startEnvoy, wasmFilter } from "../kit/envoy.ts";
 import { RecordingMetrics } from "../kit/filters.ts";
 import { exchangeOnce, type OnceAnswer, type OnceRequest } from "../kit/http-once.ts";
+import { TEST_MS } from "../kit/patience.ts";
 import { startProxy, type TestProxy } from "../kit/proxy.ts";
 import { endpointsOf, filterOf, forwardTo, listenerOf, routeOf, serviceOf, snapshotOf } from "../kit/snapshot.ts";
 import { ENVOY_CHAINS, type FilterSpec, requestFor } from "./envoy-rows.ts";
@@ -158,7 +159,7 @@ beforeAll(async () => {
   });
   envoy = await startEnvoy(listeners, [cluster("up", upstreamPort)]);
   for (const chain of ENVOY_CHAINS) ours.push(await startOurs(chain.filters, authentication));
-}, 60_000);
+}, TEST_MS);
 
 afterAll(async () => {
   for (const proxy of ours) await proxy.stop();
@@ -212,52 +213,60 @@ async function compare(request: OnceRequest, chain: number): Promise<OnceAnswer>
 
 describe("the same module in Envoy and here", () => {
   ENVOY_CHAINS.forEach((chain, index) => {
-    test(`${chain.name}: ${ROWS_PER_CHAIN} generated requests`, async () => {
-      const rng = new SeededRng(1000 + index);
-      const statuses = new Map<number, number>();
-      for (let row = 0; row < ROWS_PER_CHAIN; row++) {
-        const { status } = await compare(requestFor(chain, rng, tokens), index);
-        statuses.set(status, (statuses.get(status) ?? 0) + 1);
-      }
-      // A row of equal answers proves little when they are all the same.
-      for (const status of chain.statuses)
-        expect({ status, seen: (statuses.get(status) ?? 0) > 0 }).toEqual({ status, seen: true });
-    }, 60_000);
+    test(
+      `${chain.name}: ${ROWS_PER_CHAIN} generated requests`,
+      async () => {
+        const rng = new SeededRng(1000 + index);
+        const statuses = new Map<number, number>();
+        for (let row = 0; row < ROWS_PER_CHAIN; row++) {
+          const { status } = await compare(requestFor(chain, rng, tokens), index);
+          statuses.set(status, (statuses.get(status) ?? 0) + 1);
+        }
+        // A row of equal answers proves little when they are all the same.
+        for (const status of chain.statuses)
+          expect({ status, seen: (statuses.get(status) ?? 0) > 0 }).toEqual({ status, seen: true });
+      },
+      TEST_MS,
+    );
   });
 
-  test("settings that are wrong are refused by both, with the place", async () => {
-    const settings = { limits: [{ name: "a", requests: 0, per: "fortnight", key: ["nobody"] }], extra: 1 };
-    const filterHost = new ProxyWasmHost({
-      clock: new SystemClock(),
-      log: SILENT_LOG,
-      metrics: new RecordingMetrics(),
-      shared: new SharedState(),
-      foreign: new ForeignFunctions(),
-    });
-    const config = filterOf("rate-limit", digestOf("rate-limit"), { settings: JSON.stringify(settings) });
-    const refused = await filterHost.load(new Uint8Array(readFileSync(pathOf("rate-limit"))), config).then(
-      () => "accepted",
-      (error: Error) => error.message,
-    );
-    const listener = httpListener("bad", [wasmFilter("bad", pathOf("rate-limit"), JSON.stringify(settings))], "up");
-    const theirs = await startEnvoy([listener], [cluster("up", upstreamPort)]).then(
-      async (running) => {
-        // Envoy comes up all the same and denies everything.
-        const answer = await exchangeOnce(running.ports[0] as number, {
-          method: "GET",
-          target: "/",
-          headers: [["host", "a"]],
-          body: "",
-        });
-        const log = running.log();
-        await running.stop();
-        return `${answer.status} ${log}`;
-      },
-      (error: Error) => error.message,
-    );
-    for (const place of ["/limits/0/requests", "/limits/0/per", "/limits/0/key/0", "/extra"]) {
-      expect(theirs).toContain(`${place}:`);
-      expect(refused).toContain(place);
-    }
-  }, 30_000);
+  test(
+    "settings that are wrong are refused by both, with the place",
+    async () => {
+      const settings = { limits: [{ name: "a", requests: 0, per: "fortnight", key: ["nobody"] }], extra: 1 };
+      const filterHost = new ProxyWasmHost({
+        clock: new SystemClock(),
+        log: SILENT_LOG,
+        metrics: new RecordingMetrics(),
+        shared: new SharedState(),
+        foreign: new ForeignFunctions(),
+      });
+      const config = filterOf("rate-limit", digestOf("rate-limit"), { settings: JSON.stringify(settings) });
+      const refused = await filterHost.load(new Uint8Array(readFileSync(pathOf("rate-limit"))), config).then(
+        () => "accepted",
+        (error: Error) => error.message,
+      );
+      const listener = httpListener("bad", [wasmFilter("bad", pathOf("rate-limit"), JSON.stringify(settings))], "up");
+      const theirs = await startEnvoy([listener], [cluster("up", upstreamPort)]).then(
+        async (running) => {
+          // Envoy comes up all the same and denies everything.
+          const answer = await exchangeOnce(running.ports[0] as number, {
+            method: "GET",
+            target: "/",
+            headers: [["host", "a"]],
+            body: "",
+          });
+          const log = running.log();
+          await running.stop();
+          return `${answer.status} ${log}`;
+        },
+        (error: Error) => error.message,
+      );
+      for (const place of ["/limits/0/requests", "/limits/0/per", "/limits/0/key/0", "/extra"]) {
+        expect(theirs).toContain(`${place}:`);
+        expect(refused).toContain(place);
+      }
+    },
+    TEST_MS,
+  );
 });

@@ -3,10 +3,11 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ExampleRun, exampleNames, isAsShown, startExample, type Try } from "../kit/example.ts";
+import { TEST_MS } from "../kit/patience.ts";
 import { freePort, newFolder, startProgram, startSelvedge, until } from "../kit/selvedge.ts";
 import { CHECKS } from "./examples-checks.ts";
 
-const EXAMPLE_MS = 60_000;
+const EXAMPLE_MS = TEST_MS;
 
 async function runTry(run: ExampleRun, { command, expected }: Try, previous: string): Promise<void> {
   let output = await run.shell(command);

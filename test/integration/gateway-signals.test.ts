@@ -5,6 +5,7 @@ import type net from "node:net";
 import { join } from "node:path";
 import process from "node:process";
 import { parseExposition } from "../kit/exposition.ts";
+import { TEST_MS } from "../kit/patience.ts";
 import { connectRaw, okText, type RawConnection, type RawUpstream, startRawUpstream } from "../kit/raw.ts";
 import { freePort, newFolder, type RunningProgram, startSelvedge, until } from "../kit/selvedge.ts";
 
@@ -90,66 +91,80 @@ const openAll = async (port: number, count: number, text: string): Promise<RawCo
   return connections;
 };
 
-test("SIGTERM: not ready, no new connections, idle ones close, exchanges finish, tunnels last, nothing is left", async () => {
-  const { upstream, held } = await startHolding();
-  const { program, port, admin, workers } = await startGateway(upstream.port);
-  const tunnels = await openAll(port, 4, UPGRADE);
-  for (const tunnel of tunnels) await tunnel.until("101");
-  const idle = await openAll(port, 8, GET);
-  for (const connection of idle) await connection.until("ok");
-  const busy = await openAll(port, 8, GET.replace("/", "/hold"));
-  await until(() => held.length === 8);
-  const pids = (await workers()).map(({ pid }) => pid);
+test(
+  "SIGTERM: not ready, no new connections, idle ones close, exchanges finish, tunnels last, nothing is left",
+  async () => {
+    const { upstream, held } = await startHolding();
+    const { program, port, admin, workers } = await startGateway(upstream.port);
+    const tunnels = await openAll(port, 4, UPGRADE);
+    for (const tunnel of tunnels) await tunnel.until("101");
+    const idle = await openAll(port, 8, GET);
+    for (const connection of idle) await connection.until("ok");
+    const busy = await openAll(port, 8, GET.replace("/", "/hold"));
+    await until(() => held.length === 8);
+    const pids = (await workers()).map(({ pid }) => pid);
 
-  program.child.kill("SIGTERM");
-  await until(async () => (await fetch(`${admin}/readyz`)).status === 503);
-  for (const connection of idle) await connection.closed();
-  // Listeners close in each worker by itself.
-  await until(async () =>
-    (await Promise.allSettled(Array.from({ length: 4 }, () => connectRaw(port).then((made) => made.destroy())))).every(
-      ({ status }) => status === "rejected",
-    ),
-  );
-  expect(busy.some((connection) => connection.isClosed || connection.heard !== "")).toBe(false);
-  for (const socket of held) socket.write(okText("finished"));
-  for (const connection of busy) {
-    const heard = await connection.closed();
-    expect(heard).toStartWith("HTTP/1.1 200");
-    expect(heard).toMatch(/connection: close\r\n/i);
-    expect(heard).toEndWith("finished");
-  }
-  for (const tunnel of tunnels) {
-    tunnel.send("still here");
-    await tunnel.until("still here");
-    tunnel.end();
-    await tunnel.closed();
-  }
-  expect((await program.finished).code).toBe(0);
-  for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow();
-}, 60_000);
+    program.child.kill("SIGTERM");
+    await until(async () => (await fetch(`${admin}/readyz`)).status === 503);
+    for (const connection of idle) await connection.closed();
+    // Listeners close in each worker by itself.
+    await until(async () =>
+      (await Promise.allSettled(Array.from({ length: 4 }, () => connectRaw(port).then((made) => made.destroy())))).every(
+        ({ status }) => status === "rejected",
+      ),
+    );
+    expect(busy.some((connection) => connection.isClosed || connection.heard !== "")).toBe(false);
+    for (const socket of held) socket.write(okText("finished"));
+    for (const connection of busy) {
+      const heard = await connection.closed();
+      expect(heard).toStartWith("HTTP/1.1 200");
+      expect(heard).toMatch(/connection: close\r\n/i);
+      expect(heard).toEndWith("finished");
+    }
+    for (const tunnel of tunnels) {
+      tunnel.send("still here");
+      await tunnel.until("still here");
+      tunnel.end();
+      await tunnel.closed();
+    }
+    expect((await program.finished).code).toBe(0);
+    for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow();
+  },
+  TEST_MS,
+);
 
-test("a worker that hangs is killed and replaced; the other one's connections notice nothing", async () => {
-  const { upstream } = await startHolding();
-  const { port, admin, workers } = await startGateway(upstream.port);
-  const connections = await openAll(port, 40, GET);
-  for (const connection of connections) await connection.until("ok");
-  const [hung] = await workers();
-  const own = hung?.dataPlane?.listeners[0]?.connections ?? 0;
-  expect(own).toBeGreaterThan(0);
-  process.kill(hung?.pid ?? 0, "SIGSTOP");
-  await until(async () => {
-    const [now] = await workers();
-    return now?.pid !== hung?.pid && now?.running === true && now.revision === hung?.revision;
-  });
-  await until(() => connections.filter((connection) => connection.isClosed).length >= own);
-  const alive = connections.filter((connection) => !connection.isClosed);
-  expect(alive.length).toBe(40 - own);
-  for (const connection of alive) {
-    const before = connection.heard.length;
-    connection.send(GET);
-    await connection.when((heard) => heard.length === before * 2);
-  }
-  for (const connection of await openAll(port, 20, GET)) expect(await connection.until("ok")).toStartWith("HTTP/1.1 200");
-  const metrics = parseExposition(await (await fetch(`${admin}/metrics`)).text());
-  expect(metrics.get("selvedge_worker_exits_total")?.samples).toMatchObject([{ labels: { reason: "hung" }, value: 1 }]);
-}, 60_000);
+test(
+  "a worker that hangs is killed and replaced; the other one's connections notice nothing",
+  async () => {
+    const { upstream } = await startHolding();
+    const { port, admin, workers } = await startGateway(upstream.port);
+    const connections = await openAll(port, 40, GET);
+    for (const connection of connections) await connection.until("ok");
+    const connectionsOf = (worker: Worker | undefined): number => worker?.dataPlane?.listeners[0]?.connections ?? 0;
+    let [hung, other] = await workers();
+    // A worker that is late tells what it knew before.
+    await until(async () => {
+      [hung, other] = await workers();
+      return connectionsOf(hung) + connectionsOf(other) === 40;
+    });
+    const own = connectionsOf(hung);
+    expect(own).toBeGreaterThan(0);
+    process.kill(hung?.pid ?? 0, "SIGSTOP");
+    await until(async () => {
+      const [now] = await workers();
+      return now?.pid !== hung?.pid && now?.running === true && now.revision === hung?.revision;
+    });
+    await until(() => connections.filter((connection) => connection.isClosed).length >= own);
+    const alive = connections.filter((connection) => !connection.isClosed);
+    expect(alive.length).toBe(40 - own);
+    for (const connection of alive) {
+      const before = connection.heard.length;
+      connection.send(GET);
+      await connection.when((heard) => heard.length === before * 2);
+    }
+    for (const connection of await openAll(port, 20, GET)) expect(await connection.until("ok")).toStartWith("HTTP/1.1 200");
+    const metrics = parseExposition(await (await fetch(`${admin}/metrics`)).text());
+    expect(metrics.get("selvedge_worker_exits_total")?.samples).toMatchObject([{ labels: { reason: "hung" }, value: 1 }]);
+  },
+  TEST_MS,
+);

@@ -1,10 +1,11 @@
 // The real program in real processes: up, proxy, their workers, their signals, and what is left behind (nothing).
 import { afterEach, describe, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { findNats } from "../../scripts/nats.mjs";
 import { parseExposition } from "../kit/exposition.ts";
+import { TEST_MS } from "../kit/patience.ts";
 import { freePort, isAlive, newFolder, type RunningProgram, runSelvedge, startSelvedge, until } from "../kit/selvedge.ts";
 
 const cleanups: (() => void | Promise<void>)[] = [];
@@ -52,128 +53,166 @@ interface Status {
 const statusOf = async (admin: number): Promise<Status> =>
   (await fetch(`http://127.0.0.1:${admin}/status`)).json() as Promise<Status>;
 const bodyOf = async (port: number, path = "/"): Promise<string> => (await fetch(`http://127.0.0.1:${port}${path}`)).text();
-const sharedFolders = (): string[] =>
-  existsSync("/dev/shm") ? readdirSync("/dev/shm").filter((name) => name.startsWith("selvedge-")) : [];
+/** The folders with shared memory of these workers, where /proc says so (Linux). */
+const sharedFoldersOf = ({ workers }: Status): string[] =>
+  workers.flatMap(({ pid }) => {
+    const path = `/proc/${pid}/environ`;
+    if (!existsSync(path)) return [];
+    return /SELVEDGE_WORKER_SETTINGS=[^\0]*"folder":"([^"]+)"/.exec(readFileSync(path, "utf8"))?.[1] ?? [];
+  });
 
 describe("selvedge proxy -f", () => {
-  test("workers share the port, a killed one is replaced, files are watched, logs reopened, SIGTERM leaves nothing behind", async () => {
-    const [path, port, admin] = [folder(), await freePort(), await freePort()];
-    const [config, log] = [join(path, "gateway.yaml"), join(path, "access.log")];
-    const mesh = `---\napiVersion: selvedge.dev/v1\nkind: Mesh\nmetadata: { name: mesh }\nspec: { accessLog: { path: ${log} } }\n`;
-    writeFileSync(config, gateway(port, "one", mesh));
-    const before = new Set(sharedFolders());
-    const program = start(["proxy", "-f", config, "--workers", "2", "--admin", `127.0.0.1:${admin}`]);
-    await program.saw("selvedge proxy");
-    expect(await bodyOf(port)).toBe("one");
-    const own = sharedFolders().filter((name) => !before.has(name));
-    const first = await statusOf(admin);
-    expect(first.ready).toBe(true);
-    expect(first.workers.map(({ revision }) => revision)).toEqual([1, 1]);
+  test(
+    "workers share the port, a killed one is replaced, files are watched, logs reopened, SIGTERM leaves nothing behind",
+    async () => {
+      const [path, port, admin] = [folder(), await freePort(), await freePort()];
+      const [config, log] = [join(path, "gateway.yaml"), join(path, "access.log")];
+      const mesh = `---\napiVersion: selvedge.dev/v1\nkind: Mesh\nmetadata: { name: mesh }\nspec: { accessLog: { path: ${log} } }\n`;
+      writeFileSync(config, gateway(port, "one", mesh));
+      const program = start(["proxy", "-f", config, "--workers", "2", "--admin", `127.0.0.1:${admin}`]);
+      await program.saw("selvedge proxy");
+      expect(await bodyOf(port)).toBe("one");
+      const first = await statusOf(admin);
+      const shared = sharedFoldersOf(first);
+      expect(shared.length).toBe(process.platform === "linux" ? 2 : 0);
+      expect(first.ready).toBe(true);
+      expect(first.workers.map(({ revision }) => revision)).toEqual([1, 1]);
 
-    process.kill(first.workers[0]?.pid ?? 0, "SIGKILL");
-    await until(async () => (await statusOf(admin)).workers[0]?.replaced === 1);
-    await until(async () => (await statusOf(admin)).workers[0]?.revision === 1);
-    for (let i = 0; i < 20; i++) expect(await bodyOf(port)).toBe("one");
+      process.kill(first.workers[0]?.pid ?? 0, "SIGKILL");
+      await until(async () => (await statusOf(admin)).workers[0]?.replaced === 1);
+      await until(async () => (await statusOf(admin)).workers[0]?.revision === 1);
+      for (let i = 0; i < 20; i++) expect(await bodyOf(port)).toBe("one");
 
-    writeFileSync(config, gateway(port, "two", mesh));
-    await until(async () => (await statusOf(admin)).appliedRevision === 2);
-    expect(await bodyOf(port)).toBe("two");
-    writeFileSync(config, gateway(port, "[three"));
-    await program.saw("yaml_syntax");
-    expect(await bodyOf(port)).toBe("two");
+      writeFileSync(config, gateway(port, "two", mesh));
+      await until(async () => (await statusOf(admin)).appliedRevision === 2);
+      expect(await bodyOf(port)).toBe("two");
+      writeFileSync(config, gateway(port, "[three"));
+      await program.saw("yaml_syntax");
+      expect(await bodyOf(port)).toBe("two");
 
-    await until(() => existsSync(log) && readFileSync(log, "utf8").includes('"status":200'));
-    renameSync(log, `${log}.1`);
-    program.child.kill("SIGHUP");
-    await until(() => existsSync(log));
-    await bodyOf(port, "/after");
-    await until(() => readFileSync(log, "utf8").includes("/after"));
+      await until(() => existsSync(log) && readFileSync(log, "utf8").includes('"status":200'));
+      renameSync(log, `${log}.1`);
+      program.child.kill("SIGHUP");
+      await until(() => existsSync(log));
+      // Each worker opens it by itself, and answers before it has written.
+      await until(async () => (await bodyOf(port, "/after")) === "two" && readFileSync(log, "utf8").includes("/after"));
 
-    const metrics = parseExposition(await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text());
-    const served = metrics.get("selvedge_requests_total")?.samples.reduce((sum, { value }) => sum + value, 0) ?? 0;
-    expect(served).toBeGreaterThanOrEqual(22);
-    expect(metrics.get("selvedge_worker_exits_total")?.samples[0]).toMatchObject({ labels: { reason: "crashed" }, value: 1 });
+      let metrics: ReturnType<typeof parseExposition> = new Map();
+      await until(async () => {
+        metrics = parseExposition(await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text());
+        const served = metrics.get("selvedge_requests_total")?.samples.reduce((sum, { value }) => sum + value, 0) ?? 0;
+        return served >= 22;
+      });
+      expect(metrics.get("selvedge_worker_exits_total")?.samples[0]).toMatchObject({ labels: { reason: "crashed" }, value: 1 });
 
-    const { workers } = await statusOf(admin);
-    program.child.kill("SIGTERM");
-    expect((await program.finished).code).toBe(0);
-    expect(workers.filter(({ pid }) => isAlive(pid))).toEqual([]);
-    expect(sharedFolders().filter((name) => own.includes(name))).toEqual([]);
-  }, 60_000);
+      const { workers } = await statusOf(admin);
+      program.child.kill("SIGTERM");
+      expect((await program.finished).code).toBe(0);
+      expect(workers.filter(({ pid }) => isAlive(pid))).toEqual([]);
+      expect(shared.filter((path) => existsSync(path))).toEqual([]);
+    },
+    TEST_MS,
+  );
 
-  test("workers end by themselves when the supervisor is killed", async () => {
-    const [path, port, admin] = [folder(), await freePort(), await freePort()];
-    writeFileSync(join(path, "g.yaml"), gateway(port, "x"));
-    const before = new Set(sharedFolders());
-    const program = start(["proxy", "-f", path, "--workers", "2", "--admin", `127.0.0.1:${admin}`]);
-    await program.saw("selvedge proxy");
-    const own = sharedFolders().filter((name) => !before.has(name));
-    const { workers } = await statusOf(admin);
-    program.child.kill("SIGKILL");
-    await until(() => workers.every(({ pid }) => !isAlive(pid)));
-    expect(sharedFolders().filter((name) => own.includes(name))).toEqual([]);
-  }, 60_000);
+  test(
+    "workers end by themselves when the supervisor is killed",
+    async () => {
+      const [path, port, admin] = [folder(), await freePort(), await freePort()];
+      writeFileSync(join(path, "g.yaml"), gateway(port, "x"));
+      const program = start(["proxy", "-f", path, "--workers", "2", "--admin", `127.0.0.1:${admin}`]);
+      await program.saw("selvedge proxy");
+      const status = await statusOf(admin);
+      const { workers } = status;
+      const shared = sharedFoldersOf(status);
+      expect(shared.length).toBe(process.platform === "linux" ? 2 : 0);
+      program.child.kill("SIGKILL");
+      await until(() => workers.every(({ pid }) => !isAlive(pid)));
+      expect(shared.filter((path) => existsSync(path))).toEqual([]);
+    },
+    TEST_MS,
+  );
 
-  test("a second SIGTERM stops at once, also with a request under way", async () => {
-    const [path, port, upstream] = [folder(), await freePort(), await freePort()];
-    const silent = createServer(() => {}).listen(upstream, "127.0.0.1");
-    cleanups.push(() => void silent.close());
-    const yaml = gateway(port, "x").replace("respond: { body: x }", "backends: [silent]");
-    writeFileSync(
-      join(path, "g.yaml"),
-      `${yaml}---\napiVersion: selvedge.dev/v1\nkind: Service\nmetadata: { name: silent }\nspec: { endpoints: ["127.0.0.1:${upstream}"] }\n`,
-    );
-    const program = start(["proxy", "-f", path, "--workers", "1", "--admin", "off"]);
-    await program.saw("selvedge proxy");
-    const pending = fetch(`http://127.0.0.1:${port}/`).catch(() => "broken off");
-    await until(async () => (await new Promise<number>((resolve) => silent.getConnections((_, count) => resolve(count)))) === 1);
-    program.child.kill("SIGTERM");
-    await program.saw("draining");
-    program.child.kill("SIGTERM");
-    expect((await program.finished).code).toBe(0);
-    expect(await pending).toBe("broken off");
-  }, 60_000);
+  test(
+    "a second SIGTERM stops at once, also with a request under way",
+    async () => {
+      const [path, port, upstream] = [folder(), await freePort(), await freePort()];
+      const silent = createServer(() => {}).listen(upstream, "127.0.0.1");
+      cleanups.push(() => void silent.close());
+      const yaml = gateway(port, "x").replace("respond: { body: x }", "backends: [silent]");
+      writeFileSync(
+        join(path, "g.yaml"),
+        `${yaml}---\napiVersion: selvedge.dev/v1\nkind: Service\nmetadata: { name: silent }\nspec: { endpoints: ["127.0.0.1:${upstream}"] }\n`,
+      );
+      const program = start(["proxy", "-f", path, "--workers", "1", "--admin", "off"]);
+      await program.saw("selvedge proxy");
+      const pending = fetch(`http://127.0.0.1:${port}/`).catch(() => "broken off");
+      await until(
+        async () => (await new Promise<number>((resolve) => silent.getConnections((_, count) => resolve(count)))) === 1,
+      );
+      program.child.kill("SIGTERM");
+      await program.saw("draining");
+      program.child.kill("SIGTERM");
+      expect((await program.finished).code).toBe(0);
+      expect(await pending).toBe("broken off");
+    },
+    TEST_MS,
+  );
 
-  test("a port in use is named, with the way out", async () => {
-    const [path, port, admin] = [folder(), await freePort(), await freePort()];
-    writeFileSync(join(path, "g.yaml"), gateway(port, "x"));
-    const first = start(["proxy", "-f", path, "--workers", "1", "--admin", `127.0.0.1:${admin}`]);
-    await first.saw("selvedge proxy");
-    // Workers share ports: the same one a second time must still be refused.
-    const second = await runSelvedge(["proxy", "-f", path, "--workers", "1", "--admin", "off"]);
-    expect(second.code).toBe(1);
-    expect(second.error).toContain(`port ${port} on 127.0.0.1 is in use`);
-    const third = await runSelvedge(["proxy", "-f", path, "--workers", "1", "--admin", `127.0.0.1:${admin}`]);
-    expect(third.code).toBe(1);
-    expect(third.error).toContain(`port ${admin} on 127.0.0.1 is in use`);
-    expect(third.error).toContain("--admin");
-    expect((await runSelvedge(["proxy", "-f", path, "--admin", "0.0.0.0:0"])).error).toContain("--admin-token");
-  }, 60_000);
+  test(
+    "a port in use is named, with the way out",
+    async () => {
+      const [path, port, admin] = [folder(), await freePort(), await freePort()];
+      writeFileSync(join(path, "g.yaml"), gateway(port, "x"));
+      const first = start(["proxy", "-f", path, "--workers", "1", "--admin", `127.0.0.1:${admin}`]);
+      await first.saw("selvedge proxy");
+      // Workers share ports: the same one a second time must still be refused.
+      const second = await runSelvedge(["proxy", "-f", path, "--workers", "1", "--admin", "off"]);
+      expect(second.code).toBe(1);
+      expect(second.error).toContain(`port ${port} on 127.0.0.1 is in use`);
+      const third = await runSelvedge(["proxy", "-f", path, "--workers", "1", "--admin", `127.0.0.1:${admin}`]);
+      expect(third.code).toBe(1);
+      expect(third.error).toContain(`port ${admin} on 127.0.0.1 is in use`);
+      expect(third.error).toContain("--admin");
+      expect((await runSelvedge(["proxy", "-f", path, "--admin", "0.0.0.0:0"])).error).toContain("--admin-token");
+    },
+    TEST_MS,
+  );
 
-  test("a bad file at the start is refused with its place, and nothing runs on", async () => {
-    const path = folder();
-    writeFileSync(join(path, "g.yaml"), "apiVersion: selvedge.dev/v1\nkind: Route\nmetadata: { name: x }\nspec: { rulez: [] }\n");
-    const { code, error } = await runSelvedge(["proxy", "-f", join(path, "g.yaml"), "--admin", "off"]);
-    expect(code).toBe(1);
-    expect(error).toContain("g.yaml:4");
-    expect(error).toContain("rulez");
-  }, 60_000);
+  test(
+    "a bad file at the start is refused with its place, and nothing runs on",
+    async () => {
+      const path = folder();
+      writeFileSync(
+        join(path, "g.yaml"),
+        "apiVersion: selvedge.dev/v1\nkind: Route\nmetadata: { name: x }\nspec: { rulez: [] }\n",
+      );
+      const { code, error } = await runSelvedge(["proxy", "-f", join(path, "g.yaml"), "--admin", "off"]);
+      expect(code).toBe(1);
+      expect(error).toContain("g.yaml:4");
+      expect(error).toContain("rulez");
+    },
+    TEST_MS,
+  );
 });
 
 describe("selvedge proxy --mode sidecar", () => {
-  test("serves from one process", async () => {
-    const [path, port, admin] = [folder(), await freePort(), await freePort()];
-    writeFileSync(join(path, "g.yaml"), gateway(port, "side"));
-    const program = start(["proxy", "-f", path, "--mode", "sidecar", "--admin", `127.0.0.1:${admin}`]);
-    await program.saw("selvedge proxy");
-    expect(await bodyOf(port)).toBe("side");
-    const { workers } = await statusOf(admin);
-    expect(workers.map(({ pid }) => pid)).toEqual([program.child.pid ?? 0]);
-    const metrics = parseExposition(await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text());
-    expect(metrics.get("selvedge_requests_total")?.samples[0]?.value).toBe(1);
-    program.child.kill("SIGTERM");
-    expect((await program.finished).code).toBe(0);
-  }, 60_000);
+  test(
+    "serves from one process",
+    async () => {
+      const [path, port, admin] = [folder(), await freePort(), await freePort()];
+      writeFileSync(join(path, "g.yaml"), gateway(port, "side"));
+      const program = start(["proxy", "-f", path, "--mode", "sidecar", "--admin", `127.0.0.1:${admin}`]);
+      await program.saw("selvedge proxy");
+      expect(await bodyOf(port)).toBe("side");
+      const { workers } = await statusOf(admin);
+      expect(workers.map(({ pid }) => pid)).toEqual([program.child.pid ?? 0]);
+      const metrics = parseExposition(await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text());
+      expect(metrics.get("selvedge_requests_total")?.samples[0]?.value).toBe(1);
+      program.child.kill("SIGTERM");
+      expect((await program.finished).code).toBe(0);
+    },
+    TEST_MS,
+  );
 });
 
 describe("selvedge up", () => {
@@ -247,18 +286,22 @@ describe("selvedge up", () => {
       again.child.kill("SIGTERM");
       expect((await again.finished).code).toBe(0);
     },
-    90_000,
+    TEST_MS,
   );
 
-  test("a NATS port in use is named, and what was started before is stopped", async () => {
-    const [state, port] = [folder(), await freePort()];
-    const taken = createServer(() => {}).listen(port, "127.0.0.1");
-    cleanups.push(() => void taken.close());
-    const { args } = await upArguments(state, ["--nats-listen", `127.0.0.1:${port}`]);
-    const nats = (await findNats()).server ?? "";
-    const { code, error } = await runSelvedge(args, { SELVEDGE_NATS_SERVER: nats });
-    expect(code).toBe(1);
-    expect(error).toContain(`port ${port} on 127.0.0.1 is in use`);
-    expect(error).toContain("--nats-listen");
-  }, 60_000);
+  test(
+    "a NATS port in use is named, and what was started before is stopped",
+    async () => {
+      const [state, port] = [folder(), await freePort()];
+      const taken = createServer(() => {}).listen(port, "127.0.0.1");
+      cleanups.push(() => void taken.close());
+      const { args } = await upArguments(state, ["--nats-listen", `127.0.0.1:${port}`]);
+      const nats = (await findNats()).server ?? "";
+      const { code, error } = await runSelvedge(args, { SELVEDGE_NATS_SERVER: nats });
+      expect(code).toBe(1);
+      expect(error).toContain(`port ${port} on 127.0.0.1 is in use`);
+      expect(error).toContain("--nats-listen");
+    },
+    TEST_MS,
+  );
 });

@@ -13,7 +13,8 @@ const table = new RateLimitTable(new BigInt64Array(bytes.buffer, bytes.byteOffse
 const counts = new Int32Array(bytes.buffer, bytes.byteOffset + tableBytes(Number(slots)));
 const keyCount = Number(keys);
 const own = 16 + Number(id) * keyCount;
-const hour = 3600 * 1e7;
+/** In which the limits are given: so long that nothing is refilled while a test lasts. */
+const window = 24 * 3600 * 1e7;
 
 function questionFor(key: number): RateLimitQuestion {
   const rng = new SeededRng(key + 1);
@@ -22,10 +23,10 @@ function questionFor(key: number): RateLimitQuestion {
 }
 const questions = Array.from({ length: keyCount }, (_, key) => questionFor(key));
 
-function tryOnce(key: number, perHour: number): void {
+function tryOnce(key: number, limit: number): void {
   const question = questions[key] as RateLimitQuestion;
-  question.increment = hour / perHour;
-  question.capacity = hour;
+  question.increment = window / limit;
+  question.capacity = window;
   Atomics.store(counts, 1 + Number(id), key + 1);
   if (table.decide([question], 1)) Atomics.add(counts, own + key, 1);
   Atomics.store(counts, 1 + Number(id), 0);
