@@ -16,6 +16,8 @@ const CONFIG: ForwardingConfig = {
   via: undefined,
   requestIdHeader: "x-request-id",
   trustRequestId: false,
+  read: "x-forwarded",
+  trustedHeaders: [],
 };
 const PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -139,7 +141,7 @@ describe("forwarding: the caller's address (class 30)", () => {
   }
 
   test("Forwarded is read when it is the configured kind, and only then", () => {
-    const config = { trustedHops: 2, xForwarded: false, forwarded: true };
+    const config = { trustedHops: 2, xForwarded: false, forwarded: true, read: "forwarded" } as const;
     const headers = [
       ["x-forwarded-for", "6.6.6.6"],
       ["Forwarded", 'for=7.7.7.7;proto=http, For="[2001:db8::5]:99";host=a'],

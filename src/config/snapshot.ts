@@ -79,11 +79,17 @@ export interface ListenerConfig {
   readonly limits: HttpLimits;
   readonly times: DownstreamTimes;
   readonly maxConnections: number;
+  /** TLS handshakes and PROXY headers under way; one more is refused. */
+  readonly maxHandshakes: number;
   readonly forwarding: ForwardingConfig;
   readonly compression: CompressionConfig | undefined;
   readonly paths: PathPolicyConfig;
   /** Header names with `_`: `reject` (400), `drop` or `keep`. */
   readonly underscores: "reject" | "drop" | "keep";
+  /** TRACE passes to the upstream; else it is answered 405. */
+  readonly allowTrace: boolean;
+  /** Fields that may stand in the trailers of a request, lower case; all others are dropped. */
+  readonly requestTrailers: readonly string[];
 }
 
 export interface ListenerTlsConfig {
@@ -120,6 +126,10 @@ export interface ForwardingConfig {
   readonly requestIdHeader: string | undefined;
   /** Keep a request id that a trusted hop sent. */
   readonly trustRequestId: boolean;
+  /** Which of both kinds trusted hops write; what they pass on of the other one is dropped. */
+  readonly read: "x-forwarded" | "forwarded";
+  /** Other headers, lower case, that trusted hops set or remove themselves: dropped of everybody else. */
+  readonly trustedHeaders: readonly string[];
 }
 
 export interface CompressionConfig {

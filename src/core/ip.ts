@@ -148,3 +148,15 @@ export function formatAddress(bytes: Bytes): string {
   if (length < 2) return hex(groups);
   return `${hex(groups.slice(0, start))}::${hex(groups.slice(start + length))}`;
 }
+
+/**
+ * The inside of an IPv6 literal as hosts are compared: with brackets, spelt as RFC 5952 §4 says, or the IPv4 address that a mapped
+ * one stands for (`::ffff:127.0.0.1` is `127.0.0.1`). Undefined: not IPv6, or with a zone, which means something on one machine only.
+ */
+export function canonicalIpv6Host(text: string): string | undefined {
+  if (text.indexOf(":") < 0 || text.indexOf("%") >= 0) return undefined;
+  const bytes = addressBytes(text);
+  if (bytes === undefined) return undefined;
+  const address = formatAddress(bytes);
+  return address.indexOf(":") < 0 ? address : `[${address}]`;
+}

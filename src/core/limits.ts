@@ -79,6 +79,8 @@ export const DEFAULT_DOWNSTREAM_TIMES: DownstreamTimes = {
 
 /** Bounds of a listener. */
 export const DEFAULT_LISTENER_CONNECTIONS = 65_536;
+/** TLS handshakes (and PROXY headers) under way on a listener, per worker. Exceeded: closed. */
+export const DEFAULT_LISTENER_HANDSHAKES = 4_096;
 
 /** Bounds and times towards the endpoints of one service, per worker. */
 export interface UpstreamLimits {
@@ -186,6 +188,26 @@ export const PROXY_WASM_LIMITS = {
   restartResetMs: 10_000,
   /** What a header that a filter adds costs of `outputBytes` besides name and value. */
   headerOverheadBytes: 32,
+} as const;
+
+/** Bounds of the host of WebAssembly components that are not a matter of one filter's budget. */
+export const COMPONENT_LIMITS = {
+  /** Definitions of one component, items of one list in it, nested ones included. More: refused when loaded. */
+  definitions: 10_000,
+  /** Components inside components, types inside types. Deeper: refused when loaded. */
+  depth: 32,
+  /** Core modules inside one component. More: refused when loaded. */
+  coreModules: 64,
+  /** A name of an import, an export or a label. Longer: refused when loaded. */
+  nameBytes: 1024,
+  /** A value of a type in memory, without what its lists point to. Larger: refused when loaded. */
+  typeBytes: 65_536,
+  /** Resource handles that one instance holds at a time. More: a trap. */
+  handles: 4_096,
+  /** What one call hands from the guest to the host, all strings and lists together. More: a trap. */
+  liftedBytes: 16 * 1024 * 1024,
+  /** Items of the lists that one call hands from the guest to the host. More: a trap. */
+  liftedItems: 65_536,
 } as const;
 
 /** Bounds of configuration. */

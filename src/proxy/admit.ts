@@ -7,7 +7,10 @@ import type { ConnectionInfo } from "./stream.ts";
 
 /** Refusals that need nothing but the head and its connection; undefined: come in. */
 export function refuseAtDoor(request: RequestHead, connection: ConnectionInfo, listener: ListenerRuntime): Failure | undefined {
-  if (request.method === "CONNECT") return new Failure("connect_refused");
+  const { method } = request;
+  if (method === "CONNECT") return new Failure("connect_refused");
+  // They echo what credentials and internal headers a request has (RFC 9110 §9.3.8). The codec knows upper case only.
+  if ((method === "TRACE" || method === "TRACK") && !listener.config.allowTrace) return new Failure("method_not_allowed", method);
   return listener.config.tls === undefined ? undefined : refuseMisdirected(request, connection, listener.config.tls);
 }
 

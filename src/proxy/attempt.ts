@@ -2,6 +2,7 @@ import type { Bytes } from "../core/bytes.ts";
 import { Failure } from "../core/failure.ts";
 import type { HeaderBlock, ResponseHead } from "../core/head.ts";
 import type { Lease } from "./balance/picker.ts";
+import { dropOwnHeaders } from "./forwarding-names.ts";
 import type { ConnectionInfo, UpstreamHandler, UpstreamStream } from "./stream.ts";
 import type { StreamWaiter } from "./upstream/endpoint-pool.ts";
 import type { UpstreamService } from "./upstream/service.ts";
@@ -34,6 +35,18 @@ export class Attempt implements UpstreamHandler, StreamWaiter {
     readonly connection: ConnectionInfo | undefined,
   ) {}
 
+  /**
+   * What to call the endpoint when the caller named no host (HTTP/1.0 may do so): RFC 9112 §3.2 wants a Host in what we send, and an
+   * empty one would be read as any host there is.
+   */
+  get authority(): string {
+    const { address } = this.lease.endpoint.config;
+    const { tls, dns } = this.service.config;
+    if (address.kind === "unix") return tls?.serverName || "localhost";
+    const host = tls?.serverName || dns?.host || (address.host.includes(":") ? `[${address.host}]` : address.host);
+    return address.port === (tls === undefined ? 80 : 443) ? host : `${host}:${address.port}`;
+  }
+
   /** `fresh` insists on a new connection. The owner hears within this call when a connection is idle or none may be made. */
   start(fresh: boolean): void {
     this.#startMs = this.service.host.clock.nowMs();
@@ -55,6 +68,7 @@ export class Attempt implements UpstreamHandler, StreamWaiter {
   }
 
   onHead(head: ResponseHead, end: boolean): void {
+    dropOwnHeaders(head.headers);
     if (head.status >= 200 || head.status === 101) this.#headMs = this.service.host.clock.nowMs() - this.#startMs;
     // Settled before the owner hears: it may finish the exchange in this call.
     if (end) this.#settle(head.status >= 500 ? "failure" : "success");

@@ -249,6 +249,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   onAttemptReady(stream: UpstreamStream): void {
     if (this.done) return;
     this.failure = undefined;
+    if (this.request.authority === "") this.request.authority = (this.#attempt as Attempt).authority;
     this.#body.attach(stream, this.request);
   }
 

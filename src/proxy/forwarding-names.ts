@@ -1,3 +1,5 @@
+import type { HeaderBlock } from "../core/head.ts";
+
 /** What a header name is to forwarding. */
 export const NAME = {
   keep: 0,
@@ -33,6 +35,20 @@ const FORWARDING_NAMES: ReadonlySet<string> = new Set([
   "x-rewrite-url",
 ]);
 
+/** What this proxy says of itself begins so. */
+const OWN_PREFIX = "x-selvedge-";
+
+/** Takes what only this proxy may say out of an upstream's answer, other spellings with it: nobody else speaks for the proxy. */
+export function dropOwnHeaders(headers: HeaderBlock): void {
+  const { names } = headers;
+  for (let i = names.length - 1; i >= 0; i--) {
+    const name = names[i] as string;
+    // `x`, and `s` behind the dash: few names come further.
+    if (name.charCodeAt(0) !== 0x78 || name.charCodeAt(2) !== 0x73) continue;
+    if (name.startsWith(OWN_PREFIX) || name.replace(/[_.]/g, "-").startsWith(OWN_PREFIX)) headers.removeAt(i);
+  }
+}
+
 /** One of `NAME` for a lower-case name. By the first letter almost every header is done with. */
 export function kindOf(name: string): number {
   switch (name.charCodeAt(0)) {
@@ -50,17 +66,17 @@ export function kindOf(name: string): number {
     default:
       return NAME.keep;
   }
-  if (name.startsWith("x-selvedge-") || name === "x-forwarded-client-cert") return NAME.internal;
+  if (name.startsWith(OWN_PREFIX) || name === "x-forwarded-client-cert") return NAME.internal;
   if (name.startsWith("x-forwarded") || name.startsWith("x-envoy-") || FORWARDING_NAMES.has(name)) return NAME.forwarding;
   return NAME.keep;
 }
 
 /**
  * `x_forwarded_for`, `X.Forwarded.For`: gateways to CGI and its heirs take them for the same header, so no such alias of a header
- * that we own passes, whoever sent it.
+ * that we own passes, whoever sent it. `owned`: names besides those of this file, lower case.
  */
-export function isAlias(name: string, requestIdHeader: string | undefined): boolean {
+export function isAlias(name: string, owned: ReadonlySet<string>): boolean {
   if (name.indexOf("_") < 0 && name.indexOf(".") < 0) return false;
   const plain = name.replace(/[_.]/g, "-");
-  return kindOf(plain) !== NAME.keep || plain === requestIdHeader;
+  return kindOf(plain) !== NAME.keep || owned.has(plain);
 }

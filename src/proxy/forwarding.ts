@@ -1,8 +1,10 @@
 import type { ForwardingConfig, TracingConfig } from "../config/snapshot.ts";
 import { CidrSet } from "../core/cidr.ts";
+import { Failure } from "../core/failure.ts";
 import type { HeaderBlock, RequestHead } from "../core/head.ts";
 import { addressBytes, formatAddress, isAddress } from "../core/ip.ts";
 import type { IdSource, Rng } from "../core/rng.ts";
+import { normaliseAuthority } from "./codec/host.ts";
 import { isAlias, kindOf, NAME } from "./forwarding-names.ts";
 import type { ConnectionInfo } from "./stream.ts";
 import { applyTrace } from "./trace-context.ts";
@@ -22,6 +24,10 @@ export interface ForwardingPolicy {
   readonly config: ForwardingConfig;
   readonly trusted: CidrSet;
   readonly tracing: TracingConfig;
+  /** Headers that only those we believe may send; undefined: none. */
+  readonly trustedHeaders: ReadonlySet<string> | undefined;
+  /** These and the header of the request id: no other spelling of them passes. */
+  readonly owned: ReadonlySet<string>;
 }
 
 /** Throws an `Error` naming a range that is none (validated configuration has none). */
@@ -30,7 +36,14 @@ export function compileForwarding(
   trustedProxies: readonly string[],
   tracing: TracingConfig,
 ): ForwardingPolicy {
-  return { config, trusted: CidrSet.from(trustedProxies), tracing };
+  const { trustedHeaders, requestIdHeader } = config;
+  return {
+    config,
+    trusted: CidrSet.from(trustedProxies),
+    tracing,
+    trustedHeaders: trustedHeaders.length === 0 ? undefined : new Set(trustedHeaders),
+    owned: new Set(requestIdHeader === undefined ? trustedHeaders : [...trustedHeaders, requestIdHeader]),
+  };
 }
 
 /** Where ids and chance come from. */
@@ -43,9 +56,9 @@ export interface ForwardingSources {
  * Reads and replaces the forwarding, request id, trace and mesh-internal headers of `head`, in place, and fills `result`.
  *
  * Who is believed: with `trustedProxies`, a peer inside them; without, any peer if `trustedHops` > 0. Of anybody else every
- * forwarding header is dropped, in all spellings. The caller's address is the right-most one in the chain of hops that is not
- * trusted (never the left-most: anybody can write there). Only the kind that is configured is read and passed on: a proxy that
- * maintains `Forwarded` passes a forged `X-Forwarded-For` through, and the other way round.
+ * forwarding header is dropped, in all spellings. Of those we believe only the kind that they write themselves (`read`) and the
+ * headers that configuration names (`trustedHeaders`) count: whatever else they pass on is what a stranger sent them. The
+ * caller's address is the right-most one in the chain of hops that is not trusted (never the left-most: anybody can write there).
  */
 export function applyForwarding(
   policy: ForwardingPolicy,
@@ -58,14 +71,20 @@ export function applyForwarding(
   const { headers } = head;
   const peer = plainAddress(connection.remoteAddress);
   const believed = isTrustedHop(policy, peer, 0);
-  const seen = dropForeign(headers, config, believed);
-  result.clientAddress = peer;
-  if (believed && (seen & SEEN_FORWARDING) !== 0) {
-    result.clientAddress = findClient(policy, headers, peer);
-    if (config.xForwarded) takeScheme(head);
+  const seen = dropForeign(headers, policy, believed);
+  if ((seen & SEEN_FORWARDING) !== 0) {
+    const told = readTold(policy, head, peer);
+    result.clientAddress = told.chain[0] ?? peer;
+    if (told.scheme !== undefined) head.scheme = told.scheme;
+    if (config.xForwarded) writeXForwarded(head, peer, told);
+    else for (const name of X_FORWARDED) headers.remove(name);
+    if (config.forwarded) writeForwarded(head, peer, told);
+    else headers.remove("forwarded");
+  } else {
+    result.clientAddress = peer;
+    if (config.xForwarded) writeXForwarded(head, peer, undefined);
+    if (config.forwarded) writeForwarded(head, peer, undefined);
   }
-  if (config.xForwarded) writeXForwarded(head, peer, (seen & SEEN_FORWARDING) !== 0);
-  if (config.forwarded) writeForwarded(head, peer);
   if (config.via !== undefined)
     headers.add("via", `${head.version === 11 ? "1.1" : head.version === 20 ? "2.0" : "1.0"} ${config.via}`);
   const theirs =
@@ -87,27 +106,33 @@ function isTrustedHop(policy: ForwardingPolicy, address: string, hop: number): b
 const SEEN_FORWARDING = 1;
 const SEEN_TRACE = 2;
 
+/** The fields of the kind `x-forwarded` that are understood; all other `X-Forwarded-*` are not. */
+const X_FORWARDED = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"] as const;
+
 /** Drops what may not pass and says what is left. */
-function dropForeign(headers: HeaderBlock, config: ForwardingConfig, believed: boolean): number {
+function dropForeign(headers: HeaderBlock, policy: ForwardingPolicy, believed: boolean): number {
   const { names } = headers;
-  const { requestIdHeader } = config;
+  const { config, trustedHeaders, owned } = policy;
   let seen = 0;
   // From the back, so that removing does not move what is still to be looked at.
   for (let i = names.length - 1; i >= 0; i--) {
     const name = names[i] as string;
     const kind = kindOf(name);
-    if (kind === NAME.keep) {
-      if (isAlias(name, requestIdHeader)) headers.removeAt(i);
+    if (trustedHeaders?.has(name) === true) {
+      if (!believed) headers.removeAt(i);
+    } else if (kind === NAME.keep) {
+      if (isAlias(name, owned)) headers.removeAt(i);
     } else if (kind === NAME.trace) seen |= SEEN_TRACE;
-    else if (kind === NAME.internal || !believed || !passesOn(name, config)) headers.removeAt(i);
+    else if (kind === NAME.internal || !believed || !isRead(name, config)) headers.removeAt(i);
     else seen |= SEEN_FORWARDING;
   }
   return seen;
 }
 
-/** Only the configured kind passes, even from those we believe. */
-function passesOn(name: string, config: ForwardingConfig): boolean {
-  return name === "forwarded" ? config.forwarded : config.xForwarded || !name.startsWith("x-forwarded");
+/** Of the kind that the hops in front of us write. */
+function isRead(name: string, { read }: ForwardingConfig): boolean {
+  if (read === "forwarded") return name === "forwarded";
+  return name === "x-forwarded-for" || name === "x-forwarded-proto" || name === "x-forwarded-host";
 }
 
 const REQUEST_ID_MAX = 128;
@@ -126,23 +151,60 @@ function isRequestId(value: string): boolean {
 
 // ---------------------------------------------------------------- the chain of hops
 
+/** What those that we believe said. */
+interface Told {
+  /** From the caller to the hop in front of our peer; empty: they said nothing that can be used. */
+  readonly chain: readonly string[];
+  /** What the caller asked with; undefined: not said, or nonsense. */
+  readonly scheme: "http" | "https" | undefined;
+  readonly host: string | undefined;
+}
+
+function readTold(policy: ForwardingPolicy, head: RequestHead, peer: string): Told {
+  const { headers } = head;
+  if (policy.config.read === "x-forwarded") {
+    const scheme = schemeOf(only(headers, "x-forwarded-proto"));
+    const host = hostOf(only(headers, "x-forwarded-host"), scheme ?? head.scheme);
+    return { chain: readChain(policy, splitList(headers, "x-forwarded-for"), readHop), scheme, host };
+  }
+  const elements = splitList(headers, "forwarded");
+  const chain = readChain(policy, elements, (element) => readHop(parameterOf(element, "for")));
+  // The hop that saw the caller also saw what it asked with.
+  const element = chain.length === 0 || peer === "" ? "" : (elements[elements.length - chain.length] as string);
+  const scheme = schemeOf(parameterOf(element, "proto"));
+  return { chain, scheme, host: hostOf(parameterOf(element, "host"), scheme ?? head.scheme) };
+}
+
+const splitList = (headers: HeaderBlock, name: string): string[] => {
+  const values = headers.getAll(name);
+  return values.length === 0 ? [] : values.join(",").split(",");
+};
+
+/** The value of a field that may be there once only; "": it is not. */
+const only = (headers: HeaderBlock, name: string): string => (headers.count(name) === 1 ? (headers.get(name) ?? "") : "");
+
+function schemeOf(text: string): Told["scheme"] {
+  const scheme = text.toLowerCase();
+  return scheme === "http" || scheme === "https" ? scheme : undefined;
+}
+
+function hostOf(text: string, scheme: string): string | undefined {
+  if (text === "") return undefined;
+  const authority = normaliseAuthority(text, scheme);
+  return authority instanceof Failure ? undefined : authority;
+}
+
 /** Goes from our peer to the left as long as hops are trusted; the first that is not is the caller. */
-function findClient(policy: ForwardingPolicy, headers: HeaderBlock, peer: string): string {
-  const { xForwarded } = policy.config;
-  const chain = headers
-    .getAll(xForwarded ? "x-forwarded-for" : "forwarded")
-    .join(",")
-    .split(",");
-  let client = peer;
-  for (let hop = 1; hop <= chain.length; hop++) {
-    const entry = chain[chain.length - hop] as string;
-    const address = readHop(xForwarded ? entry : forParameter(entry));
+function readChain(policy: ForwardingPolicy, entries: readonly string[], read: (entry: string) => string): string[] {
+  const chain: string[] = [];
+  for (let hop = 1; hop <= entries.length; hop++) {
+    const address = read(entries[entries.length - hop] as string);
     // `unknown`, an obfuscated name, rubbish: the proxy that wrote it is the last one that we know.
     if (address === "") break;
-    client = address;
+    chain.unshift(address);
     if (!isTrustedHop(policy, address, hop)) break;
   }
-  return client;
+  return chain;
 }
 
 /** An address with or without port, brackets and quotes; "" when it is none. */
@@ -160,11 +222,11 @@ function readHop(entry: string): string {
   return isAddress(text) && !text.includes("%") ? plainAddress(text) : "";
 }
 
-/** `for` of one element of `Forwarded` (RFC 7239 §4); "" when it has none. */
-function forParameter(element: string): string {
+/** A parameter of one element of `Forwarded` (RFC 7239 §4); "" when it has none. */
+function parameterOf(element: string, name: string): string {
   for (const pair of element.split(";")) {
     const equals = pair.indexOf("=");
-    if (equals < 0 || pair.slice(0, equals).trim().toLowerCase() !== "for") continue;
+    if (equals < 0 || pair.slice(0, equals).trim().toLowerCase() !== name) continue;
     const value = pair.slice(equals + 1).trim();
     return value.startsWith('"') && value.endsWith('"') && value.length >= 2 ? value.slice(1, -1) : value;
   }
@@ -178,39 +240,36 @@ function plainAddress(address: string): string {
   return bytes === undefined ? address : formatAddress(bytes);
 }
 
-/** The scheme that a trusted proxy was asked with is the request's. */
-function takeScheme(head: RequestHead): void {
-  const { headers } = head;
-  const proto = headers.get("x-forwarded-proto")?.toLowerCase();
-  if (headers.count("x-forwarded-proto") === 1 && (proto === "http" || proto === "https")) head.scheme = proto;
-  else headers.remove("x-forwarded-proto");
-}
-
 // ---------------------------------------------------------------- what goes out
 
-function writeXForwarded(head: RequestHead, peer: string, hasOld: boolean): void {
+/** Behind what trusted hops said, when they said it; what they said in the other kind is said anew. */
+function writeXForwarded(head: RequestHead, peer: string, told: Told | undefined): void {
   const { headers } = head;
   // Unix sockets have no address to tell.
   const own = peer === "" ? "unknown" : peer;
-  if (!hasOld) {
+  if (told === undefined) {
     headers.add("x-forwarded-for", own);
     headers.add("x-forwarded-proto", head.scheme);
-    headers.add("x-forwarded-host", head.authority);
+    if (head.authority !== "") headers.add("x-forwarded-host", head.authority);
     return;
   }
-  const chain = headers.getAll("x-forwarded-for");
-  chain.push(own);
-  headers.set("x-forwarded-for", chain.join(", "));
-  if (!headers.has("x-forwarded-proto")) headers.add("x-forwarded-proto", head.scheme);
-  if (!headers.has("x-forwarded-host")) headers.add("x-forwarded-host", head.authority);
+  const old = headers.getAll("x-forwarded-for");
+  headers.set("x-forwarded-for", [...(old.length > 0 ? old : headers.has("forwarded") ? told.chain : []), own].join(", "));
+  headers.set("x-forwarded-proto", told.scheme ?? head.scheme);
+  const host = told.host ?? head.authority;
+  if (host === "") headers.remove("x-forwarded-host");
+  else headers.set("x-forwarded-host", host);
 }
 
-/** RFC 7239 §4: appended to what trusted hops said. */
-function writeForwarded(head: RequestHead, peer: string): void {
+/** RFC 7239 §4, §7.4. */
+function writeForwarded(head: RequestHead, peer: string, told: Told | undefined): void {
   const { headers } = head;
-  const node = peer === "" ? "unknown" : peer.includes(":") ? `"[${peer}]"` : peer;
-  const host = /[^A-Za-z0-9._-]/.test(head.authority) ? `"${head.authority}"` : head.authority;
-  const element = `for=${node};host=${host};proto=${head.scheme}`;
+  const host = head.authority === "" ? "" : `;host=${quoted(head.authority)}`;
+  const element = `for=${peer === "" ? "unknown" : nodeOf(peer)}${host};proto=${head.scheme}`;
   const old = headers.getAll("forwarded");
-  headers.set("forwarded", old.length === 0 ? element : `${old.join(", ")}, ${element}`);
+  const before = old.length > 0 || told === undefined ? old : told.chain.map((address) => `for=${nodeOf(address)}`);
+  headers.set("forwarded", [...before, element].join(", "));
 }
+
+const nodeOf = (address: string): string => (address.includes(":") ? `"[${address}]"` : address);
+const quoted = (text: string): string => (/[^A-Za-z0-9._-]/.test(text) ? `"${text}"` : text);

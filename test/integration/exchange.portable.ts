@@ -63,17 +63,21 @@ describe("exchange: messages", () => {
         ? `HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\nx-sum: 7\r\n\r\n`
         : okText(body),
     );
-    await withProxy(upstream, async (proxy) => {
-      const plain = await sayRaw(proxy.port(), `POST /length HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n${CLOSE}\r\nhello`);
-      assert.match(plain, /\r\ncontent-length: 5\r\n[\s\S]*\r\n\r\nhello$/);
-      const chunked = await sayRaw(
-        proxy.port(),
-        `POST /chunked HTTP/1.1\r\nhost: a\r\nte: trailers\r\ntransfer-encoding: chunked\r\n${CLOSE}\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\nx-end: yes\r\n\r\n`,
-      );
-      assert.match(chunked, /abcdefg|abc[\s\S]*defg/);
-      assert.match(chunked, /0\r\nx-sum: 7\r\n\r\n$/);
-      assert.match(upstream.received.join(""), /0\r\nx-end: yes\r\n\r\n/);
-    });
+    await withProxy(
+      upstream,
+      async (proxy) => {
+        const plain = await sayRaw(proxy.port(), `POST /length HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n${CLOSE}\r\nhello`);
+        assert.match(plain, /\r\ncontent-length: 5\r\n[\s\S]*\r\n\r\nhello$/);
+        const chunked = await sayRaw(
+          proxy.port(),
+          `POST /chunked HTTP/1.1\r\nhost: a\r\nte: trailers\r\ntransfer-encoding: chunked\r\n${CLOSE}\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\nx-end: yes\r\n\r\n`,
+        );
+        assert.match(chunked, /abcdefg|abc[\s\S]*defg/);
+        assert.match(chunked, /0\r\nx-sum: 7\r\n\r\n$/);
+        assert.match(upstream.received.join(""), /0\r\nx-end: yes\r\n\r\n/);
+      },
+      { listeners: [listenerOf({ requestTrailers: ["x-end"] })] },
+    );
   });
 
   test("relays 100 and 103 and only then the answer", async () => {

@@ -13,8 +13,10 @@ import {
   DEFAULT_FILTER_BUDGET,
   DEFAULT_HTTP_LIMITS,
   DEFAULT_LISTENER_CONNECTIONS,
+  DEFAULT_LISTENER_HANDSHAKES,
   DEFAULT_UPSTREAM_LIMITS,
 } from "../../src/core/limits.ts";
+import { REQUEST_TRAILERS } from "../../src/core/trailer-names.ts";
 
 /** Compiled configuration by hand, for tests below the compiler: defaults everywhere, tests say what matters. */
 
@@ -32,6 +34,7 @@ export function listenerOf(part: Partial<ListenerConfig> = {}): ListenerConfig {
     limits: DEFAULT_HTTP_LIMITS,
     times: DEFAULT_DOWNSTREAM_TIMES,
     maxConnections: DEFAULT_LISTENER_CONNECTIONS,
+    maxHandshakes: DEFAULT_LISTENER_HANDSHAKES,
     forwarding: {
       trustedHops: 0,
       xForwarded: true,
@@ -39,10 +42,14 @@ export function listenerOf(part: Partial<ListenerConfig> = {}): ListenerConfig {
       via: undefined,
       requestIdHeader: "x-request-id",
       trustRequestId: false,
+      read: "x-forwarded",
+      trustedHeaders: [],
     },
     compression: undefined,
     paths: { encodedSlash: "reject", doubleSlash: "merge", semicolon: "keep" },
     underscores: "reject",
+    allowTrace: false,
+    requestTrailers: [...REQUEST_TRAILERS],
     ...part,
   };
 }

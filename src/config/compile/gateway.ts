@@ -82,6 +82,7 @@ function compileListener(context: CompileContext, gateway: GatewayResource, spec
       tunnelIdleMs: times.tunnelIdle,
     },
     maxConnections: limits.connections,
+    maxHandshakes: limits.handshakes,
     forwarding: compileForwarding(spec.forwarding),
     compression: compression && {
       algorithms: [...new Set(compression.algorithms)],
@@ -91,12 +92,20 @@ function compileListener(context: CompileContext, gateway: GatewayResource, spec
     },
     paths: spec.paths,
     underscores: spec.underscores,
+    allowTrace: spec.allowTrace,
+    requestTrailers: sortedSet(spec.requestTrailers),
   };
 }
 
 function compileForwarding(spec: GatewaySpec["listeners"][number]["forwarding"]): ForwardingConfig {
   const { requestIdHeader, ...rest } = spec;
-  return { ...rest, via: spec.via, requestIdHeader: requestIdHeader === false ? undefined : requestIdHeader };
+  return {
+    ...rest,
+    via: spec.via,
+    requestIdHeader: requestIdHeader === false ? undefined : requestIdHeader,
+    read: spec.read ?? (spec.forwarded && !spec.xForwarded ? "forwarded" : "x-forwarded"),
+    trustedHeaders: sortedSet(spec.trustedHeaders),
+  };
 }
 
 function compileTls(

@@ -1,11 +1,13 @@
 import { z } from "zod";
 import {
   DEFAULT_LISTENER_CONNECTIONS,
+  DEFAULT_LISTENER_HANDSHAKES,
   DEFAULT_HTTP_LIMITS as LIMITS,
   DEFAULT_DOWNSTREAM_TIMES as TIMES,
 } from "../../core/limits.ts";
+import { isForbiddenTrailer, REQUEST_TRAILERS } from "../../core/trailer-names.ts";
 import { listenAddress, socketPath } from "./address.ts";
-import { headerName } from "./headers.ts";
+import { headerName, readEditableHeader } from "./headers.ts";
 import { cidr, hostPattern, list, partName, port } from "./names.ts";
 import { Refusal, refuse, textOf } from "./text.ts";
 import { certificatePair, fileOrInline, minVersion } from "./tls.ts";
@@ -36,7 +38,18 @@ const proxyProtocol = z.strictObject({
 });
 
 const limits = z.strictObject({
-  connections: z.int().min(1).max(1_000_000).default(DEFAULT_LISTENER_CONNECTIONS).describe("Open connections, per worker."),
+  connections: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(DEFAULT_LISTENER_CONNECTIONS)
+    .describe("Open connections, per worker, handshakes included. Never more than the process's file descriptors allow."),
+  handshakes: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(DEFAULT_LISTENER_HANDSHAKES)
+    .describe("TLS handshakes and PROXY headers under way, per worker. Beyond: closed."),
   requestLine: size(64, MIB).prefault(formatSize(LIMITS.requestLineBytes)).describe("Method, target and version. Beyond: 414."),
   headers: z.int().min(1).max(10_000).default(LIMITS.headerCount).describe("Fields of a request. Beyond: 431."),
   headerField: size(64, MIB).prefault(formatSize(LIMITS.headerFieldBytes)).describe("Name and value of one field. Beyond: 431."),
@@ -99,7 +112,41 @@ const forwarding = z.strictObject({
     .prefault("x-request-id")
     .describe("Header that carries the id of a request to the upstream and back; `false`: none."),
   trustRequestId: z.boolean().default(false).describe("Keep an id that a trusted hop sent."),
+  read: z
+    .enum(["x-forwarded", "forwarded"])
+    .optional()
+    .describe(
+      "Which kind trusted hops write and are believed in: `X-Forwarded-For`, `-Proto`, `-Host`, or `Forwarded`; the other one is dropped. Default: `forwarded` when only that one is sent.",
+    ),
+  trustedHeaders: list(textOf("header name", readTrustedHeader), 64)
+    .prefault([])
+    .describe(
+      "Other headers that only trusted hops may send, as `X-Real-IP` or `X-Auth-User`. Those must set or remove them in every request. Dropped of everybody else.",
+    ),
 });
+
+const OWN_TREATMENT = new Set([
+  ...["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-client-cert"],
+  ...["traceparent", "tracestate", "proxy"],
+]);
+
+/** A header that a proxy in front may be trusted with. */
+function readTrustedHeader(text: string): string | Refusal {
+  const name = readEditableHeader(text);
+  if (name instanceof Refusal || !(OWN_TREATMENT.has(name) || name.startsWith("x-selvedge-"))) return name;
+  return new Refusal("bad_header", `The header ${name} has a treatment of its own.`, "see Forwarding");
+}
+
+/** A field that may be let through in trailers (RFC 9110 §6.5.1). */
+function readTrailerName(text: string): string | Refusal {
+  const name = readEditableHeader(text);
+  if (name instanceof Refusal || !isForbiddenTrailer(name)) return name;
+  return new Refusal(
+    "bad_header",
+    `The header ${name} has no meaning behind a body.`,
+    "it would get around what judged the head",
+  );
+}
 
 const compression = z.strictObject({
   algorithms: list(z.enum(["br", "gzip", "zstd"]), 3)
@@ -153,6 +200,15 @@ const listener = z
       .enum(["reject", "drop", "keep"])
       .default("reject")
       .describe("Header names with `_`: 400, removed, or kept. Many frameworks read `a_b` and `a-b` as the same."),
+    allowTrace: z
+      .boolean()
+      .default(false)
+      .describe("Pass TRACE and TRACK on. They echo a request, credentials and all: 405 by default."),
+    requestTrailers: list(textOf("header name", readTrailerName), 64)
+      .prefault([...REQUEST_TRAILERS])
+      .describe(
+        "Fields that may stand behind the body of a request; others there are dropped. Answers may have any but those that RFC 9110 §6.5.1 rules out.",
+      ),
   })
   .superRefine((value, context) => {
     const refuseAt = (field: string, code: "conflicting_fields", message: string, hint = "") =>

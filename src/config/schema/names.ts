@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { domainToASCII } from "node:url";
 import { z } from "zod";
+import { canonicalIpv6Host } from "../../core/ip.ts";
 import { CONFIG_LIMITS } from "../../core/limits.ts";
 import { Refusal, textOf } from "./text.ts";
 
@@ -37,7 +38,10 @@ export function readHost(text: string, wildcards: boolean): string | Refusal {
   if (wildcards && lower === "*") return "*";
   const rest = lower.startsWith("*.") ? lower.slice(2) : lower;
   if (!wildcards && rest !== lower) return bad(": no wildcard may be here");
-  if (rest.startsWith("[") && rest.endsWith("]") && isIP(rest.slice(1, -1)) === 6) return canonicalIp6(rest.slice(1, -1), true);
+  if (rest.startsWith("[") && rest.endsWith("]")) {
+    const address = rest === lower ? canonicalIpv6Host(rest.slice(1, -1)) : undefined;
+    return address ?? bad(": its address is malformed, or has a zone");
+  }
   if (/:\d+$/.test(rest)) return bad(": it has a port", "hosts match every port: leave it out");
   if (rest.includes("*")) return bad("", "a wildcard stands for the whole first label: *.example.org");
   if (lower.length <= nameChars && rest.split(".").every((label) => /^[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?$/.test(label))) {
@@ -47,9 +51,8 @@ export function readHost(text: string, wildcards: boolean): string | Refusal {
   return bad("", ascii === "" ? "" : `write its ASCII form: ${ascii}`);
 }
 
-function canonicalIp6(address: string, brackets: boolean): string {
-  const text = new URL(`http://[${address}]/`).hostname;
-  return brackets ? text : text.slice(1, -1);
+function canonicalIp6(address: string): string {
+  return new URL(`http://[${address}]/`).hostname.slice(1, -1);
 }
 
 /** An IP address as the kernel writes it; undefined when it is none. Zones (`%eth0`) are none. */
@@ -57,7 +60,7 @@ export function canonicalIp(text: string): string | undefined {
   if (text.includes("%")) return undefined;
   const version = isIP(text);
   if (version === 4) return text;
-  return version === 6 ? canonicalIp6(text, false) : undefined;
+  return version === 6 ? canonicalIp6(text) : undefined;
 }
 
 /** `10.0.0.0/8`, `::1`: always with the length of the prefix when read, and without host bits. */
@@ -81,7 +84,7 @@ function maskIp(address: string, bits: 32 | 128, prefix: number): string {
   const masked = (value >> BigInt(bits - prefix)) << BigInt(bits - prefix);
   if (bits === 32) return [24n, 16n, 8n, 0n].map((shift) => (masked >> shift) & 255n).join(".");
   const groups = Array.from({ length: 8 }, (_, i) => ((masked >> BigInt(112 - 16 * i)) & 0xffffn).toString(16));
-  return canonicalIp6(groups.join(":"), false);
+  return canonicalIp6(groups.join(":"));
 }
 
 const ip4Value = (address: string): bigint => address.split(".").reduce((sum, part) => sum * 256n + BigInt(part), 0n);

@@ -1,5 +1,6 @@
 import { Failure } from "../../core/failure.ts";
-import { HEX, HOST_NAME } from "./chars.ts";
+import { canonicalIpv6Host } from "../../core/ip.ts";
+import { HOST_NAME } from "./chars.ts";
 
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: "80", https: "443" };
 
@@ -15,15 +16,19 @@ const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: "80", https: "44
  * | `a:`, `a:080`, `a:0`, `a:65536`, `a:b` | refused |
  * | `u@a`, `a/b`, `a,b`, `a%2eb`, `..`, `a..b`, empty | refused |
  * | `1.2.3.4` | kept; `1.2.3`, `1.2.3.256`, `01.2.3.4`, `0x7f.1`: a last label that looks like a number must end a dotted quad |
- * | `[2001:DB8::1]` | `[2001:db8::1]`; zone ids, IPvFuture and malformed addresses are refused |
+ * | `[2001:DB8:0:0::1]` | `[2001:db8::1]` (RFC 5952 §4) |
+ * | `[::ffff:1.2.3.4]`, `[::ffff:102:304]` | `1.2.3.4`, which is what they stand for |
+ * | `[fe80::1%25eth0]`, `[fe80::1%eth0]`, `[v1.x]`, `[1.2.3.4]` | refused: zone ids, IPvFuture, malformed addresses |
  */
 export function normaliseAuthority(raw: string, scheme: string): string | Failure {
   const text = raw.toLowerCase();
   let nameEnd = text.length;
   let port = "";
+  let address: string | undefined;
   if (text.charCodeAt(0) === 0x5b /* [ */) {
     const close = text.indexOf("]");
-    if (close < 0 || !isIpv6(text.substring(1, close))) return new Failure("bad_host", "malformed IPv6 address");
+    address = canonicalIpv6Host(text.substring(1, close));
+    if (close < 0 || address === undefined) return new Failure("bad_host", "malformed IPv6 address");
     nameEnd = close + 1;
     if (nameEnd < text.length && text.charCodeAt(nameEnd) !== 0x3a) return new Failure("bad_host", "bytes behind the address");
   } else {
@@ -36,8 +41,8 @@ export function normaliseAuthority(raw: string, scheme: string): string | Failur
     if (!isPort(port)) return new Failure("bad_host", "malformed port");
     if (port === DEFAULT_PORTS[scheme]) port = "";
   }
-  let name = text.substring(0, nameEnd);
-  if (text.charCodeAt(0) !== 0x5b) {
+  let name = address ?? text.substring(0, nameEnd);
+  if (address === undefined) {
     if (name.length > 1 && name.charCodeAt(name.length - 1) === 0x2e) name = name.substring(0, name.length - 1);
     if (!isHostName(name)) return new Failure("bad_host", "malformed name");
   }
@@ -76,35 +81,4 @@ function looksNumeric(label: string): boolean {
 function isOctet(text: string): boolean {
   if (text.length > 3 || (text.length > 1 && text.charCodeAt(0) === 0x30)) return false;
   return looksNumeric(text) && Number(text) <= 255;
-}
-
-/** RFC 4291 §2.2, without zone id. */
-function isIpv6(text: string): boolean {
-  const halves = text.split("::");
-  if (halves.length > 2) return false;
-  let groups = 0;
-  for (let half = 0; half < halves.length; half++) {
-    const part = halves[half] as string;
-    if (part === "" && halves.length === 2) continue;
-    const pieces = part.split(":");
-    for (let i = 0; i < pieces.length; i++) {
-      const piece = pieces[i] as string;
-      const isLast = half === halves.length - 1 && i === pieces.length - 1;
-      if (isLast && piece.includes(".")) {
-        const octets = piece.split(".");
-        if (octets.length !== 4 || !octets.every((octet) => octet !== "" && isOctet(octet))) return false;
-        groups += 2;
-        continue;
-      }
-      if (!isGroup(piece)) return false;
-      groups++;
-    }
-  }
-  return halves.length === 2 ? groups < 8 : groups === 8;
-}
-
-function isGroup(text: string): boolean {
-  if (text.length === 0 || text.length > 4) return false;
-  for (let i = 0; i < text.length; i++) if ((HEX[text.charCodeAt(i)] ?? 255) === 255) return false;
-  return true;
 }

@@ -6,6 +6,7 @@ import { Failure } from "../../core/failure.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../../core/head.ts";
 import type { Socket, SocketHandler } from "../../runtime/net.ts";
 import { Http1Codec } from "../codec/http1.ts";
+import { keepTrailers } from "../codec/trailers.ts";
 import type { Http1Sink } from "../codec/types.ts";
 import type { ConnectionInfo, DownstreamHandler, DownstreamStream } from "../stream.ts";
 import type { Turn } from "../turn.ts";
@@ -461,7 +462,8 @@ class RequestSink implements Http1Sink {
     this.owner.takeData(bytes);
   }
   onEnd(trailers: HeaderBlock | undefined): void {
-    this.owner.handler.onEnd(trailers);
+    const { handler, config } = this.owner;
+    handler.onEnd(trailers === undefined ? undefined : keepTrailers(trailers, config.requestTrailers));
   }
   onFailure(failure: Failure): void {
     this.owner.takeFailure(failure);
