@@ -8,4 +8,8 @@ export const LAUNCHERS: Launchers = {
   control: async (context) => (await import("./run-control.ts")).runControl(context),
   up: async (context) => (await import("./up.ts")).runUp(context),
   createFilterTrial: async () => (await import("./filters.ts")).createFilterTrial(new SystemClock(), SILENT_LOG),
+  createFilterHost: async (parts) => {
+    const { createFilterHost, ownCounters } = await import("./filters.ts");
+    return createFilterHost({ ...parts, counters: ownCounters() });
+  },
 };

@@ -28,6 +28,7 @@ const LAUNCHERS: Launchers = {
   control: launch,
   up: launch,
   createFilterTrial: () => Promise.reject(new Error("no filters here")),
+  createFilterHost: () => Promise.reject(new Error("no filters here")),
 };
 
 async function run(

@@ -1,4 +1,8 @@
 import type { TryFilter } from "../config/filter-check.ts";
+import type { FilterConfig } from "../config/snapshot.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import type { CalloutAnswer, CalloutRequest, FilterHost, FilterMetrics } from "../filters/contract.ts";
 import type { FlagValues } from "./flags.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -58,7 +62,20 @@ export interface Launchers {
   up(context: CommandContext): Promise<number>;
   /** Loads filters with their settings, as a proxy would. */
   createFilterTrial(): Promise<TryFilter>;
+  /** A filter host with everything that filters may reach in a proxy. */
+  readonly createFilterHost: CreateFilterHost;
 }
+
+/** What a filter host reports to and asks. */
+export interface FilterHostParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: FilterMetrics;
+  /** Starts calls that belong to no exchange (from a tick); 0: refused. */
+  callout(filter: FilterConfig, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number;
+}
+
+export type CreateFilterHost = (parts: FilterHostParts) => Promise<FilterHost>;
 
 /** Exit codes, the same for every command. */
 export const EXIT = {

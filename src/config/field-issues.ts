@@ -14,12 +14,12 @@ export interface FieldProblem {
 
 type ZodIssue = z.core.$ZodIssue;
 
-/** Puts what zod found into our codes and words. `value` is what was parsed. */
-export function describeZodIssues(issues: readonly ZodIssue[], value: Json, kind: Kind): FieldProblem[] {
+/** Puts what zod found into our codes and words. `value` is what was parsed; `kind` whose schema it was, or JSON Schema of it. */
+export function describeZodIssues(issues: readonly ZodIssue[], value: Json, kind: Kind | SchemaNode): FieldProblem[] {
   return issues.flatMap((issue) => describe(issue, value, kind, []));
 }
 
-function describe(issue: ZodIssue, value: Json, kind: Kind, prefix: IssuePath): FieldProblem[] {
+function describe(issue: ZodIssue, value: Json, kind: Kind | SchemaNode, prefix: IssuePath): FieldProblem[] {
   const path = [...prefix, ...issue.path.map((step) => (typeof step === "number" ? step : String(step)))];
   const one = (code: IssueCode, message: string, hint = ""): FieldProblem[] => [{ code, message, hint, path }];
   const found = valueAt(value, path);
@@ -117,7 +117,8 @@ export function valueAt(value: Json, path: IssuePath): Json | undefined {
   return at;
 }
 
-interface SchemaNode {
+/** What is read of JSON Schema. */
+export interface SchemaNode {
   readonly title?: string;
   readonly properties?: Readonly<Record<string, SchemaNode>>;
   readonly items?: SchemaNode;
@@ -128,22 +129,17 @@ interface SchemaNode {
 const schemas = new Map<Kind, SchemaNode>();
 
 /** Names of the fields that may stand at a path of a kind. */
-export function fieldsAt(kind: Kind, path: IssuePath): string[] {
+export function fieldsAt(kind: Kind | SchemaNode, path: IssuePath): string[] {
   return schemasAt(kind, path).flatMap((node) => Object.keys(node.properties ?? {}));
 }
 
 /** What the type at a path is called. */
-function titleAt(kind: Kind, path: IssuePath): string {
+function titleAt(kind: Kind | SchemaNode, path: IssuePath): string {
   return schemasAt(kind, path).find((node) => node.title !== undefined)?.title ?? "";
 }
 
-function schemasAt(kind: Kind, path: IssuePath): SchemaNode[] {
-  let schema = schemas.get(kind);
-  if (schema === undefined) {
-    schema = jsonSchema(kind, false) as SchemaNode;
-    schemas.set(kind, schema);
-  }
-  let nodes = [schema];
+function schemasAt(kind: Kind | SchemaNode, path: IssuePath): SchemaNode[] {
+  let nodes = [typeof kind === "string" ? schemaOf(kind) : kind];
   for (const step of path) {
     nodes = nodes.flatMap(alternatives).flatMap((node) => {
       const next = typeof step === "number" ? node.items : node.properties?.[step];
@@ -151,6 +147,15 @@ function schemasAt(kind: Kind, path: IssuePath): SchemaNode[] {
     });
   }
   return nodes.flatMap(alternatives);
+}
+
+function schemaOf(kind: Kind): SchemaNode {
+  let schema = schemas.get(kind);
+  if (schema === undefined) {
+    schema = jsonSchema(kind, false) as SchemaNode;
+    schemas.set(kind, schema);
+  }
+  return schema;
 }
 
 const alternatives = (node: SchemaNode): SchemaNode[] => [

@@ -5,7 +5,7 @@ import { EXIT, type Launchers } from "../command.ts";
 import { runCommandLine } from "../run.ts";
 
 const refuse = (): Promise<never> => Promise.reject(new Error("not here"));
-const LAUNCHERS: Launchers = { proxy: refuse, control: refuse, up: refuse, createFilterTrial: refuse };
+const LAUNCHERS: Launchers = { proxy: refuse, control: refuse, up: refuse, createFilterTrial: refuse, createFilterHost: refuse };
 
 async function run(args: readonly string[], stdin = ""): Promise<{ exit: number; out: string; error: string }> {
   let [out, error] = ["", ""];

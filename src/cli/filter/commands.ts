@@ -11,5 +11,10 @@ export const FILTER_COMMANDS: CommandGroup = {
       summary: "Show what a module is, needs and offers",
       load: () => import("../commands/filter-inspect.ts"),
     },
+    {
+      name: "filter test",
+      summary: "Run a filter's table of requests and expectations",
+      load: () => import("../commands/filter-test.ts"),
+    },
   ],
 };

@@ -1,0 +1,131 @@
+import { dirname, resolve } from "node:path";
+import { formatIssue } from "../../config/issue.ts";
+import { SystemClock } from "../../core/clock.ts";
+import { type Command, type CommandContext, CommandError, EXIT } from "../command.ts";
+import { readText } from "../files.ts";
+import { readModuleFile } from "../filter/module-file.ts";
+import { defaultsOf, findTables, issuesError } from "../filter/project.ts";
+import { readYaml } from "../filter/read-yaml.ts";
+import { runTable, type TestResult } from "../filter/table-run.ts";
+import { tableSchema } from "../filter/table-schema.ts";
+import { paintOf, printJson } from "../report.ts";
+import { printable } from "../terminal.ts";
+
+export const command: Command = {
+  name: "filter test",
+  summary: "run a filter's table of requests and expectations",
+  description:
+    "Runs tables (*.test.yaml of a folder, or the file named) against the real filter host, without a server: requests and upstream answers go through the filter in memory and in virtual time. Prints every expectation that does not hold with its line and column. Ends with 1 when one does not hold, with 2 when a table cannot be read.",
+  arguments: "<folder|file.yaml>",
+  argumentsMin: 1,
+  argumentsMax: 1,
+  flags: [
+    { name: "only", type: "text", value: "<text>", help: "Only tests with this in their name." },
+    { name: "logs", type: "switch", help: "Also show what filters logged in tests that passed." },
+  ],
+  examples: [
+    { says: "a filter's folder", line: "selvedge filter test examples/filters/geo" },
+    { says: "one test of one table", line: "selvedge filter test geo/geo.test.yaml --only private" },
+  ],
+  async run(context) {
+    const reports: TableReport[] = [];
+    for (const file of findTables(context, context.args[0] ?? "")) reports.push(await testTable(context, file));
+    const results = reports.flatMap((report) => report.results);
+    const failed = results.filter(({ failures }) => failures.length > 0).length;
+    if (context.flags.on("json")) printJson(context, reportJson(reports, failed));
+    else printSummary(context, results.length - failed, failed);
+    if (results.length === 0) throw new CommandError("no test was run", "--only fits no name", EXIT.usage);
+    return failed === 0 ? EXIT.ok : EXIT.failed;
+  },
+};
+
+interface TableReport {
+  readonly file: string;
+  readonly results: readonly TestResult[];
+}
+
+async function testTable(context: CommandContext, file: string): Promise<TableReport> {
+  const { cwd, env } = context.terminal;
+  const read = readYaml(tableSchema, readText(resolve(cwd, file)), file, env);
+  if (!("value" in read)) {
+    const { message } = issuesError(read);
+    throw new CommandError(message, "docs/filters.md has the reference of test tables", EXIT.usage);
+  }
+  const defaults = defaultsOf(context, file);
+  if (read.value.module === undefined && defaults.module === undefined)
+    throw new CommandError(
+      formatIssue({ ...NOWHERE, code: "missing_field", message: "There is no module to test.", file, line: 1, column: 1 }),
+      "write `module: { file: filter.wasm }`, or put the table beside a selvedge-filter.yaml",
+      EXIT.usage,
+    );
+  const results: TestResult[] = [];
+  const input = {
+    table: read.value,
+    written: read.written as Readonly<Record<string, unknown>>,
+    defaults,
+    locate: read.locate,
+    readModule: cached((path) => readModuleFile(context, resolve(cwd, dirname(file), path))),
+    createHost: context.launch.createFilterHost,
+  };
+  // Whether the module is there at all is no matter of one test.
+  const named = read.value.module?.file ?? (read.value.module === undefined ? defaultFile(defaults) : undefined);
+  if (named !== undefined) requireModule(() => input.readModule(named));
+  const clock = new SystemClock();
+  let startMs = clock.nowMs();
+  await runTable(input, context.flags.text("only"), (result) => {
+    results.push(result);
+    if (!context.flags.on("json")) printResult(context, file, result, clock.nowMs() - startMs);
+    startMs = clock.nowMs();
+  });
+  return { file, results };
+}
+
+const NOWHERE = { hint: "", resource: "", path: "" };
+
+const defaultFile = (defaults: Readonly<Record<string, unknown>>): string | undefined =>
+  (defaults.module as { file?: string } | undefined)?.file;
+
+function requireModule(read: () => void): void {
+  try {
+    read();
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new CommandError(message, "selvedge filter build makes it", EXIT.usage);
+  }
+}
+
+function cached(read: (path: string) => Uint8Array): (path: string) => Uint8Array {
+  const known = new Map<string, Uint8Array>();
+  return (path) => {
+    const bytes = known.get(path) ?? read(path);
+    known.set(path, bytes);
+    return bytes;
+  };
+}
+
+function printResult(context: CommandContext, file: string, result: TestResult, ms: number): void {
+  const { terminal, flags } = context;
+  const paint = paintOf(context);
+  const good = result.failures.length === 0;
+  const mark = good ? paint.green("✓") : paint.red("✗");
+  terminal.out(`${mark} ${printable(result.name)} ${paint.dim(`${Math.round(ms)} ms`)}\n`);
+  for (const { line, column, path, expected, actual } of result.failures) {
+    terminal.out(`  ${printable(file)}:${line}:${column} ${printable(path)}\n`);
+    terminal.out(`    expected: ${paint.green(printable(expected))}\n    actual:   ${paint.red(printable(actual))}\n`);
+  }
+  if (good && !flags.on("logs")) return;
+  for (const { level, text } of result.logs) terminal.out(paint.dim(`    log ${level}: ${printable(text)}\n`));
+}
+
+function printSummary(context: CommandContext, passed: number, failed: number): void {
+  const paint = paintOf(context);
+  const parts = [paint.green(`${passed} passed`), ...(failed === 0 ? [] : [paint.red(`${failed} failed`)])];
+  context.terminal.out(`${parts.join(", ")}\n`);
+}
+
+function reportJson(reports: readonly TableReport[], failed: number): unknown {
+  const tests = reports.flatMap(({ file, results }) =>
+    results.map(({ failures, ...rest }) => ({ file, ...rest, ok: failures.length === 0, failures })),
+  );
+  return { ok: failed === 0, passed: tests.length - failed, failed, tests };
+}
