@@ -7,12 +7,27 @@ type HostPort = Parameters<NodeTransport["connect"]>[0];
 /**
  * The library's transport takes all listeners off a socket between two phases of connecting and when it closes. A reset that
  * arrives just then is an `error` without a listener, which ends the process: here such a socket always has one.
+ *
+ * And its reader stops at bytes that are no NATS, says so, and leaves the connection open: nothing is heard any more until the
+ * second ping is overdue. Here such a connection is given up at once, and the library makes a new one.
  */
 class SafeTransport extends NodeTransport {
   override async connect(host: HostPort, options: ConnectionOptions): Promise<void> {
     await super.connect(host, options as Parameters<NodeTransport["connect"]>[1]);
     // It may have gone while nobody listened: then nobody would notice until a ping is overdue.
     if (this.socket.destroyed) await this.close(new Error("the server closed the connection"));
+  }
+  override async *iterate(): AsyncIterableIterator<Uint8Array> {
+    try {
+      for await (const chunk of super.iterate()) {
+        // What was discarded must not reach the parser of the connection after it.
+        if (this.done) return;
+        yield chunk;
+      }
+    } finally {
+      // Who reads has stopped in the middle: it could make nothing of what came.
+      if (!this.done) await this.close(new Error("the server sent what is no NATS"));
+    }
   }
   override async dial(host: HostPort): Promise<Socket> {
     return keepErrorListener(await super.dial(host));
