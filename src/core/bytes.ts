@@ -1,6 +1,11 @@
 /** A view of bytes that is valid only during the call that hands it over: copy what must last. */
 export type Bytes = Uint8Array;
 
+/** `bytes[start, end)` as a view of its own. Costs an object: where pieces pass by in numbers, pass the positions on instead. */
+export function viewOf(bytes: Bytes, start: number, end: number): Bytes {
+  return start === 0 && end === bytes.byteLength ? bytes : bytes.subarray(start, end);
+}
+
 export const EMPTY_BYTES: Bytes = new Uint8Array(0);
 
 const encoder = new TextEncoder();

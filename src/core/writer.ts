@@ -3,6 +3,8 @@ import type { Bytes } from "./bytes.ts";
 const INITIAL_BYTES = 16 * 1024;
 /** Texts up to this many characters are copied in a loop; longer ones are cheaper with native help. */
 const LOOP_MAX = 12;
+/** Bytes of a larger array up to this many are copied in a loop: a view of them would cost more. */
+const COPY_MAX = 512;
 /** Bytes that one UTF-16 unit may take in UTF-8. */
 const UTF8_BYTES_MAX = 3;
 
@@ -53,10 +55,15 @@ export class ByteWriter {
     this.length += this.buffer.write(text, this.length);
   }
 
-  bytes(bytes: Bytes): void {
-    this.reserve(bytes.byteLength);
-    this.buffer.set(bytes, this.length);
-    this.length += bytes.byteLength;
+  /** Appends `bytes[start, end)`. */
+  bytes(bytes: Bytes, start = 0, end = bytes.byteLength): void {
+    const count = end - start;
+    this.reserve(count);
+    const { buffer, length } = this;
+    if (count === bytes.byteLength) buffer.set(bytes, length);
+    else if (count > COPY_MAX) buffer.set(bytes.subarray(start, end), length);
+    else for (let i = 0; i < count; i++) buffer[length + i] = bytes[start + i] as number;
+    this.length = length + count;
   }
 
   byte(value: number): void {

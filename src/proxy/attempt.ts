@@ -12,7 +12,8 @@ export interface AttemptOwner {
   /** There is a stream: send the request. */
   onAttemptReady(stream: UpstreamStream): void;
   onAttemptHead(head: ResponseHead, end: boolean): void;
-  onAttemptData(bytes: Bytes): void;
+  /** `bytes[start, end)`, valid only during the call. */
+  onAttemptData(bytes: Bytes, start: number, end: number): void;
   onAttemptEnd(trailers: HeaderBlock | undefined): void;
   /** The last call, at any stage. */
   onAttemptFailure(failure: Failure): void;
@@ -75,8 +76,8 @@ export class Attempt implements UpstreamHandler, StreamWaiter {
     this.owner.onAttemptHead(head, end);
   }
 
-  onData(bytes: Bytes): void {
-    this.owner.onAttemptData(bytes);
+  onData(bytes: Bytes, start: number, end: number): void {
+    this.owner.onAttemptData(bytes, start, end);
   }
 
   onEnd(trailers: HeaderBlock | undefined): void {

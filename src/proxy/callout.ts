@@ -1,5 +1,5 @@
 import type { FilterConfig } from "../config/snapshot.ts";
-import { type Bytes, concatBytes, copyBytes, EMPTY_BYTES } from "../core/bytes.ts";
+import { type Bytes, concatBytes, copyBytes, EMPTY_BYTES, viewOf } from "../core/bytes.ts";
 import { Deadline } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
 import { HeaderBlock, type RequestHead, type ResponseHead } from "../core/head.ts";
@@ -113,10 +113,10 @@ export class Callout implements AttemptOwner {
     if (end) this.#succeed(undefined);
   }
 
-  onAttemptData(bytes: Bytes): void {
-    this.#bytes += bytes.byteLength;
+  onAttemptData(bytes: Bytes, start: number, end: number): void {
+    this.#bytes += end - start;
     if (this.#bytes > this.bodyBytesMax) this.#finish(undefined);
-    else this.#body.push(copyBytes(bytes));
+    else this.#body.push(copyBytes(viewOf(bytes, start, end)));
   }
 
   onAttemptEnd(trailers: HeaderBlock | undefined): void {

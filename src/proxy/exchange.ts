@@ -1,5 +1,5 @@
 import type { ActionConfig, CompressionConfig, FilterConfig } from "../config/snapshot.ts";
-import { type Bytes, copyBytes } from "../core/bytes.ts";
+import { type Bytes, copyBytes, viewOf } from "../core/bytes.ts";
 import { Deadline } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
 import { HeaderBlock, type RequestHead, type ResponseHead } from "../core/head.ts";
@@ -130,7 +130,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     const end = this.#earlyEnd;
     this.#early = undefined;
     this.#authenticate(rule, outcome);
-    for (const bytes of early ?? []) this.onData(bytes);
+    for (const bytes of early ?? []) this.onData(bytes, 0, bytes.byteLength);
     if (end !== undefined) this.onEnd(end.trailers);
     this.core.turn.leave();
   }
@@ -253,22 +253,22 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     this.#body.attach(stream, this.request);
   }
 
-  onData(bytes: Bytes): void {
+  onData(bytes: Bytes, start: number, end: number): void {
     if (this.done) return;
     if (this.#early !== undefined) {
-      this.#early.push(copyBytes(bytes));
+      this.#early.push(copyBytes(viewOf(bytes, start, end)));
       return;
     }
     if (!this.tunnel) {
-      this.requestBytes += bytes.byteLength;
+      this.requestBytes += end - start;
       if (this.#isBodyTooLarge(this.requestBytes)) return;
     }
     const { chain } = this;
     if (chain === undefined || this.tunnel) {
-      this.#body.send(bytes);
+      this.#body.send(bytes, start, end);
       return;
     }
-    if (this.#passed(chain.requestData(bytes, false))) this.#body.send(chain.data);
+    if (this.#passed(chain.requestData(viewOf(bytes, start, end), false))) this.#body.send(chain.data);
   }
 
   onEnd(trailers: HeaderBlock | undefined): void {
@@ -314,10 +314,10 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     else this.reply.open(head, end, end ? WHOLE_BODY : (this.#body.upstream as UpstreamStream), true);
   }
 
-  onAttemptData(bytes: Bytes): void {
+  onAttemptData(bytes: Bytes, start: number, end: number): void {
     if (this.done) return;
-    if (!this.tunnel) this.reply.data(bytes);
-    else if (!this.stream.sendData(bytes)) this.#body.upstream?.pause();
+    if (!this.tunnel) this.reply.data(bytes, start, end);
+    else if (!this.stream.sendData(bytes, start, end)) this.#body.upstream?.pause();
   }
 
   onAttemptEnd(trailers: HeaderBlock | undefined): void {

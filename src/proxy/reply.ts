@@ -1,5 +1,5 @@
 import type { CompressionConfig } from "../config/snapshot.ts";
-import type { Bytes } from "../core/bytes.ts";
+import { type Bytes, viewOf } from "../core/bytes.ts";
 import type { Failure } from "../core/failure.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
 import type { FilterChain } from "../filters/chain.ts";
@@ -66,14 +66,14 @@ export class Reply implements BodyEncoderHandler {
     if (this.#passed(chain, chain.responseHead(end))) this.#sendHead(end);
   }
 
-  data(bytes: Bytes): void {
+  data(bytes: Bytes, start = 0, end = bytes.byteLength): void {
     if (this.ended) return;
     const chain = this.#filtered ? this.owner.chain : undefined;
     if (chain === undefined) {
-      this.#sendData(bytes);
+      this.#sendData(bytes, start, end);
       return;
     }
-    if (this.#passed(chain, chain.responseData(bytes, false))) this.#sendData(chain.data);
+    if (this.#passed(chain, chain.responseData(viewOf(bytes, start, end), false))) this.#sendData(chain.data);
   }
 
   end(trailers: HeaderBlock | undefined): void {
@@ -143,14 +143,14 @@ export class Reply implements BodyEncoderHandler {
     if (end) this.#finish();
   }
 
-  #sendData(bytes: Bytes): void {
-    if (this.ended || !this.started || bytes.byteLength === 0) return;
+  #sendData(bytes: Bytes, start = 0, end = bytes.byteLength): void {
+    if (this.ended || !this.started || start === end) return;
     if (this.#encoder !== undefined) {
-      if (!this.#encoder.write(bytes)) this.#source.pause();
+      if (!this.#encoder.write(viewOf(bytes, start, end))) this.#source.pause();
       return;
     }
-    this.bytes += bytes.byteLength;
-    if (!this.downstream.sendData(bytes)) this.#source.pause();
+    this.bytes += end - start;
+    if (!this.downstream.sendData(bytes, start, end)) this.#source.pause();
   }
 
   #sendEnd(trailers: HeaderBlock | undefined): void {

@@ -1,4 +1,4 @@
-import { type Bytes, copyBytes } from "../core/bytes.ts";
+import { type Bytes, copyBytes, viewOf } from "../core/bytes.ts";
 import type { HeaderBlock, RequestHead } from "../core/head.ts";
 import type { DownstreamStream, UpstreamStream } from "./stream.ts";
 
@@ -38,14 +38,14 @@ export class RequestBody {
     if (ready || this.ended) this.downstream.resume();
   }
 
-  send(bytes: Bytes): void {
-    if (bytes.byteLength === 0) return;
+  send(bytes: Bytes, start = 0, end = bytes.byteLength): void {
+    if (start === end) return;
     if (this.upstream !== undefined) {
-      if (!this.upstream.sendData(bytes)) this.downstream.pause();
+      if (!this.upstream.sendData(bytes, start, end)) this.downstream.pause();
       return;
     }
     this.#held ??= [];
-    this.#held.push(copyBytes(bytes));
+    this.#held.push(copyBytes(viewOf(bytes, start, end)));
     this.downstream.pause();
   }
 

@@ -14,8 +14,8 @@ export interface DownstreamStream {
   handler: DownstreamHandler;
   /** 1xx heads may come before the final one. `end`: no body follows. 101 turns the stream into a tunnel. A failure: the head cannot be put on the wire and nothing was sent. */
   sendHead(head: ResponseHead, end: boolean): Failure | undefined;
-  /** Takes all of `bytes` (the caller may reuse them). False: pause the source until `onWritable`. */
-  sendData(bytes: Bytes): boolean;
+  /** Takes all of `bytes[start, end)` (the caller may reuse them); default: all there is. False: pause the source until `onWritable`. */
+  sendData(bytes: Bytes, start?: number, end?: number): boolean;
   /** After the body; in a tunnel: half-close. */
   sendEnd(trailers: HeaderBlock | undefined): void;
   /** Breaks off so that the peer can tell: before the head nothing was sent, after it the connection is aborted. */
@@ -26,7 +26,8 @@ export interface DownstreamStream {
 }
 
 export interface DownstreamHandler {
-  onData(bytes: Bytes): void;
+  /** A piece of the body: `bytes[start, end)`, never empty; valid only during the call. */
+  onData(bytes: Bytes, start: number, end: number): void;
   onEnd(trailers: HeaderBlock | undefined): void;
   /** The peer went away, sent garbage in the middle of a body, or exceeded a limit. The last call. */
   onReset(failure: Failure): void;
@@ -39,7 +40,7 @@ export interface UpstreamStream {
   readonly reused: boolean;
   handler: UpstreamHandler;
   sendHead(head: RequestHead, end: boolean): void;
-  sendData(bytes: Bytes): boolean;
+  sendData(bytes: Bytes, start?: number, end?: number): boolean;
   sendEnd(trailers: HeaderBlock | undefined): void;
   /** Gives the exchange up; the connection is not reused unless the protocol allows it. */
   reset(failure: Failure): void;
@@ -50,7 +51,8 @@ export interface UpstreamStream {
 export interface UpstreamHandler {
   /** Also for 1xx (then others follow). `end`: no body follows. After 101 the stream is a tunnel. */
   onHead(head: ResponseHead, end: boolean): void;
-  onData(bytes: Bytes): void;
+  /** A piece of the body: `bytes[start, end)`, never empty; valid only during the call. */
+  onData(bytes: Bytes, start: number, end: number): void;
   onEnd(trailers: HeaderBlock | undefined): void;
   /** The last call, instead of `onEnd`. `failure.code` says which: `upstream_reset` before a byte of the answer, `upstream_aborted` after its head. */
   onReset(failure: Failure): void;

@@ -67,8 +67,8 @@ class Listener implements Http1Sink {
     this.response = head;
     this.ended = end;
   }
-  onData(bytes: Uint8Array): void {
-    this.data += latin1Text(bytes);
+  onData(bytes: Uint8Array, start: number, end: number): void {
+    this.data += latin1Text(bytes.subarray(start, end));
   }
   onEnd(trailers: HeaderBlock | undefined): void {
     this.ended = true;

@@ -200,8 +200,8 @@ class Run implements Http1Sink {
     this.#trailers = undefined;
   }
 
-  onData(bytes: Uint8Array): void {
-    this.#data += latin1Text(bytes);
+  onData(bytes: Uint8Array, start: number, end: number): void {
+    this.#data += latin1Text(bytes.subarray(start, end));
   }
 
   onEnd(trailers: HeaderBlock | undefined): void {

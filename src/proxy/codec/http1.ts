@@ -127,7 +127,7 @@ export class Http1Codec {
       case STATE.body:
         return this.#readBody(bytes, at);
       case STATE.tunnel:
-        this.#options.sink.onData(at === 0 ? bytes : bytes.subarray(at));
+        this.#options.sink.onData(bytes, at, bytes.byteLength);
         return bytes.byteLength;
       default:
         return bytes.byteLength;
@@ -341,7 +341,7 @@ export class Http1Codec {
     this.#behind = bytes.byteLength - to;
     const isLast = this.#bodyBytes === 0;
     if (isLast && to < bytes.byteLength) this.#judgeRest();
-    sink.onData(at === 0 && to === bytes.byteLength ? bytes : bytes.subarray(at, to));
+    sink.onData(bytes, at, to);
     if (isLast && this.#incoming === STATE.body) {
       this.#move(EVENT.complete);
       sink.onEnd(undefined);
@@ -354,7 +354,7 @@ export class Http1Codec {
     const to = Math.min(bytes.byteLength, at + room);
     this.#bodyBytes += to - at;
     // What fits is passed on first, so that it does not matter how the bytes were cut.
-    if (to > at) this.#options.sink.onData(at === 0 && to === bytes.byteLength ? bytes : bytes.subarray(at, to));
+    if (to > at) this.#options.sink.onData(bytes, at, to);
     if (to < bytes.byteLength) return this.#refuse(bytes, new Failure("body_too_large", "until close"));
     return bytes.byteLength;
   }
@@ -364,7 +364,7 @@ export class Http1Codec {
     const chunks = this.#chunks as ChunkDecoder;
     switch (chunks.step(bytes, at, limits.bodyBytes, limits.chunkExtensionBytes)) {
       case CHUNK.data:
-        sink.onData(bytes.subarray(chunks.dataFrom, chunks.dataTo));
+        sink.onData(bytes, chunks.dataFrom, chunks.dataTo);
         break;
       case CHUNK.last:
         this.#inTrailers = true;
@@ -427,8 +427,8 @@ export class Http1Codec {
   }
 
   /** A piece of the body; adds its framing. In a tunnel: raw. A Failure: more than the declared length; nothing of `bytes` was written. */
-  writeData(out: ByteWriter, bytes: Bytes): Failure | undefined {
-    return this.#output.writeData(out, bytes);
+  writeData(out: ByteWriter, bytes: Bytes, start = 0, end = bytes.byteLength): Failure | undefined {
+    return this.#output.writeData(out, bytes, start, end);
   }
 
   /** Ends the body (in a tunnel: our FIN may follow). A Failure: the message is cut short; the connection must be closed. */

@@ -133,30 +133,31 @@ export class HttpOutput {
     this.state = advance(this.state, end ? EVENT.complete : EVENT.body);
   }
 
-  writeData(out: ByteWriter, bytes: Bytes): Failure | undefined {
+  writeData(out: ByteWriter, bytes: Bytes, start: number, end: number): Failure | undefined {
+    const count = end - start;
     if (this.state === STATE.tunnel) {
-      out.bytes(bytes);
+      out.bytes(bytes, start, end);
       return undefined;
     }
     if (this.state === STATE.failed) return mismatch("the message was cut short");
     assert(this.state === STATE.body, "body bytes out of turn");
-    if (bytes.byteLength === 0) return undefined;
+    if (count === 0) return undefined;
     switch (this.#kind) {
       case "none":
         // An answer to HEAD, a 204 or a 304: whatever is given as its body stays here.
         return undefined;
       case "length":
-        if (bytes.byteLength > this.#left) return this.#cut("more body than content-length");
-        this.#left -= bytes.byteLength;
-        out.bytes(bytes);
+        if (count > this.#left) return this.#cut("more body than content-length");
+        this.#left -= count;
+        out.bytes(bytes, start, end);
         return undefined;
       case "close":
-        out.bytes(bytes);
+        out.bytes(bytes, start, end);
         return undefined;
       default:
-        out.latin1(bytes.byteLength.toString(16));
+        out.latin1(count.toString(16));
         endLine(out);
-        out.bytes(bytes);
+        out.bytes(bytes, start, end);
         endLine(out);
         return undefined;
     }

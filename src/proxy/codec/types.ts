@@ -28,8 +28,8 @@ export interface Http1Sink {
   onRequest(head: RequestHead, end: boolean): void;
   /** Role `upstream`. Also 1xx heads (`end` false); a 101 turns the codec into a tunnel. */
   onResponse(head: ResponseHead, end: boolean): void;
-  /** A piece of the body without its framing (in a tunnel: raw bytes); valid only during the call. */
-  onData(bytes: Bytes): void;
+  /** A piece of the body without its framing (in a tunnel: raw bytes): `bytes[start, end)`, valid only during the call. */
+  onData(bytes: Bytes, start: number, end: number): void;
   /** The body is complete. In a tunnel: the peer's FIN. */
   onEnd(trailers: HeaderBlock | undefined): void;
   /** What came is not HTTP as it must be. Nothing more is read. Downstream codes are `bad_*`, `uri_too_long`, …; upstream ones `upstream_protocol`, `upstream_reset`, `upstream_aborted`. */

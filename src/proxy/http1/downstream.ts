@@ -217,10 +217,10 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
   }
 
   /** The codec read a piece of a body, or of a tunnel. */
-  takeData(bytes: Bytes): void {
+  takeData(bytes: Bytes, start: number, end: number): void {
     if (this.#phase === "tunnel") this.#touch();
-    else this.#bodyBytes += bytes.byteLength;
-    this.handler.onData(bytes);
+    else this.#bodyBytes += end - start;
+    this.handler.onData(bytes, start, end);
   }
 
   /** What came is malformed, too large or too slow. */
@@ -252,10 +252,10 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
     return undefined;
   }
 
-  sendData(bytes: Bytes): boolean {
+  sendData(bytes: Bytes, start = 0, end = bytes.byteLength): boolean {
     if (this.#phase === "closed") return true;
     if (this.#phase === "tunnel") this.#touch();
-    const failure = this.#codec.writeData(this.#outbox.writer, bytes);
+    const failure = this.#codec.writeData(this.#outbox.writer, bytes, start, end);
     if (failure !== undefined) this.#cut(failure);
     return this.#outbox.ready();
   }
@@ -458,8 +458,8 @@ class RequestSink implements Http1Sink {
     this.owner.takeRequest(head, end);
   }
   onResponse(): void {}
-  onData(bytes: Bytes): void {
-    this.owner.takeData(bytes);
+  onData(bytes: Bytes, start: number, end: number): void {
+    this.owner.takeData(bytes, start, end);
   }
   onEnd(trailers: HeaderBlock | undefined): void {
     const { handler, config } = this.owner;

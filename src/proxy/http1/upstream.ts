@@ -232,9 +232,9 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
     else if (end) this.#await();
   }
 
-  sendData(bytes: Bytes): boolean {
+  sendData(bytes: Bytes, start = 0, end = bytes.byteLength): boolean {
     if (this.#phase === "closed") return true;
-    const failure = this.#codec.writeData(this.#outbox.writer, bytes);
+    const failure = this.#codec.writeData(this.#outbox.writer, bytes, start, end);
     if (failure !== undefined) this.takeFailure(failure);
     return this.#outbox.ready();
   }
@@ -371,8 +371,8 @@ class ResponseSink implements Http1Sink {
   onResponse(head: ResponseHead, end: boolean): void {
     this.owner.takeHead(head, end);
   }
-  onData(bytes: Bytes): void {
-    this.owner.handler.onData(bytes);
+  onData(bytes: Bytes, start: number, end: number): void {
+    this.owner.handler.onData(bytes, start, end);
   }
   onEnd(trailers: HeaderBlock | undefined): void {
     this.owner.takeEnd(trailers);
