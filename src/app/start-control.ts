@@ -1,6 +1,7 @@
 import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
 import { VERSION } from "../cli/version.ts";
 import type { ControlBackend, CreatedControlPlane } from "../control/options.ts";
+import type { Owners } from "../control/owners/owners.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { Rng } from "../core/rng.ts";
@@ -19,7 +20,14 @@ export interface ControlServer {
 export async function startControl(
   { flags }: CommandContext,
   backend: ControlBackend,
-  tools: { readonly clock: Clock; readonly log: Log; readonly rng: Rng },
+  tools: {
+    readonly clock: Clock;
+    readonly log: Log;
+    readonly rng: Rng;
+    /** Proxy groups. Default `["gateway"]`. */
+    readonly groups?: readonly string[];
+    readonly owners?: Owners | undefined;
+  },
 ): Promise<ControlServer> {
   const address = parseAddress(flags.text("listen") ?? "", "listen");
   const guard = { host: address.host, token: flags.text("token") };

@@ -14,7 +14,7 @@ function createMemoryPlane(options: ControlPlaneOptions, persistence: Persistenc
   const store = new MemoryStore(persistence);
   const distributor = new MemoryDistributor(options.groups?.[0] ?? "gateway", options.version);
   const compiler = createCompiler(options, (digest) => store.getModule(digest));
-  const { clock, rng, log, observer } = options;
-  const plane = new Plane({ store, distributor, compiler, clock, rng, log, connection: () => "none", observer });
+  const { clock, rng, log, observer, owners } = options;
+  const plane = new Plane({ store, distributor, compiler, clock, rng, log, connection: () => "none", observer, owners });
   return Object.assign(plane, { bus: distributor.bus });
 }

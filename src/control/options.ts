@@ -9,6 +9,7 @@ import type { Rng } from "../core/rng.ts";
 import { ConfigCompiler } from "./compiler.ts";
 import type { ControlPlane } from "./control.ts";
 import type { PlaneObserver } from "./metrics.ts";
+import type { Owners } from "./owners/owners.ts";
 import type { Persistence } from "./store/memory.ts";
 
 /** Where configuration is kept and how it travels. */
@@ -42,6 +43,8 @@ export interface ControlPlaneOptions {
   readonly version: string;
   /** Counts applies and what proxies say: `createControlMetrics()`. */
   readonly observer?: PlaneObserver;
+  /** Who may write what over NATS. Default: whoever may publish may write everything. */
+  readonly owners?: Owners | undefined;
   readonly clock: Clock;
   readonly rng: Rng;
   readonly log: Log;

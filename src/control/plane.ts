@@ -14,6 +14,7 @@ import { ControlModel, digestOfResources } from "./model/model.ts";
 import { type Plan, type Planner, planApply, planDelete, planReplace, planRollback } from "./model/plan.ts";
 import { ProxyTable, type WaitOutcome } from "./model/proxies.ts";
 import type { StoredResource } from "./model/resource.ts";
+import type { Owners } from "./owners/owners.ts";
 import { type Change, type ConfigStore, EMPTY_STATE, type LogEntry } from "./store/store.ts";
 
 export interface PlaneOptions {
@@ -25,13 +26,15 @@ export interface PlaneOptions {
   readonly log: Log;
   readonly connection: () => ControlStatus["connection"];
   readonly observer?: PlaneObserver | undefined;
+  /** Who may write what over NATS; undefined: whoever may publish may write everything. */
+  readonly owners?: Owners | undefined;
 }
 
 /** How often somebody else may be faster before an apply gives up. */
 const CONFLICT_TRIES = 64;
 /** Entries that the view may be behind the log, which keeps CONFIG_LIMITS.history of them. */
 const VIEWS_BEHIND_MAX = 16;
-/** A stop does not wait longer for the view: the next start repairs it. */
+/** A stop does not wait longer for the view or for objects: the next start, or the next announcement, repairs it. */
 const STOP_MS = 2_000;
 /** What another control plane left half done is repaired after this, if it has not done so itself. */
 const REPAIR_MS = 300;
@@ -104,15 +107,15 @@ export class Plane implements ControlPlane {
     this.#stopped = true;
     for (const timer of this.#timers.values()) timer.cancel();
     await this.#queue.catch(() => {});
-    await this.#viewsOrTimeout();
+    await this.#inTime(this.#views);
     await this.options.store.close();
-    await this.options.distributor.close();
+    await this.#inTime(this.options.distributor.close());
   }
 
-  #viewsOrTimeout(): Promise<void> {
+  #inTime(work: Promise<void>): Promise<void> {
     return new Promise((resolve) => {
       const timer = this.options.clock.setTimer(STOP_MS, resolve);
-      void this.#views.then(() => {
+      void work.then(() => {
         timer.cancel();
         resolve();
       });
@@ -223,6 +226,9 @@ export class Plane implements ControlPlane {
   async #tryCommit(commit: Commit): Promise<ApplyOutcome | "conflict"> {
     const model = this.#model;
     const plan = commit.planner(model);
+    // Before anything else is said about what is there.
+    const foreign = commit.origin === "nats" ? this.options.owners?.refuse(commit.author, plan, model) : undefined;
+    if (foreign !== undefined && foreign.length > 0) return { ok: false, reason: "invalid", issues: foreign };
     if (plan.failure !== undefined) return { ok: false, reason: plan.failure, issues: plan.issues };
     const compiled = await this.options.compiler.compile(plan.next, model.revision + 1, plan.locate, plan.refused);
     const issues = [...plan.issues, ...compiled.issues];

@@ -8,6 +8,8 @@ import type { SnapshotUpdate } from "../../src/config/source.ts";
 import { createNatsSource, type NatsSource } from "../../src/config/source-nats.ts";
 import { createControlPlane } from "../../src/control/create.ts";
 import type { CreatedControlPlane } from "../../src/control/options.ts";
+import { parseOwners } from "../../src/control/owners/file.ts";
+import { Owners } from "../../src/control/owners/owners.ts";
 import { natsPermissions } from "../../src/control/permissions.ts";
 import { SystemClock } from "../../src/core/clock.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
@@ -16,14 +18,24 @@ import { type NatsServer, runNatsCli, startNats } from "../kit/nats.ts";
 import { afterAll, beforeAll, describe, test } from "../kit/suite.ts";
 import { until } from "../kit/until.ts";
 
+interface Issue {
+  readonly code: string;
+}
+
 const clock = new SystemClock();
 const SECRET = "the-secret-of-the-gateway-group";
-const route = (name: string, body: string) =>
+/** What each publisher owns; the operator's own way is the API. */
+const OWNERS = `publishers:
+  ann: { namespaces: [default], hosts: ["*.example.org"] }
+  bob: { namespaces: [default, bob], hosts: [bob.example.org] }
+  mallory: { namespaces: [mallory], hosts: [mallory.example.org] }
+`;
+const route = (name: string, body: string, namespace = "default", rule: object = { respond: { status: 200, body } }) =>
   JSON.stringify({
     apiVersion: "selvedge.dev/v1",
     kind: "Route",
-    metadata: { name },
-    spec: { hosts: [`${name}.example.org`], rules: [{ respond: { status: 200, body } }] },
+    metadata: { name, namespace },
+    spec: { hosts: [`${name}.example.org`], rules: [rule] },
   });
 
 describe("permissions of a secured server", () => {
@@ -41,10 +53,13 @@ describe("permissions of a secured server", () => {
       publishers: [
         { user: "ann", password: "pa" },
         { user: "bob", password: "pb", read: true },
+        { user: "mallory", password: "pm", read: true },
       ],
     });
     server = await startNats({ config });
+    const owners = new Owners(await parseOwners(OWNERS));
     plane = createControlPlane({
+      owners,
       backend: { kind: "nats", address: { servers: [server.url], user: "control", password: "control-password" } },
       ...{
         groups: ["gateway", "inner"],
@@ -244,6 +259,52 @@ describe("permissions of a secured server", () => {
       false,
     );
     await assertRefused("bob", "pb", "publish", ["selvedge.config.get.bob"], true);
+  });
+
+  test("a publisher writes, deletes and reads what it owns only (class 46)", async () => {
+    const say = async (
+      user: string,
+      password: string,
+      verb: string,
+      text: string,
+    ): Promise<{ ok?: boolean; issues?: Issue[] }> => {
+      const { connection } = await login(user, password);
+      const answer = await connection.request(`selvedge.config.${verb}.${user}`, text, { timeout: 10_000 });
+      await connection.close();
+      return answer.json();
+    };
+    const codes = (answer: { issues?: Issue[] }): string => (answer.issues ?? []).map((issue) => issue.code).join();
+    const own = route("mallory", "mine", "mallory");
+    assert.equal((await say("mallory", "pm", "apply", own)).ok, true);
+    const before = plane.status();
+    const attacks: readonly (readonly [string, string])[] = [
+      // Another's host, in a namespace of one's own and in another's.
+      ["apply", route("bob", "stolen", "mallory")],
+      ["apply", route("bob", "stolen", "bob")],
+      ["apply", route("mallory", "x", "default")],
+      ["apply", `${own}\n---\n${route("bob", "stolen", "mallory")}`],
+      // Another's service, over one's own host.
+      ["apply", route("mallory", "", "mallory", { backends: ["default/secret"] })],
+      [
+        "apply",
+        JSON.stringify({ apiVersion: "selvedge.dev/v1", kind: "Mesh", metadata: { name: "m", namespace: "mallory" }, spec: {} }),
+      ],
+      ["delete", "Route/default/secret"],
+      ["delete", "Route/default/of-nobody"],
+      ["delete", route("secret", SECRET)],
+    ];
+    for (const [verb, text] of attacks) {
+      const answer = await say("mallory", "pm", verb, text);
+      assert.deepEqual([answer.ok, codes(answer)], [false, "not_owned"], text);
+      assert.ok(!JSON.stringify(answer).includes(SECRET));
+    }
+    // The closer name decides: ann has the wildcard, bob has his own.
+    assert.equal(codes(await say("ann", "pa", "apply", route("bob", "stolen"))), "not_owned");
+    assert.equal((await say("bob", "pb", "apply", route("bob", "mine"))).ok, true);
+    assert.equal(plane.status().revision, before.revision + 1);
+    const seen = JSON.stringify(await say("mallory", "pm", "get", ""));
+    assert.ok(seen.includes("mallory.example.org") && !seen.includes(SECRET) && !seen.includes("bob.example.org"), seen);
+    assert.equal((await say("mallory", "pm", "delete", "Route/mallory/mallory")).ok, true);
   });
 
   test("names that are no single token are refused", () => {

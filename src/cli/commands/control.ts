@@ -14,10 +14,26 @@ export const command: Command = {
       default: "nats://127.0.0.1:4222",
       help: "NATS server with JetStream that holds configuration and carries it to the proxies.",
     },
+    {
+      name: "groups",
+      type: "list",
+      value: "<name>",
+      defaultText: "gateway",
+      help: "Proxy groups that get snapshots; a proxy says with --group which is its own. Every control plane must have the same.",
+    },
     ...NATS_FLAGS,
     ...CONTROL_FLAGS,
+    {
+      name: "owners",
+      type: "text",
+      value: "<file>",
+      help: "Which publisher may write which namespaces, kinds and hosts over NATS; without it every publisher everything. SIGHUP reads it again.",
+    },
     ...LOG_FLAGS,
   ],
-  examples: [{ says: "a control plane on a NATS server elsewhere", line: "selvedge control --nats nats://10.0.0.5:4222" }],
+  examples: [
+    { says: "a control plane on a NATS server elsewhere", line: "selvedge control --nats nats://10.0.0.5:4222" },
+    { says: "proxies in two groups, which can be permitted apart", line: "selvedge control --groups gateway --groups inner" },
+  ],
   run: (context) => context.launch.control(context),
 };

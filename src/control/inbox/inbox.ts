@@ -10,6 +10,7 @@ import type { ApplyOutcome, ControlPlane } from "../control.ts";
 import { controlIssue } from "../model/issues.ts";
 import { isStreamMissing } from "../nats/errors.ts";
 import type { NatsLink } from "../nats/link.ts";
+import type { Owners } from "../owners/owners.ts";
 import { answerOf, type InboxAnswer } from "./answer.ts";
 import { ReplyCorrelator } from "./correlator.ts";
 
@@ -25,6 +26,8 @@ export interface InboxOptions {
   readonly plane: Pick<ControlPlane, "apply" | "delete" | "get">;
   readonly clock: Clock;
   readonly log: Log;
+  /** What each publisher may read; undefined: everything. */
+  readonly owners?: Owners | undefined;
   /** A control plane that says nothing for this long has lost its message to another. Default 5,000; at least 1,000. */
   readonly ackWaitMs: number;
 }
@@ -139,7 +142,11 @@ export class ConfigInbox {
 
   #onGet(error: Error | null, message: Msg): void {
     if (error !== null || !message.reply) return;
-    const resources = this.options.plane.get(readFilter(message.string()));
+    const { owners, plane } = this.options;
+    const found = plane.get(readFilter(message.string()));
+    const reader = message.subject.split(".")[3] ?? "";
+    // Resources hold private keys: whoever owns a part does not read the rest.
+    const resources = owners === undefined ? found : found.filter(({ key }) => owners.mayRead(reader, key));
     const text = JSON.stringify({ resources });
     const tooLarge = controlIssue(
       "bad_request",

@@ -4,6 +4,7 @@ import type { ConfigIssue } from "../../config/issue.ts";
 export const CONTROL_ISSUE_CODES = {
   revision_conflict: "The resource is not at the revision that the caller expected.",
   unknown_resource: "There is no such resource.",
+  not_owned: "The publisher may not write this resource, these hosts, or refer to that.",
   bad_reference: "Not a reference to a resource like `Route/default/shop` or `Route/shop`.",
   unknown_revision: "The history does not reach back to that revision.",
   bad_backup: "Not a backup document.",

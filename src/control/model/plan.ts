@@ -10,6 +10,8 @@ import { hashOf, keyOf, parseKey, type ResourceKey } from "./resource.ts";
 /** What a request would do to the current resources; whether the result compiles is decided later. */
 export interface Plan {
   readonly changes: readonly Change[];
+  /** What the request names, changed or not, there or not. */
+  readonly requested: readonly ResourceKey[];
   /** All resources afterwards. */
   readonly next: readonly Resource[];
   /** Key and hash of all resources afterwards. */
@@ -109,6 +111,7 @@ function makePlan(model: ControlModel, desired: Desired): Plan {
   changes.sort((one, other) => (one.key < other.key ? -1 : 1));
   return {
     changes,
+    requested: [...desired.resources.keys()],
     ...after(model, changed),
     locate: locatorOfDesired(desired),
     issues: desired.issues,

@@ -44,7 +44,7 @@ class NatsPlane extends Plane implements CreatedControlPlane {
   ) {
     const store = new NatsStore(link);
     const { clock, rng, log } = options;
-    const distributor = new NatsDistributor(link, log);
+    const distributor = new NatsDistributor(link, clock, log);
     const compiler = createCompiler(options, (digest) => store.getModule(digest));
     let connected = false;
     super({
@@ -56,12 +56,20 @@ class NatsPlane extends Plane implements CreatedControlPlane {
       log,
       connection: () => (connected ? "connected" : "disconnected"),
       observer: options.observer,
+      owners: options.owners,
     });
     this.#setConnected = (now) => {
       connected = now;
     };
     this.#collect = () => collectGarbage(link, store, distributor, clock.wallMs());
-    this.#inbox = new ConfigInbox({ link, plane: this, clock, log, ackWaitMs: backend.ackWaitMs ?? ACK_WAIT_MS });
+    this.#inbox = new ConfigInbox({
+      link,
+      plane: this,
+      clock,
+      log,
+      owners: options.owners,
+      ackWaitMs: backend.ackWaitMs ?? ACK_WAIT_MS,
+    });
   }
 
   readonly #setConnected: (now: boolean) => void;

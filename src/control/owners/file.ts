@@ -1,0 +1,46 @@
+import { z } from "zod";
+import { isSubjectToken } from "../../config/nats/names.ts";
+import { KINDS } from "../../config/schema/index.ts";
+import { hostPattern, list, partName, readCidr, readHost } from "../../config/schema/names.ts";
+import { Refusal, textOf } from "../../config/schema/text.ts";
+
+/** A namespace, or `*` for all. */
+const namespaces = () => list(z.union([z.literal("*"), partName()]));
+
+/** Where a publisher's services may lead. */
+const destination = () =>
+  textOf("host or address block", (text) => {
+    const block = readCidr(text);
+    return block instanceof Refusal ? readHost(text, true) : block;
+  });
+
+const publisher = z.strictObject({
+  namespaces: namespaces().min(1),
+  kinds: list(z.enum(["*", ...KINDS])).prefault(["Route", "Service"]),
+  hosts: list(hostPattern()).prefault([]),
+  uses: namespaces().prefault([]),
+  endpoints: list(destination()).optional(),
+});
+
+const ownersFile = z.strictObject({
+  publishers: z.record(
+    textOf("publisher", (text) =>
+      isSubjectToken(text) ? text : new Refusal("bad_name", "Not the name of a publisher.", "letters, digits, - and _"),
+    ),
+    publisher,
+  ),
+});
+
+/** What one publisher may write. */
+export type PublisherRights = z.output<typeof publisher>;
+
+/** Rights by the publisher's name. */
+export type OwnersFile = ReadonlyMap<string, PublisherRights>;
+
+/** Reads the text (YAML or JSON) of the file that `--owners` names. Throws an `Error` that says everything that is wrong with it. */
+export async function parseOwners(text: string): Promise<OwnersFile> {
+  const { parse } = await import("yaml");
+  const read = ownersFile.safeParse(parse(text, { maxAliasCount: 0 }));
+  if (read.success) return new Map(Object.entries(read.data.publishers));
+  throw new Error(read.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; "));
+}
