@@ -45,6 +45,11 @@ export const COMMANDS: readonly (CommandEntry | CommandGroup)[] = [
   { name: "config-dump", summary: "Show what a proxy serves, without secrets", load: () => import("./commands/config-dump.ts") },
   { name: "routes", summary: "Explain which route a request takes", load: () => import("./commands/routes.ts") },
   FILTER_COMMANDS,
+  {
+    name: "permissions",
+    summary: "Print the users and permissions for a nats-server",
+    load: () => import("./commands/permissions.ts"),
+  },
   { name: "schema", summary: "Print JSON Schema of the resources", load: () => import("./commands/schema.ts") },
   { name: "version", summary: "Print the version", load: () => import("./commands/version.ts") },
   { name: "completion", summary: "Print a completion script for a shell", load: () => import("./commands/completion.ts") },

@@ -19,7 +19,6 @@ interface Request {
 
 /** The control API, version 1. */
 export class HttpRemote implements RemoteControl {
-  readonly canWait = true;
   readonly #base: URL;
 
   constructor(

@@ -4,10 +4,12 @@ import { connectNats, type NatsAddress } from "../config/nats/connect.ts";
 import { isSubjectToken, NATS_NAMES } from "../config/nats/names.ts";
 import type { ApplyOutcome, Backup, ControlStatus } from "../control/control.ts";
 import type { InboxAnswer } from "../control/inbox/answer.ts";
-import { applyOverNats, deleteOverNats, type SendOptions } from "../control/inbox/send.ts";
+import type { QueryAnswer } from "../control/inbox/query.ts";
+import { applyOverNats, deleteOverNats, rollbackOverNats } from "../control/inbox/send.ts";
 import type { WaitOutcome } from "../control/model/proxies.ts";
 import type { StoredResource } from "../control/model/resource.ts";
 import type { LogEntry } from "../control/store/store.ts";
+import { describeCause } from "../core/failure.ts";
 import { CommandError, EXIT } from "./command.ts";
 import { type RemoteControl, type ResourceFilter, unreachable } from "./remote.ts";
 
@@ -15,10 +17,8 @@ const ANSWER_MS = 30_000;
 
 type Connection = Awaited<ReturnType<typeof connectNats>>;
 
-/** The subjects `selvedge.config.…`: what NATS offers. The rest needs the control API. */
+/** The subjects `selvedge.config.…`: what NATS offers, also on a secured server. The rest needs the control API. */
 export class NatsRemote implements RemoteControl {
-  readonly canWait = false;
-
   constructor(
     readonly url: string,
     readonly connection: Connection,
@@ -44,30 +44,26 @@ export class NatsRemote implements RemoteControl {
 
   async apply(text: string, dryRun: boolean): Promise<ApplyOutcome> {
     if (dryRun) return this.#missing("--dry-run and diff");
-    return this.#send(NATS_NAMES.apply, text, applyOverNats);
+    return this.#send(NATS_NAMES.apply, (options) => applyOverNats(this.connection, { text, ...options }));
   }
   async delete(text: string, dryRun: boolean): Promise<ApplyOutcome> {
     if (dryRun) return this.#missing("--dry-run");
-    return this.#send(NATS_NAMES.delete, text, deleteOverNats);
+    return this.#send(NATS_NAMES.delete, (options) => deleteOverNats(this.connection, { text, ...options }));
   }
   async get(filter: ResourceFilter): Promise<readonly StoredResource[]> {
-    const answer = await this.#request<{ resources?: StoredResource[] } | StoredResource[]>(
-      this.author === undefined ? NATS_NAMES.get : `${NATS_NAMES.get}.${this.author}`,
-      JSON.stringify(filter),
-    );
-    return Array.isArray(answer) ? answer : (answer.resources ?? []);
+    return (await this.#ask({ ...filter })).resources ?? [];
   }
-  status(): Promise<ControlStatus> {
-    return this.#missing("status");
+  async status(): Promise<ControlStatus> {
+    return answered((await this.#ask({ query: "status" })).status);
   }
-  waitApplied(): Promise<WaitOutcome> {
-    return this.#missing("--wait");
+  async waitApplied(revision: number, timeoutMs: number, minimum: number): Promise<WaitOutcome> {
+    return answered((await this.#ask({ query: "wait", revision, timeoutMs, minimum }, ANSWER_MS + timeoutMs)).wait);
   }
-  history(): Promise<readonly LogEntry[]> {
-    return this.#missing("history");
+  async history(): Promise<readonly LogEntry[]> {
+    return answered((await this.#ask({ query: "history" })).history);
   }
-  rollback(): Promise<ApplyOutcome> {
-    return this.#missing("rollback");
+  rollback(revision: number): Promise<ApplyOutcome> {
+    return this.#send(NATS_NAMES.apply, (options) => rollbackOverNats(this.connection, revision, options));
   }
   backup(): Promise<Backup> {
     return this.#missing("backup");
@@ -79,50 +75,65 @@ export class NatsRemote implements RemoteControl {
     await this.connection.close();
   }
 
+  /** What is larger than a message can be (all modules in a backup), or needs more than one answer. */
   #missing(what: string): Promise<never> {
     return Promise.reject(
       new CommandError(
-        `${what} needs the control API: over NATS there are apply, delete and get only`,
+        `${what} needs the control API: over NATS there are apply, delete, get, status, history and rollback`,
         "leave --nats out (and SELVEDGE_NATS), and name the control plane with --server",
         EXIT.usage,
       ),
     );
   }
 
-  /** A text of any size: what does not fit a message goes through the object store. */
   async #send(
     subject: string,
-    text: string,
-    send: (connection: Connection, options: SendOptions) => Promise<InboxAnswer>,
+    send: (options: { readonly timeoutMs: number; readonly author?: string }) => Promise<InboxAnswer>,
   ): Promise<ApplyOutcome> {
+    const { author } = this;
     try {
-      const { author } = this;
-      const answer = await send(this.connection, { text, timeoutMs: ANSWER_MS, ...(author === undefined ? {} : { author }) });
-      return outcomeOf(answer);
+      return outcomeOf(await send({ timeoutMs: ANSWER_MS, ...(author === undefined ? {} : { author }) }));
     } catch (error) {
       throw this.#failed(subject, error);
     }
   }
 
-  async #request<T>(subject: string, text: string): Promise<T> {
+  /** A question on `selvedge.config.get`. */
+  async #ask(question: object, timeoutMs = ANSWER_MS): Promise<QueryAnswer> {
+    const subject = this.author === undefined ? NATS_NAMES.get : `${NATS_NAMES.get}.${this.author}`;
     let answer: string;
     try {
-      const message = await this.connection.request(subject, Buffer.from(text, "utf8"), { timeout: ANSWER_MS });
+      const message = await this.connection.request(subject, JSON.stringify(question), { timeout: timeoutMs });
       answer = message.string();
     } catch (error) {
       throw this.#failed(subject, error);
     }
+    let content: QueryAnswer;
     try {
-      return JSON.parse(answer) as T;
+      content = JSON.parse(answer) as QueryAnswer;
     } catch {
       throw new CommandError(`an answer on ${subject} is not JSON: ${answer.slice(0, 200)}`);
     }
+    const issue = content.issues?.[0];
+    if (issue !== undefined) throw new CommandError(issue.message, issue.hint);
+    return content;
   }
 
   #failed(subject: string, error: unknown): CommandError {
     const why = error instanceof Error ? error.message : String(error);
+    if (/permissions violation/i.test(describeCause(error)))
+      return new CommandError(
+        `the NATS user may not publish to ${subject}`,
+        "`selvedge permissions --editors` gives the right to change and read; or leave --nats out and name the control API",
+      );
     return unreachable(`${withoutPassword(this.url)}, subject ${subject}`, why);
   }
+}
+
+/** A control plane of another version answers something else. */
+function answered<T>(part: T | undefined): T {
+  if (part !== undefined) return part;
+  throw new CommandError("the control plane does not know this question", "is it older than this program?");
 }
 
 /** An answer lists a part only when there is very much; that must not look like all. */

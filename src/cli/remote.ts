@@ -6,8 +6,6 @@ import { type CommandContext, CommandError, EXIT } from "./command.ts";
 
 /** A control plane somewhere else, as the commands use it: over HTTP or over NATS. Methods throw `CommandError`s that say what to do. */
 export interface RemoteControl {
-  /** Whether `waitApplied` is offered: to be asked before something is applied that is then waited for. */
-  readonly canWait: boolean;
   apply(text: string, dryRun: boolean): Promise<ApplyOutcome>;
   /** `text`: references (`Kind/name`), one per line, or resources. */
   delete(text: string, dryRun: boolean): Promise<ApplyOutcome>;

@@ -79,7 +79,7 @@ export interface ControlPlane {
   status(): ControlStatus;
   history(): Promise<readonly LogEntry[]>;
   /** A new apply that makes all resources what they were after `revision`. */
-  rollback(revision: number, author: string): Promise<ApplyOutcome>;
+  rollback(revision: number, author: string, inbox?: ApplyRequest["inbox"]): Promise<ApplyOutcome>;
   backup(): Promise<Backup>;
   /** A new apply that makes all resources what the backup says; `backup` may be anything. */
   restore(backup: unknown, author: string): Promise<ApplyOutcome>;

@@ -134,14 +134,14 @@ export class Plane implements ControlPlane {
     return this.#commit({ ...request, planner, dryRun: request.dryRun ?? false, inbox: request.inbox });
   }
 
-  async rollback(revision: number, author: string): Promise<ApplyOutcome> {
+  async rollback(revision: number, author: string, inbox?: ApplyRequest["inbox"]): Promise<ApplyOutcome> {
     let history = await this.options.store.history();
     const planner: Planner = (model) => planRollback(revision, history)(model);
     // Somebody else may append meanwhile: the plan needs those entries too.
     const refresh = async (): Promise<void> => {
       history = await this.options.store.history();
     };
-    return this.#commit({ planner, author, origin: `rollback to ${revision}`, dryRun: false, inbox: undefined }, refresh);
+    return this.#commit({ planner, author, origin: `rollback to ${revision}`, dryRun: false, inbox }, refresh);
   }
 
   async restore(backup: unknown, author: string): Promise<ApplyOutcome> {
@@ -259,7 +259,8 @@ export class Plane implements ControlPlane {
   /** A message that comes again after it was committed: its answer was lost, not its effect. */
   async #alreadyDone(sequence: number): Promise<ApplyOutcome> {
     await this.#follow();
-    const entry = (await this.options.store.history()).find((each) => each.inboxSequence === sequence && each.origin === "nats");
+    // Later entries that came another way carry the sequence on: the oldest with it is the message's.
+    const entry = (await this.options.store.history()).findLast((each) => each.inboxSequence === sequence);
     const { revision, digest } = entry ?? this.#model;
     return { ok: true, revision, digest, changes: (entry?.changes ?? []).map(summaryOf) };
   }

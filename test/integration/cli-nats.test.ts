@@ -3,8 +3,13 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { EXIT } from "../../src/cli/command.ts";
 import { runCommandLine } from "../../src/cli/run.ts";
 import { builtinModules } from "../../src/config/modules.ts";
+import { connectNats } from "../../src/config/nats/connect.ts";
+import { createNatsSource } from "../../src/config/source-nats.ts";
 import { createControlPlane } from "../../src/control/create.ts";
+import type { InboxAnswer } from "../../src/control/inbox/answer.ts";
 import type { CreatedControlPlane } from "../../src/control/options.ts";
+import { parseOwners } from "../../src/control/owners/file.ts";
+import { Owners } from "../../src/control/owners/owners.ts";
 import { natsPermissions } from "../../src/control/permissions.ts";
 import { SystemClock } from "../../src/core/clock.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
@@ -88,16 +93,69 @@ test("more issues than an answer lists are counted", async () => {
 });
 
 test("what NATS does not offer is refused before anything changes, with the way out", async () => {
-  const waited = await run(["apply", "-f", "-", "--wait"], service("waited"));
-  expect(waited.exit).toBe(EXIT.usage);
-  expect(waited.error).toContain("--wait needs the control API");
-  expect(waited.error).toContain("--server");
-  expect(plane.get({ name: "waited" })).toEqual([]);
-  for (const argv of [["status"], ["history"], ["rollback", "1"], ["backup"]]) {
-    const refused = await run(argv);
+  for (const argv of [["backup"], ["restore", "-"], ["diff", "-f", "-"], ["apply", "-f", "-", "--dry-run"]]) {
+    const refused = await run(argv, argv[0] === "restore" ? "{}" : service("dry"));
     expect([argv[0], refused.exit]).toEqual([argv[0] as string, EXIT.usage]);
     expect(refused.error).toContain("needs the control API");
+    expect(refused.error).toContain("--server");
   }
+  expect(plane.get({ name: "dry" })).toEqual([]);
+});
+
+test(
+  "status, --wait, history and rollback",
+  async () => {
+    const source = createNatsSource({
+      ...{ address: { servers: [server.url] }, id: "edge-1", version: "test" },
+      ...{ clock: new SystemClock(), rng: systemRng(), log: SILENT_LOG },
+    });
+    await source.start(({ snapshot: { revision, digest } }) => source.report({ kind: "applied", revision, digest, applyMs: 1 }));
+    const waited = await run(["apply", "-f", "-", "--wait", "--proxies", "1"], service("waited", "one"));
+    expect([waited.exit, waited.error]).toEqual([EXIT.ok, ""]);
+    expect(waited.out).toContain("every proxy serves it");
+    const { revision } = plane.status();
+    await run(["apply", "-f", "-"], service("waited", "two"));
+    const rolled = await run(["rollback", String(revision), "--wait"]);
+    expect([rolled.exit, rolled.error]).toEqual([EXIT.ok, ""]);
+    expect(JSON.stringify(plane.get({ name: "waited" }))).toContain("one");
+    const [newest] = await plane.history();
+    expect([newest?.author, newest?.origin]).toEqual(["ann", `rollback to ${revision}`]);
+    expect((await run(["rollback", "999999"])).exit).toBe(EXIT.notFound);
+    expect((await run(["history"])).out).toContain(`rollback to ${revision}`);
+    const listed = JSON.parse((await run(["history", "--json"])).out) as { revision: number }[];
+    expect(listed.map((each) => each.revision)).toEqual((await plane.history()).map((each) => each.revision));
+    expect((await run(["status"])).out).toMatch(/edge-1 +gateway +\d+ +ok/);
+    await source.stop();
+    const late = await run(["status", "--wait", "--proxies", "5", "--timeout", "1"]);
+    expect([late.exit, late.error.includes("after 1 s")]).toEqual([EXIT.unreachable, true]);
+  },
+  TEST_MS,
+);
+
+test(
+  "a history too large for a message says what changed, not into what",
+  async () => {
+    const many = Array.from({ length: 3_000 }, (_, i) => service(`h${i}`, "y".repeat(350))).join("---\n");
+    expect((await run(["apply", "-f", "-"], many)).exit).toBe(EXIT.ok);
+    expect((await run(["history"])).out).toContain("+Service/h0");
+    const tooLarge = await run(["get", "services"]);
+    expect([tooLarge.exit, tooLarge.error.includes("does not fit a message")]).toEqual([EXIT.failed, true]);
+    expect((await run(["delete", "-f", "-"], many)).exit).toBe(EXIT.ok);
+  },
+  TEST_MS,
+);
+
+test("messages that look like ours and are not are refused", async () => {
+  const connection = await connectNats({ servers: [server.url] }, "tester");
+  const bad = ['{"ref":"x"}', '{"refs":[]}', '{"part":"?"}', '{"rollback":"1"}', '{"rollback":1,"x":2}', '{"part":"'];
+  for (const text of bad) {
+    const answer = (await connection.request("selvedge.config.apply", text, { timeout: 60_000 })).json<InboxAnswer>();
+    expect([text, answer.ok ? "" : answer.issues[0]?.code]).toEqual([text, "bad_request"]);
+  }
+  const unknown = `{"ref":"sha256:${"0".repeat(64)}"}`;
+  const answer = (await connection.request("selvedge.config.apply", unknown, { timeout: 60_000 })).json<InboxAnswer>();
+  expect(answer.ok ? "" : answer.issues[0]?.code).toBe("missing_object");
+  await connection.close();
 });
 
 test("an unreachable server is named without its password", async () => {
@@ -113,7 +171,10 @@ test(
     const config = natsPermissions({
       control: { user: "control", password: "pc" },
       proxies: [],
-      publishers: [{ user: "deploy", password: "p@d", read: true }],
+      publishers: [
+        { user: "deploy", password: "p@d", read: true },
+        { user: "blind", password: "pb" },
+      ],
     });
     const secured = await startNats({ config });
     const control = createControlPlane({
@@ -130,9 +191,50 @@ test(
       const got = await run(["get", "services", "--json"], "", url);
       expect([got.exit, got.error]).toEqual([EXIT.ok, ""]);
       expect(got.out).toContain("shop");
+      // Larger than a message, without a right on the object store.
+      const many = Array.from({ length: 4_000 }, (_, i) => service(`s${i}`, "ä".repeat(200))).join("---\n");
+      const large = await run(["apply", "-f", "-", "--json"], many, url);
+      expect([large.exit, large.error]).toEqual([EXIT.ok, ""]);
+      expect(JSON.stringify(control.get({ kind: "Service", name: "s3999" }))).toContain("ä".repeat(200));
+      const status = await run(["status", "--json"], "", url);
+      expect(JSON.parse(status.out).revision).toBe(control.status().revision);
+      // Who may not read is told so.
+      const blind = secured.url.replace("//", "//blind:pb@");
+      expect((await run(["apply", "-f", "-"], service("other"), blind)).exit).toBe(EXIT.ok);
+      const refused = await run(["status"], "", blind);
+      expect([refused.exit, refused.error.includes("may not publish to selvedge.config.get.blind")]).toEqual([EXIT.failed, true]);
     } finally {
       await control.stop();
       await secured.stop();
+    }
+  },
+  TEST_MS,
+);
+
+test(
+  "where publishers own parts, none rolls back, and the history shows each what is its own",
+  async () => {
+    const control = createControlPlane({
+      backend: { kind: "nats", address: { servers: [server.url] }, id: "second" },
+      owners: new Owners(await parseOwners("publishers:\n  carol: { namespaces: [hers], endpoints: [127.0.0.0/8] }\n")),
+      ...{ modules: builtinModules(new Map()), version: "test" },
+      ...{ clock: new SystemClock(), rng: systemRng(), log: SILENT_LOG },
+    });
+    await plane.stop();
+    try {
+      await control.start();
+      const url = server.url.replace("//", "//carol:x@");
+      const hers = service("mine").replace("name: mine", "name: mine, namespace: hers");
+      const applied = await run(["apply", "-f", "-"], hers, url);
+      expect([applied.exit, applied.error]).toEqual([EXIT.ok, ""]);
+      const before = control.status().revision;
+      const refused = await run(["rollback", String(before - 1)], "", url);
+      expect([refused.exit, refused.error.includes("not_owned")]).toEqual([EXIT.failed, true]);
+      expect(control.status().revision).toBe(before);
+      const entries = JSON.parse((await run(["history", "--json"], "", url)).out) as { changes: { key: string }[] }[];
+      expect([...new Set(entries.flatMap(({ changes }) => changes.map(({ key }) => key)))]).toEqual(["Service/hers/mine"]);
+    } finally {
+      await control.stop();
     }
   },
   TEST_MS,

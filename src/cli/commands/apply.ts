@@ -23,8 +23,6 @@ export const command: Command = {
     const { flags } = context;
     const joined = await readFiles(context);
     return withRemote(context, async (remote) => {
-      // Before anything is changed: this says why not.
-      if (flags.on("wait") && !remote.canWait) await remote.waitApplied(0, 0, 0);
       const outcome = await remote.apply(joined.text, flags.on("dry-run"));
       const exit = reportOutcome(context, outcome, joined.place);
       if (!outcome.ok || !flags.on("wait") || flags.on("dry-run")) return exit;

@@ -2,17 +2,21 @@ import { AckPolicy, type ConsumerMessages, DeliverPolicy, type JsMsg, RetentionP
 import { type Msg, nanos, type Subscription } from "@nats-io/nats-core";
 import { sha256Digest } from "../../config/canonical.ts";
 import { NATS_NAMES } from "../../config/nats/names.ts";
+import { concatBytes } from "../../core/bytes.ts";
 import type { Clock, Timer } from "../../core/clock.ts";
 import { describeCause } from "../../core/failure.ts";
 import { CONFIG_LIMITS } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import type { ApplyOutcome, ControlPlane } from "../control.ts";
 import { controlIssue } from "../model/issues.ts";
+import type { ResourceKey } from "../model/resource.ts";
 import { isStreamMissing } from "../nats/errors.ts";
 import type { NatsLink } from "../nats/link.ts";
 import type { Owners } from "../owners/owners.ts";
 import { answerOf, type InboxAnswer } from "./answer.ts";
 import { ReplyCorrelator } from "./correlator.ts";
+import { type Payload, readPayload } from "./payload.ts";
+import { answerQuery, readQuery } from "./query.ts";
 
 /** What the control planes tell each other about a message. */
 interface Processed {
@@ -23,7 +27,7 @@ interface Processed {
 
 export interface InboxOptions {
   readonly link: NatsLink;
-  readonly plane: Pick<ControlPlane, "apply" | "delete" | "get">;
+  readonly plane: Pick<ControlPlane, "apply" | "delete" | "get" | "history" | "rollback" | "status" | "waitApplied">;
   readonly clock: Clock;
   readonly log: Log;
   /** What each publisher may read; undefined: everything. */
@@ -41,8 +45,6 @@ const NAK_MS = 1_000;
 /** A message that brings every control plane down is given up after this many deliveries. */
 const DELIVERIES_MAX = 20;
 const SWEEP_MS = 5_000;
-/** Largest answer to `.get`: a message has 1 MB at most. */
-const ANSWER_BYTES = 900 * 1024;
 
 /**
  * `selvedge.config.apply`, `.delete` and `.get`. Applies and deletes go through a work queue in JetStream, one after the other
@@ -142,18 +144,14 @@ export class ConfigInbox {
 
   #onGet(error: Error | null, message: Msg): void {
     if (error !== null || !message.reply) return;
-    const { owners, plane } = this.options;
-    const found = plane.get(readFilter(message.string()));
+    const { owners, plane, log } = this.options;
     const reader = message.subject.split(".")[3] ?? "";
     // Resources hold private keys: whoever owns a part does not read the rest.
-    const resources = owners === undefined ? found : found.filter(({ key }) => owners.mayRead(reader, key));
-    const text = JSON.stringify({ resources });
-    const tooLarge = controlIssue(
-      "bad_request",
-      "The answer does not fit a message.",
-      "name a kind or one resource, or use the HTTP API",
+    const mayRead = (key: ResourceKey): boolean => owners === undefined || owners.mayRead(reader, key);
+    answerQuery(plane, readQuery(message.string()), mayRead).then(
+      (text) => message.respond(text),
+      (cause: unknown) => log.warn("a question over NATS was not answered", { cause: describeCause(cause) }),
     );
-    message.respond(text.length > ANSWER_BYTES ? JSON.stringify({ issues: [tooLarge] }) : text);
   }
 
   // ---------------------------------------------------------------- stored messages
@@ -189,25 +187,41 @@ export class ConfigInbox {
       return refused(controlIssue("internal", "Processing this message failed again and again."));
     const tokens = message.subject.split(".");
     const author = tokens[3] ?? "";
-    const text = await this.#textOf(message);
-    if (typeof text !== "string") return text;
     const inbox = { sequence: message.seq, redelivered: message.redelivered };
+    const payload = readPayload(message.string());
+    const { plane } = this.options;
+    if (payload.kind === "part") return this.#store(payload.bytes);
+    if (payload.kind === "rollback" && this.options.owners === undefined) return plane.rollback(payload.revision, author, inbox);
+    const text = await this.#textOf(message, payload);
+    if (typeof text !== "string") return text;
     const request = { text, author, origin: "nats", file: "<nats>", inbox };
-    return tokens[2] === "delete" ? this.options.plane.delete(request) : this.options.plane.apply(request);
+    return tokens[2] === "delete" ? plane.delete(request) : plane.apply(request);
   }
 
-  /** What does not fit a message lies in the object store, and the message is `{"ref": "sha256:…"}`. */
-  async #textOf(message: JsMsg): Promise<string | ApplyOutcome> {
-    const text = message.string();
-    if (!text.startsWith('{"ref":')) return text;
-    const reference = /^\{"ref":\s*"(sha256:[0-9a-f]{64})"\s*\}\s*$/.exec(text)?.[1];
-    if (reference === undefined)
-      return refused(controlIssue("bad_request", 'The reference is malformed; expected {"ref":"sha256:…"}.'));
-    const bytes = await this.options.link.parts.objects.findSealed(reference);
-    if (bytes === undefined) return refused(controlIssue("missing_object", `There is no object ${reference}.`));
-    if (bytes.byteLength > CONFIG_LIMITS.documentBytes)
-      return refused(controlIssue("bad_request", "The object is larger than one apply may be."));
-    return new TextDecoder().decode(bytes);
+  /** Part of a text that does not fit a message: stored under its digest, changes nothing, and goes when nobody refers to it. */
+  async #store(bytes: Uint8Array): Promise<ApplyOutcome> {
+    const digest = await this.options.link.parts.objects.putSealed(bytes);
+    return { ok: true, revision: this.options.plane.status().revision, digest, changes: [] };
+  }
+
+  async #textOf(message: JsMsg, payload: Payload): Promise<string | ApplyOutcome> {
+    if (payload.kind === "text") return message.string();
+    if (payload.kind === "bad") return refused(controlIssue("bad_request", payload.message));
+    if (payload.kind !== "stored") {
+      const reason = "A rollback changes what belongs to others as well.";
+      return refused(controlIssue("not_owned", reason, "the operator of the control plane can: selvedge rollback --server"));
+    }
+    const parts: Uint8Array[] = [];
+    let bytes = 0;
+    for (const digest of payload.digests) {
+      const part = await this.options.link.parts.objects.findSealed(digest);
+      if (part === undefined) return refused(controlIssue("missing_object", `There is no object ${digest}.`));
+      parts.push(part);
+      bytes += part.byteLength;
+      if (bytes > CONFIG_LIMITS.documentBytes)
+        return refused(controlIssue("bad_request", "The text is larger than one apply may be."));
+    }
+    return new TextDecoder().decode(concatBytes(parts));
   }
 
   /** A long compile must not look like a death. */
@@ -238,21 +252,3 @@ function digestOfMessage(message: { readonly subject: string; readonly data: Uin
 }
 
 const refused = (issue: ReturnType<typeof controlIssue>): ApplyOutcome => ({ ok: false, reason: "invalid", issues: [issue] });
-
-/** `{"kind":"Route"}`, `Route`, `Route/shop`, `Route/default/shop` or nothing for all. */
-function readFilter(text: string): { readonly kind?: string; readonly namespace?: string; readonly name?: string } {
-  if (text.trimStart().startsWith("{")) {
-    try {
-      const { kind, namespace, name } = JSON.parse(text) as Record<string, unknown>;
-      const fields = Object.entries({ kind, namespace, name }).filter(([, value]) => typeof value === "string" && value !== "");
-      return Object.fromEntries(fields);
-    } catch {
-      // Then no kind has that name, and the answer is empty.
-    }
-  }
-  const [kind, second, third] = text.trim().split(/[/\s]+/);
-  return {
-    ...(kind ? { kind } : {}),
-    ...(second ? (third ? { namespace: second, name: third } : { namespace: "default", name: second }) : {}),
-  };
-}

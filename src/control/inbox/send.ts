@@ -1,15 +1,12 @@
 import type { NatsConnection } from "@nats-io/nats-core";
-import { Objm } from "@nats-io/obj";
-import { sha256Digest } from "../../config/canonical.ts";
 import { isSubjectToken, NATS_NAMES } from "../../config/nats/names.ts";
-import { seal, sealedName } from "../../config/nats/seal.ts";
 import { utf8Bytes } from "../../core/bytes.ts";
 import type { InboxAnswer } from "./answer.ts";
 
 export interface SendOptions {
   /** YAML or JSON; for a delete also references. */
   readonly text: string;
-  /** How long the answer may take. */
+  /** How long each answer may take. */
   readonly timeoutMs: number;
   /** On a secured server: the user that one may publish as. */
   readonly author?: string;
@@ -18,7 +15,10 @@ export interface SendOptions {
 /** Room for headers in a message of 1 MB, or of what the server allows. */
 const HEADER_BYTES = 16 * 1024;
 
-/** Requests an apply. A text that does not fit a message goes into the object store first. Rejects when nobody answers. */
+/**
+ * Requests an apply. A text that does not fit a message goes in parts before, to the same subject: who may apply needs no rights
+ * on the object store. Rejects when nobody answers.
+ */
 export function applyOverNats(connection: NatsConnection, options: SendOptions): Promise<InboxAnswer> {
   return send(connection, NATS_NAMES.apply, options);
 }
@@ -28,21 +28,32 @@ export function deleteOverNats(connection: NatsConnection, options: SendOptions)
   return send(connection, NATS_NAMES.delete, options);
 }
 
+/** Requests that the configuration becomes what it was after `revision`. */
+export function rollbackOverNats(
+  connection: NatsConnection,
+  revision: number,
+  options: Omit<SendOptions, "text">,
+): Promise<InboxAnswer> {
+  return send(connection, NATS_NAMES.apply, { ...options, text: JSON.stringify({ rollback: revision }) });
+}
+
 async function send(connection: NatsConnection, subject: string, { text, timeoutMs, author }: SendOptions): Promise<InboxAnswer> {
   if (author !== undefined && !isSubjectToken(author))
     throw new Error(`user ${JSON.stringify(author)}: only letters, digits, - and _`);
+  const to = author === undefined ? subject : `${subject}.${author}`;
+  const ask = async (payload: string | Uint8Array): Promise<InboxAnswer> =>
+    (await connection.request(to, payload, { timeout: timeoutMs })).json<InboxAnswer>();
   const bytes = utf8Bytes(text);
-  const fits = bytes.byteLength + HEADER_BYTES <= (connection.info?.max_payload ?? 1024 * 1024);
-  const payload = fits ? bytes : JSON.stringify({ ref: await upload(connection, bytes) });
-  const answer = await connection.request(author === undefined ? subject : `${subject}.${author}`, payload, {
-    timeout: timeoutMs,
-  });
-  return answer.json<InboxAnswer>();
-}
-
-async function upload(connection: NatsConnection, bytes: Uint8Array): Promise<string> {
-  const digest = sha256Digest(bytes);
-  const store = await new Objm(connection).open(NATS_NAMES.objectBucket);
-  await store.putBlob({ name: sealedName(digest) }, seal(bytes, digest));
-  return digest;
+  const roomBytes = (connection.info?.max_payload ?? 1024 * 1024) - HEADER_BYTES;
+  if (bytes.byteLength <= roomBytes) return ask(bytes);
+  const refs: string[] = [];
+  // In base64, three bytes take four.
+  const partBytes = Math.floor(roomBytes / 4) * 3;
+  for (let at = 0; at < bytes.byteLength; at += partBytes) {
+    const part = Buffer.from(bytes.subarray(at, at + partBytes)).toString("base64");
+    const answer = await ask(JSON.stringify({ part }));
+    if (!answer.ok) return answer;
+    refs.push(answer.digest);
+  }
+  return ask(JSON.stringify({ refs }));
 }

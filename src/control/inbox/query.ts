@@ -1,0 +1,104 @@
+import type { ConfigIssue } from "../../config/issue.ts";
+import type { ControlPlane, ControlStatus } from "../control.ts";
+import { controlIssue } from "../model/issues.ts";
+import type { WaitOutcome } from "../model/proxies.ts";
+import type { ResourceKey, StoredResource } from "../model/resource.ts";
+import type { LogEntry } from "../store/store.ts";
+
+/** What a request on `selvedge.config.get` asks for. */
+export type Query =
+  | {
+      readonly query: "resources";
+      readonly filter: { readonly kind?: string; readonly namespace?: string; readonly name?: string };
+    }
+  | { readonly query: "status" | "history" }
+  | { readonly query: "wait"; readonly revision: number; readonly timeoutMs: number; readonly minimum: number };
+
+/** The answer: one of these, or why there is none. */
+export interface QueryAnswer {
+  readonly resources?: readonly StoredResource[];
+  readonly status?: ControlStatus;
+  readonly history?: readonly LogEntry[];
+  readonly wait?: WaitOutcome;
+  readonly issues?: readonly ConfigIssue[];
+}
+
+/** Largest answer: a message has 1 MB at most. */
+const ANSWER_BYTES = 900 * 1024;
+const WAIT_MAX_MS = 600_000;
+
+/** `{"query":"status"}` and the like; `{"kind":"Route"}`, `Route`, `Route/shop`, `Route/default/shop` or nothing for all resources. */
+export function readQuery(text: string): Query {
+  if (!text.trimStart().startsWith("{")) return { query: "resources", filter: readReference(text) };
+  try {
+    const content = JSON.parse(text) as Record<string, unknown>;
+    const { query, kind, namespace, name } = content;
+    if (query === "status" || query === "history") return { query };
+    if (query === "wait") {
+      const whole = (value: unknown): number =>
+        typeof value === "number" && Number.isSafeInteger(value) && value > 0 ? value : 0;
+      const timeoutMs = Math.min(WAIT_MAX_MS, whole(content.timeoutMs));
+      return { query, revision: whole(content.revision), timeoutMs, minimum: whole(content.minimum) };
+    }
+    const fields = Object.entries({ kind, namespace, name }).filter(([, value]) => typeof value === "string" && value !== "");
+    return { query: "resources", filter: Object.fromEntries(fields) };
+  } catch {
+    // No kind has that name, and the answer is empty.
+    return { query: "resources", filter: readReference(text) };
+  }
+}
+
+function readReference(text: string): { readonly kind?: string; readonly namespace?: string; readonly name?: string } {
+  const [kind, second, third] = text.trim().split(/[/\s]+/);
+  return {
+    ...(kind ? { kind } : {}),
+    ...(second ? (third ? { namespace: second, name: third } : { namespace: "default", name: second }) : {}),
+  };
+}
+
+type Asked = Pick<ControlPlane, "get" | "status" | "history" | "waitApplied">;
+
+/** The text to answer with. `mayRead`: resources that the asker must not see are left out, in the history as well. */
+export async function answerQuery(plane: Asked, query: Query, mayRead: (key: ResourceKey) => boolean): Promise<string> {
+  const text = JSON.stringify(await contentOf(plane, query, mayRead));
+  if (text.length <= ANSWER_BYTES) return text;
+  const hint = "name a kind or one resource, or use the control API";
+  return JSON.stringify({ issues: [controlIssue("bad_request", "The answer does not fit a message.", hint)] });
+}
+
+async function contentOf(plane: Asked, query: Query, mayRead: (key: ResourceKey) => boolean): Promise<QueryAnswer> {
+  switch (query.query) {
+    case "resources":
+      return { resources: plane.get(query.filter).filter(({ key }) => mayRead(key)) };
+    case "status":
+      return { status: plane.status() };
+    case "wait": {
+      const revision = query.revision === 0 ? plane.status().revision : query.revision;
+      return { wait: await plane.waitApplied(revision, query.timeoutMs, query.minimum) };
+    }
+    case "history":
+      return { history: shorten((await plane.history()).map((entry) => visible(entry, mayRead))) };
+  }
+}
+
+function visible(entry: LogEntry, mayRead: (key: ResourceKey) => boolean): LogEntry {
+  return { ...entry, changes: entry.changes.filter(({ key }) => mayRead(key)) };
+}
+
+/** Applies of ten thousand routes do not fit: then it says what changed (`{}` stands for a resource), and the API has the rest. */
+function shorten(entries: readonly LogEntry[]): readonly LogEntry[] {
+  if (JSON.stringify(entries).length <= ANSWER_BYTES) return entries;
+  const short = entries.map((entry) => ({
+    ...entry,
+    changes: entry.changes.map(({ key, before, after }) => ({
+      key,
+      ...(before === undefined ? {} : { before: {} }),
+      ...(after === undefined ? {} : { after: {} }),
+    })),
+  }));
+  let bytes = 0;
+  return short.filter((entry) => {
+    bytes += JSON.stringify(entry).length + 1;
+    return bytes < ANSWER_BYTES;
+  });
+}
