@@ -2,24 +2,25 @@ import type { ConfigIssue } from "../config/issue.ts";
 import type {
   AuthenticationConfig,
   EndpointConfig,
+  EndpointSetConfig,
   RouteConfig,
-  RuleConfig,
   ServiceConfig,
   Snapshot,
 } from "../config/snapshot.ts";
+import { diffLists, findNamed } from "../config/sorted-list.ts";
 import type { SnapshotUpdate } from "../config/source.ts";
+import { isSameData } from "../core/equal.ts";
 import { describeCause } from "../core/failure.ts";
 import type { FilterLease, FilterRegistry } from "../filters/store.ts";
 import type { ProxyCore } from "../proxy/core.ts";
 import { watchDns } from "../proxy/discovery/watch.ts";
 import { compileForwarding } from "../proxy/forwarding.ts";
-import type { Authenticator, Generation, ListenerRuntime, RuleRuntime } from "../proxy/generation.ts";
+import type { Authenticator, Generation, ListenerRuntime } from "../proxy/generation.ts";
 import { buildRouter } from "../proxy/routing/build.ts";
 import { loadPatternEngine } from "../proxy/routing/pattern.ts";
-import { RouteTable } from "../proxy/routing/route-table.ts";
-import type { Router } from "../proxy/routing/router.ts";
 import { UpstreamService } from "../proxy/upstream/service.ts";
 import type { Net } from "../runtime/net.ts";
+import { RuleTable } from "./rule-table.ts";
 
 /** What a generation is built from besides its snapshot. */
 export interface GenerationParts {
@@ -31,15 +32,32 @@ export interface GenerationParts {
 }
 
 /** Something that outlives generations with an equal configuration. */
-interface Kept<T> {
-  readonly fingerprint: string;
+interface Kept<C, T> {
+  readonly config: C;
   readonly value: T;
 }
 
 /** A service with what feeds it endpoints. */
-interface KeptService {
+interface RunningService {
   readonly service: UpstreamService;
   readonly stopDns: (() => void) | undefined;
+}
+
+type Services = ReadonlyMap<string, Kept<ServiceConfig, RunningService>>;
+type Authenticators = ReadonlyMap<string, Kept<AuthenticationConfig, Authenticator>>;
+
+/** What a generation shares with its neighbours. */
+interface Shared {
+  /** Undefined: nothing was built yet. */
+  readonly snapshot: Snapshot | undefined;
+  readonly services: Services;
+  readonly upstreams: ReadonlyMap<string, UpstreamService>;
+  readonly authenticators: Authenticators;
+  readonly leases: readonly FilterLease[];
+  readonly rules: RuleTable;
+  /** Services that the one before did not have, by name; and the one before's that this has not. */
+  readonly created: ReadonlyMap<string, RunningService>;
+  readonly ended: readonly RunningService[];
 }
 
 /** A generation that was built but does not serve yet. */
@@ -51,15 +69,19 @@ export interface BuiltGeneration {
   discard(): void;
 }
 
+const EMPTY: Shared = {
+  ...{ snapshot: undefined, services: new Map(), upstreams: new Map(), authenticators: new Map(), leases: [] },
+  ...{ rules: new RuleTable(new Map(), new Map()), created: new Map(), ended: [] },
+};
+
 /**
  * Builds generations. What is equal between two of them (a service with its pools and balancer state, a filter with its
- * instances, verified tokens) is the same object in both, so a reload disturbs only what it changes.
+ * instances, verified tokens) is the same object in both, so a reload disturbs only what it changes. Nor does it look at more:
+ * lists are compared with the former snapshot's by identity, which their source keeps for what stayed (SectionJoiner).
  */
 export class GenerationBuilder {
-  #services = new Map<string, Kept<KeptService>>();
-  #authenticators = new Map<string, Kept<Authenticator>>();
-  #leases: readonly FilterLease[] = [];
-  #endpointTexts = new Map<string, string>();
+  /** Of the generation that serves. */
+  #shared: Shared = EMPTY;
   /** Bytes of the modules that the current snapshot names: an update brings only those that are new. */
   #modules: ReadonlyMap<string, Uint8Array> = new Map();
 
@@ -77,35 +99,35 @@ export class GenerationBuilder {
     const services = this.#prepareServices(snapshot);
     try {
       const authenticators = await this.#prepareAuthenticators(snapshot);
-      if (snapshot.routes.some(hasPattern)) await loadPatternEngine();
-      const router = buildRouter(snapshot.routes, snapshot.listeners, previous?.router);
+      const rules = await this.#prepareRules(snapshot, leases, authenticators);
       const generation: Generation = {
         snapshot,
-        router,
-        services: new Map([...services].map(([name, kept]) => [name, kept.value.service])),
-        rules: keepKnownRules(router, resolveRules(snapshot, leases, authenticators)),
-        listeners: this.#prepareListeners(snapshot),
+        router: buildRouter(snapshot.routes, snapshot.listeners, previous?.router),
+        services: services.upstreams,
+        rules,
+        filters: leases.map((lease) => lease.module),
+        listeners: this.#prepareListeners(snapshot, previous),
       };
       return {
         generation,
         commit: () => {
           this.#keepModules(update);
-          this.#commit(snapshot, services, authenticators, leases);
+          this.#commit({ snapshot, ...services, authenticators, leases, rules });
         },
-        discard: () => this.#discard(services, leases),
+        discard: () => this.#discard(services.created, leases),
       };
     } catch (error) {
-      this.#discard(services, leases);
+      this.#discard(services.created, leases);
       return [issueOf("generation_failed", "", describeCause(error))];
     }
   }
 
   /** Ends everything that generations share. */
   close(): void {
-    for (const { value } of this.#services.values()) closeService(value);
-    this.#services.clear();
-    for (const lease of this.#leases) lease.release();
-    this.#leases = [];
+    const { services, leases } = this.#shared;
+    for (const { value } of services.values()) closeService(value);
+    for (const lease of leases) lease.release();
+    this.#shared = EMPTY;
   }
 
   async #loadFilters(update: SnapshotUpdate, issues: ConfigIssue[]): Promise<FilterLease[]> {
@@ -135,17 +157,33 @@ export class GenerationBuilder {
     this.#modules = kept;
   }
 
-  #prepareServices(snapshot: Snapshot): Map<string, Kept<KeptService>> {
-    const services = new Map<string, Kept<KeptService>>();
-    for (const config of snapshot.services) {
-      const fingerprint = JSON.stringify(config);
-      const kept = this.#services.get(config.name);
-      services.set(config.name, kept?.fingerprint === fingerprint ? kept : { fingerprint, value: this.#createService(config) });
+  #prepareServices(snapshot: Snapshot): Pick<Shared, "services" | "upstreams" | "created" | "ended"> {
+    const { snapshot: before, services: known, upstreams: knownUpstreams } = this.#shared;
+    const { removed, added } = diffLists(before?.services ?? [], snapshot.services, (each) => each.name);
+    const created = new Map<string, RunningService>();
+    if (removed.length + added.length === 0) return { services: known, upstreams: knownUpstreams, created, ended: [] };
+    const services = new Map(known);
+    const upstreams = new Map(knownUpstreams);
+    for (const { name } of removed) {
+      services.delete(name);
+      upstreams.delete(name);
     }
-    return services;
+    for (const config of added) {
+      const kept = known.get(config.name);
+      const equal = kept !== undefined && isSameData(kept.config, config);
+      const value = equal ? kept.value : this.#createService(config);
+      if (!equal) created.set(config.name, value);
+      services.set(config.name, { config, value });
+      upstreams.set(config.name, value.service);
+    }
+    const ended = removed.flatMap(({ name }) => {
+      const former = known.get(name)?.value;
+      return former === undefined || former === services.get(name)?.value ? [] : [former];
+    });
+    return { services, upstreams, created, ended };
   }
 
-  #createService(config: ServiceConfig): KeptService {
+  #createService(config: ServiceConfig): RunningService {
     const { core, net } = this.parts;
     const service = new UpstreamService(config, net, core, core.rng);
     if (config.dns === undefined) return { service, stopDns: undefined };
@@ -153,18 +191,38 @@ export class GenerationBuilder {
     return { service, stopDns: () => watch.stop() };
   }
 
-  async #prepareAuthenticators(snapshot: Snapshot): Promise<Map<string, Kept<Authenticator>>> {
-    const authenticators = new Map<string, Kept<Authenticator>>();
+  async #prepareAuthenticators(snapshot: Snapshot): Promise<Authenticators> {
+    const { snapshot: before, authenticators: known } = this.#shared;
+    if (before?.authentications === snapshot.authentications) return known;
+    const authenticators = new Map<string, Kept<AuthenticationConfig, Authenticator>>();
     for (const config of snapshot.authentications) {
-      const fingerprint = JSON.stringify(config);
-      const kept = this.#authenticators.get(config.name);
-      const equal = kept?.fingerprint === fingerprint;
-      authenticators.set(config.name, equal ? kept : { fingerprint, value: await this.parts.createAuthenticator(config) });
+      const kept = known.get(config.name);
+      const equal = kept !== undefined && isSameData(kept.config, config);
+      authenticators.set(config.name, { config, value: equal ? kept.value : await this.parts.createAuthenticator(config) });
     }
     return authenticators;
   }
 
-  #prepareListeners(snapshot: Snapshot): Map<string, ListenerRuntime> {
+  /** The former table when filters and authentications stayed: then only what is new among the routes is looked at. */
+  async #prepareRules(snapshot: Snapshot, leases: readonly FilterLease[], authenticators: Authenticators): Promise<RuleTable> {
+    const { snapshot: before, rules: known } = this.#shared;
+    const { added } = diffLists(before?.routes ?? [], snapshot.routes, (each) => each.name);
+    if (added.some(hasPattern)) await loadPatternEngine();
+    const modules = new Map(leases.map((lease) => [lease.module.config.name, lease.module]));
+    const deciders = new Map([...authenticators].map(([name, kept]) => [name, kept.value]));
+    if (before !== undefined && known.fits(modules, deciders)) {
+      known.check(added);
+      return known;
+    }
+    const rules = new RuleTable(modules, deciders);
+    rules.check(snapshot.routes);
+    return rules;
+  }
+
+  #prepareListeners(snapshot: Snapshot, previous: Generation | undefined): ReadonlyMap<string, ListenerRuntime> {
+    const before = previous?.snapshot;
+    if (previous !== undefined && before?.listeners === snapshot.listeners && before.mesh === snapshot.mesh)
+      return previous.listeners;
     const { trustedProxies, tracing } = snapshot.mesh;
     return new Map(
       snapshot.listeners.map((config) => [
@@ -174,44 +232,47 @@ export class GenerationBuilder {
     );
   }
 
-  #commit(
-    snapshot: Snapshot,
-    services: Map<string, Kept<KeptService>>,
-    authenticators: Map<string, Kept<Authenticator>>,
-    leases: readonly FilterLease[],
-  ): void {
-    const texts = new Map<string, string>();
-    for (const set of snapshot.endpoints) {
-      const text = JSON.stringify(set.endpoints);
-      texts.set(set.service, text);
-      const kept = services.get(set.service);
-      const unchanged = kept === this.#services.get(set.service) && this.#endpointTexts.get(set.service) === text;
-      if (kept !== undefined && !unchanged && kept.value.stopDns === undefined) kept.value.service.updateEndpoints(set.endpoints);
-    }
-    for (const [name, kept] of this.#services) if (services.get(name) !== kept) closeService(kept.value);
-    const former = this.#leases;
-    this.#services = services;
-    this.#authenticators = authenticators;
-    this.#leases = leases;
-    this.#endpointTexts = texts;
+  #commit(shared: Shared): void {
+    const { snapshot, leases } = this.#shared;
+    this.#updateEndpoints(shared, snapshot);
+    for (const service of shared.ended) closeService(service);
+    this.#shared = shared;
     // An exchange that waits for its token's verification opens its filters a moment later, still of the former generation.
+    if (leases.length === 0) return;
     this.parts.core.clock.setTimer(FILTER_RELEASE_MS, () => {
-      for (const lease of former) lease.release();
+      for (const lease of leases) lease.release();
     });
   }
 
-  #discard(services: Map<string, Kept<KeptService>>, leases: readonly FilterLease[]): void {
-    for (const [name, kept] of services) if (this.#services.get(name) !== kept) closeService(kept.value);
+  /** Services that are new, and those whose endpoints changed. */
+  #updateEndpoints({ snapshot, services, created }: Shared, before: Snapshot | undefined): void {
+    if (snapshot === undefined) return;
+    const former = before?.endpoints ?? [];
+    const update = (set: EndpointSetConfig): void => {
+      const running = services.get(set.service)?.value;
+      if (running !== undefined && running.stopDns === undefined) running.service.updateEndpoints(set.endpoints);
+    };
+    for (const set of diffLists(former, snapshot.endpoints, serviceOf).added) {
+      const old = findNamed(former, set.service, serviceOf);
+      if (!created.has(set.service) && (old === undefined || !isSameData(old.endpoints, set.endpoints))) update(set);
+    }
+    if (created.size > 0) for (const set of snapshot.endpoints) if (created.has(set.service)) update(set);
+  }
+
+  #discard(created: ReadonlyMap<string, RunningService>, leases: readonly FilterLease[]): void {
+    for (const service of created.values()) closeService(service);
     for (const lease of leases) lease.release();
   }
 }
 
+const serviceOf = (set: EndpointSetConfig): string => set.service;
+
 /** Filters of a former generation are given back after this time; contexts still open keep them alive longer. */
 const FILTER_RELEASE_MS = 10_000;
 
-function closeService(kept: KeptService): void {
-  kept.stopDns?.();
-  kept.service.close();
+function closeService(running: RunningService): void {
+  running.stopDns?.();
+  running.service.close();
 }
 
 function hasPattern(route: RouteConfig): boolean {
@@ -219,44 +280,6 @@ function hasPattern(route: RouteConfig): boolean {
   return route.rules.some(({ matches }) =>
     matches.some(({ path, headers, query }) => isRegex(path) || headers.some(isRegex) || query.some(isRegex)),
   );
-}
-
-function resolveRules(
-  snapshot: Snapshot,
-  leases: readonly FilterLease[],
-  authenticators: ReadonlyMap<string, Kept<Authenticator>>,
-): Map<RuleConfig, RuleRuntime> {
-  const modules = new Map(leases.map((lease) => [lease.module.config.name, lease.module]));
-  const rules = new Map<RuleConfig, RuleRuntime>();
-  for (const route of snapshot.routes) {
-    for (const rule of route.rules) {
-      const filters = rule.filters.map((name) => {
-        const module = modules.get(name);
-        // The compiler resolves every reference; a rule without its filter must never serve.
-        if (module === undefined) throw new Error(`route ${route.name} names filter ${name}, which the snapshot does not have`);
-        return module;
-      });
-      const authenticator = rule.authentication === undefined ? undefined : authenticators.get(rule.authentication)?.value;
-      if (rule.authentication !== undefined && authenticator === undefined) {
-        throw new Error(`route ${route.name} names authentication ${rule.authentication}, which the snapshot does not have`);
-      }
-      rules.set(rule, { filters, authenticator });
-    }
-  }
-  return rules;
-}
-
-/** The router keeps what it compiled of a route with equal data, former objects and all: their rules mean what their heirs mean. */
-function keepKnownRules(router: Router, rules: Map<RuleConfig, RuleRuntime>): Map<RuleConfig, RuleRuntime> {
-  if (!(router instanceof RouteTable)) return rules;
-  for (const { config, candidates } of router.routes) {
-    for (const { result } of candidates) {
-      if (rules.has(result.rule)) continue;
-      const runtime = rules.get(config.rules.find((rule) => rule.name === result.rule.name) ?? result.rule);
-      if (runtime !== undefined) rules.set(result.rule, runtime);
-    }
-  }
-  return rules;
 }
 
 export function issueOf(code: string, resource: string, message: string): ConfigIssue {

@@ -30,6 +30,8 @@ export interface ProxyOptions {
   readonly reusePort: boolean;
   /** Listen on Unix sockets, too. They cannot be shared, so one worker has them. Default: true. */
   readonly unixSockets?: boolean;
+  /** File descriptors that this process may have; undefined: not known. */
+  readonly descriptors?: number | undefined;
 }
 
 /** How often a draining proxy looks whether it is done. */
@@ -45,11 +47,13 @@ export class RunningProxy implements DataPlane {
   readonly #ports = new Map<string, ListeningPort>();
   /** Closed by a reload, with connections that finish what they do. */
   readonly #retired = new Set<ListeningPort>();
+  /** Bounds of listeners that were warned of. */
+  readonly #warned = new Map<string, number>();
   #queue: Promise<unknown> = Promise.resolve();
   #stopped = false;
 
   constructor(readonly options: ProxyOptions) {
-    this.core = new ProxyCore(options.clock, options.rng, options.log.for("proxy"), options.observer);
+    this.core = new ProxyCore(options.clock, options.rng, options.log.for("proxy"), options.observer, options.descriptors);
     this.#builder = new GenerationBuilder({
       core: this.core,
       net: options.net,
@@ -110,10 +114,24 @@ export class RunningProxy implements DataPlane {
       core.generation = built.generation;
       for (const [key, port] of opened) this.#ports.set(key, port);
       await this.#settlePorts(wanted);
+      this.#warnOfDescriptors(update.snapshot);
       for (const port of this.#allPorts()) port.recheckTunnels(built.generation);
       return [];
     } catch (error) {
       return [issueOf("generation_failed", "", describeCause(error))];
+    }
+  }
+
+  /** A bound that the system does not let us reach is worth a line, once. */
+  #warnOfDescriptors(snapshot: Snapshot): void {
+    const { downstreamMax } = this.core.sockets;
+    for (const { name, maxConnections } of snapshot.listeners) {
+      if (maxConnections <= downstreamMax || this.#warned.get(name) === maxConnections) continue;
+      this.#warned.set(name, maxConnections);
+      this.core.log.warn("limits.connections is more than the file descriptors of this process allow; the lower one holds", {
+        ...{ listener: name, configured: maxConnections, allowed: downstreamMax, descriptors: this.options.descriptors },
+        hint: "raise the limit (ulimit -n, LimitNOFILE)",
+      });
     }
   }
 
@@ -210,7 +228,7 @@ export class RunningProxy implements DataPlane {
           pending: pool.pending,
         })),
       })),
-      filters: [...new Set([...(generation?.rules.values() ?? [])].flatMap((rule) => rule.filters))].map((module) => ({
+      filters: (generation?.filters ?? []).map((module) => ({
         name: module.config.name,
         origin: module.config.origin,
         ...module.status(),

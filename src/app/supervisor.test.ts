@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { snapshotOf } from "../../test/kit/snapshot.ts";
-import { SectionJoiner, splitSections } from "../config/sections.ts";
+import { SectionJoiner } from "../config/section-joiner.ts";
+import { splitSections } from "../config/sections.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import type { SnapshotOutcome, SnapshotUpdate } from "../config/source.ts";
 import { VirtualClock } from "../core/clock.ts";

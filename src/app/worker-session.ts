@@ -1,5 +1,6 @@
 import type { ConfigIssue } from "../config/issue.ts";
-import { type Manifest, SectionJoiner } from "../config/sections.ts";
+import { SectionJoiner } from "../config/section-joiner.ts";
+import type { Manifest } from "../config/sections.ts";
 import type { SnapshotUpdate } from "../config/source.ts";
 import type { Clock } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";

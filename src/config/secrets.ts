@@ -1,31 +1,45 @@
-import type { JwtProviderConfig, Snapshot } from "./snapshot.ts";
+import type { AuthenticationConfig, JwtProviderConfig, ListenerConfig, ServiceConfig, Snapshot } from "./snapshot.ts";
 
 type Parts = Pick<Snapshot, "listeners" | "services" | "authentications">;
+type Change = (secret: string) => string;
 
 /** Applies `change` to every secret of a snapshot: private keys, and key sets with symmetric keys. Everything else is shared. */
-export function mapSecrets<S extends Parts>(snapshot: S, change: (secret: string) => string): S {
+export function mapSecrets<S extends Parts>(snapshot: S, change: Change): S {
   return {
     ...snapshot,
-    listeners: snapshot.listeners.map((listener) => {
-      if (listener.tls === undefined) return listener;
-      const certificates = listener.tls.certificates.map((each) => ({ ...each, keyPem: change(each.keyPem) }));
-      return { ...listener, tls: { ...listener.tls, certificates } };
-    }),
-    services: snapshot.services.map((service) => {
-      if (service.tls?.keyPem === undefined) return service;
-      return { ...service, tls: { ...service.tls, keyPem: change(service.tls.keyPem) } };
-    }),
-    authentications: snapshot.authentications.map((authentication) => ({
-      ...authentication,
-      jwt: authentication.jwt.map((provider) => mapProvider(provider, change)),
-    })),
+    listeners: snapshot.listeners.map((each) => mapListenerSecrets(each, change)),
+    services: snapshot.services.map((each) => mapServiceSecrets(each, change)),
+    authentications: snapshot.authentications.map((each) => mapAuthenticationSecrets(each, change)),
   };
 }
 
-function mapProvider(provider: JwtProviderConfig, change: (secret: string) => string): JwtProviderConfig {
-  // A key set is a secret when HMAC is allowed: its keys sign as well as verify.
-  if (provider.keys.kind !== "inline" || !provider.algorithms.some((each) => each.startsWith("HS"))) return provider;
-  return { ...provider, keys: { ...provider.keys, jwks: change(provider.keys.jwks) } };
+/** The listener itself when it has no secret. */
+export function mapListenerSecrets(listener: ListenerConfig, change: Change): ListenerConfig {
+  if (listener.tls === undefined) return listener;
+  const certificates = listener.tls.certificates.map((each) => ({ ...each, keyPem: change(each.keyPem) }));
+  return { ...listener, tls: { ...listener.tls, certificates } };
+}
+
+/** The service itself when it has no secret. */
+export function mapServiceSecrets(service: ServiceConfig, change: Change): ServiceConfig {
+  if (service.tls?.keyPem === undefined) return service;
+  return { ...service, tls: { ...service.tls, keyPem: change(service.tls.keyPem) } };
+}
+
+/** The authentication itself when it has no secret. */
+export function mapAuthenticationSecrets(authentication: AuthenticationConfig, change: Change): AuthenticationConfig {
+  if (!authentication.jwt.some(isSecret)) return authentication;
+  return { ...authentication, jwt: authentication.jwt.map((each) => mapProvider(each, change)) };
+}
+
+function mapProvider(provider: JwtProviderConfig, change: Change): JwtProviderConfig {
+  const { keys } = provider;
+  return isSecret(provider) && keys.kind === "inline" ? { ...provider, keys: { ...keys, jwks: change(keys.jwks) } } : provider;
+}
+
+/** A key set is a secret when HMAC is allowed: its keys sign as well as verify. */
+function isSecret(provider: JwtProviderConfig): boolean {
+  return provider.keys.kind === "inline" && provider.algorithms.some((each) => each.startsWith("HS"));
 }
 
 const SECRET_KEY = /key|secret|token|password|credential|hash/i;

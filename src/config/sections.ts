@@ -32,8 +32,17 @@ export interface Sections {
 /** Stand for a secret that lies in the section `secrets`. No PEM and no JSON begins like this. */
 const SECRET_PREFIX = "secret:";
 
-const WHOLE = ["mesh", "listeners", "filters", "authentications"] as const;
-const SHARDED = ["routes", "services", "endpoints"] as const;
+/** What a reference to a secret stands for; what is none stays. Throws an `Error` when the section with the secrets lacks it. */
+export function openReference(reference: string, secrets: Readonly<Record<string, string>>): string {
+  const secret = reference.startsWith(SECRET_PREFIX) ? secrets[reference.slice(SECRET_PREFIX.length)] : reference;
+  if (secret === undefined) throw new Error("a secret is missing");
+  return secret;
+}
+
+/** Sections that hold a whole list (or object). */
+export const WHOLE = ["mesh", "listeners", "filters", "authentications"] as const;
+/** Kinds that are spread over sections by name. */
+export const SHARDED = ["routes", "services", "endpoints"] as const;
 
 /**
  * Number of shards for so many items: the least power of two that keeps the average within the limit. It depends on nothing
@@ -73,7 +82,7 @@ export function cutSections(content: SnapshotContent): Sections {
     const items: readonly object[] = open[name];
     const shards = shardCount(items.length);
     const buckets = Array.from({ length: shards }, (): object[] => []);
-    for (const item of items) buckets[shardOf(nameOf(item), shards)]?.push(item);
+    for (const item of items) buckets[shardOf(nameOfItem(item), shards)]?.push(item);
     for (const [i, bucket] of buckets.entries()) add(`${name}-${i}of${shards}`, encodeShard(bucket));
   }
   add("secrets", encodeSection(secrets));
@@ -104,7 +113,9 @@ function encodeShard(items: readonly object[]): Section {
   return section;
 }
 
-const nameOf = (item: object): string => ("service" in item ? String(item.service) : "name" in item ? String(item.name) : "");
+/** Of a route, a service, a set of endpoints, a listener. */
+export const nameOfItem = (item: object): string =>
+  "service" in item ? String(item.service) : "name" in item ? String(item.name) : "";
 
 /** The manifest and the sections of a snapshot. `cut`: its sections, when they are known (`CompileResult.sections`). */
 export function splitSections(
@@ -116,60 +127,6 @@ export function splitSections(
   const modules = [...new Set(snapshot.filters.map((filter) => filter.digest))].sort(compareText);
   const { revision, group } = snapshot;
   return { manifest: { revision, digest, group, sections: digests, modules, publishedAtMs }, sections: bytes };
-}
-
-/** Puts a snapshot together; `get` answers the bytes of a digest. Throws an `Error` when one is missing or does not fit its digest. */
-export function joinSections(manifest: Manifest, get: (digest: string) => Uint8Array | undefined): Snapshot {
-  return new SectionJoiner().join(manifest, get);
-}
-
-/** Joins one manifest after another: sections that stay are neither verified nor parsed again, and their objects stay the same. */
-export class SectionJoiner {
-  #parsed = new Map<string, unknown>();
-
-  /** Throws like `joinSections`; what was known before stays known then. */
-  join(manifest: Manifest, get: (digest: string) => Uint8Array | undefined): Snapshot {
-    if (sha256Digest(canonicalJson(manifest.sections)) !== manifest.digest) {
-      throw new Error("the manifest does not fit its digest");
-    }
-    const parsed = new Map<string, unknown>();
-    const section = (name: string): unknown => {
-      const digest = manifest.sections[name];
-      if (digest === undefined) throw new Error(`section ${name} is missing in the manifest`);
-      const known = parsed.get(digest) ?? this.#parsed.get(digest) ?? readSection(name, digest, get);
-      parsed.set(digest, known);
-      return known;
-    };
-    const lists: Record<string, unknown[]> = { routes: [], services: [], endpoints: [] };
-    for (const name of Object.keys(manifest.sections)) {
-      const items = lists[name.slice(0, name.indexOf("-"))];
-      if (items === undefined) continue;
-      for (const item of section(name) as unknown[]) items.push(item);
-    }
-    for (const items of Object.values(lists)) {
-      items.sort((a, b) => compareText(nameOf(a as object), nameOf(b as object)));
-    }
-    const whole = Object.fromEntries(WHOLE.map((name) => [name, section(name)]));
-    const secrets = section("secrets") as Record<string, string>;
-    const { revision, digest, group } = manifest;
-    const closed = { revision, digest, group, ...whole, ...lists } as unknown as Snapshot;
-    const snapshot = mapSecrets(closed, (reference) => {
-      const secret = reference.startsWith(SECRET_PREFIX) ? secrets[reference.slice(SECRET_PREFIX.length)] : reference;
-      if (secret === undefined) throw new Error("a secret is missing");
-      return secret;
-    });
-    this.#parsed = parsed;
-    return snapshot;
-  }
-}
-
-function readSection(name: string, digest: string, get: (digest: string) => Uint8Array | undefined): unknown {
-  const bytes = get(digest);
-  if (bytes === undefined) throw new Error(`section ${name} (${digest}) is missing`);
-  if (sha256Digest(bytes) !== digest) throw new Error(`section ${name} does not fit its digest`);
-  const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
-  if (typeof value !== "object" || value === null) throw new Error(`section ${name} is malformed`);
-  return value;
 }
 
 /** For dumps: private keys and inline secrets replaced by `[redacted]`. */

@@ -4,9 +4,10 @@ import { describeCause } from "../core/failure.ts";
 import type { Log } from "../core/log.ts";
 import type { Rng } from "../core/rng.ts";
 import { connectNats, type NatsAddress } from "./nats/connect.ts";
+import { type Announcement, parseAnnouncement } from "./nats/manifest.ts";
 import { isSubjectToken, manifestGetSubject, NATS_NAMES, snapshotSubject, statusSubject } from "./nats/names.ts";
 import { isStatus } from "./nats/objects.ts";
-import { parseManifest, SnapshotCache, type StoredSnapshot } from "./nats/snapshot-cache.ts";
+import { SnapshotCache, type StoredSnapshot } from "./nats/snapshot-cache.ts";
 import { SnapshotLoader } from "./nats/snapshot-loader.ts";
 import { HEARTBEAT_MS, type ProxyStatusMessage, STATUS_ISSUES } from "./nats/status.ts";
 import type { Manifest } from "./sections.ts";
@@ -71,7 +72,7 @@ class NatsSnapshotSource implements NatsSource {
   #disconnectedAtMs: number | undefined;
   #stopped = false;
   /** Newest manifest heard of, not handed over yet. */
-  #wanted: Manifest | undefined;
+  #wanted: Announcement | undefined;
   /** What was handed over last. */
   #current: Manifest | undefined;
   #working = false;
@@ -224,7 +225,7 @@ class NatsSnapshotSource implements NatsSource {
     try {
       const answer = await this.#connection.request(manifestGetSubject(this.#group), "", { timeout: REQUEST_MS });
       // Not found: nothing was ever published for this group.
-      if (!isStatus(answer)) this.#want(parseManifest(answer.data));
+      if (!isStatus(answer)) this.#want(parseAnnouncement(answer.data));
       await this.#work();
     } catch (error) {
       if (this.#stopped) return;
@@ -236,7 +237,7 @@ class NatsSnapshotSource implements NatsSource {
   #onManifest(error: Error | null, message: Msg): void {
     if (error !== null) return;
     try {
-      this.#want(parseManifest(message.data));
+      this.#want(parseAnnouncement(message.data));
     } catch (cause) {
       this.options.log.warn("a manifest that cannot be read was ignored", { cause: describeCause(cause) });
       return;
@@ -244,10 +245,11 @@ class NatsSnapshotSource implements NatsSource {
     void this.#work();
   }
 
-  #want(manifest: Manifest): void {
-    const newest = Math.max(this.#current?.revision ?? 0, this.#wanted?.revision ?? 0);
+  #want(announcement: Announcement): void {
+    const { manifest } = announcement;
+    const newest = Math.max(this.#current?.revision ?? 0, this.#wanted?.manifest.revision ?? 0);
     if (manifest.group !== this.#group) return;
-    if (manifest.revision > newest) this.#wanted = manifest;
+    if (manifest.revision > newest) this.#wanted = announcement;
     else if (manifest.revision < (this.#current?.revision ?? 0))
       this.options.log.warn("an older revision was refused", { revision: manifest.revision, current: newest });
   }
@@ -258,11 +260,11 @@ class NatsSnapshotSource implements NatsSource {
     if (this.#working || connection === undefined) return;
     this.#working = true;
     try {
-      for (let manifest = this.#wanted; manifest !== undefined && !this.#stopped; manifest = this.#wanted) {
-        await this.#loader.fetch(connection, manifest);
-        if (this.#stopped || this.#wanted !== manifest) continue;
+      for (let wanted = this.#wanted; wanted !== undefined && !this.#stopped; wanted = this.#wanted) {
+        await this.#loader.fetch(connection, wanted);
+        if (this.#stopped || this.#wanted !== wanted) continue;
         this.#wanted = undefined;
-        this.#deliver(manifest);
+        this.#deliver(wanted.manifest);
       }
     } catch (error) {
       this.options.log.warn("a configuration cannot be fetched yet", { cause: describeCause(error) });

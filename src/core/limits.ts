@@ -82,6 +82,16 @@ export const DEFAULT_LISTENER_CONNECTIONS = 65_536;
 /** TLS handshakes (and PROXY headers) under way on a listener, per worker. Exceeded: closed. */
 export const DEFAULT_LISTENER_HANDSHAKES = 4_096;
 
+/** How a process shares what file descriptors it may have (RLIMIT_NOFILE). Exceeded: downstreams are closed, attempts answer 503 `pool_overflow`. */
+export const DESCRIPTOR_LIMITS = {
+  /** Left for files, the control plane, the admin listener and connects that were given up, … */
+  reserved: 128,
+  /** … but at most this share of a small limit. */
+  reservedShare: 0.25,
+  /** Of the rest, for downstreams: each may need one upstream connection. */
+  downstreamShare: 0.5,
+} as const;
+
 /** Bounds and times towards the endpoints of one service, per worker. */
 export interface UpstreamLimits {
   /** Connections to one endpoint. */
@@ -210,6 +220,38 @@ export const COMPONENT_LIMITS = {
   liftedItems: 65_536,
 } as const;
 
+/**
+ * Bounds of a module that is metered: what compilers of the engines take more than linear time for, or hosts memory. Exceeded:
+ * refused when loaded.
+ */
+export const METER_LIMITS = {
+  sections: 10_000,
+  types: 50_000,
+  /** Parameters, or results, of one function. */
+  params: 1_000,
+  imports: 10_000,
+  functions: 200_000,
+  globals: 100_000,
+  exports: 200_000,
+  tables: 16,
+  /** Element segments, and elements in all of them. */
+  elementSegments: 10_000,
+  elements: 2_000_000,
+  dataSegments: 100_000,
+  /** One function's body. */
+  functionBytes: 4 * 1024 * 1024,
+  /** Parameters and locals of one function. */
+  locals: 20_000,
+  /** Blocks in blocks. */
+  nesting: 20_000,
+  /** Targets of one `br_table`. */
+  branchTargets: 32_768,
+  /** What all instructions of one function cost together: keeps the counter from running over. */
+  functionFuel: 2 ** 28,
+  /** Largest fuel and depth that can be set: the counters are i32. */
+  counter: 2 ** 31 - 1,
+} as const;
+
 /** Bounds of configuration. */
 export const CONFIG_LIMITS = {
   /** One apply, as text. */
@@ -242,6 +284,8 @@ export const CONFIG_LIMITS = {
   durationMs: 30 * 24 * 3_600_000,
   /** Routes, services or endpoint sets in one section of a snapshot, on average. */
   shardItems: 128,
+  /** Sections that travel inside the manifest itself, as it is written: JSON in JSON. What does not fit is fetched. */
+  inlineBytes: 64 * 1024,
   /** A regex written by a user. */
   regexBytes: 1024,
   /** Applies kept in the history. */

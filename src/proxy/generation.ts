@@ -14,10 +14,16 @@ export interface Generation {
   readonly snapshot: Snapshot;
   readonly router: Router;
   readonly services: ReadonlyMap<string, UpstreamService>;
-  /** By `RuleConfig` identity, so that the request path does one look-up and no resolving. */
-  readonly rules: ReadonlyMap<RuleConfig, RuleRuntime>;
+  readonly rules: RuleRuntimes;
+  /** Modules that rules may name. */
+  readonly filters: readonly FilterModule[];
   /** By listener name. */
   readonly listeners: ReadonlyMap<string, ListenerRuntime>;
+}
+
+/** By rule; every rule of the router is in it. The request path does one look-up and no resolving. */
+export interface RuleRuntimes {
+  get(rule: RuleConfig): RuleRuntime | undefined;
 }
 
 /** What a rule needs at run time, resolved once. */

@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promise
 import { join } from "node:path";
 import { sha256Digest } from "../canonical.ts";
 import type { Manifest } from "../sections.ts";
+import { digestsOf, parseManifest } from "./manifest.ts";
 
 /** A manifest with all bytes that it names: sections and modules by digest. */
 export interface StoredSnapshot {
@@ -55,28 +56,6 @@ export class SnapshotCache {
     await writeFile(temporary, content, { mode: 0o600, flush: true });
     await rename(temporary, join(this.folder, name));
   }
-}
-
-/** Sections and modules that a manifest names. */
-export function digestsOf(manifest: Manifest): string[] {
-  return [...Object.values(manifest.sections), ...manifest.modules];
-}
-
-const DIGEST = /^sha256:[0-9a-f]{64}$/;
-
-/** Throws an `Error` when the bytes are not a manifest: they come from the network or the disk. */
-export function parseManifest(bytes: Uint8Array): Manifest {
-  const value: unknown = JSON.parse(Buffer.from(bytes).toString("utf8"));
-  if (typeof value !== "object" || value === null) throw new Error("the manifest is not an object");
-  const { revision, digest, group, sections, modules, publishedAtMs } = value as Partial<Manifest>;
-  if (!Number.isSafeInteger(revision) || revision === undefined || revision < 1) throw new Error("the manifest has no revision");
-  if (typeof digest !== "string" || !DIGEST.test(digest)) throw new Error("the manifest has no digest");
-  if (typeof group !== "string") throw new Error("the manifest has no group");
-  if (typeof sections !== "object" || sections === null || !Array.isArray(modules))
-    throw new Error("the manifest has no sections");
-  for (const each of [...Object.values(sections), ...modules])
-    if (typeof each !== "string" || !DIGEST.test(each)) throw new Error("the manifest names something that is not a digest");
-  return { revision, digest, group, sections, modules, publishedAtMs: typeof publishedAtMs === "number" ? publishedAtMs : 0 };
 }
 
 const fileName = (digest: string): string => digest.replace(":", "-");

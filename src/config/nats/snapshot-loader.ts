@@ -1,27 +1,31 @@
 import type { NatsConnection } from "@nats-io/nats-core";
 import { sha256Digest } from "../canonical.ts";
-import { type Manifest, SectionJoiner } from "../sections.ts";
+import { SectionJoiner } from "../section-joiner.ts";
+import type { Manifest } from "../sections.ts";
 import type { Snapshot } from "../snapshot.ts";
 import type { SnapshotUpdate } from "../source.ts";
+import { type Announcement, digestsOf } from "./manifest.ts";
 import { readObject } from "./objects.ts";
 import { moduleName, sealedName, unseal } from "./seal.ts";
-import { digestsOf } from "./snapshot-cache.ts";
 
 /** Objects fetched at once. */
 const PARALLEL = 8;
 
 /** Keeps the sections and modules of the current snapshot and fetches only what a new manifest names besides. */
 export class SnapshotLoader {
+  /** Each compared with its digest when it came. */
   #known = new Map<string, Uint8Array>();
-  readonly #joiner = new SectionJoiner();
+  readonly #joiner = new SectionJoiner(true);
   #last: Snapshot | undefined;
 
+  /** `bytes` fit their digests. */
   remember(bytes: ReadonlyMap<string, Uint8Array>): void {
     for (const [digest, content] of bytes) this.#known.set(digest, content);
   }
 
   /** Rejects when something is missing, is not what its digest says, or NATS does not answer. */
-  async fetch(connection: NatsConnection, manifest: Manifest): Promise<void> {
+  async fetch(connection: NatsConnection, { manifest, inline }: Announcement): Promise<void> {
+    for (const [digest, content] of inline) this.#known.set(digest, content);
     const modules = new Set(manifest.modules);
     const missing = [...new Set(digestsOf(manifest))].filter((digest) => !this.#known.has(digest));
     const next = async (): Promise<void> => {

@@ -1,14 +1,17 @@
 import { type KV, Kvm } from "@nats-io/kv";
 import type { Msg } from "@nats-io/nats-core";
+import { digestsOf, formatAnnouncement, parseAnnouncement, parseManifest } from "../../config/nats/manifest.ts";
 import { NATS_NAMES, statusSubject } from "../../config/nats/names.ts";
-import { digestsOf, parseManifest } from "../../config/nats/snapshot-cache.ts";
 import { type ProxyStatusMessage, REVISION_MAX } from "../../config/nats/status.ts";
 import { type Manifest, splitSections } from "../../config/sections.ts";
+import type { Clock, Timer } from "../../core/clock.ts";
 import { describeCause } from "../../core/failure.ts";
+import { CONFIG_LIMITS } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import { isWrongSequence } from "../nats/errors.ts";
 import type { NatsLink } from "../nats/link.ts";
 import type { Distributor, Publication } from "./distributor.ts";
+import { chooseInline, type Inline } from "./inline.ts";
 
 /** Manifests kept for each group: proxies that are a little behind still find what theirs names. */
 export const MANIFESTS_KEPT = 8;
@@ -17,20 +20,40 @@ const CONFLICT_TRIES = 16;
 /** Larger status messages are ignored. */
 const STATUS_BYTES = 256 * 1024;
 
+/** What was announced becomes objects after this, so that a section that changes again soon is never written. */
+const STORE_MS = 200;
+/** Of a message: headers, and what the key-value store adds. */
+const HEADROOM_BYTES = 16 * 1024;
+
 interface Published {
   readonly manifest: Manifest;
   /** Of the key in the bucket, to compare with. */
   readonly sequence: number;
+  /** Sections inside the announcement that are not known to be objects as well. */
+  readonly unstored: Map<string, Uint8Array>;
 }
 
-/** Snapshots over NATS: sections and modules as objects, then a manifest by compare-and-set, which the bucket republishes. */
+/** What an announcement carries, and what must be an object before it goes out. */
+interface Load {
+  readonly inline: Inline;
+  readonly objects: readonly string[];
+}
+
+/**
+ * Snapshots over NATS: a manifest by compare-and-set, which the bucket republishes. Small sections that are new travel inside it
+ * and become objects a moment later; sections that do not fit, and modules, are objects before. So all that the newest manifest
+ * names is an object or inside it, also when we die in between: who publishes next takes along what is not an object yet.
+ */
 export class NatsDistributor implements Distributor {
   #bucket: KV | undefined;
   #handle: (message: ProxyStatusMessage, local: boolean) => void = () => {};
   readonly #published = new Map<string, Published>();
+  #storeTimer: Timer | undefined;
+  #storing: Promise<void> = Promise.resolve();
 
   constructor(
     readonly link: NatsLink,
+    readonly clock: Clock,
     readonly log: Log,
   ) {}
 
@@ -51,22 +74,24 @@ export class NatsDistributor implements Distributor {
 
   async publish({ snapshot, sections: cut, modules, publishedAtMs }: Publication): Promise<void> {
     const { manifest, sections } = splitSections(snapshot, publishedAtMs, cut);
-    let published = this.#published.get(manifest.group) ?? (await this.#read(manifest.group));
-    if (published !== undefined && published.manifest.revision >= manifest.revision) return;
-    await this.#putMissing(published?.manifest, manifest, sections, modules);
-    const text = JSON.stringify(manifest);
+    const { group } = manifest;
+    let published = this.#published.get(group) ?? (await this.#read(group));
     for (let attempt = 0; attempt < CONFLICT_TRIES; attempt++) {
+      if (published !== undefined && published.manifest.revision >= manifest.revision) return;
+      const load = this.#loadOf(published, manifest, sections);
+      await this.#putObjects(load.objects, published, sections, modules);
       try {
-        const sequence = await this.#kv().put(manifest.group, text, { previousSeq: published?.sequence ?? 0 });
-        this.#published.set(manifest.group, { manifest, sequence });
+        const text = formatAnnouncement(manifest, load.inline.quoted);
+        const sequence = await this.#kv().put(group, text, { previousSeq: published?.sequence ?? 0 });
+        this.#published.set(group, { manifest, sequence, unstored: new Map(load.inline.bytes) });
+        this.#storeLater();
         return;
       } catch (error) {
         if (!isWrongSequence(error)) throw error;
-        published = await this.#read(manifest.group);
-        if (published !== undefined && published.manifest.revision >= manifest.revision) return;
+        published = await this.#read(group);
       }
     }
-    throw new Error(`the manifest of ${manifest.group} changes all the time`);
+    throw new Error(`the manifest of ${group} changes all the time`);
   }
 
   async publishedRevision(group: string): Promise<number> {
@@ -77,7 +102,13 @@ export class NatsDistributor implements Distributor {
     this.#handle = handle;
   }
 
-  async close(): Promise<void> {}
+  /** What is inside the last announcements becomes objects first, when NATS is there. */
+  async close(): Promise<void> {
+    this.#storeTimer?.cancel();
+    this.#storeTimer = undefined;
+    this.#storing = this.#storing.then(() => this.#storeAnnounced());
+    await this.#storing;
+  }
 
   /** Digests that the kept manifests of all groups name. */
   async referencedDigests(): Promise<Set<string>> {
@@ -87,15 +118,36 @@ export class NatsDistributor implements Distributor {
     return digests;
   }
 
-  /** What the current manifest names is there: it is never collected. All else is written, be it for the second time. */
-  async #putMissing(
-    current: Manifest | undefined,
-    next: Manifest,
+  /**
+   * What the current manifest names is there and never collected, unless it was only inside. All else is written, be it for the
+   * second time. The smallest travel inside; private keys never, because the bucket keeps a history.
+   */
+  #loadOf(current: Published | undefined, next: Manifest, sections: ReadonlyMap<string, Uint8Array>): Load {
+    const present = new Set(current === undefined ? [] : digestsOf(current.manifest));
+    for (const digest of current?.unstored.keys() ?? []) present.delete(digest);
+    const missing = new Set(digestsOf(next).filter((digest) => !present.has(digest)));
+    const { secrets } = next.sections;
+    const candidates = new Map<string, Uint8Array>();
+    for (const digest of missing) {
+      const bytes = sections.get(digest);
+      if (bytes !== undefined && digest !== secrets) candidates.set(digest, bytes);
+    }
+    const inline = chooseInline(candidates, this.#roomBeside(next));
+    return { inline, objects: [...missing].filter((digest) => !inline.bytes.has(digest)) };
+  }
+
+  #roomBeside(manifest: Manifest): number {
+    const messageBytes = this.link.parts.connection.info?.max_payload ?? 0;
+    return Math.min(CONFIG_LIMITS.inlineBytes, messageBytes - HEADROOM_BYTES - JSON.stringify(manifest).length);
+  }
+
+  async #putObjects(
+    digests: readonly string[],
+    current: Published | undefined,
     sections: ReadonlyMap<string, Uint8Array>,
     modules: ReadonlyMap<string, Uint8Array>,
   ): Promise<void> {
-    const present = new Set(current === undefined ? [] : digestsOf(current));
-    const missing = [...new Set(digestsOf(next))].filter((digest) => !present.has(digest));
+    const missing = [...digests];
     const putNext = async (): Promise<void> => {
       for (let digest = missing.pop(); digest !== undefined; digest = missing.pop()) {
         const section = sections.get(digest);
@@ -103,9 +155,32 @@ export class NatsDistributor implements Distributor {
         if (section !== undefined) await this.link.parts.objects.putSealed(section);
         else if (module !== undefined) await this.link.parts.objects.putModule(digest, module);
         else throw new Error(`nobody has the bytes of ${digest}`);
+        current?.unstored.delete(digest);
       }
     };
     await Promise.all(Array.from({ length: Math.min(PARALLEL, missing.length) }, putNext));
+  }
+
+  #storeLater(): void {
+    // Not put off by the next one: in a long burst announcements would carry more and more.
+    this.#storeTimer ??= this.clock.setTimer(STORE_MS, () => {
+      this.#storeTimer = undefined;
+      this.#storing = this.#storing.then(() => this.#storeAnnounced());
+    });
+  }
+
+  /** Nobody waits for it: what is not an object yet is taken along by the next announcement. */
+  async #storeAnnounced(): Promise<void> {
+    try {
+      for (const { unstored } of this.#published.values()) {
+        for (const [digest, bytes] of [...unstored]) {
+          await this.link.parts.objects.putSealed(bytes);
+          unstored.delete(digest);
+        }
+      }
+    } catch (error) {
+      this.log.debug("an announced section is not an object yet", { cause: describeCause(error) });
+    }
   }
 
   /** From the leader: a direct get could be answered by a replica that is behind. */
@@ -124,7 +199,8 @@ export class NatsDistributor implements Distributor {
       last_by_subj: `$KV.${NATS_NAMES.snapshotBucket}.${group}`,
     });
     if (stored === null || stored.data.byteLength === 0) return undefined;
-    return { manifest: parseManifest(stored.data), sequence: stored.seq };
+    const { manifest, inline } = parseAnnouncement(stored.data);
+    return { manifest, sequence: stored.seq, unstored: new Map(inline) };
   }
 
   #onStatus(error: Error | null, message: Msg): void {

@@ -1,6 +1,6 @@
 import type { ListenerConfig, RouteConfig } from "../../config/snapshot.ts";
+import { isSameData } from "../../core/equal.ts";
 import { belongsTo, type CompiledRoute, compileRoute } from "./candidate.ts";
-import { isSameData } from "./equal.ts";
 import { HostMap } from "./host.ts";
 import { hostsOf, indexRoutes, type MatchIndex } from "./match-index.ts";
 import { RouteTable, type Scope } from "./route-table.ts";

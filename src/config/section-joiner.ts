@@ -1,0 +1,172 @@
+import { isSameData } from "../core/equal.ts";
+import { canonicalJson, sha256Digest } from "./canonical.ts";
+import { mapAuthenticationSecrets, mapListenerSecrets, mapServiceSecrets } from "./secrets.ts";
+import { type Manifest, nameOfItem, openReference, SHARDED, WHOLE } from "./sections.ts";
+import type { AuthenticationConfig, ListenerConfig, ServiceConfig, Snapshot } from "./snapshot.ts";
+import { findNamed, patchList } from "./sorted-list.ts";
+
+type GetBytes = (digest: string) => Uint8Array | undefined;
+type WholeName = (typeof WHOLE)[number];
+type Secrets = Readonly<Record<string, string>>;
+
+const HOLDS_SECRETS = /^(listeners|authentications|services-.*)$/;
+
+/** A section as it came, and what it means once the secrets are in it. */
+interface ReadSection {
+  readonly digest: string;
+  /** Digest of the section with the secrets that went into `value`. */
+  readonly secretsDigest: string;
+  readonly closed: unknown;
+  readonly value: unknown;
+}
+
+interface Joined {
+  /** By name of the section. */
+  readonly sections: ReadonlyMap<string, ReadSection>;
+  readonly snapshot: Snapshot;
+}
+
+/** Puts a snapshot together; `get` answers the bytes of a digest. Throws an `Error` when one is missing or does not fit its digest. */
+export function joinSections(manifest: Manifest, get: GetBytes): Snapshot {
+  return new SectionJoiner().join(manifest, get);
+}
+
+/**
+ * Joins one manifest after another. What stayed is neither verified nor parsed nor sorted again, and is the same object as before:
+ * sections, the items of a section of which others changed, and lists without a change. Who builds something of a snapshot may
+ * therefore compare identities.
+ */
+export class SectionJoiner {
+  #last: Joined | undefined;
+
+  /** `verified`: who gives the bytes has compared them with their digests. */
+  constructor(readonly verified = false) {}
+
+  /** Throws like `joinSections`; what was known before stays known then. */
+  join(manifest: Manifest, get: GetBytes): Snapshot {
+    if (sha256Digest(canonicalJson(manifest.sections)) !== manifest.digest) {
+      throw new Error("the manifest does not fit its digest");
+    }
+    const reader = new SectionReader(manifest, this.#last?.sections ?? new Map(), get, this.verified);
+    const last = this.#last?.snapshot;
+    const whole = Object.fromEntries(WHOLE.map((name) => [name, reader.readWhole(name)]));
+    const lists = Object.fromEntries(SHARDED.map((name) => [name, reader.readList(name, last?.[name] ?? [])]));
+    const { revision, digest, group } = manifest;
+    const snapshot = { revision, digest, group, ...whole, ...lists } as unknown as Snapshot;
+    this.#last = { sections: reader.sections, snapshot };
+    return snapshot;
+  }
+}
+
+/** Reads the sections of one manifest, beside those of the manifest before. */
+class SectionReader {
+  readonly sections = new Map<string, ReadSection>();
+  readonly #secretsDigest: string;
+  readonly #secrets: Secrets;
+
+  constructor(
+    readonly manifest: Manifest,
+    readonly before: ReadonlyMap<string, ReadSection>,
+    readonly get: GetBytes,
+    readonly verified: boolean,
+  ) {
+    this.#secretsDigest = this.#digestOf("secrets");
+    this.#secrets = this.#read("secrets", (closed) => closed).value as Secrets;
+  }
+
+  readWhole(name: WholeName): unknown {
+    return this.#read(name, (value, former) => this.#openWhole(name, value, former)).value;
+  }
+
+  /** All items of a kind, sorted by name; `last` itself when nothing changed. */
+  readList(kind: (typeof SHARDED)[number], last: readonly object[]): readonly object[] {
+    const prefix = `${kind}-`;
+    const gone = new Set<string>();
+    const added: object[] = [];
+    for (const name of Object.keys(this.manifest.sections)) {
+      if (!name.startsWith(prefix)) continue;
+      const former = this.before.get(name);
+      const section = this.#read(name, (value) => this.#openItems(kind, value as readonly object[], last));
+      if (section.value === former?.value) continue;
+      if (former !== undefined) for (const item of former.value as object[]) gone.add(nameOfItem(item));
+      for (const item of section.value as object[]) added.push(item);
+    }
+    for (const [name, former] of this.before) {
+      if (!name.startsWith(prefix) || this.sections.has(name)) continue;
+      for (const item of former.value as object[]) gone.add(nameOfItem(item));
+    }
+    return this.#patch(last, gone, added);
+  }
+
+  #patch(last: readonly object[], gone: ReadonlySet<string>, added: readonly object[]): readonly object[] {
+    const [removed, changed] = [new Set(gone), [] as object[]];
+    for (const item of added) {
+      removed.delete(nameOfItem(item));
+      if (findNamed(last, nameOfItem(item), nameOfItem) !== item) changed.push(item);
+    }
+    return patchList(last, removed, changed, nameOfItem);
+  }
+
+  /** A section of the same digest is what it was; when it holds secrets that changed, it is opened anew. */
+  #read(name: string, open: (closed: unknown, former: unknown) => unknown): ReadSection {
+    const digest = this.#digestOf(name);
+    const former = this.before.get(name);
+    const secretsDigest = HOLDS_SECRETS.test(name) ? this.#secretsDigest : "";
+    let section: ReadSection;
+    if (former?.digest === digest && former.secretsDigest === secretsDigest) section = former;
+    else {
+      const closed = former?.digest === digest ? former.closed : this.#parse(name);
+      section = { digest, secretsDigest, closed, value: open(closed, former?.value) };
+    }
+    this.sections.set(name, section);
+    return section;
+  }
+
+  #openItems(kind: (typeof SHARDED)[number], closed: readonly object[], last: readonly object[]): object[] {
+    return closed.map((each) => {
+      const item = kind === "services" ? mapServiceSecrets(each as ServiceConfig, this.#change) : each;
+      return keepEqual(findNamed(last, nameOfItem(item), nameOfItem), item);
+    });
+  }
+
+  #openWhole(name: WholeName, closed: unknown, former: unknown): unknown {
+    if (name === "mesh") return keepEqual(former, closed);
+    const known = (former ?? []) as readonly object[];
+    const opened = (closed as readonly object[]).map((each) => {
+      const item = this.#openItem(name, each);
+      return keepEqual(
+        known.find((other) => nameOfItem(other) === nameOfItem(item)),
+        item,
+      );
+    });
+    return opened.length === known.length && opened.every((each, i) => each === known[i]) ? known : opened;
+  }
+
+  #openItem(name: WholeName, item: object): object {
+    if (name === "listeners") return mapListenerSecrets(item as ListenerConfig, this.#change);
+    return name === "authentications" ? mapAuthenticationSecrets(item as AuthenticationConfig, this.#change) : item;
+  }
+
+  readonly #change = (reference: string): string => openReference(reference, this.#secrets);
+
+  #digestOf(name: string): string {
+    const digest = this.manifest.sections[name];
+    if (digest === undefined) throw new Error(`section ${name} is missing in the manifest`);
+    return digest;
+  }
+
+  #parse(name: string): unknown {
+    const digest = this.#digestOf(name);
+    const bytes = this.get(digest);
+    if (bytes === undefined) throw new Error(`section ${name} (${digest}) is missing`);
+    if (!this.verified && sha256Digest(bytes) !== digest) throw new Error(`section ${name} does not fit its digest`);
+    const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    if (typeof value !== "object" || value === null) throw new Error(`section ${name} is malformed`);
+    return value;
+  }
+}
+
+/** The former object when both say the same. */
+function keepEqual<T>(former: T | undefined, value: T): T {
+  return former !== undefined && isSameData(former, value) ? former : value;
+}
