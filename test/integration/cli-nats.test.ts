@@ -228,7 +228,7 @@ test(
       const applied = await run(["apply", "-f", "-"], hers, url);
       expect([applied.exit, applied.error]).toEqual([EXIT.ok, ""]);
       const before = control.status().revision;
-      const refused = await run(["rollback", String(before - 1)], "", url);
+      const refused = await run(["rollback", String(before)], "", url);
       expect([refused.exit, refused.error.includes("not_owned")]).toEqual([EXIT.failed, true]);
       expect(control.status().revision).toBe(before);
       const entries = JSON.parse((await run(["history", "--json"], "", url)).out) as { changes: { key: string }[] }[];
