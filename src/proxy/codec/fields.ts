@@ -5,6 +5,7 @@ import { readConnection, trimSpace } from "./connection.ts";
 import { parseContentLength } from "./framing.ts";
 import { KIND, nameReader } from "./names.ts";
 import type { LineScanner } from "./scan.ts";
+import { TextCache } from "./texts.ts";
 
 /** How fields of this peer are read. */
 export interface FieldRules {
@@ -53,19 +54,15 @@ export class HeadFields {
 
 const COLON = 0x3a;
 
+/** Shared by all connections: what one sends, others send too. Credentials are not kept. */
+const texts = new TextCache();
+
 /**
- * Reads the scanner's lines from `first` on into `fields`. `text` is the scanner's bytes as a string: values are parts of it,
- * so that a head costs one decoding. A field line is `name ":" OWS value OWS` (RFC 9112 §5); there is no folding, and no
+ * Reads the scanner's lines from `first` on into `fields`. A field line is `name ":" OWS value OWS` (RFC 9112 §5); there is no folding, and no
  * space in front of the colon.
  */
-export function readFields(
-  scanner: LineScanner,
-  text: string,
-  first: number,
-  rules: FieldRules,
-  fields: HeadFields,
-): Failure | undefined {
-  const { bytes, ends, lines } = scanner;
+export function readFields(scanner: LineScanner, first: number, rules: FieldRules, fields: HeadFields): Failure | undefined {
+  const { bytes, view, ends, lines } = scanner;
   for (let line = first; line < lines; line++) {
     const start = line === 0 ? 0 : (ends[line - 1] as number) + 2;
     const end = ends[line] as number;
@@ -77,10 +74,10 @@ export function readFields(
     let to = end;
     while (from < to && isSpace(bytes[from])) from++;
     while (to > from && isSpace(bytes[to - 1])) to--;
-    const value = text.substring(from, to);
     const { name } = nameReader;
+    const value = nameReader.secret ? bytes.latin1Slice(from, to) : texts.read(bytes, view, from, to);
     if (name === undefined) {
-      const other = text.substring(start, nameEnd).toLowerCase();
+      const other = bytes.latin1Slice(start, nameEnd).toLowerCase();
       if (rules.underscores !== "keep" && other.includes("_")) {
         if (rules.underscores === "reject") return new Failure("bad_header", "underscore in a field name");
         continue;

@@ -240,20 +240,22 @@ export class Http1Codec {
 
   #takeHead(bytes: Bytes): number {
     const { scanner } = this.#section;
-    const text = scanner.bytes.latin1Slice(0, scanner.at);
     fields.reset();
-    const failure = readFields(scanner, text, 1, this.#rules, fields);
+    const failure = readFields(scanner, 1, this.#rules, fields);
     if (failure !== undefined) return this.#refuse(bytes, failure);
     const rest = this.#section.finish();
     this.#behind = bytes.byteLength - rest;
     this.#emptyLines = 0;
+    // What the scanner holds stays until the next section begins.
     const refused =
-      this.#options.role === "upstream" ? this.#takeResponse(text, rest < bytes.byteLength) : this.#takeRequest(text);
+      this.#options.role === "upstream"
+        ? this.#takeResponse(scanner.bytes, rest < bytes.byteLength)
+        : this.#takeRequest(scanner.bytes);
     return refused === undefined ? rest : this.#refuse(bytes, refused);
   }
 
-  #takeRequest(text: string): Failure | undefined {
-    const head = makeRequestHead(text, fields, this.#options, this.#hosts);
+  #takeRequest(line: Buffer): Failure | undefined {
+    const head = makeRequestHead(line, fields, this.#options, this.#hosts);
     if (head instanceof Failure) return head;
     const kind: BodyKind = fields.codings > 0 ? "chunked" : fields.contentLength > 0 ? "length" : "none";
     this.#expectsContinue = fields.expects > 0 && head.version === 11 && hasBody(fields);
@@ -263,8 +265,8 @@ export class Http1Codec {
     return undefined;
   }
 
-  #takeResponse(text: string, hasRest: boolean): Failure | undefined {
-    const head = makeResponseHead(text, fields);
+  #takeResponse(line: Buffer, hasRest: boolean): Failure | undefined {
+    const head = makeResponseHead(line, fields);
     const kind = judgeResponseFraming(head, fields, this.#output.method);
     if (kind instanceof Failure) return kind;
     if (head.status === 101) return this.#takeSwitch(head);

@@ -16,6 +16,9 @@ export const KIND = {
   dropped: 9,
 } as const;
 
+/** Fields of credentials: their values are not kept for the next head. */
+const SECRET: ReadonlySet<string> = new Set(["authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"]);
+
 const SPECIAL: Readonly<Record<string, number>> = {
   host: KIND.host,
   "content-length": KIND.contentLength,
@@ -61,6 +64,8 @@ const ROOT = 1;
 const NEXT = new Uint16Array(4096 * 64);
 const KNOWN: (string | undefined)[] = [undefined, undefined];
 const KINDS: number[] = [0, 0];
+/** A name that is not known may be one of a credential. */
+const SECRETS: boolean[] = [true, true];
 for (const name of [...Object.keys(SPECIAL), ...COMMON]) {
   let node = ROOT;
   for (let i = 0; i < name.length; i++) {
@@ -70,6 +75,7 @@ for (const name of [...Object.keys(SPECIAL), ...COMMON]) {
   }
   KNOWN[node] = name;
   KINDS[node] = SPECIAL[name] ?? KIND.plain;
+  SECRETS[node] = SECRET.has(name);
 }
 // Beyond it names would be forgotten silently.
 assert(KNOWN.length <= NEXT.length >> 6, "too many names for the trie");
@@ -81,6 +87,8 @@ export const nameReader = {
   /** The interned lower-case name, or undefined when it is not a known one. */
   name: undefined as string | undefined,
   kind: 0,
+  /** The value may be a credential. */
+  secret: false,
 
   read(bytes: Uint8Array, start: number, limit: number): void {
     let node = ROOT;
@@ -94,6 +102,7 @@ export const nameReader = {
     this.end = at;
     this.name = KNOWN[node];
     this.kind = KINDS[node] as number;
+    this.secret = SECRETS[node] !== false;
   },
 };
 

@@ -1,14 +1,17 @@
 import { Failure } from "../../core/failure.ts";
 import type { HttpVersion, RequestHead } from "../../core/head.ts";
-import { isAll, METHOD, SP, TOKEN } from "./chars.ts";
+import { isAll, isText, METHOD, SP, TOKEN } from "./chars.ts";
 import type { HeadFields } from "./fields.ts";
 import { checkCoding } from "./framing.ts";
 import { normaliseAuthority } from "./host.ts";
 import { findNormalPathEnd, isQuery, normalisePath } from "./path.ts";
 import type { Http1Options } from "./types.ts";
 
-/** A request line's parts, as positions; reused, so that reading one allocates nothing. */
-export const requestLine = { methodEnd: 0, targetEnd: 0, version: 11 as HttpVersion };
+const QUESTION = 0x3f;
+const SLASH = 0x2f;
+
+/** A request line's parts, as positions (`pathEnd`: of the first `?`, else of the target's end); reused, so that reading one allocates nothing. */
+export const requestLine = { methodEnd: 0, pathEnd: 0, targetEnd: 0, version: 11 as HttpVersion };
 
 /** `method SP target SP HTTP/1.x`, with exactly one space each (RFC 9112 §3). */
 export function readRequestLine(bytes: Uint8Array, end: number): Failure | undefined {
@@ -17,6 +20,8 @@ export function readRequestLine(bytes: Uint8Array, end: number): Failure | undef
   if (at === 0 || bytes[at] !== SP) return bad("malformed method");
   requestLine.methodEnd = at++;
   const start = at;
+  while (at < end && bytes[at] !== SP && bytes[at] !== QUESTION) at++;
+  requestLine.pathEnd = at;
   while (at < end && bytes[at] !== SP) at++;
   if (at === start || at === end) return bad("no target or no version");
   requestLine.targetEnd = at;
@@ -44,13 +49,13 @@ export function readVersion(bytes: Uint8Array, start: number, end: number): numb
 
 const COMMON_METHODS = ["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH"];
 
-/** The first `end` characters; no new text for common methods. */
-function readMethod(text: string, end: number): string {
+/** The first `end` bytes; no new text for common methods. */
+function readMethod(line: Buffer, end: number): string {
   for (let i = 0; i < COMMON_METHODS.length; i++) {
     const common = COMMON_METHODS[i] as string;
-    if (common.length === end && text.startsWith(common)) return common;
+    if (common.length === end && isText(line, 0, end, common)) return common;
   }
-  return text.substring(0, end);
+  return line.latin1Slice(0, end);
 }
 
 /** Remembers the last Host of a connection: it is nearly always the same. */
@@ -68,16 +73,16 @@ export class HostCache {
   }
 }
 
-/** Makes the head of a request whose line and fields have been read. */
+/** Makes the head of a request whose line and fields have been read. `line`: bytes that begin with the request line. */
 export function makeRequestHead(
-  text: string,
+  line: Buffer,
   fields: HeadFields,
   options: Http1Options,
   hosts: HostCache,
 ): RequestHead | Failure {
-  const { methodEnd, targetEnd, version } = requestLine;
+  const { methodEnd, version } = requestLine;
   const head: RequestHead = {
-    method: readMethod(text, methodEnd),
+    method: readMethod(line, methodEnd),
     scheme: options.scheme,
     authority: "",
     path: "",
@@ -88,7 +93,7 @@ export function makeRequestHead(
   };
   const failure =
     takeAuthority(head, fields, hosts) ??
-    takeTarget(head, text, methodEnd + 1, targetEnd, options, hosts) ??
+    takeTarget(head, line, options, hosts) ??
     checkRequestFraming(head, fields, options) ??
     takeUpgrade(head, fields) ??
     checkExpect(head, fields);
@@ -106,24 +111,20 @@ function takeAuthority(head: RequestHead, fields: HeadFields, hosts: HostCache):
 }
 
 /** The four forms of a target (RFC 9112 §3.2). */
-function takeTarget(
-  head: RequestHead,
-  text: string,
-  start: number,
-  end: number,
-  options: Http1Options,
-  hosts: HostCache,
-): Failure | undefined {
-  if (head.method !== "CONNECT" && text.charCodeAt(start) === 0x2f) {
+function takeTarget(head: RequestHead, line: Buffer, options: Http1Options, hosts: HostCache): Failure | undefined {
+  const start = requestLine.methodEnd + 1;
+  const { pathEnd, targetEnd } = requestLine;
+  if (head.method !== "CONNECT" && line[start] === SLASH) {
     // The common case, without a text for the target as a whole.
-    const pathEnd = findNormalPathEnd(text, start, end);
-    if (pathEnd >= 0 && isQuery(text, pathEnd + 1, end)) {
-      head.path = text.substring(start, pathEnd);
-      if (pathEnd < end) head.query = text.substring(pathEnd + 1, end);
+    const path = line.latin1Slice(start, pathEnd);
+    const query = pathEnd < targetEnd ? line.latin1Slice(pathEnd + 1, targetEnd) : undefined;
+    if (findNormalPathEnd(path, 0, path.length) > 0 && (query === undefined || isQuery(query, 0, query.length))) {
+      head.path = path;
+      head.query = query;
       return undefined;
     }
   }
-  const target = text.substring(start, end);
+  const target = line.latin1Slice(start, targetEnd);
   if (head.method === "CONNECT") return takeConnectTarget(head, target);
   if (target === "*") {
     if (head.method !== "OPTIONS") return bad("asterisk-form is for OPTIONS");

@@ -1,8 +1,9 @@
 import { Failure } from "../../core/failure.ts";
 import type { HttpVersion, ResponseHead } from "../../core/head.ts";
-import { SP } from "./chars.ts";
+import { isText, SP } from "./chars.ts";
 import type { HeadFields } from "./fields.ts";
 import { type BodyKind, checkCoding } from "./framing.ts";
+import { REASONS } from "./reasons.ts";
 import { readVersion } from "./request.ts";
 
 /** A status line's parts; reused. */
@@ -30,10 +31,13 @@ export function readStatusLine(bytes: Uint8Array, end: number): Failure | undefi
 
 const bad = (detail: string): Failure => new Failure("upstream_protocol", detail);
 
-export function makeResponseHead(text: string, fields: HeadFields): ResponseHead {
+/** `line`: bytes that begin with the status line. */
+export function makeResponseHead(line: Buffer, fields: HeadFields): ResponseHead {
+  const { status, reasonStart, reasonEnd } = statusLine;
+  const usual = REASONS[status];
   return {
-    status: statusLine.status,
-    reason: text.substring(statusLine.reasonStart, statusLine.reasonEnd),
+    status,
+    reason: usual !== undefined && isText(line, reasonStart, reasonEnd, usual) ? usual : line.latin1Slice(reasonStart, reasonEnd),
     version: statusLine.version,
     upgrade: undefined,
     headers: fields.block,

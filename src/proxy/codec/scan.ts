@@ -25,6 +25,7 @@ const INITIAL_BYTES = 2048;
 export class LineScanner {
   #bytes: Buffer = Buffer.from(new ArrayBuffer(INITIAL_BYTES));
   #words = new Int32Array(this.#bytes.buffer, 0, INITIAL_BYTES >> 2);
+  #view = new DataView(this.#bytes.buffer);
   /** Bytes held. */
   length = 0;
   /** First byte not scanned. */
@@ -38,6 +39,10 @@ export class LineScanner {
 
   get bytes(): Buffer {
     return this.#bytes;
+  }
+  /** The same bytes. */
+  get view(): DataView {
+    return this.#view;
   }
 
   reset(): void {
@@ -58,6 +63,7 @@ export class LineScanner {
       grown.set(this.#bytes.subarray(0, this.length));
       this.#bytes = grown;
       this.#words = new Int32Array(grown.buffer, 0, size >> 2);
+      this.#view = new DataView(grown.buffer);
     }
     if (start === 0 && end === bytes.byteLength) this.#bytes.set(bytes, this.length);
     else this.#bytes.set(bytes.subarray(start, end), this.length);

@@ -24,8 +24,7 @@ export const isTrailer = (name: string): boolean => kindOf(name) === KIND.plain 
 export function readTrailers(scanner: LineScanner, rules: FieldRules): HeaderBlock | undefined | Failure {
   if (scanner.lines === 0) return undefined;
   const fields = new HeadFields();
-  const text = scanner.bytes.latin1Slice(0, scanner.at);
-  const failure = readFields(scanner, text, 0, rules, fields);
+  const failure = readFields(scanner, 0, rules, fields);
   if (failure !== undefined) return failure;
   if (fields.special > 0) return new Failure("bad_header", "framing or routing in trailers");
   const { block } = fields;

@@ -4,6 +4,7 @@ import type { ByteWriter } from "../../core/writer.ts";
 import { AUTHORITY, CR, FIELD_NAME, LF, METHOD, QUERY, SP, VALUE, WIRE_PATH } from "./chars.ts";
 import { type BodyKind, parseContentLength } from "./framing.ts";
 import { KIND, kindOf } from "./names.ts";
+import { REASONS } from "./reasons.ts";
 import { isTrailer } from "./trailers.ts";
 
 /**
@@ -156,42 +157,6 @@ export interface ResponsePlan {
   /** Value of `Connection`; "" for none. */
   readonly connection: string;
 }
-
-const REASONS: Readonly<Record<number, string>> = {
-  100: "Continue",
-  101: "Switching Protocols",
-  103: "Early Hints",
-  200: "OK",
-  201: "Created",
-  202: "Accepted",
-  204: "No Content",
-  206: "Partial Content",
-  301: "Moved Permanently",
-  302: "Found",
-  303: "See Other",
-  304: "Not Modified",
-  307: "Temporary Redirect",
-  308: "Permanent Redirect",
-  400: "Bad Request",
-  401: "Unauthorized",
-  403: "Forbidden",
-  404: "Not Found",
-  405: "Method Not Allowed",
-  408: "Request Timeout",
-  413: "Content Too Large",
-  414: "URI Too Long",
-  417: "Expectation Failed",
-  421: "Misdirected Request",
-  426: "Upgrade Required",
-  429: "Too Many Requests",
-  431: "Request Header Fields Too Large",
-  500: "Internal Server Error",
-  501: "Not Implemented",
-  502: "Bad Gateway",
-  503: "Service Unavailable",
-  504: "Gateway Timeout",
-  505: "HTTP Version Not Supported",
-};
 
 const STATUS_LINES: ReadonlyMap<number, string> = new Map(
   Object.entries(REASONS).map(([status, reason]) => [Number(status), `HTTP/1.1 ${status} ${reason}\r\n`]),
