@@ -135,9 +135,9 @@ const clock = new SystemClock();
 const chains = new ChainPool(new DeadlineQueue(clock));
 const foreign = new ForeignFunctions();
 const counters = new RateLimitFunction(new RateLimitTable(new BigInt64Array(new SharedArrayBuffer(tableBytes(4096))), { clock }));
-foreign.register(
+foreign.registerPlaced(
   RATE_LIMIT_FUNCTION,
-  (_filter, args) => counters.call(args),
+  (_filter, memory, at, size) => counters.call(memory, at, size),
   () => true,
 );
 const host = new ProxyWasmHost({

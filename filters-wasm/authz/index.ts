@@ -3,7 +3,7 @@ import { element, LIST_MAX, peerIdentity, PRINCIPAL, SOURCE_ADDRESS } from "../s
 import { closeContext, exchangeOf, setNote, setRoot } from "../sdk/contexts";
 import { CONTEXTS, ON_REQUEST_REST, ON_RESPONSE_HEADERS, ON_RESPONSE_REST, skipCallbacks } from "../sdk/extensions";
 import {
-  addHeader, CONTINUE, count, counter, find, headerPairs, headerValue, logDebug, logInfo, nextNamed, out, outLength, PAUSE, property, removeHeader, REQUEST_HEADERS,
+  addHeader, CONTINUE, count, Counter, counter, find, headerPairs, headerValue, logDebug, logInfo, nextNamed, out, outLength, PAUSE, property, removeHeader, REQUEST_HEADERS,
   RESPONSE_HEADERS, rewind, setProperty, value, valueLength,
 } from "../sdk/host";
 import { arenaAlloc, arenaReset, ByteString, indexOf, is, lower, same, sameSecret, startsWith, utf8 } from "../sdk/memory";
@@ -33,9 +33,9 @@ const ALLOWED_BY = utf8("allowed by rule ");
 const NO_DENY = utf8("no deny rule matched");
 const AUDITED = utf8("audit rule matched: ");
 
-let allowedMetric: i32 = -1;
-let deniedMetric: i32 = -1;
-let auditMetric: i32 = -1;
+let allowedMetric: Counter = 0;
+let deniedMetric: Counter = 0;
+let auditMetric: Counter = 0;
 
 // The request under decision.
 let pairs: usize = 0;

@@ -5,7 +5,7 @@ import {
   addToAnswer, CONTEXTS, ON_REQUEST_REST, ON_RESPONSE_HEADERS, ON_RESPONSE_REST, skipCallbacks,
 } from "../sdk/extensions";
 import {
-  addHeader, CONTINUE, count, counter, find, headerPairs, headerValue, logDebug, logInfo, nextNamed, out, outLength, PAUSE, property, REQUEST_HEADERS,
+  addHeader, CONTINUE, count, Counter, counter, find, headerPairs, headerValue, logDebug, logInfo, nextNamed, out, outLength, PAUSE, property, REQUEST_HEADERS,
   RESPONSE_HEADERS, rewind, value, valueLength,
 } from "../sdk/host";
 import { arenaReset, ByteString, indexOf, is, startsWith, utf8 } from "../sdk/memory";
@@ -36,10 +36,10 @@ const RESET = utf8(";t=");
 const SHADOW_LOG = utf8("rate limit would refuse (shadow): ");
 const REFUSED_LOG = utf8("rate limit refused: ");
 
-let allowedMetric: i32 = -1;
-let refusedMetric: i32 = -1;
-let shadowMetric: i32 = -1;
-let fullMetric: i32 = -1;
+let allowedMetric: Counter = 0;
+let refusedMetric: Counter = 0;
+let shadowMetric: Counter = 0;
+let fullMetric: Counter = 0;
 /** The host adds our fields to the answer. */
 let hostAnswers: bool = false;
 

@@ -1,5 +1,5 @@
 import { setLoneSettings } from "./contexts";
-import { foreign } from "./host";
+import { foreign, trustReplace } from "./host";
 import { arenaAlloc, ByteString, copyBytes, utf8 } from "./memory";
 
 /**
@@ -23,6 +23,7 @@ export function skipCallbacks(bits: u32, settings: i32): bool {
   const at = arenaAlloc(4);
   store<u32>(at, bits);
   const skipped = foreign(SKIP, at, 4) == 0;
+  if (skipped) trustReplace();
   // The host has one plugin per instance then, so the settings are the only ones.
   if (skipped && (bits & CONTEXTS) != 0) setLoneSettings(settings);
   return skipped;

@@ -76,9 +76,16 @@ export function addHeader(map: i32, name: ByteString, value: usize, length: usiz
   proxy_add_header_map_value(map, changetype<usize>(name), name.length, value, length);
 }
 
+/** The host's «replace» leaves one value: see `setHeader`. */
+let replacesAll: bool = false;
+
+export function trustReplace(): void {
+  replacesAll = true;
+}
+
 /** Removes every field of that name and adds one. Hosts differ in what «replace» does to the second value of a name. */
 export function setHeader(map: i32, name: ByteString, value: usize, length: usize): void {
-  if (load<u8>(changetype<usize>(name)) != 0x3a) proxy_remove_header_map_value(map, changetype<usize>(name), name.length);
+  if (!replacesAll && load<u8>(changetype<usize>(name)) != 0x3a) proxy_remove_header_map_value(map, changetype<usize>(name), name.length);
   proxy_replace_header_map_value(map, changetype<usize>(name), name.length, value, length);
 }
 
@@ -115,15 +122,38 @@ export function nowNs(): u64 {
   return load<u64>(OUT + 8);
 }
 
-/** Id of a counter; 0 when the host defines none. */
-export function counter(name: string): i32 {
-  const encoded = utf8(name);
-  store<u32>(OUT + 8, 0);
-  return proxy_define_metric(0, changetype<usize>(encoded), encoded.length, OUT + 8) == 0 ? load<i32>(OUT + 8) : -1;
+/** What a counter counted, its id, and whether the host reads the count here, so that counting is no call. */
+@unmanaged
+class CounterCell {
+  value: u64;
+  id: u32;
+  mapped: u32;
 }
 
-export function count(id: i32): void {
-  if (id >= 0) proxy_increment_metric(id, 1);
+/** Address of what is counted in. */
+export type Counter = usize;
+
+/** Defines a counter; 0 when the host defines none. While configuring. */
+export function counter(name: string): Counter {
+  const encoded = utf8(name);
+  store<u32>(OUT + 8, 0);
+  if (proxy_define_metric(0, changetype<usize>(encoded), encoded.length, OUT + 8) != 0) return 0;
+  const cell = heap.alloc(offsetof<CounterCell>());
+  const made = changetype<CounterCell>(cell);
+  made.value = 0;
+  made.id = load<u32>(OUT + 8);
+  store<u32>(OUT + 8, made.id);
+  store<u32>(OUT + 12, <u32>cell);
+  // No constant of this file: the compiler would make it before the collector's own lists, and then collecting traps.
+  made.mapped = foreign(utf8("selvedge.map_counter"), OUT + 8, 8) == 0 ? 1 : 0;
+  return cell;
+}
+
+export function count(counter: Counter): void {
+  if (counter == 0) return;
+  const cell = changetype<CounterCell>(counter);
+  if (cell.mapped != 0) cell.value++;
+  else proxy_increment_metric(cell.id, 1);
 }
 
 /** What happens for every request of somebody who must not fill the log. */

@@ -3,7 +3,7 @@ import {
   CONTEXTS, ON_REQUEST_HEADERS, ON_REQUEST_REST, ON_RESPONSE_HEADERS, ON_RESPONSE_REST, skipCallbacks,
 } from "../sdk/extensions";
 import {
-  addHeader, bufferBytes, CONTINUE, counter, count, find, headerPairs, nextNamed, out, outLength, PAUSE, removeHeader, replaceBuffer, REQUEST_BODY,
+  addHeader, bufferBytes, CONTINUE, Counter, counter, count, find, headerPairs, nextNamed, out, outLength, PAUSE, removeHeader, replaceBuffer, REQUEST_BODY,
   REQUEST_HEADERS, RESPONSE_BODY, RESPONSE_HEADERS, rewind, setHeader, value, valueLength,
 } from "../sdk/host";
 import { arenaReset, ByteString, lower, sameLower, utf8 } from "../sdk/memory";
@@ -37,7 +37,7 @@ const EDIT_RESPONSE: i32 = 2;
 const ANSWERED: i32 = 4;
 const DROP_RESPONSE: i32 = 8;
 
-let badBodyMetric: i32 = -1;
+let badBodyMetric: Counter = 0;
 
 export function proxy_on_configure(root: u32, size: i32): i32 {
   arenaReset();

@@ -28,9 +28,9 @@ export interface FilterParts {
 export function createFilterHost({ clock, log, metrics, counters, callout }: FilterParts): FilterHost {
   const foreign = new ForeignFunctions();
   const rateLimit = new RateLimitFunction(new RateLimitTable(counters, { clock }));
-  foreign.register(
+  foreign.registerPlaced(
     RATE_LIMIT_FUNCTION,
-    (_filter, args) => rateLimit.call(args),
+    (_filter, memory, at, size) => rateLimit.call(memory, at, size),
     (capabilities) => capabilities.rateLimit,
   );
   return new ProxyWasmHost({

@@ -150,4 +150,9 @@ export interface FilterMetrics {
   /** A filter call, for the product's own metrics. `us` may stand for several calls: their sum is what counts, not each. */
   onCall(filter: string, phase: string, us: number): void;
   onTrap(filter: string, reason: string): void;
+  /**
+   * Has `pull` called before values are handed on: what filters count in their own memory is added then. Answers how to end
+   * that. Absent: such counting is not offered, and each count is a call.
+   */
+  onPull?(pull: () => void): () => void;
 }

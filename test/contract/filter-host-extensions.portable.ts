@@ -10,11 +10,12 @@ import {
   SKIP_RESPONSE_TRAILERS,
 } from "../../src/filters/proxy-wasm/extensions.ts";
 import { FilterBench, filterConfig, settle, type TestExchange } from "../kit/filters.ts";
-import { type Command, OUT_A, OUT_B, type PuppetGuest } from "../kit/puppet.ts";
+import { type Command, OUT_A, OUT_B, OUT_C, type PuppetGuest } from "../kit/puppet.ts";
 import { describe, test } from "../kit/suite.ts";
 
 const SKIP = "selvedge.skip_callbacks";
 const ADD = "selvedge.add_response_headers";
+const MAP = "selvedge.map_counter";
 
 type Pairs = readonly (readonly [string, string])[];
 
@@ -254,5 +255,66 @@ describe("proxy-wasm: what this host offers beyond the ABI", () => {
       ["a", "b"],
       ["x-small", "v"],
     ]);
+  });
+
+  test("a counter in the filter's memory: what it grew by is added when metrics are read, when it traps and at the end", async () => {
+    const bench = new FilterBench();
+    const cell = 8_000;
+    let statuses: number[] = [];
+    bench.puppet.on("configure", function* (guest) {
+      const name = guest.put("hits");
+      assert.equal(yield guest.host("proxy_define_metric", 0, name, 4, OUT_A), abi.OK);
+      const id = guest.u32(OUT_A);
+      assert.equal(yield guest.host("proxy_define_metric", 1, name, 4, OUT_A), abi.OK);
+      const gauge = guest.u32(OUT_A);
+      const map = (metric: number, at: number, size = 8): Command => {
+        const bytes = Buffer.alloc(8);
+        bytes.writeUInt32LE(metric, 0);
+        bytes.writeUInt32LE(at, 4);
+        return call(guest, MAP, guest.put(bytes), size);
+      };
+      statuses = [yield map(id, cell, 4), yield map(gauge, cell), yield map(99, cell), yield map(id, 0xffff_fffc)];
+      assert.equal(yield map(id, cell), abi.OK);
+      return 1;
+    });
+    bench.puppet.on("request_headers", function* (guest) {
+      guest.memory.writeBigUInt64LE(guest.memory.readBigUInt64LE(cell) + 3n, cell);
+      yield guest.host("proxy_get_metric", 1, OUT_C);
+      assert.equal(guest.u64(OUT_C), guest.memory.readBigUInt64LE(cell));
+      return 0;
+    });
+    bench.puppet.on("response_headers", function* (guest) {
+      guest.memory.writeBigUInt64LE(0xffff_ffff_ffff_ffffn, cell);
+      yield guest.host("proxy_get_metric", 1, OUT_C);
+      guest.memory.writeBigUInt64LE(5n, cell);
+      yield guest.host("trap");
+      return 0;
+    });
+    const module = await bench.load();
+    assert.deepEqual(statuses, [abi.BAD_ARGUMENT, abi.NOT_FOUND, abi.NOT_FOUND, abi.INVALID_MEMORY_ACCESS]);
+    const first = bench.exchange([module]);
+    first.chain.requestHead(true);
+    assert.equal(bench.metrics.read(1), 3);
+    bench.metrics.pull();
+    assert.equal(bench.metrics.read(1), 3);
+    assert.equal(first.respond(500, [], true), "failed");
+    assert.deepEqual(bench.puppet.errors, []);
+    assert.equal(bench.metrics.read(1), 8);
+    first.chain.close();
+    module.dispose();
+    assert.equal(bench.metrics.pulls.size, 0);
+  });
+
+  test("a host that reads no counters says so, and the filter counts by calls", async () => {
+    const bench = new FilterBench();
+    Object.defineProperty(bench.metrics, "onPull", { value: undefined });
+    let status = -1;
+    bench.puppet.on("configure", function* (guest) {
+      yield guest.host("proxy_define_metric", 0, guest.put("hits"), 4, OUT_A);
+      status = yield call(guest, MAP, OUT_A, 8);
+      return 1;
+    });
+    await bench.load();
+    assert.equal(status, abi.NOT_FOUND);
   });
 });

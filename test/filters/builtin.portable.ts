@@ -18,9 +18,9 @@ function benchWithTable(slots = 4096): FilterBench {
   const bench = new FilterBench();
   const table = new RateLimitTable(new BigInt64Array(new SharedArrayBuffer(tableBytes(slots))), { clock: bench.clock });
   const call = new RateLimitFunction(table);
-  bench.foreign.register(
+  bench.foreign.registerPlaced(
     RATE_LIMIT_FUNCTION,
-    (_filter, args) => call.call(args),
+    (_filter, memory, at, size) => call.call(memory, at, size),
     (capabilities) => capabilities.rateLimit,
   );
   return bench;

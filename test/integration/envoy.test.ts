@@ -78,9 +78,9 @@ async function startOurs(filters: readonly FilterSpec[], authentication: Authent
   const clock = new SystemClock();
   const foreign = new ForeignFunctions();
   const table = new RateLimitFunction(new RateLimitTable(new BigInt64Array(new SharedArrayBuffer(tableBytes(4096))), { clock }));
-  foreign.register(
+  foreign.registerPlaced(
     RATE_LIMIT_FUNCTION,
-    (_filter, args) => table.call(args),
+    (_filter, memory, at, size) => table.call(memory, at, size),
     (capabilities) => capabilities.rateLimit,
   );
   const filterHost = new ProxyWasmHost({

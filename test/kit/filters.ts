@@ -68,6 +68,15 @@ export class RecordingMetrics implements FilterMetrics {
   onTrap(_filter: string, reason: string): void {
     this.traps.push(reason);
   }
+  readonly pulls = new Set<() => void>();
+  onPull(pull: () => void): () => void {
+    this.pulls.add(pull);
+    return () => this.pulls.delete(pull);
+  }
+  /** As when metrics are scraped. */
+  pull(): void {
+    for (const pull of this.pulls) pull();
+  }
 }
 
 /** Keeps lines instead of writing them. */

@@ -137,6 +137,7 @@ export function getMetric(guest: GuestInstance, memory: GuestMemory, id: number,
   const { metrics, options } = guest.owner;
   if (!memory.has(pointer, 8)) return INVALID_MEMORY_ACCESS;
   if (!metrics.has(id >>> 0)) return NOT_FOUND;
+  guest.pullCounters();
   const value = options.metrics.read(id >>> 0);
   memory.setU64(pointer, Number.isFinite(value) ? BigInt(Math.trunc(value)) : 0n);
   return OK;

@@ -236,7 +236,7 @@ export function callForeignFunction(
   if (extension !== undefined) return extension(guest, memory, argsAt, argsSize);
   const run = options.foreign.find(name, config.capabilities);
   if (run === undefined) return NOT_FOUND;
-  const result = run(config, memory.view(argsAt, argsSize));
+  const result = run(config, memory.words, argsAt >>> 0, argsSize >>> 0);
   if (result === undefined) return BAD_ARGUMENT;
   // A guest that expects nothing passes no pointers.
   if (result.byteLength === 0 && atPointer === 0 && sizePointer === 0) return OK;

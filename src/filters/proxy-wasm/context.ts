@@ -61,8 +61,8 @@ export class StreamContext implements FilterContext {
   /** `proxy_on_done` ran. `waiting`: it answered false, so the guest still needs the context. */
   done: "no" | "waiting" | "yes" = "no";
 
-  open(id: number, guest: GuestInstance, exchange: FilterExchange): void {
-    this.id = id;
+  open(guest: GuestInstance, exchange: FilterExchange): void {
+    const id = guest.contexts.add(this);
     this.guest = guest;
     this.exchange = exchange;
     const { contextCreate } = guest.callbacks;
@@ -266,7 +266,7 @@ export class StreamContext implements FilterContext {
     if (guest === undefined) return;
     const remove = guest.callbacks.contextDelete;
     if (remove !== undefined && guest.fault === undefined) guest.enter("delete", remove, this, this.id, 0, 0);
-    guest.contexts.delete(this.id);
+    guest.contexts.remove(this);
     this.#reset();
     guest.owner.onContextEnd(guest, this);
   }

@@ -1,5 +1,5 @@
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
-import { BAD_ARGUMENT, INTERNAL_FAILURE, NOT_FOUND, OK } from "./abi.ts";
+import { BAD_ARGUMENT, INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, NOT_FOUND, OK } from "./abi.ts";
 import { isWritableField, readName } from "./fields.ts";
 import type { GuestCallbacks, GuestInstance } from "./instance.ts";
 import type { GuestMemory } from "./memory.ts";
@@ -81,8 +81,24 @@ function addResponseHeaders(guest: GuestInstance, memory: GuestMemory, at: numbe
   return OK;
 }
 
+/**
+ * `selvedge.map_counter` (eight bytes, little-endian: the id of a counter that this filter defined, an address): the filter
+ * counts in eight bytes of its own memory at that address from now on, and the host adds what they grew by whenever metrics
+ * are read. Only from a callback of the plugin. `NOT_FOUND`: no such counter, or not offered.
+ */
+function mapCounter(guest: GuestInstance, memory: GuestMemory, at: number, size: number): number {
+  if (size !== 8 || guest.active !== undefined) return BAD_ARGUMENT;
+  const { metrics, options, config } = guest.owner;
+  const id = memory.u32(at);
+  const cell = memory.u32((at >>> 0) + 4);
+  if (options.metrics.onPull === undefined || metrics.get(id) !== "counter") return NOT_FOUND;
+  if (!memory.has(cell, 8)) return INVALID_MEMORY_ACCESS;
+  return guest.mappedCounters.add(memory, id, cell, config.budget.metrics) ? OK : INTERNAL_FAILURE;
+}
+
 /** By name. */
 export const EXTENSIONS: ReadonlyMap<string, Extension> = new Map([
   ["selvedge.skip_callbacks", skipCallbacks],
   ["selvedge.add_response_headers", addResponseHeaders],
+  ["selvedge.map_counter", mapCounter],
 ]);

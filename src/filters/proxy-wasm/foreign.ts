@@ -8,8 +8,11 @@ import type { Bytes } from "../../core/bytes.ts";
  */
 export type ForeignFunction = (filter: FilterConfig, args: Bytes) => Bytes | undefined;
 
+/** The same for what every request calls: the arguments lie at `[at, at + size)` of the guest's memory, and no view is made. */
+export type PlacedForeignFunction = (filter: FilterConfig, memory: DataView, at: number, size: number) => Bytes | undefined;
+
 interface Entry {
-  readonly run: ForeignFunction;
+  readonly run: PlacedForeignFunction;
   readonly granted: (capabilities: FilterCapabilities) => boolean;
 }
 
@@ -19,11 +22,18 @@ export class ForeignFunctions {
 
   /** `granted` decides by the filter's capabilities who may call it. Throws when the name is taken. */
   register(name: string, run: ForeignFunction, granted: (capabilities: FilterCapabilities) => boolean): void {
+    const placed: PlacedForeignFunction = (filter, memory, at, size) =>
+      run(filter, new Uint8Array(memory.buffer, memory.byteOffset + at, size));
+    this.registerPlaced(name, placed, granted);
+  }
+
+  /** `register` for a function that reads its arguments where they are. */
+  registerPlaced(name: string, run: PlacedForeignFunction, granted: (capabilities: FilterCapabilities) => boolean): void {
     if (this.#entries.has(name)) throw new Error(`foreign function ${name} is registered twice`);
     this.#entries.set(name, { run, granted });
   }
 
-  find(name: string, capabilities: FilterCapabilities): ForeignFunction | undefined {
+  find(name: string, capabilities: FilterCapabilities): PlacedForeignFunction | undefined {
     const entry = this.#entries.get(name);
     return entry?.granted(capabilities) ? entry.run : undefined;
   }

@@ -3,7 +3,9 @@ import { describeCause } from "../../core/failure.ts";
 import type { CalloutAnswer } from "../contract.ts";
 import { INTERNAL_FAILURE, ROOT_CONTEXT_ID } from "./abi.ts";
 import type { StreamContext } from "./context.ts";
+import { ContextTable } from "./context-table.ts";
 import type { ProxyWasmOptions } from "./host.ts";
+import { MappedCounters } from "./mapped-counters.ts";
 import type { GuestMemory } from "./memory.ts";
 import type { SharedNamespace } from "./shared.ts";
 
@@ -11,7 +13,7 @@ import type { SharedNamespace } from "./shared.ts";
  * Of a stream's callbacks one in so many is timed, and counts for all of them: reading the clock twice costs more than an
  * empty callback. A prime, so that it does not keep step with the callbacks of an exchange.
  */
-const TIMED_EVERY = 13;
+const TIMED_EVERY = 61;
 
 /** A function that the guest exports. What it answers is not trusted to be of the right type. */
 export type GuestCallback = (...args: number[]) => unknown;
@@ -63,7 +65,8 @@ interface Callout {
 export class GuestInstance {
   memory: GuestMemory | undefined;
   callbacks: GuestCallbacks = NO_CALLBACKS;
-  readonly contexts = new Map<number, StreamContext>();
+  readonly contexts = new ContextTable();
+  readonly mappedCounters = new MappedCounters();
   /** Why it is broken; undefined: it is not. */
   fault: string | undefined;
   /** A callback is on the stack. */
@@ -80,14 +83,17 @@ export class GuestInstance {
   #hostCalls = 0;
   #untilTimed = TIMED_EVERY;
   readonly #hostCallsMax: number;
-  #nextContextId = ROOT_CONTEXT_ID + 1;
-  #idsWrapped = false;
   #nextCalloutId = 1;
   #deferred: (() => void)[] = [];
   readonly #callouts = new Map<number, Callout>();
 
   constructor(readonly owner: GuestOwner) {
     this.#hostCallsMax = owner.config.budget.hostCallsPerCallback;
+  }
+
+  /** Adds what the guest counted in its own memory to its metrics. */
+  pullCounters(): void {
+    this.mappedCounters.pull(this.memory, this.owner.options.metrics);
   }
 
   attach(memory: GuestMemory, callbacks: GuestCallbacks): void {
@@ -172,16 +178,6 @@ export class GuestInstance {
   onHostError(error: unknown): number {
     this.fault ??= `a host call failed: ${describeCause(error)}`;
     return INTERNAL_FAILURE;
-  }
-
-  /** The next context id; unique among living contexts. */
-  takeContextId(): number {
-    for (;;) {
-      const id = this.#nextContextId;
-      this.#nextContextId = id >= 0x7fff_ffff ? ROOT_CONTEXT_ID + 1 : id + 1;
-      if (id === 0x7fff_ffff) this.#idsWrapped = true;
-      if (!this.#idsWrapped || !this.contexts.has(id)) return id;
-    }
   }
 
   /** Registers a call-out of a context; undefined: of the plugin itself. */

@@ -27,6 +27,7 @@ export class ProxyWasmModule implements FilterModule, GuestOwner {
   readonly #ticks = new Map<GuestInstance, Timer>();
   readonly #pool: StreamContext[] = [];
   readonly #gate: LogGate;
+  readonly #endPull: (() => void) | undefined;
   /** The instance that takes new contexts; for isolated filters the one to try first. */
   #current: GuestInstance | undefined;
   #contexts = 0;
@@ -45,6 +46,7 @@ export class ProxyWasmModule implements FilterModule, GuestOwner {
     readonly compiled: WebAssembly.Module,
   ) {
     this.namespace = options.shared.acquire(this.#namespaceName());
+    this.#endPull = options.metrics.onPull?.(() => this.#pullCounters());
     this.#gate = new LogGate(config, options.log.for("filter"), options.clock);
   }
 
@@ -73,10 +75,8 @@ export class ProxyWasmModule implements FilterModule, GuestOwner {
     }
     if (guest.contexts.size >= this.config.budget.contextsPerInstance) return this.#refuse("too many contexts", exchange);
     const context = this.#pool.pop() ?? new StreamContext();
-    const id = guest.takeContextId();
-    guest.contexts.set(id, context);
     this.#contexts++;
-    context.open(id, guest, exchange);
+    context.open(guest, exchange);
     return context;
   }
 
@@ -116,6 +116,7 @@ export class ProxyWasmModule implements FilterModule, GuestOwner {
   onFault(guest: GuestInstance): void {
     // An instance that never came to life (its start failed) is reported by whoever made it.
     if (!this.#instances.delete(guest)) return;
+    guest.pullCounters();
     const reason = guest.fault ?? "unknown";
     this.#traps++;
     this.options.metrics.onTrap(this.config.name, reason);
@@ -125,7 +126,7 @@ export class ProxyWasmModule implements FilterModule, GuestOwner {
     if (this.options.clock.nowMs() - guest.bornMs >= PROXY_WASM_LIMITS.restartResetMs) this.#faults = 0;
     const delayMs = this.#countFault(reason);
     // Not in this call: one of these exchanges may be the one that is on the stack.
-    const lost = [...guest.contexts.values()].map((context) => ({ context, epoch: context.epoch }));
+    const lost = guest.contexts.values().map((context) => ({ context, epoch: context.epoch }));
     queueMicrotask(() => {
       for (const { context, epoch } of lost) {
         if (context.epoch === epoch) context.exchange?.fail(context, reason);
@@ -189,7 +190,13 @@ export class ProxyWasmModule implements FilterModule, GuestOwner {
     if (this.#contexts === 0) this.#drop();
   }
 
+  #pullCounters(): void {
+    for (const guest of this.#instances) guest.pullCounters();
+  }
+
   #drop(): void {
+    this.#pullCounters();
+    this.#endPull?.();
     this.#current = undefined;
     this.#instances.clear();
     this.#pool.length = 0;

@@ -25,8 +25,6 @@ export class RateLimitFunction {
   readonly #answers: (Uint8Array | undefined)[] = [];
   readonly #answer = new Uint8Array(RATE_LIMIT_QUESTIONS_MAX * ANSWER_BYTES);
   readonly #answerView = new DataView(this.#answer.buffer);
-  readonly #args = new Uint8Array(RATE_LIMIT_QUESTIONS_MAX * QUESTION_BYTES);
-  readonly #argsView = new DataView(this.#args.buffer);
   /** Decisions, refusals, and keys that found no slot, by this process. */
   readonly counts = { allowed: 0, refused: 0, full: 0 };
 
@@ -39,11 +37,12 @@ export class RateLimitFunction {
     }
   }
 
-  call(args: Bytes): Bytes | undefined {
-    if (args.byteLength === 0) return this.#secret;
-    const count = args.byteLength / QUESTION_BYTES;
+  /** The questions lie at `[at, at + size)` of `memory`, which must be inside. */
+  call(memory: DataView, at: number, size: number): Bytes | undefined {
+    if (size === 0) return this.#secret;
+    const count = size / QUESTION_BYTES;
     const answer = this.#answers[count - 1];
-    if (answer === undefined || !this.#read(args, count)) return undefined;
+    if (answer === undefined || !this.#read(memory, at, count)) return undefined;
     const allowed = this.#table.decide(this.#questions, count);
     if (allowed) this.counts.allowed++;
     else this.counts.refused++;
@@ -58,12 +57,9 @@ export class RateLimitFunction {
     return answer;
   }
 
-  #read(args: Bytes, count: number): boolean {
-    // Copied, because making a view of the guest's memory costs more.
-    this.#args.set(args);
-    const view = this.#argsView;
+  #read(view: DataView, start: number, count: number): boolean {
     for (let i = 0; i < count; i++) {
-      const at = i * QUESTION_BYTES;
+      const at = start + i * QUESTION_BYTES;
       const question = this.#questions[i] as RateLimitQuestion;
       for (let word = 0; word < 4; word++) question.hash[word] = view.getUint32(at + word * 4, true);
       question.increment = view.getUint32(at + 16, true) + view.getUint32(at + 20, true) * 0x1_0000_0000;

@@ -40,6 +40,7 @@ export class FilterMetricsTable implements FilterMetrics {
   readonly #calls = new Map<string, Map<string, CallSeries>>();
   #callSeries = 0;
   #last = new CallSeries("", "");
+  readonly #pulls = new Set<() => void>();
   readonly #traps = new Map<string, { readonly filter: string; readonly reason: string; count: number }>();
 
   define(filter: string, kind: Kind, name: string): number {
@@ -101,6 +102,11 @@ export class FilterMetricsTable implements FilterMetrics {
     return series;
   }
 
+  onPull(pull: () => void): () => void {
+    this.#pulls.add(pull);
+    return () => this.#pulls.delete(pull);
+  }
+
   onTrap(filter: string, reason: string): void {
     const full = this.#traps.size >= REASONS_MAX;
     const text = reason.slice(0, NAME_MAX);
@@ -114,6 +120,7 @@ export class FilterMetricsTable implements FilterMetrics {
   }
 
   drain(dump: DumpBuilder): void {
+    for (const pull of this.#pulls) pull();
     for (const defined of this.#defined) {
       const labels = [defined.filter, defined.name];
       if (defined.kind === "gauge") dump.gauge("filterGauge", labels, defined.value);
