@@ -8,8 +8,12 @@ import { SystemClock } from "../core/clock.ts";
 import { SILENT_LOG } from "../core/log.ts";
 import { SeededRng } from "../core/rng.ts";
 import { createControlPlane } from "./create.ts";
-import type { ControlPlaneOptions } from "./options.ts";
+import { MemoryDistributor } from "./distribute/memory.ts";
+import { type ControlPlaneOptions, createCompiler } from "./options.ts";
+import { Plane } from "./plane.ts";
+import { MemoryStore } from "./store/memory.ts";
 import { folderPersistence } from "./store/persistence.ts";
+import type { ConfigStore } from "./store/store.ts";
 
 const service = (name: string, port = 9000) =>
   JSON.stringify({
@@ -35,6 +39,58 @@ async function startPlane(part: Partial<ControlPlaneOptions> = {}) {
   await plane.start();
   return plane;
 }
+
+test("what another control plane did a moment ago counts, also where nothing would change or something would be wrong", async () => {
+  const shared = new MemoryStore();
+  const start = async (): Promise<Plane> => {
+    // Nobody tells this one of what the other appends.
+    const store = new Proxy<ConfigStore>(shared, {
+      get(target, name) {
+        if (name === "watch" || name === "close") return async () => {};
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    const options = { modules: builtinModules(new Map()), version: "1", clock: new SystemClock(), rng: new SeededRng(1) };
+    const all = { ...options, backend: { kind: "memory" } as const, log: SILENT_LOG };
+    const compiler = createCompiler(all, (digest) => shared.getModule(digest));
+    const plane = new Plane({
+      ...all,
+      store,
+      compiler,
+      distributor: new MemoryDistributor("gateway", "1"),
+      connection: () => "none",
+    });
+    await plane.start();
+    return plane;
+  };
+  const [one, other] = [await start(), await start()];
+  try {
+    const revisions: unknown[] = [];
+    for (const [plane, port] of [
+      [one, 1],
+      [other, 1],
+      [one, 2],
+      [other, 1],
+      [one, 1],
+    ] as const) {
+      const outcome = await plane.apply({ text: service("flip", port), ...by });
+      revisions.push(outcome.ok ? [outcome.revision, outcome.changes.length] : outcome.issues);
+    }
+    expect(revisions).toEqual([
+      [1, 1],
+      [1, 0],
+      [2, 1],
+      [3, 1],
+      [3, 0],
+    ]);
+    await one.apply({ text: service("new"), ...by });
+    expect(await other.delete({ text: "Service/new", ...by })).toMatchObject({ ok: true, revision: 5 });
+  } finally {
+    await one.stop();
+    await other.stop();
+  }
+});
 
 describe("control plane without NATS", () => {
   test("a proxy on the bus gets what is applied, and wait knows", async () => {

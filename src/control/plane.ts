@@ -217,10 +217,20 @@ export class Plane implements ControlPlane {
         }
         if (mayBeDone && inbox.sequence <= this.#model.inboxSequence) return this.#alreadyDone(inbox.sequence);
         const outcome = await this.#tryCommit(commit);
-        if (outcome !== "conflict") return outcome;
+        if (outcome === "conflict") continue;
+        const isCommitted = outcome.ok && outcome.changes.length > 0 && !commit.dryRun;
+        if (isCommitted || !(await this.#isBehind())) return outcome;
       }
       throw new Error("other control planes are faster all the time");
     });
+  }
+
+  /**
+   * The log refuses what was planned on an old state; "nothing changes" and "that is wrong" are only said. Another control plane may
+   * have answered a moment ago what makes them untrue.
+   */
+  async #isBehind(): Promise<boolean> {
+    return (await this.options.store.readAfter(this.#model.revision)).length > 0;
   }
 
   async #tryCommit(commit: Commit): Promise<ApplyOutcome | "conflict"> {
