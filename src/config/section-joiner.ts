@@ -3,7 +3,7 @@ import { canonicalJson, sha256Digest } from "./canonical.ts";
 import { mapAuthenticationSecrets, mapListenerSecrets, mapServiceSecrets } from "./secrets.ts";
 import { type Manifest, nameOfItem, openReference, SHARDED, WHOLE } from "./sections.ts";
 import type { AuthenticationConfig, ListenerConfig, ServiceConfig, Snapshot } from "./snapshot.ts";
-import { findNamed, patchList } from "./sorted-list.ts";
+import { diffLists, findNamed, patchList } from "./sorted-list.ts";
 
 type GetBytes = (digest: string) => Uint8Array | undefined;
 type WholeName = (typeof WHOLE)[number];
@@ -85,11 +85,11 @@ class SectionReader {
     const added: object[] = [];
     for (const name of Object.keys(this.manifest.sections)) {
       if (!name.startsWith(prefix)) continue;
-      const former = this.before.get(name);
-      const section = this.#read(name, (value) => this.#openItems(kind, value as readonly object[], last));
-      if (section.value === former?.value) continue;
-      if (former !== undefined) for (const item of former.value as object[]) gone.add(nameOfItem(item));
-      for (const item of section.value as object[]) added.push(item);
+      const former = (this.before.get(name)?.value ?? []) as readonly object[];
+      const section = this.#read(name, (value) => this.#openItems(kind, value as readonly object[], former, last));
+      const diff = diffLists(former, section.value as readonly object[], nameOfItem);
+      for (const item of diff.removed) gone.add(nameOfItem(item));
+      for (const item of diff.added) added.push(item);
     }
     for (const [name, former] of this.before) {
       if (!name.startsWith(prefix) || this.sections.has(name)) continue;
@@ -98,13 +98,14 @@ class SectionReader {
     return this.#patch(last, gone, added);
   }
 
-  #patch(last: readonly object[], gone: ReadonlySet<string>, added: readonly object[]): readonly object[] {
-    const [removed, changed] = [new Set(gone), [] as object[]];
+  #patch(last: readonly object[], gone: Set<string>, added: readonly object[]): readonly object[] {
+    const changed: object[] = [];
     for (const item of added) {
-      removed.delete(nameOfItem(item));
+      // It may only have moved to another section.
+      gone.delete(nameOfItem(item));
       if (findNamed(last, nameOfItem(item), nameOfItem) !== item) changed.push(item);
     }
-    return patchList(last, removed, changed, nameOfItem);
+    return patchList(last, gone, changed, nameOfItem);
   }
 
   /** A section of the same digest is what it was; when it holds secrets that changed, it is opened anew. */
@@ -122,10 +123,21 @@ class SectionReader {
     return section;
   }
 
-  #openItems(kind: (typeof SHARDED)[number], closed: readonly object[], last: readonly object[]): object[] {
+  /** Items of a section are in order of names, so most have their former selves at the same place. */
+  #openItems(
+    kind: (typeof SHARDED)[number],
+    closed: readonly object[],
+    former: readonly object[],
+    last: readonly object[],
+  ): object[] {
+    let at = 0;
     return closed.map((each) => {
       const item = kind === "services" ? mapServiceSecrets(each as ServiceConfig, this.#change) : each;
-      return keepEqual(findNamed(last, nameOfItem(item), nameOfItem), item);
+      const name = nameOfItem(item);
+      while (at < former.length && nameOfItem(former[at] as object) < name) at++;
+      const beside = former[at];
+      const known = beside !== undefined && nameOfItem(beside) === name ? beside : findNamed(last, name, nameOfItem);
+      return keepEqual(known, item);
     });
   }
 

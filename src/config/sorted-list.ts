@@ -30,20 +30,36 @@ export interface ListDiff<T> {
   readonly added: readonly T[];
 }
 
+/** How many items at the beginning, and how many of the others at the end, are the same objects. */
+export function commonEnds<T>(before: readonly T[], after: readonly T[]): { readonly head: number; readonly tail: number } {
+  const shorter = Math.min(before.length, after.length);
+  let head = 0;
+  while (head < shorter && before[head] === after[head]) head++;
+  const rest = shorter - head;
+  const shift = before.length - after.length;
+  let tail = 0;
+  for (let at = after.length - 1; tail < rest && before[at + shift] === after[at]; at--) tail++;
+  return { head, tail };
+}
+
 /** Exact for any lists; small when both are sorted by name. */
 export function diffLists<T>(before: readonly T[], after: readonly T[], nameOf: NameOf<T>): ListDiff<T> {
   const removed: T[] = [];
   const added: T[] = [];
   if (before === after) return { removed, added };
-  let [old, now] = [0, 0];
-  while (old < before.length && now < after.length) {
-    const [left, right] = [before[old] as T, after[now] as T];
+  const { head, tail } = commonEnds(before, after);
+  const [oldEnd, nowEnd] = [before.length - tail, after.length - tail];
+  let [old, now] = [head, head];
+  while (old < oldEnd && now < nowEnd) {
+    const left = before[old] as T;
+    const right = after[now] as T;
     if (left === right) {
       old++;
       now++;
       continue;
     }
-    const [leftName, rightName] = [nameOf(left), nameOf(right)];
+    const leftName = nameOf(left);
+    const rightName = nameOf(right);
     if (leftName <= rightName) {
       removed.push(left);
       old++;
@@ -53,8 +69,8 @@ export function diffLists<T>(before: readonly T[], after: readonly T[], nameOf: 
       now++;
     }
   }
-  for (; old < before.length; old++) removed.push(before[old] as T);
-  for (; now < after.length; now++) added.push(after[now] as T);
+  for (; old < oldEnd; old++) removed.push(before[old] as T);
+  for (; now < nowEnd; now++) added.push(after[now] as T);
   return { removed, added };
 }
 
