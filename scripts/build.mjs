@@ -1,7 +1,8 @@
-// `npm run build`: compiles the built-in filters (filters-wasm/) to dist/filters/*.wasm. Only what changed is compiled again.
+// `npm run build`: compiles the built-in filters (filters-wasm/) to dist/filters/*.wasm, and puts what `selvedge filter new` writes
+// (filters-wasm/templates/) into dist/filters/templates.bundle. Only what changed is compiled again.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { ROOT } from "./run.mjs";
 
 const SOURCES = join(ROOT, "filters-wasm");
@@ -72,3 +73,14 @@ for (const filter of FILTERS) {
   const digest = createHash("sha256").update(wasm).digest("hex");
   process.stdout.write(`  ${filter}.wasm ${wasm.length} bytes, sha256:${digest.slice(0, 16)}…, ${Date.now() - startedMs} ms\n`);
 }
+
+// One file, so that the single executable can hold it: path → text.
+const templates = {};
+for (const entry of readdirSync(join(SOURCES, "templates"), { recursive: true, withFileTypes: true })) {
+  if (!entry.isFile()) continue;
+  const path = join(entry.parentPath, entry.name);
+  templates[relative(join(SOURCES, "templates"), path).replaceAll("\\", "/")] = readFileSync(path, "utf8");
+}
+const sorted = Object.fromEntries(Object.entries(templates).sort(([one], [other]) => (one < other ? -1 : 1)));
+writeFileSync(join(TARGET, "templates.bundle.new"), JSON.stringify(sorted));
+renameSync(join(TARGET, "templates.bundle.new"), join(TARGET, "templates.bundle"));

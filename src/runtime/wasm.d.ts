@@ -3,3 +3,9 @@ declare module "*.wasm" {
   const path: string;
   export default path;
 }
+
+/** Texts in one file (dist/filters/templates.bundle, JSON: path → text), imported by path likewise. */
+declare module "*.bundle" {
+  const path: string;
+  export default path;
+}

@@ -1,7 +1,10 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { EXIT } from "../../src/cli/command.ts";
 import { inFolder, type Ran, runInFolder } from "../kit/command-line.ts";
+import { TEST_MS } from "../kit/patience.ts";
 import { ModuleBuilder, op } from "../kit/wasm.ts";
+
+setDefaultTimeout(TEST_MS);
 
 /** Runs `filter test` on one table. */
 const runTable = (yaml: string, files: Record<string, string | Uint8Array> = {}, flags: readonly string[] = []): Promise<Ran> =>

@@ -103,6 +103,9 @@ function cached(read: (path: string) => Uint8Array): (path: string) => Uint8Arra
   };
 }
 
+/** Of the log of a test; a runtime that dies writes its whole stack. */
+const LINES_SHOWN = 20;
+
 function printResult(context: CommandContext, file: string, result: TestResult, ms: number): void {
   const { terminal, flags } = context;
   const paint = paintOf(context);
@@ -114,7 +117,10 @@ function printResult(context: CommandContext, file: string, result: TestResult, 
     terminal.out(`    expected: ${paint.green(printable(expected))}\n    actual:   ${paint.red(printable(actual))}\n`);
   }
   if (good && !flags.on("logs")) return;
-  for (const { level, text } of result.logs) terminal.out(paint.dim(`    log ${level}: ${printable(text)}\n`));
+  for (const { level, text } of result.logs.slice(0, LINES_SHOWN))
+    terminal.out(paint.dim(`    log ${level}: ${printable(text)}\n`));
+  const more = result.logs.length - LINES_SHOWN;
+  if (more > 0) terminal.out(paint.dim(`    … ${more} more lines\n`));
 }
 
 function printSummary(context: CommandContext, passed: number, failed: number): void {

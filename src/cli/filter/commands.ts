@@ -7,14 +7,24 @@ export const FILTER_COMMANDS: CommandGroup = {
   description: "write, test and distribute WebAssembly filters",
   parts: [
     {
-      name: "filter inspect",
-      summary: "Show what a module is, needs and offers",
-      load: () => import("../commands/filter-inspect.ts"),
+      name: "filter new",
+      summary: "Make a folder with a filter that builds and passes its tests",
+      load: () => import("../commands/filter-new.ts"),
+    },
+    {
+      name: "filter build",
+      summary: "Compile a filter's folder to a module",
+      load: () => import("../commands/filter-build.ts"),
     },
     {
       name: "filter test",
       summary: "Run a filter's table of requests and expectations",
       load: () => import("../commands/filter-test.ts"),
+    },
+    {
+      name: "filter inspect",
+      summary: "Show what a module is, needs and offers",
+      load: () => import("../commands/filter-inspect.ts"),
     },
   ],
 };

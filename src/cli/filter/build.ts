@@ -1,0 +1,61 @@
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { appendCustomSection, removeCustomSections } from "../../config/wasm-sections.ts";
+import { utf8Bytes } from "../../core/bytes.ts";
+import { type CommandContext, CommandError, EXIT } from "../command.ts";
+import { describeModule, type ModuleDescription } from "./describe.ts";
+import { METADATA_SECTION } from "./metadata.ts";
+import type { Project } from "./project.ts";
+import { planBuild, runStep } from "./toolchain.ts";
+
+/** Builds a project: compiler, metadata, a look at what came out. Throws a `CommandError` with the compiler's own words. */
+export async function buildProject(context: CommandContext, project: Project): Promise<ModuleDescription> {
+  const { manifest, folder, shown } = project;
+  const { language, name } = manifest;
+  if (language === undefined)
+    throw new CommandError(
+      `${shown} names no language`,
+      "selvedge-filter.yaml: write language, or build it yourself",
+      EXIT.usage,
+    );
+  const out = resolve(folder, manifest.module);
+  const raw = `${out}.build`;
+  const { env } = context.terminal;
+  const plan = planBuild(language, { folder, name, out: raw, env });
+  if ("missing" in plan) throw new CommandError(plan.missing, plan.hint);
+  mkdirSync(dirname(out), { recursive: true });
+  try {
+    for (const step of plan.steps) {
+      const { code, output } = await runStep(step, folder, env);
+      if (code !== 0) throw new CommandError(`${output.trim()}\n${step.tool.command} ended with ${code}`, hintFor(output));
+    }
+    const made = plan.made ?? raw;
+    if (!existsSync(made))
+      throw new CommandError(`the compiler made no ${made}`, "does the name in selvedge-filter.yaml fit that of the package?");
+    const wasm = withMetadata(new Uint8Array(readFileSync(made)), project);
+    const description = describeModule(wasm);
+    // Beside it and renamed: a gateway that watches the module never reads half of one.
+    writeFileSync(`${out}.new`, wasm);
+    renameSync(`${out}.new`, out);
+    return description;
+  } finally {
+    rmSync(raw, { force: true });
+  }
+}
+
+/** The manifest as a custom section, so that a module says what it is wherever it goes. */
+function withMetadata(wasm: Uint8Array, { manifest, read }: Project): Uint8Array {
+  const { name, version, description, settings } = manifest;
+  const { capabilities } = read.written as Record<string, unknown>;
+  const metadata = { name, version, description, settings, ...(capabilities === undefined ? {} : { capabilities }) };
+  return appendCustomSection(removeCustomSections(wasm, METADATA_SECTION), METADATA_SECTION, utf8Bytes(JSON.stringify(metadata)));
+}
+
+/** What people forget. */
+function hintFor(output: string): string {
+  if (/target may not be installed|can't find crate for `(core|std)`/.test(output))
+    return "rustup target add wasm32-unknown-unknown";
+  if (/unsupported GOOS\/GOARCH|buildmode=c-shared not supported/.test(output)) return "Go 1.24 or later is needed";
+  if (/only allowed with|requires go1\.24/.test(output)) return "Go 1.24 or later is needed";
+  return "";
+}

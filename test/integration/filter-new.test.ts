@@ -1,0 +1,110 @@
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { appendFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { EXIT } from "../../src/cli/command.ts";
+import { LANGUAGES } from "../../src/cli/filter/manifest.ts";
+import { inFolder, type Ran, runInFolder } from "../kit/command-line.ts";
+import { TEST_MS } from "../kit/patience.ts";
+
+setDefaultTimeout(TEST_MS);
+
+const PATH = process.env.PATH ?? "";
+
+/** `selvedge filter …` in a folder, with the programs that are on PATH. */
+const filter = (cwd: string, ...argv: string[]): Promise<Ran> => runInFolder(cwd, ["filter", ...argv], { PATH });
+
+describe("filter new, build, test: AssemblyScript, whose compiler is always there", () => {
+  test("a new filter builds, carries its metadata and passes its tests; a mistake in the source is shown", async () => {
+    await inFolder({}, async (folder) => {
+      const made = await filter(folder, "new", "geo", "--language", "assemblyscript");
+      expect(made).toMatchObject({ exit: EXIT.ok, error: "" });
+      expect(made.out).toContain("selvedge filter build geo");
+      const early = await filter(folder, "test", "geo");
+      expect(early.exit).toBe(EXIT.usage);
+      expect(early.error).toContain("selvedge filter build makes it");
+
+      const built = await filter(folder, "build", "geo", "--json");
+      expect(built.error).toBe("");
+      const { digest, module } = JSON.parse(built.out) as { digest: string; module: string };
+      expect([module, digest.slice(0, 7)]).toEqual(["dist/geo.wasm", "sha256:"]);
+      const seen = JSON.parse((await filter(folder, "inspect", "geo/dist/geo.wasm", "--json")).out) as Record<string, unknown>;
+      expect(seen).toMatchObject({ abi: "proxy-wasm", digest, compiles: true, metadata: { name: "geo", version: "0.1.0" } });
+      expect(readdirSync(join(folder, "geo/dist"))).toEqual(["geo.wasm"]);
+
+      const tested = await filter(folder, "test", "geo");
+      expect(tested.out).toEndWith("4 passed\n");
+      expect(tested.exit).toBe(EXIT.ok);
+
+      appendFileSync(join(folder, "geo/assembly/index.ts"), "\nconst broken: i32 = nowhere;\n");
+      const broken = await filter(folder, "build", "geo");
+      expect(broken.exit).toBe(EXIT.failed);
+      expect(broken.error).toContain("assembly/index.ts");
+      expect(broken.error).toContain("nowhere");
+      expect(readdirSync(join(folder, "geo/dist"))).toEqual(["geo.wasm"]);
+    });
+  });
+});
+
+describe("filter new", () => {
+  test.each([...LANGUAGES])("%s: every file is filled in, and the manifest is good", async (language) => {
+    await inFolder({}, async (folder) => {
+      const made = await filter(folder, "new", "my-filter", "--language", language, "--dir", "filters", "--json");
+      const { files } = JSON.parse(made.out) as { files: string[] };
+      expect(files).toContain("README.md");
+      expect(files).toContain("my-filter.test.yaml");
+      for (const file of files) {
+        const text = readFileSync(join(folder, "filters/my-filter", file), "utf8");
+        expect([file, /\{\{\w+\}\}/.test(text)]).toEqual([file, false]);
+      }
+      // The table is read before the module is looked for, so this says that both are good.
+      expect((await filter(folder, "test", "filters/my-filter")).error).toContain("my-filter.wasm: there is no such file");
+    });
+  });
+
+  test("what cannot be made is refused with what can", async () => {
+    await inFolder({ "taken/x": "" }, async (folder) => {
+      const refused = async (...argv: string[]): Promise<string> => {
+        const { exit, error } = await filter(folder, "new", ...argv);
+        expect(exit).toBe(EXIT.usage);
+        return error;
+      };
+      expect(await refused("a")).toContain("--language assemblyscript|rust|go|c|zig");
+      expect(await refused("a", "--language", "python")).toContain("python is not offered");
+      expect(await refused("a", "--language", "cobol")).toContain("there are assemblyscript, rust, go, c, zig");
+      expect(await refused("../a", "--language", "go")).toContain("is no name for a filter");
+      expect(await refused("taken", "--language", "go")).toContain("not empty");
+      expect(readdirSync(folder)).toEqual(["taken"]);
+    });
+  });
+});
+
+describe("filter build", () => {
+  test.each([
+    ["rust", "https://rustup.rs"],
+    ["go", "https://go.dev/dl"],
+    ["c", "pip install ziglang"],
+    ["zig", "pip install ziglang"],
+  ])("%s: a missing toolchain is named with what to install", async (language, hint) => {
+    await inFolder({}, async (folder) => {
+      await filter(folder, "new", "x", "--language", language);
+      const { exit, error } = await runInFolder(folder, ["filter", "build", "x"], { PATH: "/nonexistent" });
+      expect(exit).toBe(EXIT.failed);
+      expect(error).toContain("not installed");
+      expect(error).toContain(hint);
+    });
+  });
+
+  test("a folder that is none, without a manifest, or with a wrong one", async () => {
+    const manifest = "name: X_\nversion: one\nlanguage: basic\nmodul: x\n";
+    await inFolder({ "empty/x": "", "wrong/selvedge-filter.yaml": manifest }, async (folder) => {
+      const said = async (name: string): Promise<string> => (await filter(folder, "build", name)).error;
+      expect(await said("nowhere")).toContain("nowhere: there is no such folder");
+      expect(await said("empty/x")).toContain("empty/x is no folder");
+      expect(await said("empty")).toContain("empty has no selvedge-filter.yaml\nselvedge filter new makes");
+      const wrong = await said("wrong");
+      for (const place of ["1:7", "2:10", "3:11", "4:1"]) expect(wrong).toContain(`wrong/selvedge-filter.yaml:${place} `);
+      writeFileSync(join(folder, "wrong/selvedge-filter.yaml"), "name: x\nversion: 1.0.0\nmodule: x.wasm\n");
+      expect(await said("wrong")).toContain("wrong names no language");
+    });
+  });
+});
