@@ -248,6 +248,8 @@ export const METER_LIMITS = {
   branchTargets: 32_768,
   /** What all instructions of one function cost together: keeps the counter from running over. */
   functionFuel: 2 ** 28,
+  /** The most that the bound on a table's elements can be set to. */
+  tableElements: 10_000_000,
   /** Largest fuel and depth that can be set: the counters are i32. */
   counter: 2 ** 31 - 1,
 } as const;

@@ -1,0 +1,515 @@
+import { METER_LIMITS } from "../../core/limits.ts";
+import { malformed, overLimit } from "./error.ts";
+import { FRAME_BLOCK, FRAME_CATCH, FRAME_ELSE, FRAME_FUNCTION, FRAME_IF, FRAME_LOOP, FRAME_TRY, Frames } from "./frames.ts";
+import * as ops from "./opcodes.ts";
+import {
+  BULK_MEMORY,
+  BULK_MEMORY_GROW,
+  BULK_TABLE,
+  BULK_TABLE_GROW,
+  EVENT_BULK,
+  EVENT_CAUGHT,
+  EVENT_LEAVE,
+  EVENT_RETURN,
+  type Plan,
+} from "./plan.ts";
+import { ByteReader } from "./reader.ts";
+import { checkReferenceType, checkValueType, refuseMultiMemory, refuseOpcode, refusePrefixed } from "./refuse.ts";
+import type { ModuleShape } from "./shape.ts";
+
+const { immediates, heights, weights } = ops.PLAIN;
+/** What an instruction pays at least when it branches over many targets or types. */
+const BR_TABLE_FUEL = 2;
+
+/**
+ * Walks the instructions of function bodies and fills the plan. It trusts nothing: every index that the inserted code could
+ * make valid by accident (locals, globals, types, labels) is checked against what the module itself has. All else is copied as
+ * it is, so what was invalid stays invalid.
+ */
+export class BodyDecoder {
+  /** Whether it calls anything: only then can it be part of a recursion. */
+  calls = false;
+  /** Whether an exception may arrive in it. */
+  catches = false;
+  /** Whether a branch or a `return` leaves it before its end. */
+  leavesEarly = false;
+  /** Most operands on the stack at once. */
+  heightMax = 0;
+  instructions = 0;
+
+  readonly #shape: ModuleShape;
+  readonly #plan: Plan;
+  readonly #frames = new Frames();
+  #reader: ByteReader;
+  #height = 0;
+
+  constructor(shape: ModuleShape, plan: Plan) {
+    this.#shape = shape;
+    this.#plan = plan;
+    this.#reader = new ByteReader(shape.bytes, 0, 0);
+  }
+
+  /** Decodes the instructions from `start` to `end`. Throws `MeterError`. */
+  decode(start: number, end: number, locals: number, results: number): void {
+    this.calls = this.catches = this.leavesEarly = false;
+    this.heightMax = this.#height = 0;
+    this.#plan.reset();
+    this.#frames.top = -1;
+    this.#frames.push(FRAME_FUNCTION, 0, 0, results, 0, 0);
+    this.#reader = new ByteReader(this.#shape.bytes, start, end);
+    this.#walk(end, locals, this.#shape.globals);
+    if (this.#reader.at !== end || this.#frames.top >= 0) throw malformed("the module has a function that does not end");
+  }
+
+  #walk(end: number, locals: number, globals: number): void {
+    const { bytes } = this.#shape;
+    const plan = this.#plan;
+    const reader = this.#reader;
+    let { at } = reader;
+    let height = 0;
+    let cost = 0;
+    let heightMax = 0;
+    let count = 0;
+    while (at < end) {
+      const opcode = bytes[at++] as number;
+      count++;
+      switch (immediates[opcode]) {
+        case ops.IMM_NONE:
+          break;
+        case ops.IMM_LOCAL: {
+          let index = bytes[at++] as number;
+          if (index >= 0x80) {
+            reader.at = at - 1;
+            index = reader.u32();
+            at = reader.at;
+          }
+          if (index >= locals) throw malformed(`the module uses a local that is not there, ${index}`);
+          break;
+        }
+        case ops.IMM_GLOBAL: {
+          reader.at = at;
+          const index = reader.u32();
+          at = reader.at;
+          if (index >= globals) throw malformed(`the module uses a global that is not there, ${index}`);
+          break;
+        }
+        case ops.IMM_NUMBER:
+          while ((bytes[at++] as number) >= 0x80);
+          break;
+        case ops.IMM_4_BYTES:
+          at += 4;
+          break;
+        case ops.IMM_8_BYTES:
+          at += 8;
+          break;
+        case ops.IMM_MEMORY_ARGUMENT:
+          if ((bytes[at] as number) >= 0x40) throw refuseMemoryArgument(bytes[at] as number);
+          at++;
+          while ((bytes[at++] as number) >= 0x80);
+          break;
+        default:
+          reader.at = at;
+          plan.cost = cost;
+          this.#height = height;
+          this.#special(opcode);
+          at = reader.at;
+          cost = plan.cost;
+          height = this.#height;
+          if (height > heightMax) heightMax = height;
+          if (this.#frames.top < 0) end = at;
+          continue;
+      }
+      cost += weights[opcode] as number;
+      height += heights[opcode] as number;
+      if (height > heightMax) heightMax = height;
+    }
+    reader.at = at;
+    this.heightMax = heightMax;
+    this.instructions += count;
+  }
+
+  /** Everything with consequences for the flow of control, the stack or the plan. */
+  #special(opcode: number): void {
+    const plan = this.#plan;
+    plan.cost += weights[opcode] as number;
+    this.#height += heights[opcode] as number;
+    if (opcode <= 0x06 || opcode === 0x0b || opcode === 0x1f) this.#structure(opcode);
+    else if (opcode >= 0x0c && opcode <= 0x13) this.#jump(opcode);
+    else if (opcode < 0x1a) this.#exception(opcode);
+    else this.#rare(opcode);
+  }
+
+  /** Blocks, their arms and ends. */
+  #structure(opcode: number): void {
+    switch (opcode) {
+      case 0x00:
+        this.#die();
+        break;
+      case 0x02:
+        this.#enter(FRAME_BLOCK);
+        break;
+      case 0x03:
+        this.#enterLoop();
+        break;
+      case 0x04:
+        this.#enterIf();
+        break;
+      case 0x05:
+        this.#else();
+        break;
+      case 0x06:
+        this.catches = true;
+        this.#enter(FRAME_TRY);
+        break;
+      case 0x0b:
+        this.#end();
+        break;
+      default:
+        this.#enterTryTable();
+    }
+  }
+
+  /** Branches and calls. */
+  #jump(opcode: number): void {
+    const reader = this.#reader;
+    const plan = this.#plan;
+    switch (opcode) {
+      case 0x0c:
+        this.#branch(reader.u32(), this.#frames.top);
+        this.#die();
+        break;
+      case 0x0d:
+        this.#height--;
+        this.#branch(reader.u32(), this.#frames.top);
+        plan.close();
+        plan.open(reader.at);
+        break;
+      case 0x0e:
+        this.#branchTable();
+        break;
+      case 0x0f:
+        plan.addEvent(reader.at - 1, EVENT_RETURN, this.#frames.top);
+        this.leavesEarly = true;
+        this.#die();
+        break;
+      case 0x10:
+      case 0x12:
+        this.#call(opcode === 0x12);
+        break;
+      default:
+        this.#callIndirect(opcode === 0x13);
+    }
+  }
+
+  #exception(opcode: number): void {
+    switch (opcode) {
+      case 0x07:
+        this.#catch(this.#tagParams());
+        break;
+      case 0x08:
+        this.#tagParams();
+        this.#die();
+        break;
+      case 0x09:
+        this.#frames.target(this.#reader.u32(), this.#frames.top);
+        this.#die();
+        break;
+      case 0x0a:
+        this.#die();
+        break;
+      case 0x18:
+        this.#delegate();
+        break;
+      case 0x19:
+        this.#catch(0);
+        break;
+      default:
+        throw refuseOpcode(opcode);
+    }
+  }
+
+  #rare(opcode: number): void {
+    const reader = this.#reader;
+    switch (opcode) {
+      case 0x1c:
+        if (reader.count() !== 1) throw malformed("the module has a select of more than one type");
+        checkValueType(reader.byte());
+        this.#height -= 2;
+        break;
+      case 0x25:
+      case 0x26:
+        reader.u32();
+        break;
+      case 0x3f:
+        this.#memoryIndex();
+        break;
+      case 0x40:
+        this.#plan.addEvent(reader.at - 1, EVENT_BULK, BULK_MEMORY_GROW);
+        this.#memoryIndex();
+        break;
+      case 0xd0:
+        checkReferenceType(reader.byte());
+        break;
+      case 0xd2:
+        this.#noteFunction(reader.u32());
+        break;
+      case 0xfc:
+        this.#miscellaneous();
+        break;
+      case 0xfd:
+        this.#vector();
+        break;
+      default:
+        throw refuseOpcode(opcode);
+    }
+  }
+
+  /** A reference to an imported function must be declared elsewhere, and was noted there. */
+  #noteFunction(index: number): void {
+    if (index < this.#shape.importedFunctions && !this.#shape.hostInTable)
+      throw malformed("the module refers to an imported function that it has not declared");
+  }
+
+  #memoryIndex(): void {
+    if (this.#reader.byte() !== 0) throw refuseMultiMemory();
+  }
+
+  /** Types of a block: sets `#params` and `#results`. */
+  #params = 0;
+  #results = 0;
+  #blockType(): void {
+    const reader = this.#reader;
+    const first = reader.byte();
+    this.#params = this.#results = 0;
+    if (first === 0x40) return;
+    if (first < 0x80 && first >= 0x40) {
+      checkValueType(first);
+      this.#results = 1;
+      return;
+    }
+    // A positive s33: the index of a type. The sixth bit of its last byte is the sign.
+    let index = first & 0x7f;
+    let byte = first;
+    for (let shift = 7; byte >= 0x80; shift += 7) {
+      byte = reader.byte();
+      if (shift > 28 || (byte < 0x80 && (byte & 0x40) !== 0)) throw malformed("the module has a block of an unknown type");
+      index += (byte & 0x7f) * 2 ** shift;
+    }
+    const type = this.#shape.types[index];
+    if (type === undefined) throw malformed(`the module has no type ${index}`);
+    this.#params = type.params;
+    this.#results = type.results;
+  }
+
+  #push(kind: number): void {
+    const plan = this.#plan;
+    const base = Math.max(0, this.#height - this.#params);
+    this.#frames.push(kind, base, this.#params, this.#results, plan.segment, plan.dominator);
+  }
+
+  #enter(kind: number): void {
+    this.#blockType();
+    this.#push(kind);
+  }
+
+  #enterLoop(): void {
+    this.#blockType();
+    this.#plan.close();
+    this.#push(FRAME_LOOP);
+    this.#frames.events[this.#frames.top] = this.#plan.events;
+    this.#plan.addEvent(this.#reader.at, EVENT_CAUGHT, 0);
+    this.#plan.openRoot(this.#reader.at);
+  }
+
+  #enterIf(): void {
+    this.#blockType();
+    this.#height--;
+    this.#plan.close();
+    this.#push(FRAME_IF);
+    this.#plan.open(this.#reader.at);
+  }
+
+  /** Ends an arm, and begins the next one with what dominated the whole. */
+  #nextArm(kind: number, height: number): void {
+    const { top, bases, segments, dominators } = this.#frames;
+    this.#frames.kinds[top] = kind;
+    this.#plan.close();
+    this.#plan.restoreDominator(segments[top] as number, dominators[top] as number);
+    this.#plan.open(this.#reader.at);
+    this.#height = (bases[top] as number) + height;
+  }
+
+  #else(): void {
+    const { top } = this.#frames;
+    if (this.#frames.kinds[top] !== FRAME_IF) throw malformed("the module has an else without an if");
+    this.#nextArm(FRAME_ELSE, this.#frames.params[top] as number);
+  }
+
+  #catch(operands: number): void {
+    const kind = this.#frames.kinds[this.#frames.top];
+    if (kind !== FRAME_TRY && kind !== FRAME_CATCH) throw malformed("the module has a catch without a try");
+    this.#plan.addEvent(this.#reader.at, EVENT_CAUGHT, 1);
+    this.#nextArm(FRAME_CATCH, operands);
+  }
+
+  #tagParams(): number {
+    const tag = this.#reader.u32();
+    const type = this.#shape.types[this.#shape.tagTypes[tag] ?? -1];
+    if (type === undefined) throw malformed(`the module has no tag ${tag}`);
+    return type.params;
+  }
+
+  #enterTryTable(): void {
+    const reader = this.#reader;
+    this.catches = true;
+    this.#blockType();
+    const outside = this.#frames.top;
+    const count = reader.count();
+    for (let i = 0; i < count; i++) {
+      const kind = reader.byte();
+      if (kind > 3) throw malformed("the module has an unknown kind of catch");
+      if (kind < 2) this.#tagParams();
+      const target = this.#branch(reader.u32(), outside);
+      this.#frames.caught[target] = 1;
+      if (this.#frames.kinds[target] === FRAME_LOOP) this.#plan.eventValue[this.#frames.events[target] as number] = 1;
+    }
+    this.#plan.cost += count;
+    this.#push(FRAME_BLOCK);
+  }
+
+  #delegate(): void {
+    if (this.#frames.kinds[this.#frames.top] !== FRAME_TRY) throw malformed("the module has a delegate without a try");
+    this.#frames.target(this.#reader.u32(), this.#frames.top - 1);
+    this.#end();
+  }
+
+  #end(): void {
+    const frames = this.#frames;
+    const plan = this.#plan;
+    const top = frames.top--;
+    const kind = frames.kinds[top] as number;
+    const isDead = plan.segment < 0;
+    const goesOn = (kind === FRAME_BLOCK || kind === FRAME_TRY) && frames.targeted[top] === 0;
+    this.#height = (frames.bases[top] as number) + (frames.results[top] as number);
+    if (goesOn) return;
+    plan.close();
+    if (top === 0) return;
+    plan.restoreDominator(frames.segments[top] as number, frames.dominators[top] as number);
+    // A loop's label is at its beginning: its end is reached by going on alone.
+    if (kind === FRAME_LOOP && isDead) return;
+    if (frames.caught[top] !== 0 && kind !== FRAME_LOOP) plan.addEvent(this.#reader.at, EVENT_CAUGHT, 1);
+    plan.open(this.#reader.at);
+  }
+
+  /** Notes a branch. Returns the frame that it goes to. */
+  #branch(label: number, from: number): number {
+    const target = this.#frames.target(label, from);
+    this.#frames.targeted[target] = 1;
+    if (target === 0) this.leavesEarly = true;
+    return target;
+  }
+
+  #branchTable(): void {
+    const reader = this.#reader;
+    const count = reader.count();
+    if (count > METER_LIMITS.branchTargets)
+      throw overLimit(`the module has a br_table of ${count} targets, the limit is ${METER_LIMITS.branchTargets}`);
+    for (let i = 0; i <= count; i++) this.#branch(reader.u32(), this.#frames.top);
+    this.#plan.cost += BR_TABLE_FUEL;
+    this.#die();
+  }
+
+  /** What follows cannot be reached until the block ends. */
+  #die(): void {
+    this.#plan.close();
+    this.#height = this.#frames.bases[this.#frames.top] as number;
+  }
+
+  #call(isTail: boolean): void {
+    const reader = this.#reader;
+    const opcodeAt = reader.at - 1;
+    const callee = reader.u32();
+    const { functionTypes, importedFunctions } = this.#shape;
+    if (callee >= functionTypes.length) throw malformed(`the module calls a function that is not there, ${callee}`);
+    if (callee < importedFunctions) this.#plan.cost += ops.WEIGHTS.hostCall;
+    this.#leave(functionTypes[callee] as number, isTail, opcodeAt);
+  }
+
+  #callIndirect(isTail: boolean): void {
+    const reader = this.#reader;
+    const opcodeAt = reader.at - 1;
+    const type = reader.u32();
+    reader.u32();
+    this.#height--;
+    if (this.#shape.hostInTable) this.#plan.cost += ops.WEIGHTS.hostCall;
+    this.#leave(type, isTail, opcodeAt);
+  }
+
+  #leave(typeIndex: number, isTail: boolean, opcodeAt: number): void {
+    const type = this.#shape.types[typeIndex];
+    if (type === undefined) throw malformed(`the module has no type ${typeIndex}`);
+    this.calls = true;
+    this.#height = Math.max(0, this.#height - type.params) + type.results;
+    if (!isTail) return;
+    this.#plan.addEvent(opcodeAt, EVENT_LEAVE, 0);
+    this.#die();
+  }
+
+  #miscellaneous(): void {
+    const reader = this.#reader;
+    const opcodeAt = reader.at - 1;
+    const opcode = reader.u32();
+    const table = ops.MISCELLANEOUS;
+    const immediate = table.immediates[opcode] ?? ops.IMM_REFUSED;
+    if (immediate === ops.IMM_REFUSED) throw refusePrefixed(0xfc, opcode);
+    this.#plan.cost += table.weights[opcode] as number;
+    this.#height += table.heights[opcode] as number;
+    if (immediate === ops.IMM_NONE) return;
+    if (immediate === ops.IMM_SPECIAL) this.#plan.addEvent(opcodeAt, EVENT_BULK, bulkOf(opcode));
+    // Which memory, which table: one index each; those that copy or initialise have two.
+    const isMemory = opcode === 10 || opcode === 11;
+    if (isMemory) this.#memoryIndex();
+    else reader.u32();
+    if (opcode === 8 || opcode === 10) this.#memoryIndex();
+    else if (opcode === 12 || opcode === 14) reader.u32();
+  }
+
+  #vector(): void {
+    const reader = this.#reader;
+    const opcode = reader.u32();
+    const table = ops.VECTOR;
+    const immediate = table.immediates[opcode] ?? ops.IMM_REFUSED;
+    this.#plan.cost += table.weights[opcode] ?? 0;
+    this.#height += table.heights[opcode] ?? 0;
+    switch (immediate) {
+      case ops.IMM_NONE:
+        return;
+      case ops.IMM_16_BYTES:
+        reader.skip(16);
+        return;
+      case ops.IMM_LANE:
+        reader.skip(1);
+        return;
+      case ops.IMM_MEMORY_ARGUMENT:
+      case ops.IMM_MEMORY_ARGUMENT_LANE: {
+        const align = reader.byte();
+        if (align >= 0x40) throw refuseMemoryArgument(align);
+        reader.u32();
+        if (immediate === ops.IMM_MEMORY_ARGUMENT_LANE) reader.skip(1);
+        return;
+      }
+      default:
+        throw refusePrefixed(0xfd, opcode);
+    }
+  }
+}
+
+/** The flags of a memory argument: bit 6 says that the index of a memory follows. */
+function refuseMemoryArgument(flags: number): Error {
+  return flags < 0x80 ? refuseMultiMemory() : malformed("the module has an alignment that is too large");
+}
+
+function bulkOf(opcode: number): number {
+  if (opcode === 15) return BULK_TABLE_GROW;
+  return opcode === 12 || opcode === 14 || opcode === 17 ? BULK_TABLE : BULK_MEMORY;
+}

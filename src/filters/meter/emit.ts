@@ -1,0 +1,248 @@
+import type { Bytes } from "../../core/bytes.ts";
+import type { BodyDecoder } from "./decode.ts";
+import {
+  BULK_MEMORY,
+  BULK_TABLE,
+  BULK_TABLE_GROW,
+  EVENT_BULK,
+  EVENT_CAUGHT,
+  EVENT_CHARGE,
+  EVENT_LEAVE,
+  EVENT_RETURN,
+  EVENT_ROOT,
+  type Plan,
+} from "./plan.ts";
+import type { ByteSink } from "./sink.ts";
+
+const OP = {
+  unreachable: 0x00,
+  block: 0x02,
+  if: 0x04,
+  end: 0x0b,
+  br: 0x0c,
+  localGet: 0x20,
+  localTee: 0x22,
+  globalGet: 0x23,
+  globalSet: 0x24,
+  i32Const: 0x41,
+  i32Lt: 0x48,
+  i32Add: 0x6a,
+  i32Sub: 0x6b,
+  i32And: 0x71,
+  i32Or: 0x72,
+  i32Shl: 0x74,
+  i32ShrU: 0x76,
+} as const;
+const TYPE_I32 = 0x7f;
+const TYPE_EMPTY = 0x40;
+
+/** Most bytes that one event inserts; and that the entry and end of a function take. */
+const EVENT_BYTES = 64;
+const FRAME_BYTES = 128;
+
+/** A function of the module, and what its depth guard needs. */
+export interface BodyShape {
+  /** Where its instructions begin and end (behind the last `end`), and where its list of locals begins. */
+  readonly start: number;
+  readonly end: number;
+  readonly localsAt: number;
+  /** Entries of that list (runs of one type). */
+  readonly localRuns: number;
+  /** Parameters and locals. */
+  readonly locals: number;
+  /** What a call of it takes of the depth; 0: it is not guarded. */
+  readonly depth: number;
+  /** Type of the block around its body: a byte that is a type, or an index from `typeIndex`. */
+  readonly resultType: ResultType;
+}
+
+/** How a block with the function's results is written: one byte of a type, else a type's index. */
+export type ResultType = { readonly byte: number } | { readonly index: number };
+
+/** Bounds that lengths are masked with: a longer one traps anyway, before it works. */
+export interface LengthMasks {
+  readonly memoryBytes: number;
+  readonly memoryPages: number;
+  readonly tableElements: number;
+}
+
+/** The smallest 2^n - 1 that is not below `bound`. */
+export function maskFor(bound: number): number {
+  let mask = 1;
+  while (mask < bound) mask = mask * 2 + 1;
+  return Math.min(mask, 0xffff_ffff);
+}
+
+/**
+ * Writes function bodies with the plan's insertions. All insertions leave the operand stack as it was. Each body gets one
+ * local of type i32 behind its own, and one more when exceptions may arrive in it.
+ */
+export class BodyEmitter {
+  readonly #sink: ByteSink;
+  readonly #bytes: Bytes;
+  readonly #plan: Plan;
+  readonly #fuel: number;
+  readonly #masks: LengthMasks;
+  #temporary = 0;
+
+  constructor(sink: ByteSink, bytes: Bytes, plan: Plan, fuelGlobal: number, masks: LengthMasks) {
+    this.#sink = sink;
+    this.#bytes = bytes;
+    this.#plan = plan;
+    this.#fuel = fuelGlobal;
+    this.#masks = masks;
+  }
+
+  get #depth(): number {
+    return this.#fuel + 1;
+  }
+
+  /** Writes one entry of the code section. */
+  emit(body: BodyShape, code: BodyDecoder): void {
+    const sink = this.#sink;
+    const bound = body.end - body.localsAt + this.#plan.events * EVENT_BYTES + FRAME_BYTES;
+    sink.reserve(bound + 5);
+    const sizeWidth = bound < 0x4000 ? 2 : bound < 0x20_0000 ? 3 : 5;
+    const sizeAt = sink.length;
+    sink.length += sizeWidth;
+    const isGuarded = body.depth > 0;
+    const keepsDepth = isGuarded && code.catches;
+    this.#temporary = body.locals;
+    const ownDepth = body.locals + 1;
+    sink.u32(body.localRuns + 1);
+    sink.copy(this.#bytes, body.localsAt, body.start);
+    sink.u32(isGuarded ? 2 : 1);
+    sink.byte(TYPE_I32);
+    this.#enter(body.depth, ownDepth);
+    const isWrapped = isGuarded && code.leavesEarly;
+    if (isWrapped) {
+      sink.byte(OP.block);
+      if ("byte" in body.resultType) sink.byte(body.resultType.byte);
+      else sink.s32(body.resultType.index);
+    }
+    this.#insertEvents(body, ownDepth);
+    if (isWrapped) sink.byte(OP.end);
+    if (isGuarded) this.#giveBack(body.depth, keepsDepth ? ownDepth : -1);
+    sink.byte(OP.end);
+    sink.patchU32(sizeAt, sink.length - sizeAt - sizeWidth, sizeWidth);
+  }
+
+  /** The body without its last `end`. */
+  #insertEvents(body: BodyShape, ownDepth: number): void {
+    const sink = this.#sink;
+    const { events, eventAt, eventKind, eventValue, costs } = this.#plan;
+    let cursor = body.start;
+    for (let i = 0; i < events; i++) {
+      const kind = eventKind[i] as number;
+      const value = eventValue[i] as number;
+      const fuel = kind <= EVENT_CHARGE ? (costs[value] as number) : 0;
+      if (kind === EVENT_CHARGE && fuel === 0) continue;
+      if (kind >= EVENT_RETURN && (body.depth === 0 || (kind === EVENT_CAUGHT && value === 0))) continue;
+      const at = eventAt[i] as number;
+      sink.copy(this.#bytes, cursor, at);
+      cursor = at;
+      if (kind === EVENT_CHARGE) this.#charge(fuel);
+      else if (kind === EVENT_ROOT) this.#root(fuel);
+      else if (kind === EVENT_BULK) this.#payLength(value);
+      else if (kind === EVENT_LEAVE) this.#giveBack(body.depth, -1);
+      else if (kind === EVENT_CAUGHT) {
+        this.#op(OP.localGet, ownDepth);
+        this.#op(OP.globalSet, this.#depth);
+      } else {
+        this.#op(OP.br, value);
+        cursor = at + 1;
+      }
+    }
+    sink.copy(this.#bytes, cursor, body.end - 1);
+  }
+
+  #op(opcode: number, index: number): void {
+    this.#sink.byte(opcode);
+    this.#sink.u32(index);
+  }
+
+  #constant(value: number): void {
+    this.#sink.byte(OP.i32Const);
+    this.#sink.s32(value);
+  }
+
+  #charge(fuel: number): void {
+    this.#op(OP.globalGet, this.#fuel);
+    this.#constant(fuel);
+    this.#sink.byte(OP.i32Sub);
+    this.#op(OP.globalSet, this.#fuel);
+  }
+
+  #subtract(global: number, amount: number, local: number): void {
+    this.#op(OP.globalGet, global);
+    this.#constant(amount);
+    this.#sink.byte(OP.i32Sub);
+    this.#op(OP.localTee, local);
+    this.#op(OP.globalSet, global);
+  }
+
+  #trapIfNegative(): void {
+    const sink = this.#sink;
+    this.#constant(0);
+    sink.byte(OP.i32Lt);
+    sink.byte(OP.if);
+    sink.byte(TYPE_EMPTY);
+    sink.byte(OP.unreachable);
+    sink.byte(OP.end);
+  }
+
+  #root(fuel: number): void {
+    this.#subtract(this.#fuel, fuel, this.#temporary);
+    this.#op(OP.localGet, this.#temporary);
+    this.#trapIfNegative();
+  }
+
+  /** Fuel and depth are checked at once: their bits or'ed are negative when one of them is. */
+  #enter(depth: number, ownDepth: number): void {
+    const fuel = this.#plan.costs[0] as number;
+    if (depth === 0) {
+      this.#root(fuel);
+      return;
+    }
+    this.#subtract(this.#fuel, fuel, this.#temporary);
+    this.#subtract(this.#depth, depth, ownDepth);
+    this.#op(OP.localGet, this.#temporary);
+    this.#op(OP.localGet, ownDepth);
+    this.#sink.byte(OP.i32Or);
+    this.#trapIfNegative();
+  }
+
+  /** Gives the frame's depth back: from the global, or from this frame's own value when exceptions may have passed. */
+  #giveBack(depth: number, ownDepth: number): void {
+    if (ownDepth >= 0) this.#op(OP.localGet, ownDepth);
+    else this.#op(OP.globalGet, this.#depth);
+    this.#constant(depth);
+    this.#sink.byte(OP.i32Add);
+    this.#op(OP.globalSet, this.#depth);
+  }
+
+  /** The length is the topmost operand, and stays there. */
+  #payLength(kind: number): void {
+    const sink = this.#sink;
+    const { memoryBytes, memoryPages, tableElements } = this.#masks;
+    this.#op(OP.localTee, this.#temporary);
+    this.#op(OP.globalGet, this.#fuel);
+    this.#op(OP.localGet, this.#temporary);
+    if (kind === BULK_MEMORY) this.#scale(memoryBytes, OP.i32ShrU, 3);
+    else if (kind === BULK_TABLE) this.#scale(tableElements, OP.i32Shl, 5);
+    else if (kind === BULK_TABLE_GROW) this.#scale(tableElements, OP.i32Shl, 3);
+    else this.#scale(memoryPages, OP.i32Shl, 8);
+    sink.byte(OP.i32Sub);
+    this.#op(OP.localTee, this.#temporary);
+    this.#op(OP.globalSet, this.#fuel);
+    this.#op(OP.localGet, this.#temporary);
+    this.#trapIfNegative();
+  }
+
+  #scale(bound: number, shift: number, bits: number): void {
+    this.#constant(maskFor(bound));
+    this.#sink.byte(OP.i32And);
+    this.#constant(bits);
+    this.#sink.byte(shift);
+  }
+}

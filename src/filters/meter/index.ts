@@ -1,0 +1,100 @@
+/**
+ * Fuel for WebAssembly: a module is rewritten when it is loaded, so that every function, loop and bulk operation pays for what
+ * it does, and recursion pays for its depth. Pure: bytes in, bytes out, the same on every machine.
+ *
+ * What the host has to do:
+ * 1. Before: `WebAssembly.validate(wasm)` of the ORIGINAL must be true (or it was compiled). The meter decodes what it needs
+ *    and copies the rest; only an engine decides what is valid.
+ * 2. Compile the result, instantiate it. The start function and everything until the host sets the fuel is paid from `fuel`.
+ * 3. `instance.exports[FUEL_EXPORT].value = n` once per callback or exchange. Setting and reading costs about 50 ns each, so
+ *    read it when there was a trap, or for a metric.
+ * 4. After a trap: `classifyTrap` tells fuel, depth and the guest's own faults apart. Exhausted fuel stays negative, so every
+ *    further entry traps again. Throw the instance away: a trap leaves the guest's state half-done.
+ * 5. `DEPTH_EXPORT` needs no setting: every function gives back what it took. Only a JavaScript error that was thrown through
+ *    the guest leaves it too low; then set it to `depth` again, or throw the instance away.
+ * 6. Never throw into a guest: a guest with exceptions catches what a host function throws. It cannot catch exhaustion.
+ */
+
+import type { Bytes } from "../../core/bytes.ts";
+import { METER_LIMITS } from "../../core/limits.ts";
+import { rewriteModule } from "./module.ts";
+
+export { MeterError, type MeterProblem } from "./error.ts";
+
+/** The exported mutable i32 that holds the fuel left. Negative: exhausted. A module with an export of this name is refused. */
+export const FUEL_EXPORT = "selvedge:fuel";
+/** The exported mutable i32 that holds how much deeper calls may nest. Negative: exceeded. */
+export const DEPTH_EXPORT = "selvedge:depth";
+/** Changes whenever the same module would be rewritten to other bytes: part of every key that rewritten modules are kept under. */
+export const METER_VERSION = 1;
+
+export interface MeterOptions {
+  /** Fuel until the host sets it: start function and first calls. 0 to 2^31 - 1. */
+  readonly fuel: number;
+  /** Depth of calls, in slots of 8 bytes: a call takes 16, its parameters and locals, and its most operands. Default 60,000. */
+  readonly depth?: number;
+  /** Largest memory, bytes, rounded down to pages of 64 KiB. A larger minimum is refused; `memory.grow` beyond answers -1. */
+  readonly memoryBytes: number;
+  /** Most elements of each table. A larger minimum is refused; `table.grow` beyond answers -1. */
+  readonly tableElements: number;
+  /** Segments that cost as much are charged for where they begin (default 32; 0: all of them, exact and slow). */
+  readonly splitFuel?: number;
+  /** Most that cheaper segments may add to another one's charge (default 128). */
+  readonly foreignFuel?: number;
+}
+
+/** What was found and done. */
+export interface MeterReport {
+  /** Functions that the module defines, and how many of them have a depth guard. */
+  readonly functions: number;
+  readonly guardedFunctions: number;
+  readonly instructions: number;
+  /** The memory after the cut, imported or own, in pages of 64 KiB. Undefined: none. */
+  readonly memory: { readonly minPages: number; readonly maxPages: number } | undefined;
+  /** Custom sections left out because rewriting moved what they point to (debug information, branch hints). */
+  readonly droppedSections: readonly string[];
+  /** An imported function may be called through a table: every such call is charged as a call of the host. */
+  readonly hostInTable: boolean;
+}
+
+export interface MeteredModule {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly report: MeterReport;
+}
+
+/** Nests some 2,000 calls of ordinary functions, and leaves the host room on V8's stack of 984 KiB. */
+export const DEFAULT_DEPTH = 60_000;
+
+/**
+ * Rewrites a module that an engine has found valid. Throws `MeterError` when it is malformed after all, uses a feature that is
+ * not supported (shared memory, memory64, multi-memory, GC, components, unknown instructions) or exceeds a bound.
+ */
+export function meterModule(wasm: Bytes, options: MeterOptions): MeteredModule {
+  const { splitFuel = 32, foreignFuel = 128, depth = DEFAULT_DEPTH } = options;
+  return rewriteModule(wasm, {
+    fuel: Math.min(options.fuel, METER_LIMITS.counter),
+    depth: Math.min(depth, METER_LIMITS.counter),
+    fuelName: FUEL_EXPORT,
+    depthName: DEPTH_EXPORT,
+    bounds: {
+      memoryPages: Math.min(65_536, Math.floor(options.memoryBytes / 65_536)),
+      tableElements: Math.min(options.tableElements, METER_LIMITS.tableElements),
+    },
+    splitFuel,
+    foreignFuel,
+  });
+}
+
+export type TrapKind = "fuel" | "depth" | "guest";
+
+/**
+ * After a trap: what ran out, or `guest` for a fault of the guest's own (`unreachable`, division by zero, a bad address). Fuel
+ * comes first when both did. An instance that never came to be, because its start function trapped, has no exports: pass
+ * undefined, the answer is `guest`.
+ */
+export function classifyTrap(exports: WebAssembly.Exports | undefined): TrapKind {
+  if (exports === undefined) return "guest";
+  if (Number((exports[FUEL_EXPORT] as WebAssembly.Global).value) < 0) return "fuel";
+  if (Number((exports[DEPTH_EXPORT] as WebAssembly.Global).value) < 0) return "depth";
+  return "guest";
+}
