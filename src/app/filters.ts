@@ -3,6 +3,7 @@ import type { Clock } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
 import type { Log } from "../core/log.ts";
 import type { FilterHost, FilterMetrics } from "../filters/contract.ts";
+import { FilterHosts } from "../filters/hosts.ts";
 import { ForeignFunctions } from "../filters/proxy-wasm/foreign.ts";
 import { ProxyWasmHost, type ProxyWasmOptions } from "../filters/proxy-wasm/host.ts";
 import { SharedState } from "../filters/proxy-wasm/shared.ts";
@@ -33,10 +34,23 @@ export function createFilterHost({ clock, log, metrics, counters, callout }: Fil
     (_filter, memory, at, size) => rateLimit.call(memory, at, size),
     (capabilities) => capabilities.rateLimit,
   );
-  return new ProxyWasmHost({
-    ...{ clock, log: log.for("filter"), metrics, shared: new SharedState(), foreign },
-    ...(callout === undefined ? {} : { callout }),
+  const shared = new SharedState();
+  const parts = { clock, log: log.for("filter"), metrics, shared };
+  return new FilterHosts({
+    "proxy-wasm": new ProxyWasmHost({ ...parts, foreign, ...(callout === undefined ? {} : { callout }) }),
+    component: lazyHost(async () => new (await import("../filters/component/host.ts")).ComponentHost(parts)),
   });
+}
+
+/** A host that is loaded with its first module: who has none does not pay for it. */
+function lazyHost(make: () => Promise<FilterHost>): FilterHost {
+  let made: Promise<FilterHost> | undefined;
+  return {
+    async load(wasm, config) {
+      made ??= make();
+      return (await made).load(wasm, config);
+    },
+  };
 }
 
 /** Counters of a process that shares them with nobody. */

@@ -307,9 +307,12 @@ export interface EndpointConfig {
 
 // ---------------------------------------------------------------- filters
 
+/** How a module and its host talk: core modules by proxy-wasm, components by the WIT package `selvedge:filter`. */
+export type FilterAbi = "proxy-wasm" | "component";
+
 export interface FilterConfig {
   readonly name: ResourceName;
-  readonly abi: "proxy-wasm";
+  readonly abi: FilterAbi;
   /** `sha256:` + hex of the module; its bytes come from the filter store. */
   readonly digest: string;
   /** Shown to people: `builtin:rate-limit`, a path. */

@@ -5,6 +5,10 @@ declare global {
     latin1Slice(start: number, end: number): string;
     /** Encodes one byte per character at `offset`; returns the bytes written. */
     latin1Write(text: string, offset: number): number;
+    /** Decodes `[start, end)`; malformed bytes become U+FFFD. */
+    utf8Slice(start: number, end: number): string;
+    /** Encodes at `offset`, `length` bytes at most; returns the bytes written. */
+    utf8Write(text: string, offset: number, length: number): number;
   }
 }
 

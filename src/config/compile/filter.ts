@@ -1,5 +1,6 @@
 import { CONFIG_LIMITS } from "../../core/limits.ts";
 import { canonicalJson, sha256Digest, sortedSet } from "../canonical.ts";
+import { detectAbi } from "../module-abi.ts";
 import type { ModuleBytes } from "../modules.ts";
 import type { FilterResource } from "../schema/index.ts";
 import type { FilterCapabilities, FilterConfig } from "../snapshot.ts";
@@ -16,7 +17,7 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
     return [
       {
         name: fullName(filter),
-        abi: "proxy-wasm",
+        abi: detectAbi(module.bytes) ?? "proxy-wasm",
         digest: module.digest,
         origin: module.origin,
         settings: canonicalJson(spec.settings),
@@ -68,17 +69,13 @@ function findModule(context: CompileContext, filter: FilterResource): (ModuleByt
   if (file !== undefined) {
     const bytes = context.readFile(filter, file, [...path, "file"], CONFIG_LIMITS.moduleBytes);
     if (bytes === undefined) return undefined;
-    if (isWasmModule(bytes)) return { digest: sha256Digest(bytes), bytes, origin: file };
-    context.report(filter, [...path, "file"], "bad_module", `${file} is not a WebAssembly module.`, "a core module of version 1");
+    if (detectAbi(bytes) !== undefined) return { digest: sha256Digest(bytes), bytes, origin: file };
+    const hint = "a core module of version 1, or a component";
+    context.report(filter, [...path, "file"], "bad_module", `${file} is not a WebAssembly module.`, hint);
     return undefined;
   }
   const stored = modules.byDigest(digest ?? "");
   if (stored !== undefined) return { ...stored, origin: stored.digest };
   context.report(filter, [...path, "digest"], "unknown_module", `No module with the digest ${digest} is stored.`);
   return undefined;
-}
-
-/** Magic and version 1; a component has another version. */
-function isWasmModule(bytes: Uint8Array): boolean {
-  return bytes.byteLength >= 8 && [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0].every((byte, i) => bytes[i] === byte);
 }

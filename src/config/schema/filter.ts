@@ -10,7 +10,9 @@ export type BuiltinFilter = (typeof BUILTIN_FILTERS)[number];
 
 const moduleChoice = chooseOne("module", {
   builtin: z.enum(BUILTIN_FILTERS).optional().describe("A filter that comes with the proxy."),
-  file: filePath().optional().describe("A WebAssembly file (proxy-wasm 0.2.x); relative to the configuration file."),
+  file: filePath()
+    .optional()
+    .describe("A WebAssembly file: a proxy-wasm module, or a component (`selvedge:filter`); relative to the configuration file."),
   digest: textOf("sha256:hex", (text) =>
     /^sha256:[0-9a-f]{64}$/.test(text) ? text : new Refusal("unknown_module", "Not a digest.", "sha256: and 64 hex digits"),
   )

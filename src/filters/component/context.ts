@@ -1,0 +1,225 @@
+import type { HeaderBlock } from "../../core/head.ts";
+import {
+  type BodyBuffer,
+  type CalloutAnswer,
+  CONTINUE,
+  type Direction,
+  type FilterContext,
+  type FilterExchange,
+  PAUSE,
+  type Verdict,
+} from "../contract.ts";
+import { describeAnswer } from "./callouts.ts";
+import { EDITED, type EditResult, NOT_NOW, OVER_BUDGET } from "./edits.ts";
+import type { ComponentFunction } from "./functions.ts";
+import type { ComponentGuest } from "./guest.ts";
+import type { TaggedValue } from "./types-cases.ts";
+import { readVerdict } from "./verdict.ts";
+
+/** Which heads may be changed right now. */
+interface Hands {
+  requestHead: boolean;
+  responseHead: boolean;
+}
+
+/** One exchange in one instance. Reused by its module; `epoch` tells one life from the next. */
+export class ComponentContext implements FilterContext {
+  id = 0;
+  epoch = 0;
+  /** Undefined once closed: then no host call reaches the exchange any more. */
+  exchange: FilterExchange | undefined;
+  guest: ComponentGuest | undefined;
+  readonly hands: Hands = { requestHead: false, responseHead: false };
+  /** The body of the callback that is on the stack. */
+  body: BodyBuffer | undefined;
+  /** The trailers of the callback that is on the stack. */
+  trailers: HeaderBlock | undefined;
+  /** Calls under way: our id → the exchange's. */
+  readonly calls = new Map<number, number>();
+  /** What waits for this filter's word. */
+  #paused: Direction | undefined;
+  #refusal = "";
+  #outputBytes = 0;
+  #done = false;
+
+  open(guest: ComponentGuest, exchange: FilterExchange): void {
+    this.guest = guest;
+    this.exchange = exchange;
+    guest.addContext(this);
+  }
+
+  /** A context without an instance: it fails every callback. */
+  refuse(reason: string, exchange: FilterExchange): void {
+    this.#refusal = reason;
+    this.exchange = exchange;
+  }
+
+  get wantsRequestBody(): boolean {
+    return this.guest === undefined || this.guest.callbacks.requestBody !== undefined;
+  }
+  get wantsResponseBody(): boolean {
+    return this.guest === undefined || this.guest.callbacks.responseBody !== undefined;
+  }
+
+  onRequestHead(end: boolean): Verdict {
+    const { guest, hands } = this;
+    if (guest === undefined) return this.#refused();
+    const { requestHead } = guest.callbacks;
+    if (requestHead === undefined && guest.fault === undefined) return CONTINUE;
+    hands.requestHead = true;
+    const verdict = this.#ask(guest, "request", "request_head", requestHead, [this.id, this, end]);
+    if (verdict !== PAUSE) hands.requestHead = false;
+    return verdict;
+  }
+
+  onResponseHead(end: boolean): Verdict {
+    const { guest, hands } = this;
+    if (guest === undefined) return this.#refused();
+    const { responseHead } = guest.callbacks;
+    if (responseHead === undefined && guest.fault === undefined) return CONTINUE;
+    hands.responseHead = true;
+    const verdict = this.#ask(guest, "response", "response_head", responseHead, [this.id, this, this, end]);
+    if (verdict !== PAUSE) hands.responseHead = false;
+    return verdict;
+  }
+
+  onRequestData(end: boolean): Verdict {
+    return this.#onData("request", "request_body", this.guest?.callbacks.requestBody, end);
+  }
+  onResponseData(end: boolean): Verdict {
+    return this.#onData("response", "response_body", this.guest?.callbacks.responseBody, end);
+  }
+
+  #onData(direction: Direction, phase: string, callback: ComponentFunction | undefined, end: boolean): Verdict {
+    const { guest, exchange } = this;
+    if (guest === undefined || exchange === undefined) return this.#refused();
+    this.body = exchange.body(direction);
+    const verdict = this.#ask(guest, direction, phase, callback, [this.id, this, end]);
+    this.body = undefined;
+    return verdict;
+  }
+
+  onRequestTrailers(): Verdict {
+    return this.#onTrailers("request", "request_trailers", this.guest?.callbacks.requestTrailers);
+  }
+  onResponseTrailers(): Verdict {
+    return this.#onTrailers("response", "response_trailers", this.guest?.callbacks.responseTrailers);
+  }
+
+  #onTrailers(direction: Direction, phase: string, callback: ComponentFunction | undefined): Verdict {
+    const { guest, exchange } = this;
+    if (guest === undefined || exchange === undefined) return this.#refused();
+    if (callback === undefined && guest.fault === undefined) return CONTINUE;
+    this.trailers = direction === "request" ? exchange.requestTrailers : exchange.responseTrailers;
+    const verdict = this.#ask(guest, direction, phase, callback, [this.id, this]);
+    this.trailers = undefined;
+    return verdict;
+  }
+
+  /** Runs a callback and turns its answer into a verdict. */
+  #ask(
+    guest: ComponentGuest,
+    direction: Direction,
+    phase: string,
+    callback: ComponentFunction | undefined,
+    args: readonly unknown[],
+  ): Verdict {
+    this.#paused = undefined;
+    const answer = callback === undefined ? undefined : guest.enter(phase, callback, args);
+    if (guest.fault !== undefined) return { kind: "fail", reason: guest.fault };
+    if (answer === undefined) return CONTINUE;
+    const verdict = readVerdict(answer as TaggedValue, this);
+    if (verdict === PAUSE) this.#paused = direction;
+    return verdict;
+  }
+
+  #refused(): Verdict {
+    return { kind: "fail", reason: this.#refusal };
+  }
+
+  /** Counts bytes that the filter adds. False: over its budget. */
+  spend(bytes: number): boolean {
+    const limit = this.guest?.owner.config.budget.outputBytes ?? 0;
+    if (this.#outputBytes + bytes > limit) return false;
+    this.#outputBytes += bytes;
+    return true;
+  }
+
+  replaceBody(start: number, length: number, bytes: Uint8Array): EditResult {
+    if (this.body === undefined) return NOT_NOW;
+    if (!this.spend(bytes.byteLength)) return OVER_BUDGET;
+    return this.body.replace(start, length, bytes) ? EDITED : OVER_BUDGET;
+  }
+
+  /** The answer of a call that this exchange made; undefined: it failed. */
+  onCallAnswer(call: number, answer: CalloutAnswer | undefined): void {
+    const { guest, exchange } = this;
+    if (!this.calls.delete(call) || guest === undefined || exchange === undefined || guest.fault !== undefined) return;
+    if (guest.inside) {
+      const { epoch } = this;
+      queueMicrotask(() => {
+        if (this.epoch !== epoch) return;
+        this.calls.set(call, 0);
+        this.onCallAnswer(call, answer);
+      });
+      return;
+    }
+    const callback = guest.callbacks.callAnswer;
+    if (callback === undefined) return;
+    const direction = this.#paused;
+    const verdict = this.#ask(guest, direction ?? "request", "call_answer", callback, [
+      ...[this.id, call, describeAnswer(answer), this],
+    ]);
+    this.#paused = verdict === PAUSE ? direction : undefined;
+    this.#obey(exchange, verdict, direction);
+  }
+
+  /** A verdict that comes outside a callback of the chain. */
+  #obey(exchange: FilterExchange, verdict: Verdict, direction: Direction | undefined): void {
+    if (verdict.kind === "pause") return;
+    this.hands.requestHead = false;
+    this.hands.responseHead = false;
+    if (verdict.kind === "respond") exchange.respond(this, verdict);
+    else if (verdict.kind === "fail") exchange.fail(this, verdict.reason);
+    else if (direction !== undefined) exchange.resume(this, direction);
+  }
+
+  onLog(): void {
+    const { guest } = this;
+    if (guest === undefined || guest.fault !== undefined || this.exchange === undefined || this.#done) return;
+    this.#done = true;
+    const { done } = guest.callbacks;
+    if (done !== undefined) guest.enter("done", done, [this.id, this]);
+  }
+
+  close(): void {
+    const { guest, exchange } = this;
+    if (exchange === undefined) return;
+    if (guest?.inside === true) {
+      const { epoch } = this;
+      queueMicrotask(() => {
+        if (this.epoch === epoch) this.close();
+      });
+      return;
+    }
+    for (const theirs of this.calls.values()) exchange.cancelCallout(theirs);
+    this.onLog();
+    this.#reset();
+    if (guest === undefined) return;
+    guest.contexts.delete(this.id);
+    guest.owner.onContextEnd(this);
+  }
+
+  #reset(): void {
+    this.guest = undefined;
+    this.exchange = undefined;
+    this.epoch++;
+    this.hands.requestHead = false;
+    this.hands.responseHead = false;
+    this.calls.clear();
+    this.#paused = undefined;
+    this.#refusal = "the context is closed";
+    this.#outputBytes = 0;
+    this.#done = false;
+  }
+}

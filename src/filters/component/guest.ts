@@ -1,0 +1,137 @@
+import type { FilterConfig } from "../../config/snapshot.ts";
+import type { SharedNamespace } from "../proxy-wasm/shared.ts";
+import { GuestStore } from "./call.ts";
+import type { ComponentContext } from "./context.ts";
+import type { EditResult } from "./edits.ts";
+import type { ComponentFunction } from "./functions.ts";
+import type { ComponentOptions } from "./host.ts";
+import { Trap } from "./memory.ts";
+import type { GuestMetrics } from "./metrics.ts";
+
+/** Of the callbacks of exchanges one in so many is timed and counts for all: reading the clock costs more than an empty one. */
+const TIMED_EVERY = 13;
+
+/** The callbacks that are called; undefined: not exported, or not wanted. */
+export interface GuestCallbacks {
+  readonly requestHead: ComponentFunction | undefined;
+  readonly requestBody: ComponentFunction | undefined;
+  readonly requestTrailers: ComponentFunction | undefined;
+  readonly responseHead: ComponentFunction | undefined;
+  readonly responseBody: ComponentFunction | undefined;
+  readonly responseTrailers: ComponentFunction | undefined;
+  readonly done: ComponentFunction | undefined;
+  readonly callAnswer: ComponentFunction | undefined;
+}
+
+export const NO_CALLBACKS: GuestCallbacks = {
+  requestHead: undefined,
+  requestBody: undefined,
+  requestTrailers: undefined,
+  responseHead: undefined,
+  responseBody: undefined,
+  responseTrailers: undefined,
+  done: undefined,
+  callAnswer: undefined,
+};
+
+/** What an instance needs of its module. */
+export interface GuestOwner {
+  readonly config: FilterConfig;
+  readonly options: ComponentOptions;
+  readonly namespace: SharedNamespace;
+  readonly metrics: GuestMetrics;
+  calls: number;
+  log(level: string, message: string): void;
+  /** Wall-clock time in ns: whole milliseconds unless the filter may see more. */
+  timeNanos(): bigint;
+  /** Monotonic time in ns, likewise. */
+  monotonicNanos(): bigint;
+  setShared(key: string, value: Uint8Array, version: number | undefined): EditLike;
+  onFault(guest: ComponentGuest): void;
+  onContextEnd(context: ComponentContext): void;
+}
+export type EditLike = EditResult | { readonly error: "conflict" | "full" };
+
+/** One instance of a component: all its core instances together. It is entered once at a time; after a fault never again. */
+export class ComponentGuest {
+  readonly store: GuestStore;
+  callbacks: GuestCallbacks = NO_CALLBACKS;
+  readonly contexts = new Map<number, ComponentContext>();
+  /** Its linear memories, for status. */
+  readonly memories: WebAssembly.Memory[] = [];
+  /** A callback is on the stack. */
+  inside = false;
+  bornMs = 0;
+  /** Gives the guest its fuel for one callback. */
+  refuel: () => void = () => {};
+  #untilTimed = TIMED_EVERY;
+  #nextContextId = 1;
+  #nextCallId = 1;
+
+  constructor(readonly owner: GuestOwner) {
+    this.store = new GuestStore(owner.config.budget.hostCallsPerCallback);
+  }
+
+  /** Why it is broken; undefined: it is not. */
+  get fault(): string | undefined {
+    return this.store.fault;
+  }
+
+  log(level: string, message: string): void {
+    this.owner.log(level, message);
+  }
+
+  /** Gives a context its id; unique among living ones. */
+  addContext(context: ComponentContext): void {
+    do {
+      context.id = this.#nextContextId;
+      this.#nextContextId = context.id >= 0x7fff_ffff ? 1 : context.id + 1;
+    } while (this.contexts.has(context.id));
+    this.contexts.set(context.id, context);
+  }
+
+  nextCallId(): number {
+    const id = this.#nextCallId;
+    this.#nextCallId = id >= 0x7fff_ffff ? 1 : id + 1;
+    return id;
+  }
+
+  /** Runs a callback. Look at `fault` before believing its answer. */
+  enter(phase: string, callback: ComponentFunction, args: readonly unknown[]): unknown {
+    const { owner, store } = this;
+    if (store.fault !== undefined) return undefined;
+    if (this.inside) {
+      store.fault = `${phase} would have entered a running instance`;
+      return undefined;
+    }
+    const isTimed = --this.#untilTimed <= 0;
+    if (isTimed) this.#untilTimed = TIMED_EVERY;
+    const startMs = isTimed ? owner.options.clock.nowMs() : 0;
+    this.inside = true;
+    store.beginCall();
+    this.refuel();
+    let answer: unknown;
+    try {
+      answer = callback.call(args);
+    } catch (error) {
+      store.fault ??= describeTrap(error);
+    }
+    this.inside = false;
+    owner.calls++;
+    if (store.fault !== undefined) {
+      owner.onFault(this);
+      return undefined;
+    }
+    const us = isTimed ? (owner.options.clock.nowMs() - startMs) * 1000 * TIMED_EVERY : 0;
+    owner.options.metrics.onCall(owner.config.name, phase, us);
+    return answer;
+  }
+}
+
+/** Why a guest stopped, in words that are the same on every runtime where that is possible. */
+export function describeTrap(error: unknown): string {
+  if (error instanceof RangeError) return "trap: the stack overflowed";
+  if (error instanceof Trap) return `trap: ${error.message}`;
+  if (error instanceof Error) return `trap: ${error.message.slice(0, 200)}`;
+  return "trap: an exception was not caught";
+}

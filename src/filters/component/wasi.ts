@@ -1,0 +1,86 @@
+import { utf8Text } from "../../core/bytes.ts";
+import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import type { ComponentGuest } from "./guest.ts";
+import { type HostFunction, randomBytes } from "./interfaces.ts";
+
+/**
+ * What language runtimes need of WASI 0.2 to start: output goes to our log, time is rounded unless granted, there are no
+ * arguments, no environment, no files, nothing to wait for. What is not here links, and traps when it is called.
+ */
+
+type Run = (guest: ComponentGuest) => (...args: never[]) => unknown;
+const table = (functions: Readonly<Record<string, Run>>): ReadonlyMap<string, HostFunction> =>
+  new Map(Object.entries(functions).map(([name, run]) => [name, { type: "", run }]));
+const answer =
+  (value: unknown): Run =>
+  () =>
+  () =>
+    value;
+
+/** A stream that a guest holds: its lines go to the log. */
+class OutputStream {
+  #line = "";
+  constructor(
+    readonly guest: ComponentGuest,
+    readonly level: "info" | "error",
+  ) {}
+
+  write(bytes: Uint8Array): void {
+    const lines = (this.#line + utf8Text(bytes)).split("\n");
+    this.#line = (lines.pop() ?? "").slice(0, PROXY_WASM_LIMITS.logLineBytes);
+    for (const line of lines) if (line.trim() !== "") this.guest.log(this.level, line.slice(0, PROXY_WASM_LIMITS.logLineBytes));
+  }
+}
+
+const OUTPUT_BYTES = 65_536n;
+const write: Run = () => (stream: OutputStream, bytes: Uint8Array) => {
+  stream.write(bytes);
+  return { ok: undefined };
+};
+const CLOSED = { error: { tag: "closed", value: undefined } };
+const wallTime: Run = (guest) => () => {
+  const nanos = guest.owner.timeNanos();
+  return { seconds: nanos / 1_000_000_000n, nanoseconds: Number(nanos % 1_000_000_000n) };
+};
+const randomU64: Run = () => () => new DataView(randomBytes(8).buffer).getBigUint64(0);
+const randomList: Run = () => (length: bigint) => randomBytes(length > 65_536n ? 65_537 : Number(length));
+const seed: Run = (guest) => () => [randomU64(guest)(), randomU64(guest)()];
+
+/** By name without version. */
+export const WASI_INTERFACES: ReadonlyMap<string, ReadonlyMap<string, HostFunction>> = new Map([
+  [
+    "wasi:cli/environment",
+    table({ "get-environment": answer([]), "get-arguments": answer([]), "initial-cwd": answer(undefined) }),
+  ],
+  ["wasi:cli/exit", table({})],
+  ["wasi:cli/stdin", table({ "get-stdin": answer({}) })],
+  ["wasi:cli/stdout", table({ "get-stdout": (guest) => () => new OutputStream(guest, "info") })],
+  ["wasi:cli/stderr", table({ "get-stderr": (guest) => () => new OutputStream(guest, "error") })],
+  ["wasi:cli/terminal-input", table({})],
+  ["wasi:cli/terminal-output", table({})],
+  ["wasi:cli/terminal-stdin", table({ "get-terminal-stdin": answer(undefined) })],
+  ["wasi:cli/terminal-stdout", table({ "get-terminal-stdout": answer(undefined) })],
+  ["wasi:cli/terminal-stderr", table({ "get-terminal-stderr": answer(undefined) })],
+  ["wasi:io/error", table({ "[method]error.to-debug-string": answer("") })],
+  ["wasi:io/poll", table({ "[method]pollable.ready": answer(true) })],
+  [
+    "wasi:io/streams",
+    table({
+      "[method]input-stream.read": answer(CLOSED),
+      "[method]input-stream.blocking-read": answer(CLOSED),
+      "[method]output-stream.check-write": answer({ ok: OUTPUT_BYTES }),
+      "[method]output-stream.write": write,
+      "[method]output-stream.blocking-write-and-flush": write,
+      "[method]output-stream.flush": answer({ ok: undefined }),
+      "[method]output-stream.blocking-flush": answer({ ok: undefined }),
+      "[method]output-stream.subscribe": answer({}),
+    }),
+  ],
+  ["wasi:clocks/monotonic-clock", table({ now: (guest) => () => guest.owner.monotonicNanos(), resolution: answer(1_000_000n) })],
+  ["wasi:clocks/wall-clock", table({ now: wallTime, resolution: answer({ seconds: 0n, nanoseconds: 1_000_000 }) })],
+  ["wasi:filesystem/types", table({ "filesystem-error-code": answer(undefined) })],
+  ["wasi:filesystem/preopens", table({ "get-directories": answer([]) })],
+  ["wasi:random/random", table({ "get-random-bytes": randomList, "get-random-u64": randomU64 })],
+  ["wasi:random/insecure", table({ "get-insecure-random-bytes": randomList, "get-insecure-random-u64": randomU64 })],
+  ["wasi:random/insecure-seed", table({ "insecure-seed": seed })],
+]);

@@ -1,0 +1,55 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { gunzipSync } from "node:zlib";
+import type { FilterConfig } from "../../src/config/snapshot.ts";
+import type { Bytes } from "../../src/core/bytes.ts";
+import { VirtualClock } from "../../src/core/clock.ts";
+import { DeadlineQueue } from "../../src/core/deadline.ts";
+import type { RequestHead } from "../../src/core/head.ts";
+import { ChainPool } from "../../src/filters/chain.ts";
+import { ComponentHost } from "../../src/filters/component/host.ts";
+import type { FilterModule } from "../../src/filters/contract.ts";
+import { SharedState } from "../../src/filters/proxy-wasm/shared.ts";
+import { filterConfig, RecordingLog, RecordingMetrics, TestExchange } from "./filters.ts";
+
+/** The folder of the actor: a component that does what its settings say (test/guests/component-actor/src/lib.rs). */
+export const ACTOR_FOLDER = fileURLToPath(new URL("../guests/component-actor/", import.meta.url));
+export const ACTOR: Bytes = new Uint8Array(gunzipSync(readFileSync(`${ACTOR_FOLDER}actor.wasm.gz`)));
+
+/** Settings of the actor: a JSON string of lines `callback: command; command`. */
+export const script = (lines: Readonly<Record<string, string>>): string =>
+  JSON.stringify(
+    Object.entries(lines)
+      .map(([name, commands]) => `${name}: ${commands}`)
+      .join("\n"),
+  );
+
+/** A component host in virtual time, with everything it reports kept. */
+export class ComponentBench {
+  readonly clock = new VirtualClock();
+  readonly deadlines = new DeadlineQueue(this.clock, 50);
+  readonly chains = new ChainPool(this.deadlines);
+  readonly metrics = new RecordingMetrics();
+  readonly log = new RecordingLog();
+  readonly shared = new SharedState();
+  readonly host = new ComponentHost({ clock: this.clock, log: this.log, metrics: this.metrics, shared: this.shared });
+
+  load(config: FilterConfig, wasm: Bytes = ACTOR): Promise<FilterModule> {
+    return this.host.load(wasm, config);
+  }
+
+  /** The actor with a script; it may call one service unless `change` says otherwise. */
+  actor(lines: Readonly<Record<string, string>>, change: Parameters<typeof filterConfig>[0] = {}): Promise<FilterModule> {
+    const capabilities = { callouts: ["default/callee"], sharedData: undefined, rateLimit: false, clock: false };
+    return this.load(filterConfig({ name: "default/actor", abi: "component", settings: script(lines), capabilities, ...change }));
+  }
+
+  exchange(modules: readonly FilterModule[], change: Partial<RequestHead> = {}): TestExchange {
+    return new TestExchange(this.chains, modules, change);
+  }
+
+  /** What the actor said, without levels. */
+  get said(): string[] {
+    return this.log.lines.map((line) => line.slice(line.indexOf(" ") + 1));
+  }
+}
