@@ -13,8 +13,16 @@ import {
   EVENT_RETURN,
   type Plan,
 } from "./plan.ts";
+import {
+  type BlockShape,
+  readBlockType,
+  readMemoryIndex,
+  readMiscellaneous,
+  readVector,
+  refuseMemoryArgument,
+} from "./prefixed.ts";
 import { ByteReader } from "./reader.ts";
-import { checkReferenceType, checkValueType, refuseMultiMemory, refuseOpcode, refusePrefixed } from "./refuse.ts";
+import { checkReferenceType, checkValueType, refuseOpcode } from "./refuse.ts";
 import type { ModuleShape } from "./shape.ts";
 
 const { immediates, heights, weights } = ops.PLAIN;
@@ -241,11 +249,11 @@ export class BodyDecoder {
         reader.u32();
         break;
       case 0x3f:
-        this.#memoryIndex();
+        readMemoryIndex(reader);
         break;
       case 0x40:
         this.#plan.addEvent(reader.at - 1, EVENT_BULK, BULK_MEMORY_GROW);
-        this.#memoryIndex();
+        readMemoryIndex(reader);
         break;
       case 0xd0:
         checkReferenceType(reader.byte());
@@ -254,10 +262,8 @@ export class BodyDecoder {
         this.#noteFunction(reader.u32());
         break;
       case 0xfc:
-        this.#miscellaneous();
-        break;
       case 0xfd:
-        this.#vector();
+        this.#prefixed(opcode);
         break;
       default:
         throw refuseOpcode(opcode);
@@ -270,62 +276,30 @@ export class BodyDecoder {
       throw malformed("the module refers to an imported function that it has not declared");
   }
 
-  #memoryIndex(): void {
-    if (this.#reader.byte() !== 0) throw refuseMultiMemory();
-  }
-
-  /** Types of a block: sets `#params` and `#results`. */
-  #params = 0;
-  #results = 0;
-  #blockType(): void {
-    const reader = this.#reader;
-    const first = reader.byte();
-    this.#params = this.#results = 0;
-    if (first === 0x40) return;
-    if (first < 0x80 && first >= 0x40) {
-      checkValueType(first);
-      this.#results = 1;
-      return;
-    }
-    // A positive s33: the index of a type. The sixth bit of its last byte is the sign.
-    let index = first & 0x7f;
-    let byte = first;
-    for (let shift = 7; byte >= 0x80; shift += 7) {
-      byte = reader.byte();
-      if (shift > 28 || (byte < 0x80 && (byte & 0x40) !== 0)) throw malformed("the module has a block of an unknown type");
-      index += (byte & 0x7f) * 2 ** shift;
-    }
-    const type = this.#shape.types[index];
-    if (type === undefined) throw malformed(`the module has no type ${index}`);
-    this.#params = type.params;
-    this.#results = type.results;
-  }
-
-  #push(kind: number): void {
+  #push(kind: number, { params, results }: BlockShape): void {
     const plan = this.#plan;
-    const base = Math.max(0, this.#height - this.#params);
-    this.#frames.push(kind, base, this.#params, this.#results, plan.segment, plan.dominator);
+    const base = Math.max(0, this.#height - params);
+    this.#frames.push(kind, base, params, results, plan.segment, plan.dominator);
   }
 
   #enter(kind: number): void {
-    this.#blockType();
-    this.#push(kind);
+    this.#push(kind, readBlockType(this.#shape, this.#reader));
   }
 
   #enterLoop(): void {
-    this.#blockType();
+    const type = readBlockType(this.#shape, this.#reader);
     this.#plan.close();
-    this.#push(FRAME_LOOP);
+    this.#push(FRAME_LOOP, type);
     this.#frames.events[this.#frames.top] = this.#plan.events;
     this.#plan.addEvent(this.#reader.at, EVENT_CAUGHT, 0);
     this.#plan.openRoot(this.#reader.at);
   }
 
   #enterIf(): void {
-    this.#blockType();
+    const type = readBlockType(this.#shape, this.#reader);
     this.#height--;
     this.#plan.close();
-    this.#push(FRAME_IF);
+    this.#push(FRAME_IF, type);
     this.#plan.open(this.#reader.at);
   }
 
@@ -362,7 +336,7 @@ export class BodyDecoder {
   #enterTryTable(): void {
     const reader = this.#reader;
     this.catches = true;
-    this.#blockType();
+    const type = readBlockType(this.#shape, reader);
     const outside = this.#frames.top;
     const count = reader.count();
     for (let i = 0; i < count; i++) {
@@ -374,7 +348,7 @@ export class BodyDecoder {
       if (this.#frames.kinds[target] === FRAME_LOOP) this.#plan.eventValue[this.#frames.events[target] as number] = 1;
     }
     this.#plan.cost += count;
-    this.#push(FRAME_BLOCK);
+    this.#push(FRAME_BLOCK, type);
   }
 
   #delegate(): void {
@@ -455,58 +429,15 @@ export class BodyDecoder {
     this.#die();
   }
 
-  #miscellaneous(): void {
+  #prefixed(opcode: number): void {
     const reader = this.#reader;
     const opcodeAt = reader.at - 1;
-    const opcode = reader.u32();
-    const table = ops.MISCELLANEOUS;
-    const immediate = table.immediates[opcode] ?? ops.IMM_REFUSED;
-    if (immediate === ops.IMM_REFUSED) throw refusePrefixed(0xfc, opcode);
-    this.#plan.cost += table.weights[opcode] as number;
-    this.#height += table.heights[opcode] as number;
-    if (immediate === ops.IMM_NONE) return;
-    if (immediate === ops.IMM_SPECIAL) this.#plan.addEvent(opcodeAt, EVENT_BULK, bulkOf(opcode));
-    // Which memory, which table: one index each; those that copy or initialise have two.
-    const isMemory = opcode === 10 || opcode === 11;
-    if (isMemory) this.#memoryIndex();
-    else reader.u32();
-    if (opcode === 8 || opcode === 10) this.#memoryIndex();
-    else if (opcode === 12 || opcode === 14) reader.u32();
+    const table = opcode === 0xfc ? ops.MISCELLANEOUS : ops.VECTOR;
+    const number = opcode === 0xfc ? readMiscellaneous(reader) : readVector(reader);
+    this.#plan.cost += table.weights[number] as number;
+    this.#height += table.heights[number] as number;
+    if (table.immediates[number] === ops.IMM_SPECIAL) this.#plan.addEvent(opcodeAt, EVENT_BULK, bulkOf(number));
   }
-
-  #vector(): void {
-    const reader = this.#reader;
-    const opcode = reader.u32();
-    const table = ops.VECTOR;
-    const immediate = table.immediates[opcode] ?? ops.IMM_REFUSED;
-    this.#plan.cost += table.weights[opcode] ?? 0;
-    this.#height += table.heights[opcode] ?? 0;
-    switch (immediate) {
-      case ops.IMM_NONE:
-        return;
-      case ops.IMM_16_BYTES:
-        reader.skip(16);
-        return;
-      case ops.IMM_LANE:
-        reader.skip(1);
-        return;
-      case ops.IMM_MEMORY_ARGUMENT:
-      case ops.IMM_MEMORY_ARGUMENT_LANE: {
-        const align = reader.byte();
-        if (align >= 0x40) throw refuseMemoryArgument(align);
-        reader.u32();
-        if (immediate === ops.IMM_MEMORY_ARGUMENT_LANE) reader.skip(1);
-        return;
-      }
-      default:
-        throw refusePrefixed(0xfd, opcode);
-    }
-  }
-}
-
-/** The flags of a memory argument: bit 6 says that the index of a memory follows. */
-function refuseMemoryArgument(flags: number): Error {
-  return flags < 0x80 ? refuseMultiMemory() : malformed("the module has an alignment that is too large");
 }
 
 function bulkOf(opcode: number): number {
