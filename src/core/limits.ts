@@ -206,8 +206,10 @@ export const COMPONENT_LIMITS = {
   definitions: 10_000,
   /** Components inside components, types inside types. Deeper: refused when loaded. */
   depth: 32,
-  /** Core modules inside one component. More: refused when loaded. */
+  /** Core modules inside one component, and instances of them. More: refused when loaded. */
   coreModules: 64,
+  /** Linear memories of one instance. More: refused when loaded. */
+  memories: 1,
   /** A name of an import, an export or a label. Longer: refused when loaded. */
   nameBytes: 1024,
   /** A value of a type in memory, without what its lists point to. Larger: refused when loaded. */
@@ -218,6 +220,10 @@ export const COMPONENT_LIMITS = {
   liftedBytes: 16 * 1024 * 1024,
   /** Items of the lists that one call hands from the guest to the host. More: a trap. */
   liftedItems: 65_536,
+  /** Fuel of one callback, in each core module that has code. Used up: a trap. */
+  callbackFuel: 1_000_000,
+  /** Fuel of making and configuring an instance, in each core module that has code. Used up: refused when loaded. */
+  startFuel: 200_000_000,
 } as const;
 
 /**

@@ -12,9 +12,14 @@ import type { FilterModule } from "../../src/filters/contract.ts";
 import { SharedState } from "../../src/filters/proxy-wasm/shared.ts";
 import { filterConfig, RecordingLog, RecordingMetrics, TestExchange } from "./filters.ts";
 
-/** The folder of the actor: a component that does what its settings say (test/guests/component-actor/src/lib.rs). */
-export const ACTOR_FOLDER = fileURLToPath(new URL("../guests/component-actor/", import.meta.url));
-export const ACTOR: Bytes = new Uint8Array(gunzipSync(readFileSync(`${ACTOR_FOLDER}actor.wasm.gz`)));
+/** A prebuilt guest of test/guests/. */
+export function readGuest(name: string): Bytes {
+  const folder = fileURLToPath(new URL(`../guests/${name}/`, import.meta.url));
+  return new Uint8Array(gunzipSync(readFileSync(`${folder}component.wasm.gz`)));
+}
+
+/** A component that does what its settings say (test/guests/component-actor/src/lib.rs). */
+export const ACTOR = readGuest("component-actor");
 
 /** Settings of the actor: a JSON string of lines `callback: command; command`. */
 export const script = (lines: Readonly<Record<string, string>>): string =>

@@ -36,10 +36,14 @@ export type Definition =
   | { readonly kind: "import"; readonly name: string; readonly item: ItemType }
   | { readonly kind: "export"; readonly name: string; readonly sort: Sort; readonly index: number };
 
-/** A core module inside a component; compiled once, before anything is linked. */
+/** A core module inside a component; metered and compiled once, before anything is linked. */
 export interface CoreModule {
   readonly bytes: Bytes;
   compiled: WebAssembly.Module | undefined;
+  /** It has functions, so it needs fuel. */
+  hasCode: boolean;
+  /** It defines a linear memory. */
+  ownsMemory: boolean;
 }
 
 export type AliasDefinition =

@@ -5,11 +5,14 @@ import type { ComponentContext } from "./context.ts";
 import type { EditResult } from "./edits.ts";
 import type { ComponentFunction } from "./functions.ts";
 import type { ComponentOptions } from "./host.ts";
-import { Trap } from "./memory.ts";
+import { Meters } from "./meters.ts";
 import type { GuestMetrics } from "./metrics.ts";
 
 /** Of the callbacks of exchanges one in so many is timed and counts for all: reading the clock costs more than an empty one. */
 const TIMED_EVERY = 13;
+
+/** Runs on what is left of the fuel for making the instance. */
+export const CONFIGURE_PHASE = "configure";
 
 /** The callbacks that are called; undefined: not exported, or not wanted. */
 export interface GuestCallbacks {
@@ -62,8 +65,7 @@ export class ComponentGuest {
   /** A callback is on the stack. */
   inside = false;
   bornMs = 0;
-  /** Gives the guest its fuel for one callback. */
-  refuel: () => void = () => {};
+  readonly meters = new Meters();
   #untilTimed = TIMED_EVERY;
   #nextContextId = 1;
   #nextCallId = 1;
@@ -109,12 +111,12 @@ export class ComponentGuest {
     const startMs = isTimed ? owner.options.clock.nowMs() : 0;
     this.inside = true;
     store.beginCall();
-    this.refuel();
+    if (phase !== CONFIGURE_PHASE) this.meters.refuel();
     let answer: unknown;
     try {
       answer = callback.call(args);
     } catch (error) {
-      store.fault ??= describeTrap(error);
+      store.fault ??= this.meters.describe(error);
     }
     this.inside = false;
     owner.calls++;
@@ -126,12 +128,4 @@ export class ComponentGuest {
     owner.options.metrics.onCall(owner.config.name, phase, us);
     return answer;
   }
-}
-
-/** Why a guest stopped, in words that are the same on every runtime where that is possible. */
-export function describeTrap(error: unknown): string {
-  if (error instanceof RangeError) return "trap: the stack overflowed";
-  if (error instanceof Trap) return `trap: ${error.message}`;
-  if (error instanceof Error) return `trap: ${error.message.slice(0, 200)}`;
-  return "trap: an exception was not caught";
 }

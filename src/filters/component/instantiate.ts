@@ -1,7 +1,8 @@
 import { describeCause } from "../../core/failure.ts";
+import { hideMeters } from "./core-modules.ts";
 import type { ComponentDefinition, CoreModule } from "./definitions.ts";
 import type { ComponentFunction } from "./functions.ts";
-import { ComponentGuest, describeTrap, type GuestCallbacks, type GuestOwner } from "./guest.ts";
+import { CONFIGURE_PHASE, ComponentGuest, type GuestCallbacks, type GuestOwner } from "./guest.ts";
 import { ImportTable } from "./imports.ts";
 import { type Item, linkComponent } from "./link.ts";
 
@@ -50,7 +51,7 @@ export function instantiateGuest(owner: GuestOwner, component: ComponentDefiniti
   const exports = link(guest, component);
   const configure = findExport(exports, "configuration", "configure", CONFIGURE);
   if (configure === undefined) throw new Error("the component exports no selvedge:filter/configuration@0.1.0: it is no filter");
-  const answer = guest.enter("configure", configure, [owner.config.settings]);
+  const answer = guest.enter(CONFIGURE_PHASE, configure, [owner.config.settings]);
   if (guest.fault !== undefined) throw new Error(guest.fault);
   const result = answer as { ok: number } | { error: string };
   if ("error" in result) throw new Error(result.error === "" ? "configure refused the settings" : result.error);
@@ -69,20 +70,22 @@ function link(guest: ComponentGuest, component: ComponentDefinition): ReadonlyMa
       instantiate: (module, imports) => instantiateCore(guest, module, imports),
     });
   } catch (error) {
-    if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError) throw new Error(describeTrap(error));
-    throw new Error(store.fault ?? describeCause(error));
+    const isTrap = error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
+    throw new Error(store.fault ?? (isTrap ? guest.meters.describe(error) : describeCause(error)));
   } finally {
     guest.inside = false;
   }
 }
 
-function instantiateCore(guest: ComponentGuest, module: CoreModule, imports: WebAssembly.Imports): WebAssembly.Instance {
+function instantiateCore(guest: ComponentGuest, module: CoreModule, imports: WebAssembly.Imports): WebAssembly.ModuleImports {
   if (module.compiled === undefined) throw new Error("a core module is not compiled");
-  const instance = new WebAssembly.Instance(module.compiled, imports);
-  for (const value of Object.values(instance.exports)) {
+  const { exports } = new WebAssembly.Instance(module.compiled, imports);
+  guest.meters.add(exports, module);
+  const visible = hideMeters(exports);
+  for (const value of Object.values(visible)) {
     if (value instanceof WebAssembly.Memory && !guest.memories.includes(value)) guest.memories.push(value);
   }
-  return instance;
+  return visible;
 }
 
 /** A function of an exported interface; undefined: there is none. Throws when it has another type than the WIT says. */

@@ -31,7 +31,7 @@ export interface LinkHost {
   readonly store: GuestStore;
   readonly imports: ImportResolver;
   /** Makes an instance of a core module; the one place where guests come to life. */
-  instantiate(module: CoreModule, imports: WebAssembly.Imports): WebAssembly.Instance;
+  instantiate(module: CoreModule, imports: WebAssembly.Imports): WebAssembly.ModuleImports;
 }
 
 /**
@@ -142,7 +142,7 @@ class Linkage {
   #instantiateCore(module: number, args: readonly { name: string; instance: number }[]): WebAssembly.ModuleImports {
     const imports: WebAssembly.Imports = Object.create(null);
     for (const { name, instance } of args) imports[name] = at(this.#coreInstances, instance, "core instance");
-    return this.host.instantiate(at(this.modules, module, "core module"), imports).exports;
+    return this.host.instantiate(at(this.modules, module, "core module"), imports);
   }
 
   #collectCore(exports: readonly NamedIndex[]): WebAssembly.ModuleImports {

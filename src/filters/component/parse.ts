@@ -46,7 +46,10 @@ function readSection(reader: Reader, id: number, depth: number, out: Definition[
       return;
     case 1:
       if (--budget.modules < 0) reader.fail(`more than ${COMPONENT_LIMITS.coreModules} core modules`);
-      out.push({ kind: "module", module: { bytes: reader.take(reader.end - reader.at), compiled: undefined } });
+      out.push({
+        kind: "module",
+        module: { bytes: reader.take(reader.end - reader.at), compiled: undefined, hasCode: false, ownsMemory: false },
+      });
       return;
     case 2:
       out.push(...readList(reader, readCoreInstance));
