@@ -4,6 +4,7 @@ import { systemRng } from "../core/rng.ts";
 import { FilterRegistry } from "../filters/store.ts";
 import type { LogPlaces } from "../proxy/observe/log-place.ts";
 import { ProxyObserver } from "../proxy/observe/observer.ts";
+import { readDescriptorLimit } from "../runtime/descriptors.ts";
 import { selectNet } from "../runtime/select.ts";
 import { createFilterHost } from "./filters.ts";
 import { RunningProxy } from "./proxy.ts";
@@ -44,6 +45,7 @@ export async function createProxy(options: {
     },
     reusePort,
     unixSockets,
+    descriptors: readDescriptorLimit(),
   });
   return { proxy, observer };
 }

@@ -6,6 +6,7 @@ import { ChainPool } from "../filters/chain.ts";
 import type { Callout } from "./callout.ts";
 import type { Generation } from "./generation.ts";
 import type { Observer } from "./observe/record.ts";
+import { SocketBudget } from "./socket-budget.ts";
 import { Turn, TurnClock } from "./turn.ts";
 
 /** What every exchange of one process shares. The generation is replaced by one assignment; exchanges keep the one they began with. */
@@ -16,6 +17,7 @@ export class ProxyCore {
   readonly clock: Clock;
   readonly ids = new IdSource();
   readonly chains: ChainPool;
+  readonly sockets: SocketBudget;
   readonly callouts = new Map<number, Callout>();
   generation: Generation | undefined;
   /** Set once the process stops: connections close after the exchange at hand. */
@@ -26,7 +28,10 @@ export class ProxyCore {
     readonly rng: Rng,
     readonly log: Log,
     readonly observer: Observer,
+    /** File descriptors that this process may have; undefined: not known. */
+    descriptors?: number,
   ) {
+    this.sockets = new SocketBudget(descriptors);
     this.turn = new Turn(time);
     this.clock = new TurnClock(this.turn);
     this.deadlines = new DeadlineQueue(this.clock);

@@ -2,7 +2,18 @@ import tls from "node:tls";
 import { DEFAULT_DOWNSTREAM_TIMES } from "../core/limits.ts";
 import { connectError, listenError, removeStaleSocket } from "./address.ts";
 import { BunSocket, DEAF, type NativeSocket, ORPHANS, STREAM_HANDLERS, type Target } from "./bun-socket.ts";
-import type { ClientTls, Listener, ListenOptions, Net, ServerTls, Socket, SocketAddress, SocketHandler, TlsInfo } from "./net.ts";
+import type {
+  ClientTls,
+  HandshakeWatch,
+  Listener,
+  ListenOptions,
+  Net,
+  ServerTls,
+  Socket,
+  SocketAddress,
+  SocketHandler,
+  TlsInfo,
+} from "./net.ts";
 import { nodeNet } from "./node.ts";
 import { alpnWire, checkPeerName, clientContext, NO_TICKET, ServerContexts, selectAlpn, sniOf, tlsError } from "./tls-context.ts";
 import { DerCertificate } from "./x509.ts";
@@ -33,6 +44,9 @@ class BunListener implements Listener {
   /** `updateTls` was called: what the native listener was opened with is out of date. */
   rotated = false;
   readonly handshakeSeconds: number;
+  readonly watch: HandshakeWatch | undefined;
+  /** Hears how handshakes end that do not succeed. */
+  readonly onBroken: SocketHandler;
 
   constructor(
     public address: SocketAddress,
@@ -40,6 +54,8 @@ class BunListener implements Listener {
     options: ListenOptions,
   ) {
     this.contexts = options.tls === undefined ? undefined : new ServerContexts(options.tls);
+    this.watch = options.handshakes;
+    this.onBroken = { ...DEAF, onClose: (_socket, error) => this.watch?.end(error ?? HANDSHAKE) };
     this.handshakeSeconds = Math.ceil((options.handshakeMs ?? DEFAULT_DOWNSTREAM_TIMES.handshakeMs) / 1000);
   }
 
@@ -98,7 +114,7 @@ const PLAIN_HANDLERS = {
 /** An accepted socket whose handshake is under way; its owner sees it when that is done. */
 class HandshakingSocket extends BunSocket {
   constructor(readonly listener: BunListener) {
-    super(DEAF, undefined);
+    super(listener.onBroken, undefined);
   }
 }
 
@@ -110,6 +126,11 @@ const TLS_HANDLERS = {
     const socket = new HandshakingSocket(listener);
     socket.native = native;
     native.data = socket;
+    if (listener.watch?.begin() === false) {
+      socket.closed = true;
+      native.terminate();
+      return;
+    }
     native.timeout(listener.handshakeSeconds);
     if (!listener.rotated || listener.contexts === undefined) return;
     const { clientAuth } = listener.contexts.settings;
@@ -130,11 +151,12 @@ const TLS_HANDLERS = {
     native.timeout(0);
     socket.tls = info;
     socket.open();
+    socket.listener.watch?.end(undefined);
     socket.handler = socket.listener.accept(socket);
   },
   timeout(native: NativeSocket): void {
     const socket = native.data as BunSocket;
-    if (!socket.ready) socket.fail(HANDSHAKE);
+    if (!socket.ready) socket.fail(HANDSHAKE_LATE);
   },
 };
 
@@ -148,6 +170,7 @@ function acceptedTls(native: NativeSocket, settings: ServerTls, error: Error | n
 }
 
 const HANDSHAKE = new Error("TLS handshake failed");
+const HANDSHAKE_LATE = Object.assign(new Error("TLS handshake took too long"), { code: "ETIMEDOUT" });
 
 /** With a choice of protocol. Without it Bun must not be asked: no answer would fail the handshake. */
 const ALPN_HANDLERS = {

@@ -120,6 +120,14 @@ export interface ClientTls {
   readonly minVersion: "TLSv1.2" | "TLSv1.3";
 }
 
+/** Hears of TLS handshakes on a listener, which `accept` does not see until they are done. */
+export interface HandshakeWatch {
+  /** A connection came. False: it is closed at once, and nothing more is said of it. */
+  begin(): boolean;
+  /** Once for each that began: it is done (`accept` follows) or broke off, and why. */
+  end(error: Error | undefined): void;
+}
+
 export interface ListenOptions {
   readonly address: SocketAddress;
   readonly tls: ServerTls | undefined;
@@ -134,6 +142,8 @@ export interface ListenOptions {
   readonly backlog?: number;
   /** A TLS handshake that takes longer is broken off (`accept` has not seen that connection yet). Default: 10 s; Bun rounds up to 4 s steps. */
   readonly handshakeMs?: number;
+  /** Not with `deferTls`. */
+  readonly handshakes?: HandshakeWatch;
 }
 
 /** A listening socket. */

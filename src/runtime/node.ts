@@ -3,6 +3,7 @@ import tls from "node:tls";
 import type { Bytes } from "../core/bytes.ts";
 import { DEFAULT_DOWNSTREAM_TIMES } from "../core/limits.ts";
 import { connectError, listenError, removeStaleSocket } from "./address.ts";
+import { DescriptorGuard } from "./descriptors.ts";
 import type { ClientTls, Listener, ListenOptions, Net, ServerTls, Socket, SocketAddress, SocketHandler } from "./net.ts";
 import { DEAF, NodeSocket, readTlsInfo } from "./node-socket.ts";
 import { checkPeerName, clientContext, ServerContexts, sniOf, tlsError } from "./tls-context.ts";
@@ -18,6 +19,19 @@ import { checkPeerName, clientContext, ServerContexts, sniOf, tlsError } from ".
 const place = (address: SocketAddress) =>
   address.kind === "unix" ? { path: address.path } : { host: address.host, port: address.port };
 
+const listenArguments = ({ reusePort, backlog }: ListenOptions, address: SocketAddress) => ({
+  ...place(address),
+  reusePort,
+  ...(backlog === undefined ? {} : { backlog }),
+});
+
+let sharedGuard: DescriptorGuard | undefined;
+/** Of all listeners of this process; not made before the first one. */
+const descriptorGuard = (): DescriptorGuard => {
+  sharedGuard ??= new DescriptorGuard();
+  return sharedGuard;
+};
+
 /** What becomes of a raw connection when its handshake is done. */
 type OnSecure = (stream: tls.TLSSocket) => void;
 
@@ -25,6 +39,7 @@ type OnSecure = (stream: tls.TLSSocket) => void;
 class TlsEngine {
   readonly #server: tls.Server;
   readonly #waiting = new WeakMap<net.Socket, OnSecure>();
+  readonly #late = new WeakSet<net.Socket>();
 
   constructor(
     readonly settings: ServerTls,
@@ -44,7 +59,18 @@ class TlsEngine {
       SNICallback: (name, answer) => answer(null, contexts.select(name)),
     });
     this.#server.on("secureConnection", (stream) => this.#finish(stream));
-    this.#server.on("tlsClientError", (_error, stream) => stream.destroy());
+    this.#server.on("tlsClientError", (error: Error & { code?: string }, stream) => {
+      const raw = rawOf(stream);
+      // Deno gives it no code. It also hears only then that a peer is gone.
+      if (raw !== undefined && (error.code === "ERR_TLS_HANDSHAKE_TIMEOUT" || error.message === "TLS handshake timeout"))
+        this.#late.add(raw);
+      stream.destroy();
+    });
+  }
+
+  /** Its handshake took too long. */
+  isLate(raw: net.Socket): boolean {
+    return this.#late.has(raw);
   }
 
   /** Runs the handshake on `raw`; `onSecure` only hears of one that satisfies the settings. */
@@ -55,7 +81,7 @@ class TlsEngine {
   }
 
   #finish(stream: tls.TLSSocket): void {
-    const { _parent: raw } = stream as unknown as { _parent?: net.Socket };
+    const raw = rawOf(stream);
     const onSecure = raw === undefined ? undefined : this.#waiting.get(raw);
     // A certificate that was sent must hold, also when it is optional.
     const sent = Object.keys(stream.getPeerCertificate() ?? {}).length > 0;
@@ -65,8 +91,16 @@ class TlsEngine {
   }
 }
 
+/** The connection under a TLS stream. */
+const rawOf = (stream: tls.TLSSocket): net.Socket | undefined => (stream as unknown as { _parent?: net.Socket })._parent;
+
+const HANDSHAKE_LATE = Object.assign(new Error("TLS handshake took too long"), { code: "ETIMEDOUT" });
+
 class NodeListener implements Listener {
   engine: TlsEngine | undefined;
+  #closed = false;
+  /** Stopped accepting once because descriptors ran out. */
+  #paused = false;
   readonly #handshakeMs: number;
 
   constructor(
@@ -78,11 +112,40 @@ class NodeListener implements Listener {
     this.#handshakeMs = options.handshakeMs ?? DEFAULT_DOWNSTREAM_TIMES.handshakeMs;
     if (options.tls !== undefined) this.engine = new TlsEngine(options.tls, this.#handshakeMs);
     server.on("connection", (raw) => this.#take(raw));
+    // Beginning again failed: at the next chance.
+    server.on("error", () => {
+      if (this.#paused && !this.#closed) descriptorGuard().wait(this.#resume);
+    });
   }
 
   #take(raw: net.Socket): void {
+    const guard = descriptorGuard();
+    raw.once("close", () => guard.leave());
+    if (!guard.enter() && this.server.listening) {
+      // Callers are refused by the kernel meanwhile; connections live on.
+      this.#paused = true;
+      this.server.close();
+      guard.wait(this.#resume);
+    }
     if (this.engine === undefined || this.options.deferTls) this.#hand(new NodeSocket(raw, DEAF, undefined));
-    else this.engine.start(raw, (stream) => this.#hand(secured(stream, raw, DEAF)));
+    else this.#shake(raw, this.engine);
+  }
+
+  #shake(raw: net.Socket, engine: TlsEngine): void {
+    let watch = this.options.handshakes;
+    if (watch?.begin() === false) {
+      raw.destroy();
+      return;
+    }
+    raw.once("close", () => {
+      watch?.end(engine.isLate(raw) ? HANDSHAKE_LATE : tlsError("TLS handshake failed", undefined));
+      watch = undefined;
+    });
+    engine.start(raw, (stream) => {
+      watch?.end(undefined);
+      watch = undefined;
+      this.#hand(secured(stream, raw, DEAF));
+    });
   }
 
   #hand(socket: NodeSocket): void {
@@ -91,6 +154,10 @@ class NodeListener implements Listener {
     socket.handler = this.accept(socket);
     if (!socket.closed) socket.attach();
   }
+
+  readonly #resume = (): void => {
+    if (!this.#closed && !this.server.listening) this.server.listen(listenArguments(this.options, this.address));
+  };
 
   updateTls(settings: ServerTls): void {
     if (this.engine === undefined) throw new Error("this listener has no TLS");
@@ -121,6 +188,8 @@ class NodeListener implements Listener {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
+    descriptorGuard().forget(this.#resume);
     if (this.server.listening) this.server.close();
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
@@ -146,9 +215,8 @@ export const nodeNet: Net = {
     const server = net.createServer({ allowHalfOpen: true, noDelay: true });
     const listener = new NodeListener(server, options.address, options, accept);
     await new Promise<void>((resolve, reject) => {
-      server.once("error", (error) => reject(listenError(options.address, error)));
-      const backlog = options.backlog === undefined ? {} : { backlog: options.backlog };
-      server.listen({ ...place(options.address), reusePort: options.reusePort, ...backlog }, resolve);
+      server.on("error", (error) => reject(listenError(options.address, error)));
+      server.listen(listenArguments(options, options.address), resolve);
     });
     const bound = server.address();
     if (options.address.kind === "tcp" && typeof bound === "object" && bound !== null) {
@@ -158,7 +226,9 @@ export const nodeNet: Net = {
   },
 
   connect(options, handler) {
+    descriptorGuard().enter();
     const raw = net.connect({ ...place(options.address), allowHalfOpen: true, noDelay: true });
+    raw.once("close", () => descriptorGuard().leave());
     const socket = new NodeSocket(raw, handler, options.address);
     if (options.tls === undefined) socket.attach();
     raw.on("error", (error) => {

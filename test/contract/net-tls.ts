@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import type { IssueOptions } from "../kit/certs.ts";
+import { until } from "../kit/until.ts";
 import { bytesOf, type Case, dial, type End, pattern, sameBytes, serverTls, turns, withListener } from "./net-kit.ts";
 import {
   asNobody,
@@ -276,6 +277,59 @@ export const TLS_SERVER_CASES: readonly Case[] = [
         assert.equal(accepting.ends.length, 0);
         near.open().destroy();
       }),
+  },
+  {
+    name: "TLS: a listener hears of handshakes: done, broken, given up, late, refused",
+    run: async (subject) => {
+      const said: string[] = [];
+      let room = 100;
+      const handshakes = {
+        begin: () => {
+          said.push("begin");
+          return room-- > 0;
+        },
+        end: (error: (Error & { readonly code?: string }) | undefined) =>
+          void said.push(error === undefined ? "done" : error.code === "ETIMEDOUT" ? "late" : "broken"),
+      };
+      // `accept` comes behind the end of its handshake.
+      const prepare = (): void => void said.push("accept");
+      const take = (): string => said.splice(0).join(" ");
+      await withListener(subject.net, { tls: settings(), handshakeMs: 200, handshakes, prepare }, async (accepting) => {
+        const raw = async (bytes: Uint8Array): Promise<End> => {
+          const near = dial(subject.net, accepting.address);
+          await near.untilHeard("open");
+          near.open().write(bytes);
+          return near;
+        };
+        const good = await dialTls(subject, accepting, clientTls());
+        await accepting.at(0);
+        assert.equal(take(), "begin done accept");
+        good.open().destroy();
+
+        const rubbish = await raw(bytesOf("GET / HTTP/1.1\r\n\r\n"));
+        await until(() => said.length === 2);
+        assert.equal(take(), "begin broken");
+        rubbish.open().destroy();
+
+        const gone = await raw(new Uint8Array([0x16, 0x03, 0x01]));
+        await until(() => said.length === 1);
+        gone.open().destroy();
+        await until(() => said.length === 2);
+        // Deno hears of it when the time is over.
+        assert.match(take(), /^begin (broken|late)$/);
+
+        const slow = await raw(new Uint8Array([0x16, 0x03, 0x01]));
+        await until(() => said.length === 2);
+        assert.equal(take(), "begin late");
+        slow.open().destroy();
+
+        room = 0;
+        const refused = dial(subject.net, accepting.address, { tls: clientTls() });
+        await refused.untilHeard("close");
+        assert.equal(take(), "begin");
+        assert.equal(accepting.ends.length, 1);
+      });
+    },
   },
   {
     name: "TLS: a large transfer through a slow reader",

@@ -32,6 +32,7 @@ export class SeeingObserver implements Observer {
   readonly connectionFailures: string[] = [];
   inFlight = 0;
   connections = 0;
+  handshakes = 0;
   upstreamConnections = 0;
   upstreamConnects = 0;
   pending = 0;
@@ -60,6 +61,9 @@ export class SeeingObserver implements Observer {
   }
   onConnectionClose(): void {
     this.connections--;
+  }
+  onHandshake(_listener: string, change: 1 | -1): void {
+    this.handshakes += change;
   }
   onConnectionFailure(_listener: string, failure: Failure): void {
     this.connectionFailures.push(failure.code);
@@ -93,6 +97,8 @@ export interface TestProxyParts {
   readonly filterHost?: FilterHost;
   readonly modules?: ReadonlyMap<string, Uint8Array>;
   readonly authenticator?: Authenticator;
+  /** File descriptors that the proxy believes it may have. */
+  readonly descriptors?: number;
 }
 
 /** A whole data plane in this process, on real sockets. */
@@ -110,6 +116,7 @@ export async function startProxy(snapshot: Snapshot, parts: TestProxyParts = {})
       return parts.authenticator;
     },
     reusePort: false,
+    descriptors: parts.descriptors,
   });
   const apply = async (next: Snapshot, modules: ReadonlyMap<string, Uint8Array> = new Map()): Promise<void> => {
     const issues = await proxy.apply({ snapshot: next, modules, publishedAtMs: undefined });

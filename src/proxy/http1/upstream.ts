@@ -10,6 +10,7 @@ import { Http1Codec } from "../codec/http1.ts";
 import type { Http1Sink } from "../codec/types.ts";
 import { writeProxyHeader } from "../listeners/proxy-header.ts";
 import type { Observer } from "../observe/record.ts";
+import type { SocketBudget } from "../socket-budget.ts";
 import type { ConnectionInfo, UpstreamHandler, UpstreamStream } from "../stream.ts";
 import type { Turn } from "../turn.ts";
 import type { EndpointPool, StreamWaiter } from "../upstream/endpoint-pool.ts";
@@ -21,6 +22,7 @@ export interface UpstreamHost {
   readonly deadlines: DeadlineQueue;
   readonly turn: Turn;
   readonly observer: Observer;
+  readonly sockets: SocketBudget;
 }
 
 type Phase = "connecting" | "rest" | "sending" | "waiting" | "answer" | "tunnel" | "closed";

@@ -22,7 +22,10 @@ let lastConnectionId = 0;
  */
 export class ListeningPort implements DownstreamHost {
   readonly #connections = new Set<Http1Downstream>();
+  /** TLS handshakes and PROXY headers under way. */
   #accepting = 0;
+  /** What begins under one name must end under it. */
+  readonly #openedAs: string;
   #listener: Listener | undefined;
   /** Never empty; the first one decides what belongs to the socket (PROXY protocol, times, limits). */
   #configs: readonly ListenerConfig[];
@@ -35,6 +38,7 @@ export class ListeningPort implements DownstreamHost {
     configs: readonly ListenerConfig[],
   ) {
     this.#configs = configs;
+    this.#openedAs = this.config.name;
     this.#trusted = CidrSet.from(this.config.proxyProtocol?.trusted ?? []);
   }
 
@@ -76,6 +80,7 @@ export class ListeningPort implements DownstreamHost {
         reusePort: reusePort && config.address.kind === "tcp",
         deferTls: config.proxyProtocol !== undefined && config.protocol === "https",
         handshakeMs: config.times.handshakeMs,
+        handshakes: { begin: () => this.#beginHandshake(), end: (error) => this.#endHandshake(error) },
       },
       (socket) => this.#accept(socket),
     );
@@ -128,15 +133,49 @@ export class ListeningPort implements DownstreamHost {
 
   // ---------------------------------------------------------------- accept
 
+  /** Why one more connection is not taken; undefined: there is room. */
+  #refusal(): Failure | undefined {
+    const { core, config } = this;
+    if (core.draining) return new Failure("draining", "connections");
+    if (this.#connections.size + this.#accepting >= config.maxConnections) return new Failure("overloaded", "connections");
+    return core.sockets.downstreamFull ? new Failure("overloaded", "file descriptors") : undefined;
+  }
+
+  /** One more handshake or PROXY header is under way, unless it is refused. */
+  #beginHandshake(): boolean {
+    const { core, config } = this;
+    const refusal =
+      this.#refusal() ?? (this.#accepting >= config.maxHandshakes ? new Failure("overloaded", "handshakes") : undefined);
+    if (refusal !== undefined) {
+      core.observer.onConnectionFailure(config.name, refusal);
+      return false;
+    }
+    this.#accepting++;
+    core.sockets.downstream++;
+    core.observer.onHandshake(this.#openedAs, 1);
+    return true;
+  }
+
+  #endHandshake(error: Error | Failure | undefined): void {
+    const { core, config } = this;
+    this.#accepting--;
+    core.sockets.downstream--;
+    core.observer.onHandshake(this.#openedAs, -1);
+    if (error === undefined) return;
+    const isLate = (error as { readonly code?: unknown }).code === "ETIMEDOUT";
+    const failure = error instanceof Failure ? error : new Failure(isLate ? "request_timeout" : "tls_handshake", "", error);
+    core.observer.onConnectionFailure(config.name, failure);
+  }
+
   #accept(socket: Socket): SocketHandler {
     const { config } = this;
-    const { observer } = this.core;
-    if (this.#connections.size + this.#accepting >= config.maxConnections || this.core.draining) {
-      observer.onConnectionFailure(config.name, new Failure(this.core.draining ? "draining" : "overloaded", "connections"));
+    if (config.proxyProtocol === undefined) {
+      const refusal = this.#refusal();
+      if (refusal === undefined) return this.#serve(socket, undefined);
+      this.core.observer.onConnectionFailure(config.name, refusal);
       return new RefusedSocket(socket);
     }
-    if (config.proxyProtocol === undefined) return this.#serve(socket, undefined);
-    this.#accepting++;
+    if (!this.#beginHandshake()) return new RefusedSocket(socket);
     return new AcceptPipeline(
       this.core,
       config,
@@ -144,13 +183,10 @@ export class ListeningPort implements DownstreamHost {
       this.#listener,
       this.#trusted,
       (ready, source) => {
-        this.#accepting--;
+        this.#endHandshake(undefined);
         return this.#serve(ready, source);
       },
-      (failure) => {
-        this.#accepting--;
-        observer.onConnectionFailure(config.name, failure);
-      },
+      (failure) => this.#endHandshake(failure),
     );
   }
 
@@ -169,6 +205,7 @@ export class ListeningPort implements DownstreamHost {
     };
     const connection = new Http1Downstream(socket, config, info, this);
     this.#connections.add(connection);
+    this.core.sockets.downstream++;
     this.core.observer.onConnectionOpen(config.name);
     return connection;
   }
@@ -190,7 +227,9 @@ export class ListeningPort implements DownstreamHost {
   }
 
   onDownstreamClosed(connection: Http1Downstream): void {
-    if (this.#connections.delete(connection)) this.core.observer.onConnectionClose(connection.config.name);
+    if (!this.#connections.delete(connection)) return;
+    this.core.sockets.downstream--;
+    this.core.observer.onConnectionClose(connection.config.name);
   }
 
   /** The listener on this address whose hosts cover the request; the most specific wins. */

@@ -51,11 +51,12 @@ export const METRICS = {
   inFlight: metric("gauge", "selvedge_requests_in_flight", [], "Exchanges under way."),
   connectionsTotal: metric("counter", "selvedge_connections_total", ["listener"], "Accepted connections.", LISTENERS_MAX),
   connections: metric("gauge", "selvedge_connections", ["listener"], "Open downstream connections.", LISTENERS_MAX),
+  handshakes: metric("gauge", "selvedge_handshakes", ["listener"], "TLS handshakes and PROXY headers under way.", LISTENERS_MAX),
   connectionFailures: metric(
     "counter",
     "selvedge_connection_failures_total",
     ["listener", "code"],
-    "Connections that ended before they made a request, by failure code.",
+    "Connections that ended before they made a request, by failure code: tls_handshake, request_timeout, bad_proxy_header, overloaded, …",
     LISTENERS_MAX * 8,
   ),
   upstreamAttempts: metric("counter", "selvedge_upstream_attempts_total", ["service"], "Attempts at endpoints.", SERVICES_MAX),

@@ -44,6 +44,9 @@ export class ProxyObserver implements Observer {
   onConnectionClose(listener: string): void {
     this.metrics.onConnectionClose(listener);
   }
+  onHandshake(listener: string, change: 1 | -1): void {
+    this.metrics.onHandshake(listener, change);
+  }
   onConnectionFailure(listener: string, failure: Failure): void {
     this.metrics.onConnectionFailure(listener, failure);
   }

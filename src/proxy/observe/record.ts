@@ -48,6 +48,8 @@ export interface Observer {
   onExchangeEnd(record: ExchangeRecord): void;
   onConnectionOpen(listener: string): void;
   onConnectionClose(listener: string): void;
+  /** A TLS handshake or a PROXY header began (1) or is over (-1), whatever came of it. */
+  onHandshake(listener: string, change: 1 | -1): void;
   /** A connection that ended before it made a request: TLS handshake failed, PROXY header refused, timed out. */
   onConnectionFailure(listener: string, failure: Failure): void;
   onUpstreamConnect(service: string, ok: boolean, ms: number): void;

@@ -38,6 +38,7 @@ class PairSeries {
 class ListenerSeries {
   opened = 0;
   open = 0;
+  handshakes = 0;
   readonly failures = new Map<FailureCode, number>();
 }
 
@@ -113,6 +114,9 @@ export class MetricsRecorder implements Observer {
     const series = this.#listenerOf(listener);
     series.opened++;
     series.open++;
+  }
+  onHandshake(listener: string, change: 1 | -1): void {
+    this.#listenerOf(listener).handshakes += change;
   }
   onConnectionClose(listener: string): void {
     this.#listenerOf(listener).open--;
@@ -201,6 +205,7 @@ export class MetricsRecorder implements Observer {
       dump.counter("connectionsTotal", [listener], series.opened);
       series.opened = 0;
       dump.gauge("connections", [listener], series.open);
+      dump.gauge("handshakes", [listener], series.handshakes);
       for (const [code, count] of series.failures) dump.counter("connectionFailures", [listener, code], count);
       series.failures.clear();
     }

@@ -73,6 +73,7 @@ export class EndpointPool {
       }
     }
     const { limits } = this.config;
+    if (this.host.sockets.upstreamFull) return new Failure("pool_overflow", "no file descriptors left");
     if (this.#all.size < limits.connectionsPerEndpoint) {
       this.#connect(waiter);
       return undefined;
@@ -126,6 +127,7 @@ export class EndpointPool {
   }
 
   #connect(waiter: StreamWaiter): void {
+    this.host.sockets.upstream++;
     this.#all.add(new Http1Upstream(this, waiter));
   }
 
@@ -177,6 +179,7 @@ export class EndpointPool {
   /** Idempotent. */
   onGone(connection: Http1Upstream): void {
     if (!this.#all.delete(connection)) return;
+    this.host.sockets.upstream--;
     const at = this.#idle.indexOf(connection);
     if (at >= 0) this.#idle.splice(at, 1);
     if (this.#all.size >= this.config.limits.connectionsPerEndpoint) return;
