@@ -27,6 +27,7 @@ export class Attempt implements UpstreamHandler, StreamWaiter {
   sent = false;
   #startMs = 0;
   #headMs = -1;
+  #isTunnel = false;
   #over = false;
 
   constructor(
@@ -70,7 +71,8 @@ export class Attempt implements UpstreamHandler, StreamWaiter {
 
   onHead(head: ResponseHead, end: boolean): void {
     dropOwnHeaders(head.headers);
-    if (head.status >= 200 || head.status === 101) this.#headMs = this.service.host.clock.nowMs() - this.#startMs;
+    this.#isTunnel = head.status === 101;
+    if (head.status >= 200 || this.#isTunnel) this.#headMs = this.service.host.clock.nowMs() - this.#startMs;
     // Settled before the owner hears: it may finish the exchange in this call.
     if (end) this.#settle(head.status >= 500 ? "failure" : "success");
     this.owner.onAttemptHead(head, end);
@@ -102,6 +104,12 @@ export class Attempt implements UpstreamHandler, StreamWaiter {
     if (this.stream === undefined) this.service.poolOf(this.lease.endpoint).cancel(this);
     else this.stream.reset(failure);
     this.#settle("cancelled");
+  }
+
+  /** As `cancel`, and breaks a tunnel off whose upstream has ended its own side in peace: nobody else would close it. */
+  abort(failure: Failure): void {
+    if (this.#over && this.#isTunnel) this.stream?.reset(failure);
+    else this.cancel(failure);
   }
 
   #fail(failure: Failure): void {

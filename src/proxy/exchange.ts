@@ -310,8 +310,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     this.answeredBy = "upstream";
     const edits = (this.#match as RouteMatch).rule.responseHeaders;
     if (edits !== undefined) applyHeaderEdits(head.headers, edits);
-    if (head.status === 101) this.#openTunnel(head);
-    else this.reply.open(head, end, end ? WHOLE_BODY : (this.#body.upstream as UpstreamStream), true);
+    this.reply.open(head, end, end ? WHOLE_BODY : (this.#body.upstream as UpstreamStream), true);
   }
 
   onAttemptData(bytes: Bytes, start: number, end: number): void {
@@ -325,7 +324,9 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     if (!this.tunnel) {
       // Its connection may carry another exchange from now on.
       this.#body.upstream = undefined;
-      this.reply.end(trailers);
+      // A filter still holds the 101 of a tunnel that is over.
+      if (this.reply.head?.status === 101) this.#fail(new Failure("upstream_aborted", "before the tunnel was open"));
+      else this.reply.end(trailers);
       return;
     }
     this.stream.sendEnd(undefined);
@@ -349,6 +350,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     const { requestIdHeader, via } = this.listener.config.forwarding;
     if (requestIdHeader !== undefined && this.requestId !== "") head.headers.set(requestIdHeader, this.requestId);
     if (via !== undefined) head.headers.add("via", `1.1 ${via}`);
+    if (head.status === 101) this.#openTunnel();
   }
 
   onReplyReplaced(response: LocalResponse): void {
@@ -370,14 +372,12 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   // ---------------------------------------------------------------- tunnel
 
-  #openTunnel(head: ResponseHead): void {
+  /** Just before the 101 goes out: what waits behind the request follows at once, and is no body. */
+  #openTunnel(): void {
     this.tunnel = true;
-    this.reply.head = head;
     this.reply.started = true;
     if (this.#deadline !== undefined) this.core.deadlines.remove(this.#deadline);
     this.#body.ended = false;
-    const failure = this.stream.sendHead(head, false);
-    if (failure !== undefined) this.#fail(failure);
   }
 
   /** A new generation serves: a tunnel that it would not open is closed; every other one lives on. */
@@ -409,7 +409,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   #fail(failure: Failure): void {
     if (this.done) return;
     this.failure = failure.addAddress(`route ${this.routeName}`);
-    this.#attempt?.cancel(failure);
+    this.#attempt?.abort(failure);
     this.#body.upstream = undefined;
     if (failure.row.level === "error") this.core.log.error(failure.toString(), { requestId: this.requestId });
     if (failure.code === "downstream_reset" || this.reply.started) {

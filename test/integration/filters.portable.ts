@@ -328,7 +328,7 @@ describe("filters that answer and call", () => {
         [":path", "/may-i"],
         [":authority", "aside"],
       ]);
-      const code = yield guest.host("proxy_http_call", guest.put("default/aside"), 13, at, size, 0, 0, 0, 0, 500, OUT_A);
+      const code = yield guest.host("proxy_http_call", guest.put("default/aside"), 13, at, size, 0, 0, 0, 0, 2_000, OUT_A);
       assert.equal(code, 0);
       return PAUSE;
     });

@@ -84,6 +84,17 @@ describe("tunnels", () => {
     });
   });
 
+  test("the upstream has ended in peace, then the downstream breaks off: the upstream's connection goes", async () => {
+    const upstream = await agreeing((socket) => void socket.end("bye"));
+    await withUpstream(upstream, async (proxy) => {
+      const connection = await openTunnel(proxy.port());
+      await connection.closed();
+      connection.reset();
+      await until(() => proxy.observer.inFlight === 0 && upstream.open === 0);
+      assert.equal((await proxy.seen())[0]?.code, "downstream_reset");
+    });
+  });
+
   test("either side breaks off: so does the other", async () => {
     const upstream = await agreeing((socket) => {
       socket.on("data", (chunk) => {
