@@ -55,7 +55,7 @@ test("a regex and an authentication are served all the same", async () => {
   });
   const provider: JwtProviderConfig = {
     ...{ name: "issuer", issuer: "https://issuer.example", audiences: [], algorithms: ["ES256"] },
-    ...{ fromHeaders: [], fromQuery: [], forward: true, clockSkewMs: 0, maxTokenBytes: 8192 },
+    ...{ fromHeaders: [], fromQuery: [], forward: true, clockSkewMs: 0, requireExpiration: true, maxTokenBytes: 8192 },
     keys: { kind: "inline", jwks: JSON.stringify({ keys: [KEY] }) },
   };
   const authentications = [{ name: "default/users", jwt: [provider], required: true }];

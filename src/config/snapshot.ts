@@ -369,5 +369,7 @@ export interface JwtProviderConfig {
   /** Pass the token on; false removes it. */
   readonly forward: boolean;
   readonly clockSkewMs: number;
+  /** A token without `exp` is refused. */
+  readonly requireExpiration: boolean;
   readonly maxTokenBytes: number;
 }

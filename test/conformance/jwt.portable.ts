@@ -43,6 +43,7 @@ function provider(keys: string, more: Partial<JwtProviderConfig> = {}): JwtProvi
     fromQuery: [],
     forward: false,
     clockSkewMs: 60_000,
+    requireExpiration: true,
     maxTokenBytes: 8192,
     ...more,
   };
@@ -107,6 +108,25 @@ describe("jwt", () => {
     assert.equal(why(await authenticator.verify(bearer(token))), "ok");
     own.clock.advance(70_000);
     assert.match(why(await authenticator.verify(bearer(token))), /expired/);
+  });
+
+  test("a token without exp is refused, unless configuration lets it pass; what stands there must be a number", async () => {
+    const key = await newKey("a");
+    const check = async (requireExpiration: boolean, exp: unknown) => {
+      const authenticator = new JwtAuthenticator(config(true, provider(jwksOf(key), { requireExpiration })), tools());
+      const token = await sign(key, { exp } as JWTPayload);
+      const first = why(await authenticator.verify(bearer(token)));
+      // Remembered or not, the answer is the same.
+      assert.equal(why(await authenticator.verify(bearer(token))), first);
+      return first;
+    };
+    assert.match(await check(true, undefined), /never expires/);
+    assert.equal(await check(false, undefined), "ok");
+    assert.equal(await check(true, NOW_S + 1), "ok");
+    assert.match(await check(false, NOW_S - 600), /expired/);
+    for (const exp of [null, String(NOW_S + 600), true, [NOW_S + 600]]) {
+      for (const required of [true, false]) assert.match(await check(required, exp), /must be numbers/, String(exp));
+    }
   });
 
   test("algorithm and key are the provider's choice: other algorithms, crit, b64, wrong keys and long tokens are refused", async () => {

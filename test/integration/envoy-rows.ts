@@ -294,7 +294,7 @@ export function requestFor(chain: EnvoyChain, rng: Rng, tokens: Readonly<Record<
     if (rng.next() < 0.65) headers.push([name, pick(rng, values)]);
     if (rng.next() < 0.1 && !JOINED.has(name)) headers.push([name, pick(rng, values)]);
   }
-  const token = rng.next() < 0.6 ? pick(rng, ["ann", "ann", "bob", "bob", "eve", "eve", "old"]) : undefined;
+  const token = rng.next() < 0.6 ? pick(rng, ["ann", "ann", "bob", "bob", "eve", "eve", "old", "endless"]) : undefined;
   if (token !== undefined) headers.push(["authorization", `Bearer ${tokens[token]}`]);
   const method = pick(rng, chain.methods);
   const body = method === "GET" || method === "OPTIONS" ? "" : pick(rng, chain.bodies);

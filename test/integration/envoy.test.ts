@@ -132,6 +132,10 @@ beforeAll(async () => {
       .setIssuer("https://idp")
       .setExpirationTime(1_000_000)
       .sign(privateKey),
+    endless: await new SignJWT({ sub: "ann" })
+      .setProtectedHeader({ alg: "ES256", kid: "k" })
+      .setIssuer("https://idp")
+      .sign(privateKey),
   };
   const authentication: AuthenticationConfig = {
     name: "default/idp",
@@ -147,6 +151,7 @@ beforeAll(async () => {
         fromQuery: [],
         forward: false,
         clockSkewMs: 60_000,
+        requireExpiration: true,
         maxTokenBytes: 8192,
       },
     ],
@@ -157,8 +162,11 @@ beforeAll(async () => {
     );
     return httpListener(`chain-${i}`, [jwtFilter("idp", "https://idp", jwks), ...filters], "up");
   });
+  listeners.push(httpListener("lenient", [jwtFilter("idp", "https://idp", jwks, false)], "up"));
   envoy = await startEnvoy(listeners, [cluster("up", upstreamPort)]);
   for (const chain of ENVOY_CHAINS) ours.push(await startOurs(chain.filters, authentication));
+  const lenient = authentication.jwt.map((each) => ({ ...each, requireExpiration: false }));
+  ours.push(await startOurs([], { ...authentication, jwt: lenient }));
 }, TEST_MS);
 
 afterAll(async () => {
@@ -228,6 +236,28 @@ describe("the same module in Envoy and here", () => {
       },
       TEST_MS,
     );
+  });
+
+  test("a token without exp: refused by both where they require one, accepted by both where not", async () => {
+    const ask = (port: number, token: string) =>
+      exchangeOnce(port, {
+        method: "GET",
+        target: "/",
+        headers: [
+          ["host", "a"],
+          ["authorization", `Bearer ${tokens[token]}`],
+        ],
+        body: "",
+      });
+    const last = ENVOY_CHAINS.length;
+    const statuses = async (chain: number, token: string) => [
+      (await ask(envoy.ports[chain] as number, token)).status,
+      (await ask((ours[chain] as TestProxy).port(), token)).status,
+    ];
+    expect(await statuses(0, "endless")).toEqual([401, 401]);
+    expect(await statuses(last, "endless")).toEqual([200, 200]);
+    expect(await statuses(last, "ann")).toEqual([200, 200]);
+    expect(await statuses(last, "old")).toEqual([401, 401]);
   });
 
   test(

@@ -171,12 +171,19 @@ export function cluster(name: string, port: number): object {
 }
 
 /** Envoy's own JWT filter; claims go to metadata under `provider`. */
-export function jwtFilter(provider: string, issuer: string, jwks: string): object {
+export function jwtFilter(provider: string, issuer: string, jwks: string, requireExpiration = true): object {
   return {
     name: "envoy.filters.http.jwt_authn",
     typed_config: {
       "@type": `${ANY}.jwt_authn.v3.JwtAuthentication`,
-      providers: { [provider]: { issuer, local_jwks: { inline_string: jwks }, payload_in_metadata: provider } },
+      providers: {
+        [provider]: {
+          issuer,
+          local_jwks: { inline_string: jwks },
+          payload_in_metadata: provider,
+          require_expiration: requireExpiration,
+        },
+      },
       rules: [
         {
           match: { prefix: "/" },

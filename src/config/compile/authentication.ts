@@ -49,6 +49,7 @@ function compileProvider(
     fromQuery: spec.fromQuery,
     forward: spec.forward,
     clockSkewMs: spec.clockSkew,
+    requireExpiration: spec.requireExpiration,
     maxTokenBytes: spec.maxToken,
   };
 }

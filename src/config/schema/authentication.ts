@@ -88,6 +88,10 @@ const jwt = z.strictObject({
   fromQuery: list(plainText(256), 16).prefault([]).describe("Query parameters that carry the token."),
   forward: z.boolean().default(false).describe("Pass the token on to the upstream."),
   clockSkew: duration(0, 600_000).prefault("60s").describe("Tolerance for `exp` and `nbf`."),
+  requireExpiration: z
+    .boolean()
+    .default(true)
+    .describe("Refuse tokens without `exp`: nobody could ever take one back that was stolen."),
   maxToken: size(256, 64 * 1024)
     .prefault("8KiB")
     .describe("Longest token."),

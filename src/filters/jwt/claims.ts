@@ -8,6 +8,7 @@ export function refuseClaims(claims: Claims, provider: JwtProviderConfig, nowMs:
   if (provider.audiences.length > 0 && !audienceOf(claims).some((each) => provider.audiences.includes(each)))
     return "it is for another audience";
   if (!isTime(claims.exp) || !isTime(claims.nbf)) return "exp and nbf must be numbers";
+  if (claims.exp === undefined && provider.requireExpiration) return "it never expires";
   if (claims.exp !== undefined && nowMs >= (claims.exp as number) * 1000 + provider.clockSkewMs) return "it has expired";
   if (claims.nbf !== undefined && nowMs < (claims.nbf as number) * 1000 - provider.clockSkewMs) return "it is not valid yet";
   return undefined;
