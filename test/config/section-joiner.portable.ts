@@ -32,7 +32,7 @@ const authentication = (name: string, secret: string): AuthenticationConfig => (
   jwt: [
     {
       ...{ name: "p", issuer: "i", audiences: [], algorithms: ["HS256"], keys: { kind: "inline", jwks: secret } },
-      ...{ fromHeaders: [], fromQuery: [], forward: false, clockSkewMs: 0, maxTokenBytes: 1_000 },
+      ...{ fromHeaders: [], fromQuery: [], forward: false, clockSkewMs: 0, requireExpiration: true, maxTokenBytes: 1_000 },
     },
   ],
 });
