@@ -267,7 +267,7 @@ export class SpecRun {
     }
   }
 
-  /** False: valid, but refused. */
+  /** False: invalid for the engine (a host loads no such module), or valid and refused. */
   #checkValidity(place: string, wasm: Uint8Array<ArrayBuffer>): boolean {
     const isValid = WebAssembly.validate(wasm);
     if (isValid) this.#valid++;
@@ -278,13 +278,14 @@ export class SpecRun {
     } catch (error) {
       if (!(error instanceof MeterError)) this.#differences.push(`${place}: ${String(error)}`);
       else if (isValid) {
+        this.#skipped++;
         this.#refused.set(error.message, (this.#refused.get(error.message) ?? 0) + 1);
         this.say(`${place}: refused, ${error.message}`);
       }
-      return !isValid;
+      return false;
     }
     if (WebAssembly.validate(rewritten) !== isValid) (isValid ? this.#becameInvalid : this.#becameValid).push(place);
-    return true;
+    return isValid;
   }
 
   #compare(place: string, expected: string, actual: string, after: World): void {
