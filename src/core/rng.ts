@@ -61,15 +61,16 @@ export function systemRng(): Rng {
 
 /** 16 bytes from the system's CSPRNG as 32 hex digits: request ids, trace ids. Drawn in batches: one system call per 256 ids. */
 export class IdSource {
-  #pool = "";
+  /** Digits as bytes: a text cut from a long text would keep that alive, and be copied when it is first looked at. */
+  #pool: Buffer = Buffer.alloc(0);
   #at = 0;
 
   next(): string {
     if (this.#at >= this.#pool.length) {
-      this.#pool = Buffer.from(getRandomValues(new Uint8Array(4096))).toString("hex");
+      this.#pool = Buffer.from(Buffer.from(getRandomValues(new Uint8Array(4096))).toString("hex"), "latin1");
       this.#at = 0;
     }
-    const id = this.#pool.slice(this.#at, this.#at + 32);
+    const id = this.#pool.latin1Slice(this.#at, this.#at + 32);
     this.#at += 32;
     return id;
   }

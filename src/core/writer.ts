@@ -3,10 +3,25 @@ import type { Bytes } from "./bytes.ts";
 const INITIAL_BYTES = 16 * 1024;
 /** Texts up to this many characters are copied in a loop; longer ones are cheaper with native help. */
 const LOOP_MAX = 12;
+const IS_LITTLE_ENDIAN = new Uint8Array(Int32Array.of(1).buffer)[0] === 1;
 /** Bytes of a larger array up to this many are copied in a loop: a view of them would cost more. */
 const COPY_MAX = 512;
 /** Bytes that one UTF-16 unit may take in UTF-8. */
 const UTF8_BYTES_MAX = 3;
+
+/** Constant bytes, in words of four, ready to be appended: four times as fast as a short text. */
+export class Literal {
+  readonly words: Int32Array;
+  readonly length: number;
+
+  /** One byte per character. */
+  constructor(text: string) {
+    this.length = text.length;
+    const padded = new Uint8Array((text.length + 3) & ~3);
+    for (let i = 0; i < text.length; i++) padded[i] = text.charCodeAt(i);
+    this.words = new Int32Array(padded.buffer);
+  }
+}
 
 /**
  * A growing output buffer that is filled and handed to one `Socket.write`. Codecs append to it; connections own or share it.
@@ -14,10 +29,12 @@ const UTF8_BYTES_MAX = 3;
  */
 export class ByteWriter {
   buffer: Buffer;
+  #view: DataView;
   length = 0;
 
   constructor(initialBytes = INITIAL_BYTES) {
     this.buffer = Buffer.allocUnsafeSlow(initialBytes);
+    this.#view = new DataView(this.buffer.buffer);
   }
 
   /** Makes room for `bytes` more. */
@@ -28,7 +45,24 @@ export class ByteWriter {
     while (size < needed) size *= 2;
     const grown = Buffer.allocUnsafeSlow(size);
     this.buffer.copy(grown, 0, 0, this.length);
-    this.buffer = grown;
+    this.#use(grown);
+  }
+
+  #use(buffer: Buffer): void {
+    this.buffer = buffer;
+    this.#view = new DataView(buffer.buffer);
+  }
+
+  literal({ words, length }: Literal): void {
+    // The last word may reach beyond the literal.
+    this.reserve(length + 3);
+    const view = this.#view;
+    let at = this.length;
+    for (let i = 0; i < words.length; i++) {
+      view.setInt32(at, words[i] as number, IS_LITTLE_ENDIAN);
+      at += 4;
+    }
+    this.length += length;
   }
 
   /** Appends wire text: one byte per character. */
@@ -79,6 +113,6 @@ export class ByteWriter {
   clear(): void {
     this.length = 0;
     // One huge body must not pin its memory for good.
-    if (this.buffer.length > 64 * INITIAL_BYTES) this.buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
+    if (this.buffer.length > 64 * INITIAL_BYTES) this.#use(Buffer.allocUnsafeSlow(INITIAL_BYTES));
   }
 }

@@ -30,6 +30,11 @@ export class Attempt implements UpstreamHandler, StreamWaiter {
   #isTunnel = false;
   #over = false;
 
+  /** The endpoint has given its whole answer, or failed: there is nothing to cancel. */
+  get over(): boolean {
+    return this.#over;
+  }
+
   constructor(
     readonly owner: AttemptOwner,
     readonly service: UpstreamService,

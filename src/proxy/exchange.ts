@@ -433,7 +433,8 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     this.reply.abandon();
     if (this.#deadline !== undefined) this.core.deadlines.remove(this.#deadline);
     // An answer may end before its request does: the rest has nowhere to go.
-    this.#attempt?.cancel(new Failure("downstream_reset", "exchange over"));
+    const attempt = this.#attempt;
+    if (attempt?.over === false) attempt.cancel(new Failure("downstream_reset", "exchange over"));
     this.chain?.log();
     this.core.observer.onExchangeEnd(this);
     this.chain?.close();

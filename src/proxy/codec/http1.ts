@@ -10,7 +10,7 @@ import type { BodyKind } from "./framing.ts";
 import { HttpOutput } from "./output.ts";
 import { HostCache, hasBody, makeRequestHead, readRequestLine } from "./request.ts";
 import { judgeResponseFraming, keepAliveMs, makeResponseHead, readStatusLine } from "./response.ts";
-import { SCAN, type ScanLimits } from "./scan.ts";
+import { type LineScanner, SCAN, type ScanLimits } from "./scan.ts";
 import { SectionReader } from "./section.ts";
 import { advance, EVENT, STATE, STATE_NAMES } from "./states.ts";
 import { readTrailers } from "./trailers.ts";
@@ -248,14 +248,12 @@ export class Http1Codec {
     this.#emptyLines = 0;
     // What the scanner holds stays until the next section begins.
     const refused =
-      this.#options.role === "upstream"
-        ? this.#takeResponse(scanner.bytes, rest < bytes.byteLength)
-        : this.#takeRequest(scanner.bytes);
+      this.#options.role === "upstream" ? this.#takeResponse(scanner.bytes, rest < bytes.byteLength) : this.#takeRequest(scanner);
     return refused === undefined ? rest : this.#refuse(bytes, refused);
   }
 
-  #takeRequest(line: Buffer): Failure | undefined {
-    const head = makeRequestHead(line, fields, this.#options, this.#hosts);
+  #takeRequest(scanner: LineScanner): Failure | undefined {
+    const head = makeRequestHead(scanner, fields, this.#options, this.#hosts);
     if (head instanceof Failure) return head;
     const kind: BodyKind = fields.codings > 0 ? "chunked" : fields.contentLength > 0 ? "length" : "none";
     this.#expectsContinue = fields.expects > 0 && head.version === 11 && hasBody(fields);

@@ -5,6 +5,8 @@ import type { HeadFields } from "./fields.ts";
 import { checkCoding } from "./framing.ts";
 import { normaliseAuthority } from "./host.ts";
 import { findNormalPathEnd, isQuery, normalisePath } from "./path.ts";
+import type { LineScanner } from "./scan.ts";
+import { TextCache } from "./texts.ts";
 import type { Http1Options } from "./types.ts";
 
 const QUESTION = 0x3f;
@@ -73,16 +75,16 @@ export class HostCache {
   }
 }
 
-/** Makes the head of a request whose line and fields have been read. `line`: bytes that begin with the request line. */
+/** Makes the head of a request whose line and fields have been read. `scanner`: begins with the request line. */
 export function makeRequestHead(
-  line: Buffer,
+  scanner: LineScanner,
   fields: HeadFields,
   options: Http1Options,
   hosts: HostCache,
 ): RequestHead | Failure {
   const { methodEnd, version } = requestLine;
   const head: RequestHead = {
-    method: readMethod(line, methodEnd),
+    method: readMethod(scanner.bytes, methodEnd),
     scheme: options.scheme,
     authority: "",
     path: "",
@@ -93,7 +95,7 @@ export function makeRequestHead(
   };
   const failure =
     takeAuthority(head, fields, hosts) ??
-    takeTarget(head, line, options, hosts) ??
+    takeTarget(head, scanner, options, hosts) ??
     checkRequestFraming(head, fields, options) ??
     takeUpgrade(head, fields) ??
     checkExpect(head, fields);
@@ -110,13 +112,21 @@ function takeAuthority(head: RequestHead, fields: HeadFields, hosts: HostCache):
   return undefined;
 }
 
+/** Paths that came before. Not queries: they may hold credentials. */
+const paths = new TextCache();
+
 /** The four forms of a target (RFC 9112 §3.2). */
-function takeTarget(head: RequestHead, line: Buffer, options: Http1Options, hosts: HostCache): Failure | undefined {
+function takeTarget(
+  head: RequestHead,
+  { bytes: line, view }: LineScanner,
+  options: Http1Options,
+  hosts: HostCache,
+): Failure | undefined {
   const start = requestLine.methodEnd + 1;
   const { pathEnd, targetEnd } = requestLine;
   if (head.method !== "CONNECT" && line[start] === SLASH) {
     // The common case, without a text for the target as a whole.
-    const path = line.latin1Slice(start, pathEnd);
+    const path = paths.read(line, view, start, pathEnd);
     const query = pathEnd < targetEnd ? line.latin1Slice(pathEnd + 1, targetEnd) : undefined;
     if (findNormalPathEnd(path, 0, path.length) > 0 && (query === undefined || isQuery(query, 0, query.length))) {
       head.path = path;

@@ -1,6 +1,6 @@
 import { Failure } from "../../core/failure.ts";
 import { type HeaderBlock, type RequestHead, type ResponseHead, targetOf } from "../../core/head.ts";
-import type { ByteWriter } from "../../core/writer.ts";
+import { type ByteWriter, Literal } from "../../core/writer.ts";
 import { AUTHORITY, CR, FIELD_NAME, LF, METHOD, QUERY, SP, VALUE, WIRE_PATH } from "./chars.ts";
 import { type BodyKind, parseContentLength } from "./framing.ts";
 import { KIND, kindOf } from "./names.ts";
@@ -109,6 +109,9 @@ export function declaredLength(headers: HeaderBlock): number | Failure {
   return declared;
 }
 
+/** Between target and authority. */
+const HOST = new Literal(" HTTP/1.1\r\nhost: ");
+
 /** How a request head goes on the wire. */
 export interface RequestPlan {
   readonly kind: BodyKind;
@@ -122,7 +125,7 @@ export function putRequest(out: ByteWriter, head: RequestHead, plan: RequestPlan
   if (head.method === "" || !putAll(out, head.method, METHOD)) return unwritable("the method");
   out.byte(SP);
   if (!putTarget(out, head)) return unwritable("the target");
-  out.text(" HTTP/1.1\r\nhost: ");
+  out.literal(HOST);
   if (!putAll(out, head.authority, AUTHORITY)) return unwritable("the authority");
   endLine(out);
   const failure = putFields(out, head.headers, ASKED[plan.kind]);
@@ -158,8 +161,8 @@ export interface ResponsePlan {
   readonly connection: string;
 }
 
-const STATUS_LINES: ReadonlyMap<number, string> = new Map(
-  Object.entries(REASONS).map(([status, reason]) => [Number(status), `HTTP/1.1 ${status} ${reason}\r\n`]),
+const STATUS_LINES: ReadonlyMap<number, Literal> = new Map(
+  Object.entries(REASONS).map(([status, reason]) => [Number(status), new Literal(`HTTP/1.1 ${status} ${reason}\r\n`)]),
 );
 
 /** Status line, fields, framing (RFC 9112 §4). */
@@ -167,7 +170,7 @@ export function putResponse(out: ByteWriter, head: ResponseHead, plan: ResponseP
   const { status } = head;
   if (!(status >= 100 && status <= 999 && Number.isInteger(status))) return unwritable("the status");
   const line = STATUS_LINES.get(status);
-  if (line !== undefined && (head.reason === "" || head.reason === REASONS[status])) out.text(line);
+  if (line !== undefined && (head.reason === "" || head.reason === REASONS[status])) out.literal(line);
   else {
     out.text(`HTTP/1.1 ${status} `);
     if (!putValue(out, head.reason)) return unwritable("the reason");

@@ -1,6 +1,5 @@
-import { type Bytes, copyBytes } from "../../core/bytes.ts";
 import type { Clock } from "../../core/clock.ts";
-import type { ByteWriter } from "../../core/writer.ts";
+import { type ByteWriter, Literal } from "../../core/writer.ts";
 import { putNumber, putString } from "./json-bytes.ts";
 import type { ExchangeRecord } from "./record.ts";
 import { isSecretHeader, redactQuery } from "./redact.ts";
@@ -10,6 +9,44 @@ const CACHE_MAX = 4096;
 /** Longer values are cut: one exchange must not fill the log. Characters. */
 const VALUE_MAX = 2048;
 const HOUR_MS = 3_600_000;
+
+const key = (name: string): Literal => new Literal(`,"${name}":`);
+
+/** The fields in their order, each with its comma and colon. */
+const FIELD = {
+  trace: key("trace"),
+  client: key("client"),
+  listener: key("listener"),
+  method: key("method"),
+  authority: key("authority"),
+  path: key("path"),
+  query: key("query"),
+  status: key("status"),
+  detail: key("detail"),
+  answered_by: key("answered_by"),
+  route: key("route"),
+  rule: key("rule"),
+  service: key("service"),
+  subset: key("subset"),
+  endpoint: key("endpoint"),
+  attempts: key("attempts"),
+  request_bytes: key("request_bytes"),
+  response_bytes: key("response_bytes"),
+  duration_us: key("duration_us"),
+  first_byte_us: key("first_byte_us"),
+  tls: key("tls"),
+  sni: key("sni"),
+  peer: key("peer"),
+  request_headers: key("request_headers"),
+  response_headers: key("response_headers"),
+  notes: key("notes"),
+};
+const PROTOCOL_10 = new Literal(',"protocol":"HTTP/1.0"');
+const PROTOCOL_11 = new Literal(',"protocol":"HTTP/1.1"');
+const PROTOCOL_20 = new Literal(',"protocol":"HTTP/2"');
+const NO_PROTOCOL = new Literal(',"protocol":""');
+const ID = new Literal('Z","id":');
+const COLON = new Literal(":");
 
 /**
  * Writes the line of one exchange. The fields and their order are a contract (docs/operations.md):
@@ -28,10 +65,8 @@ export class AccessLogLine {
   readonly #targets = new Map<string, Target>();
   #offsetMs: number;
   #offsetUntilMs = 0;
-  #wallMs = -1;
-  #startText = "";
   #second = -1;
-  #secondText = "";
+  #secondLiteral = new Literal("");
 
   /** Header names in lower case; those of credentials are left out. */
   constructor(clock: Clock, requestHeaders: readonly string[], responseHeaders: readonly string[]) {
@@ -44,27 +79,27 @@ export class AccessLogLine {
   /** Appends the line, with its newline. */
   write(record: ExchangeRecord, out: ByteWriter): void {
     const { request, failure } = record;
-    out.text(this.#start(record.endMs));
+    this.#putStart(out, record.endMs);
     putString(out, record.requestId);
-    if (record.traceId !== "") putField(out, ',"trace":', record.traceId);
-    putField(out, ',"client":', record.clientAddress);
-    putField(out, ',"listener":', record.connection.listener);
-    putField(out, ',"method":', request === undefined ? "" : request.method);
-    putField(out, ',"authority":', record.originalAuthority);
+    if (record.traceId !== "") putField(out, FIELD.trace, record.traceId);
+    putField(out, FIELD.client, record.clientAddress);
+    putField(out, FIELD.listener, record.connection.listener);
+    putField(out, FIELD.method, request === undefined ? "" : request.method);
+    putField(out, FIELD.authority, record.originalAuthority);
     putTarget(out, record);
-    out.text(request === undefined ? ',"protocol":""' : protocolOf(request.version));
-    putCount(out, ',"status":', record.status);
+    out.literal(request === undefined ? NO_PROTOCOL : protocolOf(request.version));
+    putCount(out, FIELD.status, record.status);
     if (failure !== undefined) {
       out.text(`,"flag":"${failure.row.flag}","failure":"${failure.code}"`);
-      putField(out, ',"detail":', failure.toString());
+      putField(out, FIELD.detail, failure.toString());
     }
     this.#putRouted(out, record);
-    if (record.endpointKey !== "") putField(out, ',"endpoint":', record.endpointKey);
-    putCount(out, ',"attempts":', record.attempts);
-    putCount(out, ',"request_bytes":', record.requestBytes);
-    putCount(out, ',"response_bytes":', record.responseBytes);
-    putCount(out, ',"duration_us":', microseconds(record.endMs - record.startMs));
-    putCount(out, ',"first_byte_us":', record.firstByteMs > 0 ? microseconds(record.firstByteMs - record.startMs) : 0);
+    if (record.endpointKey !== "") putField(out, FIELD.endpoint, record.endpointKey);
+    putCount(out, FIELD.attempts, record.attempts);
+    putCount(out, FIELD.request_bytes, record.requestBytes);
+    putCount(out, FIELD.response_bytes, record.responseBytes);
+    putCount(out, FIELD.duration_us, microseconds(record.endMs - record.startMs));
+    putCount(out, FIELD.first_byte_us, record.firstByteMs > 0 ? microseconds(record.firstByteMs - record.startMs) : 0);
     this.#putExtras(out, record);
     out.text("}\n");
   }
@@ -73,17 +108,17 @@ export class AccessLogLine {
   #putExtras(out: ByteWriter, record: ExchangeRecord): void {
     const { tls } = record.connection;
     if (tls !== undefined) {
-      putField(out, ',"tls":', tls.version);
-      putField(out, ',"sni":', tls.serverName ?? "");
-      if (tls.peer !== undefined) putField(out, ',"peer":', tls.peer.uris[0] ?? tls.peer.subject);
+      putField(out, FIELD.tls, tls.version);
+      putField(out, FIELD.sni, tls.serverName ?? "");
+      if (tls.peer !== undefined) putField(out, FIELD.peer, tls.peer.uris[0] ?? tls.peer.subject);
     }
     if (record.tunnel) out.text(',"tunnel":true');
     const { request, filterNotes } = record;
     if (this.#requestHeaders.length > 0 && request !== undefined)
-      putObject(out, ',"request_headers":', this.#requestHeaders, (name) => request.headers.get(name));
+      putObject(out, FIELD.request_headers, this.#requestHeaders, (name) => request.headers.get(name));
     if (this.#responseHeaders.length > 0)
-      putObject(out, ',"response_headers":', this.#responseHeaders, (name) => record.responseHeader(name));
-    if (filterNotes !== undefined) putObject(out, ',"notes":', filterNotes.keys(), (name) => filterNotes.get(name));
+      putObject(out, FIELD.response_headers, this.#responseHeaders, (name) => record.responseHeader(name));
+    if (filterNotes !== undefined) putObject(out, FIELD.notes, filterNotes.keys(), (name) => filterNotes.get(name));
   }
 
   /** `answered_by` to `subset`: mostly the same for all exchanges of a route. */
@@ -96,38 +131,36 @@ export class AccessLogLine {
       known.subset === record.subsetName &&
       known.answeredBy === record.answeredBy
     ) {
-      out.bytes(known.bytes);
+      out.literal(known.literal);
       return;
     }
     const start = out.length;
-    putUnlessEmpty(out, ',"answered_by":', record.answeredBy);
-    putUnlessEmpty(out, ',"route":', record.routeName);
-    putUnlessEmpty(out, ',"rule":', record.ruleName);
-    putUnlessEmpty(out, ',"service":', record.serviceName);
-    putUnlessEmpty(out, ',"subset":', record.subsetName);
-    const bytes = copyBytes(out.buffer.subarray(start, out.length));
+    putUnlessEmpty(out, FIELD.answered_by, record.answeredBy);
+    putUnlessEmpty(out, FIELD.route, record.routeName);
+    putUnlessEmpty(out, FIELD.rule, record.ruleName);
+    putUnlessEmpty(out, FIELD.service, record.serviceName);
+    putUnlessEmpty(out, FIELD.subset, record.subsetName);
+    const literal = new Literal(out.buffer.latin1Slice(start, out.length));
     if (this.#targets.size >= CACHE_MAX) this.#targets.clear();
     const { ruleName: rule, serviceName: service, subsetName: subset, answeredBy } = record;
-    this.#targets.set(record.routeName, { rule, service, subset, answeredBy, bytes });
+    this.#targets.set(record.routeName, { rule, service, subset, answeredBy, literal });
   }
 
-  /** `{"time":"…","id":` with the time in ISO 8601, UTC, milliseconds. Made once a millisecond; the wall clock is read once a second. */
-  #start(monotonicMs: number): string {
+  /** `{"time":"…","id":` with the time in ISO 8601, UTC, milliseconds. The wall clock is read once a second. */
+  #putStart(out: ByteWriter, monotonicMs: number): void {
     if (monotonicMs > this.#offsetUntilMs || monotonicMs < this.#offsetUntilMs - HOUR_MS) {
       this.#offsetMs = this.#clock.wallMs() - this.#clock.nowMs();
       this.#offsetUntilMs = monotonicMs + 1000;
     }
     const wallMs = Math.floor(monotonicMs + this.#offsetMs);
-    if (wallMs === this.#wallMs) return this.#startText;
     const second = Math.floor(wallMs / 1000);
     if (second !== this.#second) {
       this.#second = second;
-      this.#secondText = new Date(second * 1000).toISOString().slice(0, -4);
+      this.#secondLiteral = new Literal(`{"time":"${new Date(second * 1000).toISOString().slice(0, -4)}`);
     }
-    const ms = wallMs - second * 1000;
-    this.#wallMs = wallMs;
-    this.#startText = `{"time":"${this.#secondText}${ms < 10 ? "00" : ms < 100 ? "0" : ""}${ms}Z","id":`;
-    return this.#startText;
+    out.literal(this.#secondLiteral);
+    putMillisecond(out, wallMs - second * 1000);
+    out.literal(ID);
   }
 }
 
@@ -136,35 +169,41 @@ interface Target {
   readonly service: string;
   readonly subset: string;
   readonly answeredBy: string;
-  readonly bytes: Bytes;
+  readonly literal: Literal;
 }
 
 /** `path` and `query`, as they came. */
 function putTarget(out: ByteWriter, record: ExchangeRecord): void {
   const path = record.originalPath;
   const mark = path.indexOf("?");
-  putField(out, ',"path":', mark < 0 ? path : path.slice(0, mark));
+  putField(out, FIELD.path, mark < 0 ? path : path.slice(0, mark));
   const query = mark >= 0 ? path.slice(mark + 1) : record.request?.query;
-  if (query !== undefined) putUnlessEmpty(out, ',"query":', redactQuery(query));
+  if (query !== undefined) putUnlessEmpty(out, FIELD.query, redactQuery(query));
 }
 
-function protocolOf(version: number): string {
-  return version === 11 ? ',"protocol":"HTTP/1.1"' : version === 20 ? ',"protocol":"HTTP/2"' : ',"protocol":"HTTP/1.0"';
+function protocolOf(version: number): Literal {
+  return version === 11 ? PROTOCOL_11 : version === 20 ? PROTOCOL_20 : PROTOCOL_10;
 }
 
-/** `name` comes with its comma and colon. */
-function putField(out: ByteWriter, name: string, text: string): void {
-  out.text(name);
+function putField(out: ByteWriter, name: Literal, text: string): void {
+  out.literal(name);
   putString(out, text.length <= VALUE_MAX ? text : `${text.slice(0, VALUE_MAX)}…`);
 }
 
-function putUnlessEmpty(out: ByteWriter, name: string, text: string): void {
+function putUnlessEmpty(out: ByteWriter, name: Literal, text: string): void {
   if (text !== "") putField(out, name, text);
 }
 
-function putCount(out: ByteWriter, name: string, count: number): void {
-  out.text(name);
+function putCount(out: ByteWriter, name: Literal, count: number): void {
+  out.literal(name);
   putNumber(out, count);
+}
+
+/** Three digits. */
+function putMillisecond(out: ByteWriter, ms: number): void {
+  if (ms < 100) out.byte(0x30);
+  if (ms < 10) out.byte(0x30);
+  putNumber(out, ms);
 }
 
 function microseconds(ms: number): number {
@@ -172,15 +211,15 @@ function microseconds(ms: number): number {
 }
 
 /** An object of those names that have a value. */
-function putObject(out: ByteWriter, name: string, keys: Iterable<string>, find: (key: string) => string | undefined): void {
-  out.text(name);
+function putObject(out: ByteWriter, name: Literal, keys: Iterable<string>, find: (key: string) => string | undefined): void {
+  out.literal(name);
   let mark = "{";
   for (const key of keys) {
     const value = find(key);
     if (value === undefined) continue;
     out.text(mark);
     putString(out, key.length <= VALUE_MAX ? key : `${key.slice(0, VALUE_MAX)}…`);
-    putField(out, ":", value);
+    putField(out, COLON, value);
     mark = ",";
   }
   out.text(mark === "{" ? "{}" : "}");

@@ -2,9 +2,13 @@ import type { ByteWriter } from "../../core/writer.ts";
 
 /** JSON written as bytes: no text is made of it that would have to be encoded, and collected, afterwards. */
 
+/** Printable ASCII without quote and backslash. */
+const PLAIN = new Uint8Array(128).fill(1, 0x20, 0x7f);
+for (const char of '"\\') PLAIN[char.charCodeAt(0)] = 0;
+
 /**
- * A quoted string, as `JSON.stringify` writes it. Printable ASCII without quote and backslash, as nearly all texts are, is copied
- * while it is looked at; anything else is left to `JSON.stringify`.
+ * A quoted string, as `JSON.stringify` writes it. Texts of plain characters, as nearly all are, are copied while they are looked at; any
+ * other is left to `JSON.stringify`.
  */
 export function putString(out: ByteWriter, text: string): void {
   out.reserve(text.length + 2);
@@ -13,7 +17,7 @@ export function putString(out: ByteWriter, text: string): void {
   buffer[at++] = 0x22;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
-    if (code < 0x20 || code > 0x7e || code === 0x22 || code === 0x5c) {
+    if (PLAIN[code] !== 1) {
       out.utf8(JSON.stringify(text));
       return;
     }

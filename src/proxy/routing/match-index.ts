@@ -59,6 +59,8 @@ export class MatchIndex {
   /** Candidates that are in it, by host, and those that were taken out since it was made. */
   #live = 0;
   #removed = 0;
+  #lastAuthority = "";
+  #lastKey = "";
 
   /** The same content, to be changed without harm to this one. */
   copy(): MatchIndex {
@@ -162,6 +164,15 @@ export class MatchIndex {
 
   // ---------------------------------------------------------------- matching
 
+  /** The key of an authority with a port; the last one is kept, because cutting makes a new text each time. */
+  #keyOf(authority: string): string {
+    if (authority !== this.#lastAuthority) {
+      this.#lastKey = hostKey(authority);
+      this.#lastAuthority = authority;
+    }
+    return this.#lastKey;
+  }
+
   /** The most specific match of the most specific host that has one. */
   match(head: RequestHead, context: MatchContext): RouteMatch | undefined {
     const { authority } = head;
@@ -169,7 +180,7 @@ export class MatchIndex {
     let record = this.#hosts.find(authority);
     let host = authority;
     if (record === 0) {
-      host = hostKey(authority);
+      host = this.#keyOf(authority);
       if (host !== authority) record = this.#hosts.find(host);
     }
     let found = record === 0 ? undefined : this.#findInHost(record, head, context);
