@@ -6,7 +6,7 @@ import {
   addHeader, CONTINUE, count, Counter, counter, find, headerPairs, headerValue, logDebug, logInfo, nextNamed, out, outLength, PAUSE, property, removeHeader, REQUEST_HEADERS,
   RESPONSE_HEADERS, rewind, setProperty, value, valueLength,
 } from "../sdk/host";
-import { arenaAlloc, arenaReset, ByteString, indexOf, is, lower, same, sameSecret, startsWith, utf8 } from "../sdk/memory";
+import { arenaAlloc, arenaReset, ByteString, indexOf, is, lower, same, sameSecret, utf8 } from "../sdk/memory";
 import { beginReply, replyHeader, sendReply } from "../sdk/reply";
 import { reportProblems, readSettings } from "../sdk/settings";
 import { hmacSha256, sha256 } from "../sdk/sha256";
@@ -253,8 +253,9 @@ function sameHost(a: usize, aLength: usize, b: usize, bLength: usize): bool {
 }
 
 /**
- * Every value of the header is looked at. A deny (or audit) condition holds when any value fits, so a second value cannot
- * hide a forbidden one; an allow condition holds when there is a value and all of them fit, so a second one cannot ride along.
+ * Every value of the header is looked at. A deny (or audit) condition holds when any value fits, or any member of one that is a list
+ * (RFC 9110 §5.3: several fields and one list say the same), so nothing that stands beside a forbidden value can hide it; an allow
+ * condition holds when there is a value and all of them fit, as they are and (a prefix) in each member, so nothing can ride along.
  */
 function headerMatches(condition: HeaderCondition, any: bool): bool {
   let seen = false;
@@ -263,12 +264,45 @@ function headerMatches(condition: HeaderCondition, any: bool): bool {
     seen = true;
     if (condition.kind == HEADER_PRESENT) return true;
     if (condition.kind == HEADER_ABSENT) return false;
-    const fits = condition.kind == HEADER_EXACT ? is(value, valueLength, condition.value) : startsWith(value, valueLength, condition.value);
-    if (fits && any) return true;
-    if (!fits && !any) return false;
+    const fits = valueFits(condition, value, valueLength);
+    if (any && (fits || (condition.list && countFitting(condition) > 0))) return true;
+    if (!any && !(fits && (condition.kind == HEADER_EXACT || !condition.list || countFitting(condition) == members))) return false;
   }
   if (condition.kind == HEADER_ABSENT) return !seen;
   return seen && !any;
+}
+
+function valueFits(condition: HeaderCondition, from: usize, length: usize): bool {
+  const wanted = changetype<usize>(condition.value);
+  const size: usize = condition.value.length;
+  if (condition.kind == HEADER_EXACT ? length != size : length < size) return false;
+  return condition.ignoreCase ? sameHost(from, size, wanted, size) : same(from, size, wanted, size);
+}
+
+/** How many members the value has, taken as a list with commas; set by `countFitting`. */
+let members: i32 = 0;
+
+/** How many of them fit. */
+function countFitting(condition: HeaderCondition): i32 {
+  let fitting = 0;
+  members = 0;
+  const end = value + valueLength;
+  let start = value;
+  for (let at = start; at <= end; at++) {
+    if (at < end && load<u8>(at) != 0x2c) continue;
+    let from = start;
+    let to = at;
+    while (from < to && isBlank(load<u8>(from))) from++;
+    while (to > from && isBlank(load<u8>(to - 1))) to--;
+    members++;
+    if (valueFits(condition, from, to - from)) fitting++;
+    start = at + 1;
+  }
+  return fitting;
+}
+
+function isBlank(byte: u8): bool {
+  return byte == 0x20 || byte == 0x09;
 }
 
 function sourceMatches(rule: Rule): bool {

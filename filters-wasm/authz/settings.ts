@@ -1,6 +1,6 @@
 import { Cidr, parseCidr } from "../sdk/address";
 import { claimPath } from "../sdk/attributes";
-import { ByteString, utf8 } from "../sdk/memory";
+import { ByteString, lower, utf8 } from "../sdk/memory";
 import { hexValue } from "../sdk/json-scan";
 import {
   ARRAY, arrayMember, boolMember, BOOL, headerName, headerValue, integerMember, Json, labelMember, member, NUMBER, onlyKeys, problem, STRING,
@@ -20,7 +20,11 @@ export const HEADER_ABSENT: i32 = 3;
 export class HeaderCondition {
   name: ByteString = new StaticArray<u8>(0);
   kind: i32 = 0;
+  /** Lower case when `ignoreCase`. */
   value: ByteString = new StaticArray<u8>(0);
+  ignoreCase: bool = false;
+  /** A value with commas is several. */
+  list: bool = true;
 }
 
 export class ClaimCondition {
@@ -204,26 +208,37 @@ function parseHeaders(when: Json, rule: Rule): void {
   const headers = arrayMember(when, "headers");
   for (let i = 0; i < headers.length; i++) {
     const item = headers[i];
-    if (!onlyKeys(item, "name exact prefix present absent")) continue;
+    if (!onlyKeys(item, "name exact prefix present absent ignoreCase list")) continue;
     const condition = new HeaderCondition();
     const name = member(item, "name");
     if (name === null) problem(item.path + "/name", "missing");
     else condition.name = headerName(name);
-    if (item.keys.length != 2) problem(item.path, "needs a name and exactly one of exact, prefix, present and absent");
+    const ignoreCase = member(item, "ignoreCase");
+    const list = member(item, "list");
+    condition.ignoreCase = boolMember(item, "ignoreCase", false);
+    condition.list = boolMember(item, "list", true);
+    if (item.keys.length - <i32>(ignoreCase !== null) - <i32>(list !== null) != 2) problem(item.path, "needs a name and exactly one of exact, prefix, present and absent");
     const exact = member(item, "exact");
     const prefix = member(item, "prefix");
     if (exact !== null) {
       condition.kind = HEADER_EXACT;
-      condition.value = headerValue(exact);
+      condition.value = condition.ignoreCase ? lowerCase(headerValue(exact)) : headerValue(exact);
     } else if (prefix !== null) {
       condition.kind = HEADER_PREFIX;
-      condition.value = headerValue(prefix);
+      condition.value = condition.ignoreCase ? lowerCase(headerValue(prefix)) : headerValue(prefix);
     } else {
       condition.kind = member(item, "absent") !== null ? HEADER_ABSENT : HEADER_PRESENT;
+      if (ignoreCase !== null || list !== null) problem(item.path, "ignoreCase and list need exact or prefix");
       if (!boolMember(item, "absent", true) || !boolMember(item, "present", true)) problem(item.path, "present and absent can only be true");
     }
     rule.headers.push(condition);
   }
+}
+
+/** ASCII only, as hosts and tokens are. */
+function lowerCase(bytes: ByteString): ByteString {
+  for (let i = 0; i < bytes.length; i++) bytes[i] = lower(bytes[i]);
+  return bytes;
 }
 
 function parseKeyId(json: Json, rule: Rule, settings: Settings): void {

@@ -79,6 +79,16 @@ const REFUSED: readonly (readonly [Name, unknown, string])[] = [
   ["rate-limit", { limits: [{ name: "a", requests: 1, per: "hour", key: ["constant"], cost: 2 }] }, "/limits/0/cost"],
   ["authz", { rules: [{ name: "a", effect: "permit" }] }, "/rules/0/effect"],
   ["authz", { rules: [{ name: "a", effect: "deny", when: { paths: [] } }] }, "/rules/0/when/paths"],
+  [
+    "authz",
+    { rules: [{ name: "a", effect: "deny", when: { headers: [{ name: "b", present: true, ignoreCase: true }] } }] },
+    "/rules/0/when/headers/0",
+  ],
+  [
+    "authz",
+    { rules: [{ name: "a", effect: "deny", when: { headers: [{ name: "b", exact: "c", list: 1 }] } }] },
+    "/rules/0/when/headers/0/list",
+  ],
   ["authz", { rules: [{ name: "a", effect: "deny", when: { paths: ["a*"] } }] }, "/rules/0/when/paths/0"],
   ["authz", { rules: [{ name: "a", effect: "deny", when: { sourceCidrs: ["10.0.0.0/33"] } }] }, "/rules/0/when/sourceCidrs/0"],
   ["authz", { rules: [{ name: "a", effect: "deny", when: { apiKeys: ["x"] } }] }, "/rules/0/when/apiKeys/0"],
@@ -192,6 +202,47 @@ describe("built-in filters", () => {
     assert.equal(reason("good", "bad"), "denied by rule bad");
     assert.equal(reason("bad", "good"), "denied by rule bad");
     assert.equal(reason(), "no allow rule matched");
+  });
+
+  test("authz: a list in one value is several values, case counts unless configured, and lists can be switched off", async () => {
+    const bench = new FilterBench();
+    const judge = async (effect: string, condition: object, ...values: string[]): Promise<boolean> => {
+      const rules = [
+        { name: "it", effect, when: { headers: [{ name: "x-role", ...condition }] } },
+        ...(effect === "deny" ? [{ name: "rest", effect: "allow" }] : []),
+      ];
+      const module = await load(bench, "authz", { rules });
+      return (ask(bench, module, { headers: header("x-role", ...values) }).status === 200) === (effect === "allow");
+    };
+    const table: readonly (readonly [string, object, readonly string[], boolean])[] = [
+      // Denied wherever it stands in a list, in whatever spelling of the list.
+      ["deny", { exact: "admin" }, ["user, admin"], true],
+      ["deny", { exact: "admin" }, ["user,admin\t, x"], true],
+      ["deny", { exact: "admin" }, ["user", ", admin ,"], true],
+      ["deny", { exact: "admin" }, ["user, administrator"], false],
+      ["deny", { exact: "user, admin" }, ["user, admin"], true],
+      ["deny", { exact: "admin", list: false }, ["user, admin"], false],
+      ["deny", { prefix: "adm" }, ["user, administrator"], true],
+      ["deny", { exact: "admin" }, ["ADMIN"], false],
+      ["deny", { exact: "admin", ignoreCase: true }, ["user, AdMiN"], true],
+      ["deny", { exact: "Admin", ignoreCase: true }, ["admin"], true],
+      ["deny", { prefix: "ADM", ignoreCase: true }, ["administrator"], true],
+      // Allowed only when nothing stands beside it.
+      ["allow", { exact: "user" }, ["user"], true],
+      ["allow", { exact: "user" }, ["user, admin"], false],
+      ["allow", { exact: "user" }, ["user, user"], false],
+      ["allow", { exact: "user, admin" }, ["user, admin"], true],
+      ["allow", { exact: "user" }, ["USER"], false],
+      ["allow", { exact: "user", ignoreCase: true }, ["USER", "user"], true],
+      ["allow", { prefix: "user" }, ["user-1, user-2"], true],
+      ["allow", { prefix: "user" }, ["user-1, admin"], false],
+      ["allow", { prefix: "user" }, ["user-1,"], false],
+      ["allow", { prefix: "user", list: false }, ["user-1 (a, b)"], true],
+      ["allow", { prefix: "user" }, [""], false],
+      ["allow", { prefix: "user" }, [], false],
+    ];
+    for (const [effect, condition, values, expected] of table)
+      assert.equal(await judge(effect, condition, ...values), expected, JSON.stringify([effect, condition, values]));
   });
 
   test("authz: with deny rules alone the rest passes; the key is taken out of the request", async () => {
