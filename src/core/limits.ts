@@ -122,6 +122,19 @@ export const DEFAULT_UPSTREAM_LIMITS: UpstreamLimits = {
 
 /** What one filter may use. Fuel comes with the metering of modules. */
 export interface FilterBudget {
+  /**
+   * Fuel of one callback: about one for an instruction, more for what costs more. It bounds work and not time: code that is
+   * warm uses 5 to 20 million a millisecond, code that runs for the first time a tenth of that. Exceeded: the instance is
+   * thrown away, its exchanges get `onFailure`.
+   */
+  readonly callbackFuel: number;
+  /** Fuel of all callbacks of one exchange that answer a verdict. Exceeded: `onFailure`. */
+  readonly exchangeFuel: number;
+  /** Fuel of an instance until it is configured. Exceeded: it does not start. */
+  readonly startFuel: number;
+  /** So many faults within `faultWindowMs` and the filter is not started any more: its `onFailure` applies until its module or configuration changes. 0: never. */
+  readonly faults: number;
+  readonly faultWindowMs: number;
   /** Largest linear memory of one instance. Exceeded: `memory.grow` answers -1. */
   readonly memoryBytes: number;
   /** Body bytes held for one exchange while the filter pauses. Exceeded: 413 or 500. */
@@ -146,6 +159,11 @@ export interface FilterBudget {
 }
 
 export const DEFAULT_FILTER_BUDGET: FilterBudget = {
+  callbackFuel: 1_000_000,
+  exchangeFuel: 10_000_000,
+  startFuel: 200_000_000,
+  faults: 10,
+  faultWindowMs: 60_000,
   memoryBytes: 64 * 1024 * 1024,
   bufferBytes: 1024 * 1024,
   pauseMs: 5_000,
@@ -161,6 +179,11 @@ export const DEFAULT_FILTER_BUDGET: FilterBudget = {
 
 /** The most that configuration may give a filter. Exceeded: the resource is refused (`out_of_range`). */
 export const FILTER_BUDGET_MAXIMA: FilterBudget = {
+  callbackFuel: 1_000_000_000,
+  exchangeFuel: 2_000_000_000,
+  startFuel: 2_000_000_000,
+  faults: 1_000,
+  faultWindowMs: 3_600_000,
   memoryBytes: 1024 * 1024 * 1024,
   bufferBytes: 64 * 1024 * 1024,
   pauseMs: 300_000,

@@ -32,6 +32,10 @@ export interface FilterStatus {
   readonly traps: number;
   readonly memoryBytes: number;
   readonly lastError: string | undefined;
+  /** Fuel used so far: work, about one for an instruction. Absent: not metered. */
+  readonly fuel?: number;
+  /** It broke too often: it is not run any more, its `onFailure` applies. Absent: never. */
+  readonly quarantined?: boolean;
 }
 
 /** What a filter answered. Tagged; `CONTINUE` and `PAUSE` are shared objects, so the common cases allocate nothing. */
@@ -150,6 +154,9 @@ export interface FilterMetrics {
   /** A filter call, for the product's own metrics. `us` may stand for several calls: their sum is what counts, not each. */
   onCall(filter: string, phase: string, us: number): void;
   onTrap(filter: string, reason: string): void;
+  onQuarantine?(filter: string, isQuarantined: boolean): void;
+  /** Fuel that a filter used since the last time. */
+  onFuel?(filter: string, fuel: number): void;
   /**
    * Has `pull` called before values are handed on: what filters count in their own memory is added then. Answers how to end
    * that. Absent: such counting is not offered, and each count is a call.

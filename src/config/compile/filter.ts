@@ -24,6 +24,11 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
         onFailure: spec.onFailure,
         isolated: spec.isolated,
         budget: {
+          callbackFuel: budget.callbackFuel,
+          exchangeFuel: budget.exchangeFuel,
+          startFuel: budget.startFuel,
+          faults: budget.faults,
+          faultWindowMs: budget.faultWindow,
           memoryBytes: budget.memory,
           bufferBytes: budget.buffer,
           pauseMs: budget.pause,

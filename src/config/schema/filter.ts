@@ -26,12 +26,41 @@ const bytes = (key: "memoryBytes" | "bufferBytes" | "outputBytes" | "sharedDataB
     .describe(`${text} At most ${formatSize(MAXIMA[key])}.`);
 
 const count = (
-  key: "hostCallsPerCallback" | "callouts" | "logLinesPerSecond" | "sharedDataKeys" | "metrics" | "contextsPerInstance",
+  key:
+    | "callbackFuel"
+    | "exchangeFuel"
+    | "startFuel"
+    | "faults"
+    | "hostCallsPerCallback"
+    | "callouts"
+    | "logLinesPerSecond"
+    | "sharedDataKeys"
+    | "metrics"
+    | "contextsPerInstance",
   least: number,
   text: string,
 ) => z.int().min(least).max(MAXIMA[key]).default(DEFAULTS[key]).describe(text);
 
 const budget = z.strictObject({
+  callbackFuel: count(
+    "callbackFuel",
+    1_000,
+    "Work of one callback, about one for each instruction. It bounds work, not time: a million is some 0.1 ms of warm code, 1 ms and more of code that runs for the first time. Beyond: onFailure, and a new instance.",
+  ),
+  exchangeFuel: count("exchangeFuel", 1_000, "Work of all callbacks of one exchange that answer a verdict. Beyond: onFailure."),
+  startFuel: count(
+    "startFuel",
+    1_000,
+    "Work until an instance is configured. Beyond: the filter is refused, or does not start again.",
+  ),
+  faults: count(
+    "faults",
+    0,
+    "So many faults within `faultWindow` and the filter is quarantined: it is not run any more and onFailure applies, until its module, settings or budget change. 0: never.",
+  ),
+  faultWindow: duration(1_000, MAXIMA.faultWindowMs)
+    .prefault(formatDuration(DEFAULTS.faultWindowMs))
+    .describe(`The time in which faults are counted, at most ${formatDuration(MAXIMA.faultWindowMs)}.`),
   memory: bytes("memoryBytes", 64 * 1024, "Linear memory of one instance."),
   buffer: bytes("bufferBytes", 0, "Body held for one exchange while the filter pauses. Beyond: 413 or 500."),
   pause: duration(1, MAXIMA.pauseMs)

@@ -56,6 +56,8 @@ export class StreamContext implements FilterContext {
   responseSeen = false;
   /** Bytes added to headers and bodies so far. */
   outputBytes = 0;
+  /** Fuel that its callbacks used so far. */
+  fuelUsed = 0;
   /** Call-outs under way: our id → the exchange's. */
   callouts: Map<number, number> | undefined;
   /** `proxy_on_done` ran. `waiting`: it answered false, so the guest still needs the context. */
@@ -181,6 +183,10 @@ export class StreamContext implements FilterContext {
     this.resumed = false;
     this.answering = direction;
     let action = ACTION_CONTINUE;
+    if (callback !== undefined && guest.fault === undefined && !guest.hasFuel(this)) {
+      this.answering = undefined;
+      return { kind: "fail", reason: this.fuelReason };
+    }
     if (callback !== undefined) action = guest.enter(phase, callback, this, this.id, size, end);
     this.answering = undefined;
     if (guest.fault !== undefined) return { kind: "fail", reason: guest.fault };
@@ -190,6 +196,10 @@ export class StreamContext implements FilterContext {
       return pendingResponse;
     }
     return action === ACTION_CONTINUE || this.resumed ? CONTINUE : PAUSE;
+  }
+
+  get fuelReason(): string {
+    return `it used up its fuel of ${this.guest?.owner.config.budget.exchangeFuel} in one exchange`;
   }
 
   #refused(): Verdict {
@@ -292,6 +302,7 @@ export class StreamContext implements FilterContext {
     this.responseSeen = false;
     this.#answerCount = 0;
     this.outputBytes = 0;
+    this.fuelUsed = 0;
     this.callouts = undefined;
     this.done = "no";
     this.letGo("request");

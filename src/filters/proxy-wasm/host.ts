@@ -1,11 +1,12 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Bytes } from "../../core/bytes.ts";
 import type { Clock } from "../../core/clock.ts";
+import { DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import type { CalloutAnswer, CalloutRequest, FilterHost, FilterMetrics, FilterModule } from "../contract.ts";
 import type { ForeignFunctions } from "./foreign.ts";
 import { ProxyWasmModule } from "./module.ts";
-import { prepareModule } from "./prepare.ts";
+import { compilePrepared } from "./prepare.ts";
 import type { SharedState } from "./shared.ts";
 
 export interface ProxyWasmOptions {
@@ -25,9 +26,10 @@ export class ProxyWasmHost implements FilterHost {
 
   /** Rejects with an `Error` whose message is the reason: bad bytes, a missing export, or the guest's own words about its settings. */
   async load(wasm: Bytes, config: FilterConfig): Promise<FilterModule> {
-    const prepared = prepareModule(wasm, config.budget);
-    const compiled = await WebAssembly.compile(prepared as Uint8Array<ArrayBuffer>);
-    const module = new ProxyWasmModule(config, this.options, compiled);
+    // A snapshot that an earlier version kept on disk knows fewer budgets.
+    const whole = { ...config, budget: { ...DEFAULT_FILTER_BUDGET, ...config.budget } };
+    const compiled = await compilePrepared(wasm, whole.budget);
+    const module = new ProxyWasmModule(whole, this.options, compiled);
     await module.start();
     return module;
   }

@@ -223,11 +223,7 @@ function findWasi(guest: GuestInstance, name: string): Import {
   const run = Object.hasOwn(WASI, name) ? WASI[name] : undefined;
   if (run !== undefined) return guardMany(guest, run);
   if (name === "proc_exit") {
-    return (code: number) => {
-      guest.fault ??= `the guest exited with code ${code}`;
-      // The only way not to return into it; should it catch this, the fault stays.
-      throw new Error(guest.fault);
-    };
+    return (code: number) => guest.stop(`the guest exited with code ${code}`);
   }
   return name.startsWith("fd_") || name.startsWith("path_") ? wasi.badDescriptor : wasi.noSuchCall;
 }
@@ -235,8 +231,7 @@ function findWasi(guest: GuestInstance, name: string): Import {
 /** AssemblyScript's `abort(message, file, line, column)`: UTF-16 strings whose length stands before them. */
 function makeAbort(guest: GuestInstance): Import {
   return (message: number, file: number, line: number, column: number) => {
-    guest.fault ??= `abort: ${readUtf16(guest, message)} at ${readUtf16(guest, file)}:${line}:${column}`;
-    throw new Error(guest.fault);
+    guest.stop(`abort: ${readUtf16(guest, message)} at ${readUtf16(guest, file)}:${line}:${column}`);
   };
 }
 

@@ -4,6 +4,7 @@ import type { CalloutAnswer } from "../contract.ts";
 import { INTERNAL_FAILURE, ROOT_CONTEXT_ID } from "./abi.ts";
 import type { StreamContext } from "./context.ts";
 import { ContextTable } from "./context-table.ts";
+import { describeTrap, FuelGauge } from "./fuel.ts";
 import type { ProxyWasmOptions } from "./host.ts";
 import { MappedCounters } from "./mapped-counters.ts";
 import type { GuestMemory } from "./memory.ts";
@@ -64,6 +65,8 @@ interface Callout {
 /** One instance of a module. It is entered once at a time; after a fault it is never entered again. */
 export class GuestInstance {
   memory: GuestMemory | undefined;
+  /** All fuel that it used so far, as far as it was looked at. */
+  fuelUsed = 0;
   callbacks: GuestCallbacks = NO_CALLBACKS;
   readonly contexts = new ContextTable();
   readonly mappedCounters = new MappedCounters();
@@ -83,12 +86,22 @@ export class GuestInstance {
   #hostCalls = 0;
   #untilTimed = TIMED_EVERY;
   readonly #hostCallsMax: number;
+  #gauge: FuelGauge | undefined;
+  /** Until it is configured, all of it pays from the fuel that the module came with. */
+  #starting = true;
+  /** What was given last, for whom. */
+  #given: number;
+  #spender: StreamContext | undefined;
+  #spenderEpoch = 0;
+  /** Whose call-out's answer is being handed over. */
+  #calloutPayer: StreamContext | undefined;
   #nextCalloutId = 1;
   #deferred: (() => void)[] = [];
   readonly #callouts = new Map<number, Callout>();
 
   constructor(readonly owner: GuestOwner) {
     this.#hostCallsMax = owner.config.budget.hostCallsPerCallback;
+    this.#given = owner.config.budget.startFuel;
   }
 
   /** Adds what the guest counted in its own memory to its metrics. */
@@ -96,9 +109,68 @@ export class GuestInstance {
     this.mappedCounters.pull(this.memory, this.owner.options.metrics);
   }
 
-  attach(memory: GuestMemory, callbacks: GuestCallbacks): void {
+  attach(memory: GuestMemory, callbacks: GuestCallbacks, exports: WebAssembly.Exports): void {
     this.memory = memory;
     this.callbacks = callbacks;
+    this.#gauge = new FuelGauge(exports);
+  }
+
+  /** It is configured: from now on each callback has fuel of its own. */
+  finishStart(): void {
+    this.#starting = false;
+    this.settleFuel();
+  }
+
+  /** Writes down what was used since fuel was given last, and takes the rest back. */
+  settleFuel(): void {
+    if (this.#gauge === undefined) return;
+    const used = this.#given - this.#gauge.swap(0);
+    this.#given = 0;
+    this.fuelUsed += used;
+    const spender = this.#spender;
+    if (spender !== undefined && spender.epoch === this.#spenderEpoch) spender.fuelUsed += used;
+    this.#spender = undefined;
+  }
+
+  /** Has the exchange fuel left for a callback that answers a verdict? */
+  hasFuel(context: StreamContext): boolean {
+    this.settleFuel();
+    return context.fuelUsed < this.owner.config.budget.exchangeFuel;
+  }
+
+  /** `payer`: the exchange that it is for. What only tidies up after an exchange must always be able to: it pays without limit. */
+  #giveFuel(payer: StreamContext | undefined, isLimited: boolean): void {
+    if (this.#starting) return;
+    this.settleFuel();
+    const { callbackFuel, exchangeFuel } = this.owner.config.budget;
+    let given = callbackFuel;
+    if (payer !== undefined) {
+      if (isLimited) given = Math.min(given, exchangeFuel - payer.fuelUsed);
+      this.#spender = payer;
+      this.#spenderEpoch = payer.epoch;
+    }
+    this.#given = given;
+    this.#gauge?.swap(given);
+  }
+
+  /**
+   * Breaks the instance from within a host call. The guest is not to go on, but nothing may be thrown into it: it could catch
+   * that. Without fuel it traps at its next step. Only while its start function runs there is no fuel to take.
+   */
+  stop(reason: string): void {
+    this.fault ??= reason;
+    if (this.#gauge === undefined) throw new Error(this.fault);
+    this.#gauge.swap(-1);
+  }
+
+  /** What a trap was about, in words that are the same on every runtime. */
+  describe(error: unknown): string {
+    const kind = this.#gauge?.classify();
+    if (kind === "depth") return "its calls nest too deep";
+    if (kind !== "fuel") return describeTrap(error);
+    const { callbackFuel } = this.owner.config.budget;
+    if (this.#starting) return `it used up its fuel of ${this.#given} while it started`;
+    return `it used up its fuel of ${this.#given} in one ${this.#given < callbackFuel ? "exchange" : "callback"}`;
   }
 
   /**
@@ -111,6 +183,8 @@ export class GuestInstance {
     if (this.inside) return this.#refuseReentry(phase);
     const weight = this.#timingWeight(context);
     const startMs = weight > 0 ? owner.options.clock.nowMs() : 0;
+    const payer = this.#calloutPayer ?? context;
+    this.#giveFuel(payer, payer !== context || payer?.answering !== undefined);
     this.inside = true;
     this.active = context;
     this.#hostCalls = 0;
@@ -118,7 +192,7 @@ export class GuestInstance {
     try {
       result = callback(a, b, c);
     } catch (error) {
-      this.fault ??= describeTrap(error);
+      this.fault ??= this.describe(error);
     }
     return this.#leave(phase, result, weight, startMs);
   }
@@ -169,7 +243,7 @@ export class GuestInstance {
 
   /** At the start of every host call. Undefined: over the budget, or the memory is not there yet. */
   beginHostCall(): GuestMemory | undefined {
-    if (++this.#hostCalls > this.#hostCallsMax) return undefined;
+    if (++this.#hostCalls > this.#hostCallsMax || this.fault !== undefined) return undefined;
     this.memory?.refresh();
     return this.memory;
   }
@@ -177,6 +251,7 @@ export class GuestInstance {
   /** A host call threw: a bug of ours, or a guest that let the stack run out in it. Never passed on into the guest. */
   onHostError(error: unknown): number {
     this.fault ??= `a host call failed: ${describeCause(error)}`;
+    this.#gauge?.swap(-1);
     return INTERNAL_FAILURE;
   }
 
@@ -217,12 +292,18 @@ export class GuestInstance {
     if (callout.context !== undefined && callout.context.epoch !== callout.epoch) return;
     const callback = this.callbacks.httpCallResponse;
     if (callback === undefined || this.fault !== undefined) return;
+    if (callout.context !== undefined && !this.hasFuel(callout.context)) {
+      callout.context.exchange?.fail(callout.context, callout.context.fuelReason);
+      return;
+    }
     this.answer = answer;
+    this.#calloutPayer = callout.context;
     const headers = answer?.headers.length ?? 0;
     const body = answer?.body.byteLength ?? 0;
     const trailers = answer?.trailers?.length ?? 0;
     this.enter("http_call_response", (a, b, c) => callback(a, b, c, body, trailers), undefined, ROOT_CONTEXT_ID, id, headers);
     this.answer = undefined;
+    this.#calloutPayer = undefined;
     this.#runDeferred();
   }
 
@@ -256,10 +337,3 @@ const NO_CALLBACKS: GuestCallbacks = {
   log: undefined,
   contextDelete: undefined,
 };
-
-/** Why a guest stopped, in words that are the same on every runtime where that is possible. */
-export function describeTrap(error: unknown): string {
-  if (error instanceof RangeError) return "trap: the stack overflowed";
-  if (error instanceof Error) return `trap: ${error.message.slice(0, 200)}`;
-  return "trap: an exception was not caught";
-}

@@ -1,7 +1,7 @@
 import { describeCause } from "../../core/failure.ts";
 import { ROOT_CONTEXT_ID } from "./abi.ts";
 import { makeImports } from "./imports.ts";
-import { describeTrap, type GuestCallback, type GuestCallbacks, GuestInstance, type GuestOwner } from "./instance.ts";
+import { type GuestCallback, type GuestCallbacks, GuestInstance, type GuestOwner } from "./instance.ts";
 import { GuestMemory } from "./memory.ts";
 
 const ABI_MARKERS = ["proxy_abi_version_0_2_1", "proxy_abi_version_0_2_0", "proxy_abi_version_0_1_0"];
@@ -34,16 +34,19 @@ export function instantiateGuestNow(owner: GuestOwner, module: WebAssembly.Modul
 
 function initialise(guest: GuestInstance, instance: WebAssembly.Instance): GuestInstance {
   const { exports } = instance;
+  // A start function may have caught what stopped it.
+  if (guest.fault !== undefined) throw new Error(guest.fault);
   if (!ABI_MARKERS.some((marker) => typeof exports[marker] === "function")) {
     throw new Error("the module exports no proxy_abi_version_0_2_1, _0_2_0 or _0_1_0: it is no proxy-wasm filter");
   }
   if (!(exports.memory instanceof WebAssembly.Memory)) throw new Error("the module exports no memory");
   const allocator = callbackOf(exports, "proxy_on_memory_allocate") ?? callbackOf(exports, "malloc");
   if (allocator === undefined) throw new Error("the module exports neither proxy_on_memory_allocate nor malloc");
-  guest.attach(new GuestMemory(exports.memory, guardAllocator(guest, allocator)), collectCallbacks(exports));
+  guest.attach(new GuestMemory(exports.memory, guardAllocator(guest, allocator)), collectCallbacks(exports), exports);
   guest.bornMs = guest.owner.options.clock.nowMs();
   try {
     start(guest, exports);
+    guest.finishStart();
   } catch (error) {
     guest.owner.setTick(guest, 0);
     throw error;
@@ -58,7 +61,7 @@ function guardAllocator(guest: GuestInstance, allocator: GuestCallback): (size: 
       const at = allocator(size);
       return typeof at === "number" ? at : 0;
     } catch (error) {
-      guest.fault ??= `${describeTrap(error)} in the allocator`;
+      guest.fault ??= `${guest.describe(error)}, in the allocator`;
       return 0;
     }
   };

@@ -38,6 +38,12 @@ export class ProxyWasmModule implements FilterModule, GuestOwner {
   /** Isolated filters: no new instance before this. */
   #blockedUntilMs = 0;
   #lastError: string | undefined;
+  /** When faults happened, within the window that counts. */
+  readonly #faultTimesMs: number[] = [];
+  #quarantined = false;
+  /** Fuel of instances that are gone, and what the metrics were told. */
+  #fuelBefore = 0;
+  #fuelTold = 0;
   #disposed = false;
 
   constructor(
@@ -71,6 +77,7 @@ export class ProxyWasmModule implements FilterModule, GuestOwner {
   open(exchange: FilterExchange): FilterContext {
     const guest = this.config.isolated ? this.#takeIsolated() : this.#current;
     if (guest === undefined || this.#disposed) {
+      if (this.#quarantined) return this.#refuse(`quarantined: ${this.#lastError}`, exchange);
       return this.#refuse(this.#lastError === undefined ? "no instance" : `no instance: ${this.#lastError}`, exchange);
     }
     if (guest.contexts.size >= this.config.budget.contextsPerInstance) return this.#refuse("too many contexts", exchange);
@@ -88,6 +95,7 @@ export class ProxyWasmModule implements FilterModule, GuestOwner {
 
   /** A free instance for one exchange alone, made on the spot when there is room; undefined: none. */
   #takeIsolated(): GuestInstance | undefined {
+    if (this.#quarantined) return undefined;
     const current = this.#current;
     if (current !== undefined && current.contexts.size === 0) return current;
     for (const guest of this.#instances) {
@@ -117,6 +125,8 @@ export class ProxyWasmModule implements FilterModule, GuestOwner {
     // An instance that never came to life (its start failed) is reported by whoever made it.
     if (!this.#instances.delete(guest)) return;
     guest.pullCounters();
+    guest.settleFuel();
+    this.#fuelBefore += guest.fuelUsed;
     const reason = guest.fault ?? "unknown";
     this.#traps++;
     this.options.metrics.onTrap(this.config.name, reason);
@@ -132,20 +142,40 @@ export class ProxyWasmModule implements FilterModule, GuestOwner {
         if (context.epoch === epoch) context.exchange?.fail(context, reason);
       }
     });
-    if (!this.config.isolated && !this.#disposed) this.#scheduleRestart(delayMs);
+    if (!this.config.isolated) this.#scheduleRestart(delayMs);
   }
 
   /** Counts a fault and answers how long no new instance may come, ms. */
   #countFault(reason: string): number {
     this.#lastError = reason;
     this.#faults++;
+    this.#considerQuarantine();
     const { restartMinMs, restartMaxMs } = PROXY_WASM_LIMITS;
     const delayMs = this.#faults === 1 ? 0 : Math.min(restartMaxMs, restartMinMs * 2 ** (this.#faults - 2));
     this.#blockedUntilMs = this.options.clock.nowMs() + delayMs;
     return delayMs;
   }
 
+  /** A filter that keeps breaking costs nothing any more: it is not started again until something about it changes. */
+  #considerQuarantine(): void {
+    const { faults, faultWindowMs } = this.config.budget;
+    const nowMs = this.options.clock.nowMs();
+    this.#faultTimesMs.push(nowMs);
+    while (nowMs - (this.#faultTimesMs[0] ?? nowMs) > faultWindowMs) this.#faultTimesMs.shift();
+    if (this.#quarantined || this.#disposed || faults === 0 || this.#faultTimesMs.length < faults) return;
+    this.#quarantined = true;
+    this.#current = undefined;
+    this.#restart?.cancel();
+    for (const guest of this.#ticks.keys()) this.#clearTick(guest);
+    this.options.metrics.onQuarantine?.(this.config.name, true);
+    this.options.log.for("filter").error("a filter is quarantined until its module, settings or budget change", {
+      ...{ filter: this.config.name, faults: this.#faultTimesMs.length, onFailure: this.config.onFailure },
+      reason: this.#lastError,
+    });
+  }
+
   #scheduleRestart(delayMs: number): void {
+    if (this.#quarantined || this.#disposed) return;
     this.#restart?.cancel();
     this.#restart = this.options.clock.setTimer(delayMs, () => {
       this.#restart = undefined;
@@ -156,14 +186,13 @@ export class ProxyWasmModule implements FilterModule, GuestOwner {
   async #renew(): Promise<void> {
     try {
       const guest = await instantiateGuest(this, this.compiled);
-      if (this.#disposed) return;
+      if (this.#disposed || this.#quarantined) return;
       this.#instances.add(guest);
       this.#current = guest;
     } catch (error) {
       const reason = describeCause(error);
       this.options.log.for("filter").error("a filter could not be started again", { filter: this.config.name, reason });
-      const delayMs = this.#countFault(reason);
-      if (!this.#disposed) this.#scheduleRestart(delayMs);
+      this.#scheduleRestart(this.#countFault(reason));
     }
   }
 
@@ -177,6 +206,8 @@ export class ProxyWasmModule implements FilterModule, GuestOwner {
       traps: this.#traps,
       memoryBytes,
       lastError: this.#lastError,
+      fuel: this.#fuelUsed(),
+      quarantined: this.#quarantined,
     };
   }
 
@@ -187,11 +218,24 @@ export class ProxyWasmModule implements FilterModule, GuestOwner {
     for (const timer of this.#ticks.values()) timer.cancel();
     this.#ticks.clear();
     this.options.shared.release(this.#namespaceName());
+    if (this.#quarantined) this.options.metrics.onQuarantine?.(this.config.name, false);
     if (this.#contexts === 0) this.#drop();
+  }
+
+  #fuelUsed(): number {
+    let used = this.#fuelBefore;
+    for (const guest of this.#instances) {
+      if (!guest.inside) guest.settleFuel();
+      used += guest.fuelUsed;
+    }
+    return used;
   }
 
   #pullCounters(): void {
     for (const guest of this.#instances) guest.pullCounters();
+    const used = this.#fuelUsed();
+    this.options.metrics.onFuel?.(this.config.name, used - this.#fuelTold);
+    this.#fuelTold = used;
   }
 
   #drop(): void {

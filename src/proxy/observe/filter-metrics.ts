@@ -40,6 +40,9 @@ export class FilterMetricsTable implements FilterMetrics {
   readonly #calls = new Map<string, Map<string, CallSeries>>();
   #callSeries = 0;
   #last = new CallSeries("", "");
+  /** Modules of that name in quarantine: an old generation may still hold one. One that was stays, as zero. */
+  readonly #quarantined = new Map<string, number>();
+  readonly #fuel = new Map<string, number>();
   readonly #pulls = new Set<() => void>();
   readonly #traps = new Map<string, { readonly filter: string; readonly reason: string; count: number }>();
 
@@ -102,6 +105,14 @@ export class FilterMetricsTable implements FilterMetrics {
     return series;
   }
 
+  onQuarantine(filter: string, isQuarantined: boolean): void {
+    this.#quarantined.set(filter, Math.max(0, (this.#quarantined.get(filter) ?? 0) + (isQuarantined ? 1 : -1)));
+  }
+
+  onFuel(filter: string, fuel: number): void {
+    this.#fuel.set(filter, (this.#fuel.get(filter) ?? 0) + fuel);
+  }
+
   onPull(pull: () => void): () => void {
     this.#pulls.add(pull);
     return () => this.#pulls.delete(pull);
@@ -137,6 +148,9 @@ export class FilterMetricsTable implements FilterMetrics {
         series.us = 0;
       }
     }
+    for (const [filter, fuel] of this.#fuel) dump.counter("filterFuel", [filter], fuel);
+    this.#fuel.clear();
+    for (const [filter, modules] of this.#quarantined) dump.gauge("filterQuarantined", [filter], modules > 0 ? 1 : 0);
     for (const series of this.#traps.values()) dump.counter("filterTraps", [series.filter, series.reason], series.count);
     this.#traps.clear();
   }

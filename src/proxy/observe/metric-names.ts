@@ -92,6 +92,20 @@ export const METRICS = {
   filterCalls: metric("counter", "selvedge_filter_calls_total", ["filter", "phase"], "Calls into a filter.", FILTERS_MAX),
   filterSeconds: metric("counter", "selvedge_filter_seconds_total", ["filter", "phase"], "Time spent in a filter.", FILTERS_MAX),
   filterTraps: metric("counter", "selvedge_filter_traps_total", ["filter", "reason"], "Calls that trapped.", FILTERS_MAX),
+  filterFuel: metric(
+    "counter",
+    "selvedge_filter_fuel_total",
+    ["filter"],
+    "Work that filters did, about one for each instruction.",
+    FILTERS_MAX,
+  ),
+  filterQuarantined: metric(
+    "gauge",
+    "selvedge_filter_quarantined",
+    ["filter"],
+    "Processes in which a filter broke too often and is not run any more.",
+    FILTERS_MAX,
+  ),
   filterCounter: metric(
     "counter",
     "selvedge_filter_custom_total",
