@@ -79,6 +79,8 @@ export class ModuleBuilder {
   readonly #data: number[][] = [];
   #elements: readonly number[] = [];
   #memory: number[] | undefined;
+  #memoryImport: number[] | undefined;
+  #globalImport: number[] | undefined;
   #start: number | undefined;
 
   type(params: readonly ValueType[], results: readonly ValueType[]): number {
@@ -93,6 +95,18 @@ export class ModuleBuilder {
     if (this.#functions.length > 0) throw new Error("imports come first");
     this.#imports.push([...text(module), ...text(name), 0x00, ...uleb(this.type(params, results))]);
     return this.#imports.length - 1;
+  }
+
+  /** The memory of another instance. */
+  importMemory(module: string, name: string, minPages: number): this {
+    this.#memoryImport = [...text(module), ...text(name), 0x02, 0x00, ...uleb(minPages)];
+    return this;
+  }
+
+  /** The global i32 of another instance. */
+  importGlobal(module: string, name: string): this {
+    this.#globalImport = [...text(module), ...text(name), 0x03, 0x7f, 0x01];
+    return this;
   }
 
   /** Returns the function's index; exported when it has a name. */
@@ -144,7 +158,8 @@ export class ModuleBuilder {
       out.push(id, ...uleb(content.length), ...content);
     };
     section(1, vector(types));
-    if (this.#imports.length > 0) section(2, vector(this.#imports));
+    const others = [this.#memoryImport, this.#globalImport].filter((each) => each !== undefined);
+    if (this.#imports.length + others.length > 0) section(2, vector([...this.#imports, ...others]));
     section(3, vector(this.#functions.map(({ type }) => uleb(type))));
     if (this.#elements.length > 0) section(4, [0x01, 0x70, 0x00, ...uleb(this.#elements.length)]);
     if (this.#memory !== undefined) section(5, [0x01, ...this.#memory]);

@@ -122,6 +122,9 @@ export function lowerFunction(func: ComponentFunction, context: CallContext): Co
         args = [];
         for (let i = 0; i < types.length; i++) args.push(types[i]?.lift(context, from));
       } else args = spilled.load(context, from.nextInteger() >>> 0);
+      // Looked at before anything happens: a call whose answer has no place changes nothing.
+      const resultAt = isResultInMemory ? from.nextInteger() >>> 0 : 0;
+      if (isResultInMemory) context.memory.check(resultAt, result.size, result.align);
       const answered = func.call(args);
       if (result === undefined) return undefined;
       // The callee may have been the guest itself, through another component.
@@ -131,9 +134,7 @@ export function lowerFunction(func: ComponentFunction, context: CallContext): Co
         result.lower(context, flat, answered);
         return flat.values[0];
       }
-      const at = from.nextInteger() >>> 0;
-      context.memory.check(at, result.size, result.align);
-      result.store(context, at, answered);
+      result.store(context, resultAt, answered);
       return undefined;
     } catch (error) {
       store.fault ??= error instanceof Trap ? error.message : `a host call failed: ${describeCause(error)}`;
@@ -153,6 +154,7 @@ export function resourceFunction(
     (run: (value: number) => number | undefined): CoreFunction =>
     (value) => {
       try {
+        store.beginHostCall();
         return run(Number(value));
       } catch (error) {
         store.fault ??= error instanceof Trap ? error.message : `a host call failed: ${describeCause(error)}`;
