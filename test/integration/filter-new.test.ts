@@ -35,6 +35,19 @@ describe("filter new, build, test: AssemblyScript, whose compiler is always ther
       expect(tested.out).toEndWith("4 passed\n");
       expect(tested.exit).toBe(EXIT.ok);
 
+      const measured = await filter(folder, "bench", "geo", "--duration", "50", "--json");
+      expect(measured.exit).toBe(EXIT.ok);
+      const { tests } = JSON.parse(measured.out) as {
+        tests: { name: string; exchanges: number; traps: number; callsPerExchange: number }[];
+      };
+      expect(tests.map(({ name, traps }) => [name, traps])).toEqual([
+        ["an answer is greeted", 0],
+        ["without settings there is a default", 0],
+        ["a blocked request never reaches the upstream", 0],
+      ]);
+      expect(tests[0]?.callsPerExchange).toBeGreaterThan(2);
+      expect((await filter(folder, "bench", "geo", "--only", "zzz")).error).toContain("no test was measured");
+
       appendFileSync(join(folder, "geo/assembly/index.ts"), "\nconst broken: i32 = nowhere;\n");
       const broken = await filter(folder, "build", "geo");
       expect(broken.exit).toBe(EXIT.failed);

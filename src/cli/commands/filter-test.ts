@@ -1,13 +1,8 @@
-import { dirname, resolve } from "node:path";
-import { formatIssue } from "../../config/issue.ts";
 import { SystemClock } from "../../core/clock.ts";
 import { type Command, type CommandContext, CommandError, EXIT } from "../command.ts";
-import { readText } from "../files.ts";
-import { readModuleFile } from "../filter/module-file.ts";
-import { defaultsOf, findTables, issuesError } from "../filter/project.ts";
-import { readYaml } from "../filter/read-yaml.ts";
+import { openTable } from "../filter/open-table.ts";
+import { findTables } from "../filter/project.ts";
 import { runTable, type TestResult } from "../filter/table-run.ts";
-import { tableSchema } from "../filter/table-schema.ts";
 import { paintOf, printJson } from "../report.ts";
 import { printable } from "../terminal.ts";
 
@@ -45,31 +40,8 @@ interface TableReport {
 }
 
 async function testTable(context: CommandContext, file: string): Promise<TableReport> {
-  const { cwd, env } = context.terminal;
-  const read = readYaml(tableSchema, readText(resolve(cwd, file)), file, env);
-  if (!("value" in read)) {
-    const { message } = issuesError(read);
-    throw new CommandError(message, "docs/filters.md has the reference of test tables", EXIT.usage);
-  }
-  const defaults = defaultsOf(context, file);
-  if (read.value.module === undefined && defaults.module === undefined)
-    throw new CommandError(
-      formatIssue({ ...NOWHERE, code: "missing_field", message: "There is no module to test.", file, line: 1, column: 1 }),
-      "write `module: { file: filter.wasm }`, or put the table beside a selvedge-filter.yaml",
-      EXIT.usage,
-    );
+  const input = openTable(context, file);
   const results: TestResult[] = [];
-  const input = {
-    table: read.value,
-    written: read.written as Readonly<Record<string, unknown>>,
-    defaults,
-    locate: read.locate,
-    readModule: cached((path) => readModuleFile(context, resolve(cwd, dirname(file), path))),
-    createHost: context.launch.createFilterHost,
-  };
-  // Whether the module is there at all is no matter of one test.
-  const named = read.value.module?.file ?? (read.value.module === undefined ? defaultFile(defaults) : undefined);
-  if (named !== undefined) requireModule(() => input.readModule(named));
   const clock = new SystemClock();
   let startMs = clock.nowMs();
   await runTable(input, context.flags.text("only"), (result) => {
@@ -78,29 +50,6 @@ async function testTable(context: CommandContext, file: string): Promise<TableRe
     startMs = clock.nowMs();
   });
   return { file, results };
-}
-
-const NOWHERE = { hint: "", resource: "", path: "" };
-
-const defaultFile = (defaults: Readonly<Record<string, unknown>>): string | undefined =>
-  (defaults.module as { file?: string } | undefined)?.file;
-
-function requireModule(read: () => void): void {
-  try {
-    read();
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    throw new CommandError(message, "selvedge filter build makes it", EXIT.usage);
-  }
-}
-
-function cached(read: (path: string) => Uint8Array): (path: string) => Uint8Array {
-  const known = new Map<string, Uint8Array>();
-  return (path) => {
-    const bytes = known.get(path) ?? read(path);
-    known.set(path, bytes);
-    return bytes;
-  };
 }
 
 /** Of the log of a test; a runtime that dies writes its whole stack. */

@@ -22,6 +22,16 @@ export const FILTER_COMMANDS: CommandGroup = {
       load: () => import("../commands/filter-test.ts"),
     },
     {
+      name: "filter run",
+      summary: "Serve a gateway with a filter and build it again on every save",
+      load: () => import("../commands/filter-run.ts"),
+    },
+    {
+      name: "filter bench",
+      summary: "Measure what a filter costs per exchange",
+      load: () => import("../commands/filter-bench.ts"),
+    },
+    {
       name: "filter inspect",
       summary: "Show what a module is, needs and offers",
       load: () => import("../commands/filter-inspect.ts"),

@@ -6,7 +6,7 @@ import { CalloutDesk } from "./callout-desk.ts";
 import { checkExpectation, type Observed } from "./expect.ts";
 import { type Mismatch, matchText } from "./matchers.ts";
 import { MemoryExchange } from "./memory-exchange.ts";
-import { compileFilter, FILTER_PARTS } from "./table-config.ts";
+import { type CompiledFilter, compileFilter, FILTER_PARTS } from "./table-config.ts";
 import type { Table, TableStep, TableTest } from "./table-schema.ts";
 import { type LogLine, settle, TestBed } from "./test-bed.ts";
 
@@ -56,6 +56,18 @@ export async function runTable(
   }
 }
 
+/** The filter of one test: what the test says, else the table, else the manifest. Throws an `Error` that says what is wrong. */
+export function compileTest({ defaults, written, readModule }: TableInput, at: IssuePath): CompiledFilter {
+  const spec: Record<string, unknown> = { ...defaults };
+  const own = valueAt(written, at);
+  if (written.module !== undefined) spec.module = written.module;
+  for (const key of FILTER_PARTS) {
+    const value = own[key] ?? written[key];
+    if (value !== undefined) spec[key] = value;
+  }
+  return compileFilter(spec, readModule);
+}
+
 class TestRun {
   readonly #failures: TestFailure[] = [];
   readonly #desk = new CalloutDesk();
@@ -87,16 +99,8 @@ class TestRun {
 
   /** The reason when the filter does not start. */
   async #load(): Promise<FilterModule | string> {
-    const { defaults, written, readModule } = this.input;
-    const spec: Record<string, unknown> = { ...defaults };
-    const own = valueAt(written, this.at);
-    if (written.module !== undefined) spec.module = written.module;
-    for (const key of FILTER_PARTS) {
-      const value = own[key] ?? written[key];
-      if (value !== undefined) spec[key] = value;
-    }
     try {
-      const { config, bytes } = compileFilter(spec, readModule);
+      const { config, bytes } = compileTest(this.input, this.at);
       return await this.#bed.load(bytes, config);
     } catch (error) {
       return describeCause(error);
@@ -172,11 +176,11 @@ class TestRun {
   }
 }
 
-const DEFAULT_REQUEST: NonNullable<TableStep["request"]> = {
+export const DEFAULT_REQUEST: NonNullable<TableStep["request"]> = {
   ...{ method: "GET", url: "http://example.com/", headers: {}, source: "192.0.2.1:40000", attributes: {} },
   ...{ route: "default/route", service: "default/service", id: "00000000-0000-4000-8000-000000000001" },
 };
-const DEFAULT_ANSWER: NonNullable<TableStep["upstream"]> = { status: 200, headers: {} };
+export const DEFAULT_ANSWER: NonNullable<TableStep["upstream"]> = { status: 200, headers: {} };
 
 function valueAt(value: unknown, path: IssuePath): Readonly<Record<string, unknown>> {
   let at: unknown = value;

@@ -61,7 +61,7 @@ function planAssemblyScript({ folder, out, env }: PlanOptions): BuildPlan {
     };
   const entry = "assembly/index.ts";
   return {
-    steps: [{ tool: asc, args: [entry, "--outFile", out, ...ASC_FLAGS, "abort=assembly/proxy-wasm/exports/abortFilter"] }],
+    steps: [{ tool: asc, args: [entry, "--outFile", out, ...ASC_FLAGS, "abort=assembly/proxy-wasm/abort/abortFilter"] }],
   };
 }
 

@@ -1,3 +1,5 @@
+// First: the compiler needs it before anything else.
+import "./abort";
 import { Exchange, Filter, logError, makeFilter, readSettings } from "./filter";
 
 /** What the host calls. The entry file exports all of it. */
@@ -61,10 +63,4 @@ export function proxy_on_delete(id: i32): void {
   filters.delete(id);
   // Between callbacks nothing of ours is on the stack: the time to collect.
   if (++closed % 64 == 0) __collect();
-}
-
-/** A bug, or `throw`: says where and traps. The host applies `onFailure` and makes a new instance. */
-export function abortFilter(message: string | null, file: string | null, line: u32, column: u32): void {
-  logError((message === null ? "abort" : message) + " at " + (file === null ? "?" : file) + ":" + line.toString());
-  unreachable();
 }
