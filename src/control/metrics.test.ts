@@ -67,15 +67,30 @@ test("what proxies took and refused, each once, however often they say it", asyn
   await plane.stop();
 });
 
-test("series of proxies are bounded, and those that leave make room", async () => {
-  const { plane, metrics, lines } = await startPlane();
-  const count = async (): Promise<number> =>
-    (await lines()).filter((line) => line.startsWith("selvedge_control_proxy_acks_total{")).length;
-  for (let i = 0; i <= PROXY_SERIES_MAX; i++) metrics.onProxyStatus(statusOf({ id: `p${i}`, revision: 1 }));
-  expect(await count()).toBe(PROXY_SERIES_MAX);
-  metrics.onProxyStatus(statusOf({ id: "p0", revision: 1, leaving: true }));
-  expect(await count()).toBe(PROXY_SERIES_MAX - 1);
-  metrics.onProxyStatus(statusOf({ id: "new", revision: 1 }));
-  expect(await count()).toBe(PROXY_SERIES_MAX);
+test("series of proxies are bounded; those that leave, end without a word or change their group make room", async () => {
+  const { plane, metrics } = await startPlane();
+  const live = new Set<string>();
+  const say = (id: string, part: Partial<ProxyStatusMessage> = {}): void => {
+    metrics.onProxyStatus(statusOf({ id, revision: 1, ...part }));
+    if (part.leaving) live.delete(id);
+    else live.add(id);
+  };
+  const series = async (metric = "proxy_acks_total"): Promise<string[]> => {
+    const proxies = [...live].map((id) => ({ ...statusOf({ id, revision: 1 }), seenAtMs: 0 }));
+    const text = await metrics.render({ ...plane.status(), proxies });
+    return text.split("\n").filter((line) => line.startsWith(`selvedge_control_${metric}{`));
+  };
+  for (let i = 0; i < PROXY_SERIES_MAX + 100; i++) say(`p${i}`);
+  expect((await series()).length).toBe(PROXY_SERIES_MAX);
+  expect((await series("proxy_revision")).length).toBe(PROXY_SERIES_MAX);
+  say("p0", { leaving: true });
+  expect((await series()).length).toBe(PROXY_SERIES_MAX - 1);
+  live.delete("p1");
+  expect((await series()).length).toBe(PROXY_SERIES_MAX - 2);
+  for (let i = 0; i < 10; i++) say("p2", { group: `g${i}`, revision: i + 2 });
+  const own = (await series()).filter((line) => line.includes('"p2"'));
+  expect(own).toEqual(['selvedge_control_proxy_acks_total{proxy="p2",group="g9"} 1']);
+  for (const id of ["new", "newer", "newest"]) say(id);
+  expect((await series()).length).toBe(PROXY_SERIES_MAX);
   await plane.stop();
 });

@@ -96,7 +96,7 @@ export class ControlMetrics implements PlaneObserver {
     Record<"revision" | "resources" | "compileIssues" | "connected" | "proxyRevision" | "proxyApply", Gauge>
   >;
   /** What each proxy said last: a heartbeat says it again. */
-  readonly #last = new Map<string, { readonly revision: number; readonly rejected: number }>();
+  readonly #last = new Map<string, { readonly group: string; readonly revision: number; readonly rejected: number }>();
 
   constructor({ registry, counter, gauge, histogram }: Parts) {
     const { applies, issues, applyDuration, acks, nacks, ...rest } = CONTROL_METRICS;
@@ -121,14 +121,18 @@ export class ControlMetrics implements PlaneObserver {
   onProxyStatus({ id, group, revision, rejectedRevision, leaving }: ProxyStatusMessage): void {
     const known = this.#last.get(id);
     if (known === undefined && this.#last.size >= PROXY_SERIES_MAX) return;
+    // One series for each, whatever it calls its group from now on.
+    if (known !== undefined && known.group !== group) this.#forget(id);
     const labels = { proxy: id, group };
     if (revision > 0 && revision !== known?.revision) this.#acks.inc(labels);
     if (rejectedRevision > 0 && rejectedRevision !== known?.rejected) this.#nacks.inc(labels);
-    if (!leaving) {
-      this.#last.set(id, { revision, rejected: rejectedRevision });
-      return;
-    }
-    // Names may be new with every start: what is gone makes room.
+    this.#last.set(id, { group, revision, rejected: rejectedRevision });
+    if (leaving) this.#forget(id);
+  }
+
+  /** Names may be new with every start: what is gone makes room. */
+  #forget(id: string): void {
+    const labels = { proxy: id, group: this.#last.get(id)?.group ?? "" };
     this.#last.delete(id);
     this.#acks.remove(labels);
     this.#nacks.remove(labels);
@@ -141,6 +145,9 @@ export class ControlMetrics implements PlaneObserver {
     resources.set(status.resources);
     compileIssues.set(status.issues.length);
     connected.set(status.connection === "disconnected" ? 0 : 1);
+    const live = new Set(status.proxies.map(({ id }) => id));
+    // Those that ended without a word.
+    for (const id of [...this.#last.keys()]) if (!live.has(id)) this.#forget(id);
     proxyRevision.reset();
     proxyApply.reset();
     for (const proxy of status.proxies.slice(0, PROXY_SERIES_MAX)) {
