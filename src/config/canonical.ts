@@ -41,9 +41,6 @@ export function canonicalItem<T extends object>(value: T): T {
   return item;
 }
 
-/** Whether `canonicalItem` made it. */
-export const isCanonicalItem = (value: object): boolean => items.has(value);
-
 /** `sha256:` + hex. */
 export function sha256Digest(content: string | Uint8Array): string {
   return `sha256:${createHash("sha256").update(content).digest("hex")}`;

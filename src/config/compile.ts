@@ -1,18 +1,11 @@
-import { canonicalCopy, compareText } from "./canonical.ts";
-import { compileAuthentications } from "./compile/authentication.ts";
-import { CompileContext } from "./compile/context.ts";
-import { compileFilters } from "./compile/filter.ts";
-import { compileGateways } from "./compile/gateway.ts";
-import { compileMesh } from "./compile/mesh.ts";
-import { compileRoutes } from "./compile/route.ts";
-import { refuseRouteConflicts } from "./compile/route-conflicts.ts";
-import { compileServices } from "./compile/service.ts";
+import type { Catalogue } from "./catalogue.ts";
 import type { ConfigIssue } from "./issue.ts";
 import type { ModuleCatalogue } from "./modules.ts";
-import { cutIssues, type IssuePath, type ParsedResource, type Place } from "./parse.ts";
+import type { IssuePath, ParsedResource, Place } from "./parse.ts";
 import type { Resource } from "./schema/index.ts";
-import { cutSections, type Sections, type SnapshotContent } from "./sections.ts";
+import type { Sections } from "./sections.ts";
 import type { Snapshot } from "./snapshot.ts";
+import { SnapshotCompiler } from "./snapshot-compiler.ts";
 
 export interface CompileOptions {
   /** Position in the log of applies. */
@@ -48,33 +41,8 @@ export interface CompileResult {
 }
 
 /** Pure and canonical: the same resources in any order give the same bytes. Never throws for what a user wrote. */
-export function compileSnapshot(resources: readonly Resource[], options: CompileOptions): CompileResult {
-  const context = new CompileContext(resources, options);
-  const routes = compileRoutes(context);
-  const content: SnapshotContent = {
-    mesh: compileMesh(context),
-    listeners: compileGateways(context),
-    routes,
-    ...compileServices(context),
-    filters: compileFilters(context),
-    authentications: compileAuthentications(context),
-  };
-  refuseRouteConflicts(context, routes);
-  const { modules } = context;
-  const issues = context.issues.sort(compareIssues);
-  const warnings = context.warnings.sort(compareIssues);
-  if (issues.length > 0) return { snapshot: undefined, sections: undefined, issues: cutIssues(issues), warnings, modules };
-  // Each route is canonical already; to freeze a list of 10,000 takes longer than all the rest.
-  const canonical: SnapshotContent = { ...canonicalCopy({ ...content, routes: [] }), routes };
-  const sections = cutSections(canonical);
-  const { digest } = sections;
-  const snapshot = Object.freeze({ ...canonical, revision: options.revision, digest, group: options.group ?? "gateway" });
-  return { snapshot, sections, issues, warnings, modules };
-}
-
-function compareIssues(a: ConfigIssue, b: ConfigIssue): number {
-  const byPlace = compareText(a.file, b.file) || a.line - b.line || a.column - b.column;
-  return byPlace || compareText(a.resource, b.resource) || compareText(a.path, b.path);
+export function compileSnapshot(resources: Catalogue | readonly Resource[], options: CompileOptions): CompileResult {
+  return new SnapshotCompiler().compile(resources, options);
 }
 
 /** Places of the resources of one or several texts. */

@@ -1,7 +1,8 @@
 import { isSameData } from "../core/equal.ts";
 import { canonicalJson, sha256Digest } from "./canonical.ts";
 import { mapAuthenticationSecrets, mapListenerSecrets, mapServiceSecrets } from "./secrets.ts";
-import { type Manifest, nameOfItem, openReference, SHARDED, WHOLE } from "./sections.ts";
+import { nameOfItem, openReference, SHARDED, WHOLE } from "./section-layout.ts";
+import type { Manifest } from "./sections.ts";
 import type { AuthenticationConfig, ListenerConfig, ServiceConfig, Snapshot } from "./snapshot.ts";
 import { diffLists, findNamed, patchList } from "./sorted-list.ts";
 

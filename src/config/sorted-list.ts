@@ -86,6 +86,7 @@ export function patchList<T>(
   for (const item of added) edits.set(nameOf(item), item);
   if (edits.size === 0) return list;
   const sorted = [...edits].sort(([a], [b]) => (a < b ? -1 : 1));
+  if (list.length === 0) return sorted.flatMap(([, item]) => (item === undefined ? [] : [item]));
   const pieces: (readonly T[])[] = [];
   let from = 0;
   for (const [name, item] of sorted) {

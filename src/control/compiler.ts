@@ -1,10 +1,11 @@
-import { compileSnapshot, type Locate } from "../config/compile.ts";
+import type { Catalogue } from "../config/catalogue.ts";
+import type { CompileOptions, CompileResult, Locate } from "../config/compile.ts";
 import { checkFilters, type FilterPlace, type TryFilter } from "../config/filter-check.ts";
 import type { ConfigIssue } from "../config/issue.ts";
 import { type ModuleCatalogue, withStoredModules } from "../config/modules.ts";
-import type { Resource } from "../config/schema/index.ts";
 import type { Sections } from "../config/sections.ts";
 import type { Snapshot } from "../config/snapshot.ts";
+import { SnapshotCompiler } from "../config/snapshot-compiler.ts";
 import type { Clock } from "../core/clock.ts";
 
 export interface CompilerOptions {
@@ -44,11 +45,13 @@ const TRIED_MAX = 10_000;
 export class ConfigCompiler {
   readonly #stored = new Map<string, Uint8Array>();
   readonly #tried = new Set<string>();
+  /** By group: each remembers what it compiled last. */
+  readonly #compilers = new Map<string, SnapshotCompiler>();
 
   constructor(readonly options: CompilerOptions) {}
 
   async compile(
-    resources: readonly Resource[],
+    resources: Catalogue,
     revision: number,
     locate: Locate,
     refused: readonly string[] = [],
@@ -58,7 +61,7 @@ export class ConfigCompiler {
     const issues = new Map<string, ConfigIssue>();
     const warnings = new Map<string, ConfigIssue>();
     for (const group of this.options.groups) {
-      const result = compileSnapshot(resources, this.#optionsOf(group, revision, locate, refused));
+      const result = this.#compilerOf(group).compile(resources, this.#optionsOf(group, revision, locate, refused));
       const found = [...result.issues];
       if (found.length === 0) found.push(...(await this.#tryFilters(result, resources, locate)));
       for (const issue of found) issues.set(JSON.stringify(issue), issue);
@@ -69,16 +72,21 @@ export class ConfigCompiler {
     return compiledOf(issues.size === 0 ? groups : [], [...issues.values()], [...warnings.values()]);
   }
 
-  #optionsOf(group: string, revision: number, locate: Locate, refused: readonly string[]): Parameters<typeof compileSnapshot>[1] {
+  #optionsOf(group: string, revision: number, locate: Locate, refused: readonly string[]): CompileOptions {
     const { modules, readFile, clock } = this.options;
     const catalogue = withStoredModules(modules, (digest) => this.#stored.get(digest));
     return { revision, group, modules: catalogue, readFile, locate, refused, nowMs: clock.wallMs() };
   }
 
+  #compilerOf(group: string): SnapshotCompiler {
+    const known = this.#compilers.get(group) ?? new SnapshotCompiler();
+    this.#compilers.set(group, known);
+    return known;
+  }
+
   /** Compiling is synchronous and pure, so modules that filters name by digest are fetched before. */
-  async #loadModules(resources: readonly Resource[]): Promise<void> {
-    for (const resource of resources) {
-      if (resource.kind !== "Filter") continue;
+  async #loadModules(resources: Catalogue): Promise<void> {
+    for (const resource of resources.ofKind("Filter")) {
       for (const [digest] of JSON.stringify(resource.spec).matchAll(DIGEST)) {
         if (this.#stored.has(digest) || this.options.modules.byDigest(digest) !== undefined) continue;
         const bytes = await this.options.getModule(digest);
@@ -87,18 +95,12 @@ export class ConfigCompiler {
     }
   }
 
-  async #tryFilters(
-    compiled: ReturnType<typeof compileSnapshot>,
-    resources: readonly Resource[],
-    locate: Locate,
-  ): Promise<ConfigIssue[]> {
+  async #tryFilters(compiled: CompileResult, resources: Catalogue, locate: Locate): Promise<ConfigIssue[]> {
     const { tryFilter } = this.options;
     if (tryFilter === undefined) return [];
     if (this.#tried.size > TRIED_MAX) this.#tried.clear();
     const place: FilterPlace = (name, path) => {
-      const resource = resources.find(
-        (each) => each.kind === "Filter" && `${each.metadata.namespace}/${each.metadata.name}` === name,
-      );
+      const resource = resources.find("Filter", name);
       return (resource === undefined ? undefined : locate(resource, path)) ?? { file: "", line: 0, column: 0 };
     };
     return checkFilters(compiled, tryFilter, place, this.#tried);

@@ -10,7 +10,7 @@ import type { ApplyOutcome, ApplyRequest, Backup, ChangeSummary, ControlPlane, C
 import type { Distributor } from "./distribute/distributor.ts";
 import type { PlaneObserver } from "./metrics.ts";
 import { controlIssue } from "./model/issues.ts";
-import { ControlModel, digestOfResources } from "./model/model.ts";
+import { ControlModel } from "./model/model.ts";
 import { type Plan, type Planner, planApply, planDelete, planReplace, planRollback } from "./model/plan.ts";
 import { ProxyTable, type WaitOutcome } from "./model/proxies.ts";
 import type { StoredResource } from "./model/resource.ts";
@@ -240,10 +240,10 @@ export class Plane implements ControlPlane {
     const foreign = commit.origin === "nats" ? this.options.owners?.refuse(commit.author, plan, model) : undefined;
     if (foreign !== undefined && foreign.length > 0) return { ok: false, reason: "invalid", issues: foreign };
     if (plan.failure !== undefined) return { ok: false, reason: plan.failure, issues: plan.issues };
-    const compiled = await this.options.compiler.compile(plan.next, model.revision + 1, plan.locate, plan.refused);
+    const compiled = await this.options.compiler.compile(plan.next.catalogue, model.revision + 1, plan.locate, plan.refused);
     const issues = [...plan.issues, ...compiled.issues];
     if (issues.length > 0) return { ok: false, reason: "invalid", issues };
-    const digest = digestOfResources(plan.hashes);
+    const { digest } = plan.next.digests;
     const changes = plan.changes.map(summaryOf);
     if (commit.dryRun) return { ok: true, revision: model.revision, digest, changes, diff: plan.changes };
     if (changes.length === 0) return { ok: true, revision: model.revision, digest: model.digest, changes };
@@ -298,12 +298,11 @@ export class Plane implements ControlPlane {
 
   async #recompile(): Promise<void> {
     const { compiler, log } = this.options;
-    const resources = [...this.#model.resources.values()].map((each) => each.resource).filter((each) => each !== undefined);
-    const unreadable = [...this.#model.resources.values()].filter((each) => each.resource === undefined);
-    const compiled = await compiler.compile(resources, this.#model.revision, () => undefined);
+    const { catalogue, revision, unreadable } = this.#model;
+    const compiled = await compiler.compile(catalogue, revision, () => undefined);
     const issues = [
       ...compiled.issues,
-      ...unreadable.map((each) => controlIssue("internal", "This version cannot read what is stored.", "", each.key)),
+      ...unreadable.map((key) => controlIssue("internal", "This version cannot read what is stored.", "", key)),
     ];
     if (issues.length > 0)
       log.error("the stored configuration cannot be compiled", { issues: issues.length, first: issues[0]?.message });

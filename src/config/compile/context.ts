@@ -1,5 +1,5 @@
 import { CONFIG_LIMITS } from "../../core/limits.ts";
-import { compareText } from "../canonical.ts";
+import { Catalogue, fullName, keyOfResource } from "../catalogue.ts";
 import type { IssueCode } from "../codes.ts";
 import type { CompileOptions } from "../compile.ts";
 import type { ConfigIssue } from "../issue.ts";
@@ -10,58 +10,36 @@ import { formatSize } from "../schema/units.ts";
 import type { ResourceName } from "../snapshot.ts";
 import { hintFor } from "../suggest.ts";
 
-interface Names {
-  readonly key: string;
-  readonly full: ResourceName;
-}
-
-/** Most resources stay the same from one compile to the next: their names stay the same texts, whose hashes are known. */
-const names = new WeakMap<Resource, Names>();
-
-function namesOf(resource: Resource): Names {
-  let known = names.get(resource);
-  if (known === undefined) {
-    known = { key: resourceKey(resource), full: `${resource.metadata.namespace}/${resource.metadata.name}` };
-    names.set(resource, known);
-  }
-  return known;
-}
-
-export const fullName = (resource: Resource): ResourceName => namesOf(resource).full;
+export { fullName } from "../catalogue.ts";
 
 /** What every part of the compiler needs: the resources by name, files, and a place to put issues. */
 export class CompileContext {
   readonly issues: ConfigIssue[] = [];
   readonly warnings: ConfigIssue[] = [];
   readonly modules = new Map<string, Uint8Array>();
-  readonly #byKey = new Map<string, Resource>();
-  readonly #byKind = new Map<Kind, Resource[]>();
+  readonly catalogue: Catalogue;
+  readonly hasDuplicates: boolean;
   #needs: string[] | undefined;
   /** What `has` found out. */
   readonly #met = new Map<string, boolean>();
 
   constructor(
-    readonly resources: readonly Resource[],
+    resources: Catalogue | readonly Resource[],
     readonly options: CompileOptions,
   ) {
-    for (const resource of resources) {
-      const { key } = namesOf(resource);
-      if (this.#byKey.has(key)) {
-        this.report(resource, ["metadata", "name"], "duplicate_resource", `There is another ${key}.`, "rename or remove one");
-      } else {
-        this.#byKey.set(key, resource);
-      }
+    const { catalogue, duplicates } =
+      resources instanceof Catalogue ? { catalogue: resources, duplicates: [] } : Catalogue.of(resources);
+    this.catalogue = catalogue;
+    this.hasDuplicates = duplicates.length > 0;
+    for (const resource of duplicates) {
+      const message = `There is another ${keyOfResource(resource)}.`;
+      this.report(resource, ["metadata", "name"], "duplicate_resource", message, "rename or remove one");
     }
   }
 
   /** The resources of a kind, sorted by name. */
   ofKind<K extends Kind>(kind: K): readonly Extract<Resource, { kind: K }>[] {
-    let sorted = this.#byKind.get(kind);
-    if (sorted === undefined) {
-      sorted = sortNearlySorted([...this.#byKey.values()].filter((each) => each.kind === kind));
-      this.#byKind.set(kind, sorted);
-    }
-    return sorted as Extract<Resource, { kind: K }>[];
+    return this.catalogue.ofKind(kind);
   }
 
   /** Runs `compile` and says what it needed to exist; undefined needs: it had issues, so its result must not be kept. */
@@ -89,9 +67,15 @@ export class CompileContext {
 
   #isMet(need: string): boolean {
     const [key = "", subset] = need.split("#");
-    const found = this.#byKey.get(key);
+    const found = this.#find(key);
     if (found === undefined || subset === undefined) return found !== undefined;
     return found.kind === "Service" && found.spec.subsets.some((each) => each.name === subset);
+  }
+
+  /** By `Kind namespace/name`. */
+  #find(key: string): Resource | undefined {
+    const space = key.indexOf(" ");
+    return this.catalogue.find(key.slice(0, space) as Kind, key.slice(space + 1));
   }
 
   need(need: string): void {
@@ -99,8 +83,7 @@ export class CompileContext {
   }
 
   find<K extends Kind>(kind: K, name: ResourceName): Extract<Resource, { kind: K }> | undefined {
-    const found = this.#byKey.get(`${kind} ${name}`);
-    return found?.kind === kind ? (found as Extract<Resource, { kind: K }>) : undefined;
+    return this.catalogue.find(kind, name);
   }
 
   report(resource: Resource, path: IssuePath, code: IssueCode, message: string, hint = ""): void {
@@ -121,7 +104,7 @@ export class CompileContext {
     const name = reference.includes("/") ? reference : `${from.metadata.namespace}/${reference}`;
     const key = `${kind} ${name}`;
     this.need(key);
-    if (this.#byKey.has(key) || this.options.refused?.includes(key)) return name;
+    if (this.has([key]) || this.options.refused?.includes(key)) return name;
     const known = this.ofKind(kind).map((each) =>
       each.metadata.namespace === from.metadata.namespace ? each.metadata.name : fullName(each),
     );
@@ -148,33 +131,4 @@ export class CompileContext {
     const bytes = this.readFile(resource, source.file ?? "", [...path, "file"], CONFIG_LIMITS.textBytes);
     return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
   }
-}
-
-/** By name. A control plane keeps its resources in order, so that only what an apply brings is out of place. */
-function sortNearlySorted(resources: readonly Resource[]): Resource[] {
-  const inOrder: Resource[] = [];
-  const astray: Resource[] = [];
-  let last = "";
-  for (const resource of resources) {
-    const name = fullName(resource);
-    if (name < last) {
-      astray.push(resource);
-    } else {
-      inOrder.push(resource);
-      last = name;
-    }
-  }
-  if (astray.length === 0) return inOrder;
-  astray.sort((a, b) => compareText(fullName(a), fullName(b)));
-  const merged: Resource[] = [];
-  let next = 0;
-  for (const resource of inOrder) {
-    for (; next < astray.length; next++) {
-      const stray = astray[next];
-      if (stray === undefined || fullName(stray) > fullName(resource)) break;
-      merged.push(stray);
-    }
-    merged.push(resource);
-  }
-  return [...merged, ...astray.slice(next)];
 }

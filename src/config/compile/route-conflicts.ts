@@ -8,24 +8,71 @@ interface Claim {
   readonly rule: string;
 }
 
-/** The routes that were free of conflicts last: most of them come again. */
-let free: ReadonlySet<RouteConfig> = new Set();
+/** What all routes of a configuration claim, when no two claim the same: finds out fast whether a change keeps it so. */
+export class ClaimIndex {
+  /** By host, then by the match's JSON: both are strings that stay the same objects, so their hashes are known. */
+  readonly #hosts = new Map<string, Map<string, RouteConfig[]>>();
+
+  /** False when two rules would claim the same; then nothing has changed. */
+  replace(removed: readonly RouteConfig[], added: readonly RouteConfig[]): boolean {
+    for (const route of removed) this.#remove(route);
+    for (const [i, route] of added.entries()) {
+      if (this.#add(route)) continue;
+      for (const each of added.slice(0, i + 1)) this.#remove(each);
+      for (const each of removed) this.#add(each);
+      return false;
+    }
+    return true;
+  }
+
+  #add(route: RouteConfig): boolean {
+    let free = true;
+    eachClaim(route, (host, match) => {
+      const claims = this.#claimsOn(host);
+      const others = claims.get(match);
+      if (others === undefined) claims.set(match, [route]);
+      else {
+        free &&= !others.some((other) => shareGateway(other, route));
+        others.push(route);
+      }
+    });
+    return free;
+  }
+
+  #remove(route: RouteConfig): void {
+    eachClaim(route, (host, match) => {
+      const claims = this.#claimsOn(host);
+      const others = claims.get(match) ?? [];
+      const at = others.indexOf(route);
+      if (at >= 0) others.splice(at, 1);
+      if (others.length === 0) claims.delete(match);
+      if (claims.size === 0) this.#hosts.delete(host);
+    });
+  }
+
+  #claimsOn(host: string): Map<string, RouteConfig[]> {
+    let claims = this.#hosts.get(host);
+    if (claims === undefined) {
+      claims = new Map();
+      this.#hosts.set(host, claims);
+    }
+    return claims;
+  }
+}
+
+function eachClaim(route: RouteConfig, take: (host: string, match: string) => void): void {
+  for (const rule of route.rules)
+    for (const match of rule.matches) {
+      const text = canonicalJson(match);
+      for (const host of route.hosts) take(host, text);
+    }
+}
 
 /**
  * Refuses two rules with the identical match on the same host and gateway: which of them served would depend on their names.
  * Matches that merely overlap are fine, precedence decides.
  */
 export function refuseRouteConflicts(context: CompileContext, routes: readonly RouteConfig[]): void {
-  const fresh = routes.filter((each) => !free.has(each));
-  // A conflict has a fresh route in it, and both routes have a host in common.
-  const hosts = new Set(fresh.flatMap((each) => each.hosts));
-  const concerned = fresh.length === routes.length ? routes : routes.filter((each) => each.hosts.some((host) => hosts.has(host)));
-  const issues = context.issues.length;
-  refuseConflicts(context, concerned);
-  if (context.issues.length === issues) free = new Set(routes);
-}
-
-function refuseConflicts(context: CompileContext, routes: readonly RouteConfig[]): void {
   // By host, then by the match's JSON: both are strings that stay the same objects, so their hashes are known.
   const hosts = new Map<string, Map<string, Claim[]>>();
   for (const route of routes) {

@@ -18,19 +18,17 @@ import { type CompileContext, fullName } from "./context.ts";
 /** Routes compiled before, with what must exist for them to be right: most stay the same from one apply to the next. */
 const compiled = new WeakMap<RouteResource, { readonly config: RouteConfig; readonly needs: readonly string[] }>();
 
-/** All routes. */
-export function compileRoutes(context: CompileContext): RouteConfig[] {
-  return context.ofKind("Route").map((route) => {
-    const known = compiled.get(route);
-    if (known !== undefined && context.has(known.needs)) return known.config;
-    const { value, needs } = context.trackNeeds(() => canonicalItem(compileRoute(context, route)));
-    // Not with references to what was refused: they hold for this apply only.
-    if (needs !== undefined && context.has(needs)) compiled.set(route, { config: value, needs });
-    return value;
-  });
+/** One route; the same object as before when it is the same resource and still has what it needs. */
+export function compileRoute(context: CompileContext, route: RouteResource): RouteConfig {
+  const known = compiled.get(route);
+  if (known !== undefined && context.has(known.needs)) return known.config;
+  const { value, needs } = context.trackNeeds(() => canonicalItem(compileAnew(context, route)));
+  // Not with references to what was refused: they hold for this apply only.
+  if (needs !== undefined && context.has(needs)) compiled.set(route, { config: value, needs });
+  return value;
 }
 
-function compileRoute(context: CompileContext, route: RouteResource): RouteConfig {
+function compileAnew(context: CompileContext, route: RouteResource): RouteConfig {
   const { spec } = route;
   const names = new Set<string>();
   const rules = spec.rules.map((rule, i) => {

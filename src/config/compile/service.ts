@@ -1,4 +1,4 @@
-import { compareText } from "../canonical.ts";
+import { canonicalItem, compareText } from "../canonical.ts";
 import { formatAddress } from "../schema/address.ts";
 import type { ServiceResource } from "../schema/index.ts";
 import type { ServiceSpec } from "../schema/service.ts";
@@ -6,16 +6,31 @@ import type { EndpointConfig, EndpointSetConfig, ServiceConfig, UpstreamTlsConfi
 import { type CompileContext, fullName } from "./context.ts";
 import { readCertificates, readPair } from "./pem.ts";
 
-/** All services with their endpoints. */
-export function compileServices(context: CompileContext): { services: ServiceConfig[]; endpoints: EndpointSetConfig[] } {
-  const resources = context.ofKind("Service");
-  return {
-    services: resources.map((service) => compileService(context, service)),
-    endpoints: resources.map((service) => ({ service: fullName(service), endpoints: compileEndpoints(context, service) })),
-  };
+/** A service, and its endpoints apart. */
+export interface CompiledService {
+  readonly service: ServiceConfig;
+  readonly endpoints: EndpointSetConfig;
 }
 
-function compileService(context: CompileContext, service: ServiceResource): ServiceConfig {
+/** Services compiled before that depend on nothing but their resource. */
+const compiled = new WeakMap<ServiceResource, CompiledService>();
+
+/** Reads files, whose content may be another next time, and looks whether certificates are still valid. */
+export const dependsOnFiles = (service: ServiceResource): boolean => service.spec.tls !== undefined;
+
+/** One service; the same objects as before when it is the same resource. */
+export function compileService(context: CompileContext, service: ServiceResource): CompiledService {
+  const known = compiled.get(service);
+  if (known !== undefined) return known;
+  const { value, needs } = context.trackNeeds(() => ({
+    service: canonicalItem(compileAnew(context, service)),
+    endpoints: canonicalItem({ service: fullName(service), endpoints: compileEndpoints(context, service) }),
+  }));
+  if (needs !== undefined && !dependsOnFiles(service)) compiled.set(service, value);
+  return value;
+}
+
+function compileAnew(context: CompileContext, service: ServiceResource): ServiceConfig {
   const { spec } = service;
   const names = new Set<string>();
   for (const [i, { name }] of spec.subsets.entries()) {

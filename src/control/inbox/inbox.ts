@@ -55,6 +55,8 @@ export class ConfigInbox {
   readonly #correlator = new ReplyCorrelator<InboxAnswer>();
   #subscriptions: Subscription[] = [];
   #messages: ConsumerMessages | undefined;
+  /** Newest delivery of what is being processed, by sequence and content. */
+  readonly #underWay = new Map<string, JsMsg>();
   #sweep: Timer | undefined;
   /** Messages up to this one were stored before we listened: nobody will tell us their reply. */
   #before = 0;
@@ -156,7 +158,24 @@ export class ConfigInbox {
 
   // ---------------------------------------------------------------- stored messages
 
+  /**
+   * Reading a large text leaves no moment to say that we live, so the message may come again meanwhile. To begin again each time
+   * would never end: what comes again is the same work.
+   */
   async #process(message: JsMsg): Promise<void> {
+    const key = `${message.seq} ${digestOfMessage(message)}`;
+    const isUnderWay = this.#underWay.has(key);
+    this.#underWay.set(key, message);
+    if (isUnderWay) return;
+    try {
+      await this.#processOnce(message, () => this.#underWay.get(key) ?? message);
+    } finally {
+      this.#underWay.delete(key);
+    }
+  }
+
+  /** `latest`: its newest delivery, which is the one to acknowledge. */
+  async #processOnce(message: JsMsg, latest: () => JsMsg): Promise<void> {
     const { clock, log, link } = this.options;
     const { connection } = link.parts;
     const alive = this.#keepAlive(message);
@@ -168,7 +187,7 @@ export class ConfigInbox {
       const text = JSON.stringify(answer);
       if (reply !== "") connection.publish(reply, text);
       connection.publish(NATS_NAMES.processed, `{"sequence":${message.seq},"digest":${JSON.stringify(digest)},"answer":${text}}`);
-      message.ack();
+      latest().ack();
       const fields = { subject: message.subject, sequence: message.seq };
       if (outcome.ok)
         log.info("configuration was applied", { ...fields, revision: outcome.revision, changes: outcome.changes.length });
@@ -176,7 +195,7 @@ export class ConfigInbox {
     } catch (error) {
       if (this.#stopped) return;
       log.error("configuration could not be processed, trying again", { sequence: message.seq, cause: describeCause(error) });
-      message.nak(NAK_MS);
+      latest().nak(NAK_MS);
     } finally {
       alive.cancel();
     }

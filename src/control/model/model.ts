@@ -1,8 +1,10 @@
-import { compareText, sha256Digest } from "../../config/canonical.ts";
+import { Catalogue } from "../../config/catalogue.ts";
 import { type Json, type ParsedResource, parseStored } from "../../config/parse.ts";
 import type { Resource } from "../../config/schema/index.ts";
 import type { LogEntry, StoreState } from "../store/store.ts";
+import { type KeyedHash, ResourceDigests } from "./digests.ts";
 import { hashOf, type ResourceKey, type StoredResource } from "./resource.ts";
+import { KeyedTable } from "./table.ts";
 
 /** A current resource: what the user wrote, and what it means. */
 export interface ModelResource extends StoredResource {
@@ -11,64 +13,69 @@ export interface ModelResource extends StoredResource {
   readonly resource: Resource | undefined;
 }
 
-/** All current resources at one revision, in order of their keys. Never mutated: an entry makes a new one. */
-export class ControlModel {
-  constructor(
+/** What a change makes of all resources: a revision that may come to be. */
+export interface ResourceState {
+  /** What compiles: all but what this version cannot read. */
+  readonly catalogue: Catalogue;
+  readonly digests: ResourceDigests;
+}
+
+/** All current resources at one revision, in order of their keys. Never mutated: an entry makes a new one, at the cost of what it changes. */
+export class ControlModel implements ResourceState {
+  private constructor(
     readonly revision: number,
+    /** Of the log. */
     readonly digest: string,
     readonly timeMs: number,
     readonly inboxSequence: number,
-    readonly resources: ReadonlyMap<ResourceKey, ModelResource>,
+    readonly resources: KeyedTable<ModelResource>,
+    readonly catalogue: Catalogue,
+    readonly digests: ResourceDigests,
   ) {}
 
   static fromState(state: StoreState): ControlModel {
-    const resources = new Map<ResourceKey, ModelResource>();
-    for (const { key, revision, written } of [...state.resources.values()].sort(compareKeys))
-      resources.set(key, makeModelResource(key, revision, written));
-    return new ControlModel(state.revision, state.digest, state.timeMs, state.inboxSequence, resources);
+    const { revision, digest, timeMs, inboxSequence } = state;
+    const made = [...state.resources.values()].map((each) => makeModelResource(each.key, each.revision, each.written));
+    const resources = new KeyedTable<ModelResource>().with([], made);
+    const { catalogue } = Catalogue.of(resourcesOf(made));
+    return new ControlModel(revision, digest, timeMs, inboxSequence, resources, catalogue, ResourceDigests.of(made));
   }
 
   /** `parsed` saves parsing again what this process has just parsed. */
   after(entry: LogEntry, parsed?: ReadonlyMap<ResourceKey, Resource>): ControlModel {
-    let resources = new Map(this.resources);
-    const added: ModelResource[] = [];
+    const { revision, digest, timeMs, inboxSequence } = entry;
+    const removed: ResourceKey[] = [];
+    const made: ModelResource[] = [];
     for (const { key, after } of entry.changes) {
-      const made = after === undefined ? undefined : makeModelResource(key, entry.revision, after, parsed?.get(key));
-      if (made === undefined) resources.delete(key);
-      else if (resources.has(key)) resources.set(key, made);
-      else added.push(made);
+      if (after === undefined) removed.push(key);
+      else made.push(makeModelResource(key, revision, after, parsed?.get(key)));
     }
-    if (added.length > 0) resources = mergeInOrder(resources, added.sort(compareKeys));
-    return new ControlModel(entry.revision, entry.digest, entry.timeMs, entry.inboxSequence, resources);
+    const resources = this.resources.with(removed, made);
+    const { catalogue, digests } = this.preview(removed, made);
+    return new ControlModel(revision, digest, timeMs, inboxSequence, resources, catalogue, digests);
+  }
+
+  /** All resources without `removed`, and with `changed` in the place of those with the same key. */
+  preview(removed: readonly ResourceKey[], changed: readonly PreviewedResource[]): ResourceState {
+    const known = (key: ResourceKey): Resource[] => resourcesOf([this.resources.get(key)]);
+    const unreadable = changed.filter((each) => each.resource === undefined).map((each) => each.key);
+    return {
+      catalogue: this.catalogue.with([...removed, ...unreadable].flatMap(known), resourcesOf(changed)),
+      digests: this.digests.with(removed, changed),
+    };
+  }
+
+  /** What this version cannot read. */
+  get unreadable(): readonly ResourceKey[] {
+    return this.resources.list.filter((each) => each.resource === undefined).map((each) => each.key);
   }
 }
 
-const compareKeys = (a: { readonly key: string }, b: { readonly key: string }): number => compareText(a.key, b.key);
+/** A resource that a change would make. */
+export type PreviewedResource = KeyedHash & { readonly resource: Resource | undefined };
 
-function mergeInOrder(known: ReadonlyMap<ResourceKey, ModelResource>, added: readonly ModelResource[]) {
-  const merged = new Map<ResourceKey, ModelResource>();
-  let next = 0;
-  for (const resource of known.values()) {
-    for (let each = added[next]; each !== undefined && each.key < resource.key; each = added[++next]) merged.set(each.key, each);
-    merged.set(resource.key, resource);
-  }
-  for (const each of added.slice(next)) merged.set(each.key, each);
-  return merged;
-}
-
-/** `sha256:` over keys and contents in order; equal for equal configurations whatever way led there. */
-export function digestOfResources(resources: Iterable<{ readonly key: ResourceKey; readonly hash: string }>): string {
-  const lines: string[] = [];
-  let sorted = true;
-  let last = "";
-  for (const { key, hash } of resources) {
-    lines.push(`${key} ${hash}\n`);
-    sorted &&= key > last;
-    last = key;
-  }
-  // A space comes before all that a key may hold: in order of the keys is in order of the lines.
-  return sha256Digest((sorted ? lines : lines.sort()).join(""));
-}
+const resourcesOf = (items: readonly ({ readonly resource: Resource | undefined } | undefined)[]): Resource[] =>
+  items.flatMap((each) => each?.resource ?? []);
 
 function makeModelResource(key: ResourceKey, revision: number, written: Json, parsed?: Resource): ModelResource {
   const resource = parsed ?? firstOf(parseStored(written, "<store>").resources)?.resource;

@@ -4,7 +4,7 @@ import { type Json, type ParsedResource, parseResources, parseStored } from "../
 import type { Resource } from "../../config/schema/index.ts";
 import type { Change, LogEntry } from "../store/store.ts";
 import { controlIssue } from "./issues.ts";
-import type { ControlModel } from "./model.ts";
+import type { ControlModel, PreviewedResource, ResourceState } from "./model.ts";
 import { hashOf, keyOf, parseKey, type ResourceKey } from "./resource.ts";
 
 /** What a request would do to the current resources; whether the result compiles is decided later. */
@@ -13,9 +13,7 @@ export interface Plan {
   /** What the request names, changed or not, there or not. */
   readonly requested: readonly ResourceKey[];
   /** All resources afterwards. */
-  readonly next: readonly Resource[];
-  /** Key and hash of all resources afterwards. */
-  readonly hashes: readonly { readonly key: ResourceKey; readonly hash: string }[];
+  readonly next: ResourceState;
   /** Resources that this request brought, by key. */
   readonly parsed: ReadonlyMap<ResourceKey, Resource>;
   readonly locate: Locate;
@@ -96,12 +94,18 @@ export function planReplace(resources: readonly Json[], file: string): Planner {
 
 function makePlan(model: ControlModel, desired: Desired): Plan {
   const changes: Change[] = [];
-  const changed = new Map<ResourceKey, { readonly resource: Resource; readonly hash: string } | undefined>();
+  const removed: ResourceKey[] = [];
+  const changed: PreviewedResource[] = [];
+  const parsed = new Map<ResourceKey, Resource>();
   for (const [key, wanted] of desired.resources) {
     const current = model.resources.get(key);
     const hash = wanted === undefined ? undefined : hashOf(wanted.written);
     if (hash === current?.hash) continue;
-    changed.set(key, wanted === undefined || hash === undefined ? undefined : { resource: wanted.resource, hash });
+    if (wanted === undefined || hash === undefined) removed.push(key);
+    else {
+      changed.push({ key, hash, resource: wanted.resource });
+      parsed.set(key, wanted.resource);
+    }
     changes.push({
       key,
       ...(current === undefined ? {} : { before: current.written }),
@@ -112,36 +116,13 @@ function makePlan(model: ControlModel, desired: Desired): Plan {
   return {
     changes,
     requested: [...desired.resources.keys()],
-    ...after(model, changed),
+    next: model.preview(removed, changed),
+    parsed,
     locate: locatorOfDesired(desired),
     issues: desired.issues,
     refused: desired.refused ?? [],
     ...(desired.failure === undefined ? {} : { failure: desired.failure }),
   };
-}
-
-function after(
-  model: ControlModel,
-  changed: ReadonlyMap<ResourceKey, { readonly resource: Resource; readonly hash: string } | undefined>,
-): Pick<Plan, "next" | "hashes" | "parsed"> {
-  const next: Resource[] = [];
-  const hashes: { key: ResourceKey; hash: string }[] = [];
-  const parsed = new Map<ResourceKey, Resource>();
-  const take = (key: ResourceKey, wanted: { readonly resource: Resource; readonly hash: string }): void => {
-    next.push(wanted.resource);
-    hashes.push({ key, hash: wanted.hash });
-    parsed.set(key, wanted.resource);
-  };
-  // In the model's order, so that nothing must be sorted again; what is new comes behind.
-  for (const [key, current] of model.resources) {
-    const wanted = changed.get(key);
-    if (wanted !== undefined) take(key, wanted);
-    if (changed.has(key)) continue;
-    if (current.resource !== undefined) next.push(current.resource);
-    hashes.push({ key, hash: current.hash });
-  }
-  for (const [key, wanted] of changed) if (wanted !== undefined && !model.resources.has(key)) take(key, wanted);
-  return { next, hashes, parsed };
 }
 
 function withPrecondition(
