@@ -1,4 +1,4 @@
-//! A filter that does what its settings say, for the contract suite. The settings are lines `callback: command; command`:
+//! A filter that does what its settings say, for the contract suite: `{"script": …}` with lines `callback: command; command`.
 //!
 //! ```text
 //! request-head: show user-agent; set x-a 1; respond 403 denied
@@ -127,7 +127,7 @@ fn obey(hands: &Hands, words: &[String]) -> Option<Verdict> {
     match verb.as_str() {
         "continue" => Some(Verdict::Continue),
         "pause" => Some(Verdict::Pause),
-        "pause-until-end" => Some(if hands.end { Verdict::Continue } else { Verdict::Pause }),
+        "pause-until-end" => (!hands.end).then_some(Verdict::Pause),
         "fail" => Some(Verdict::Fail(words[1..].join(" "))),
         "respond" => Some(Verdict::Respond(LocalResponse {
             status: number(&word(1)) as u16,
@@ -263,7 +263,8 @@ struct Actor;
 impl configuration::Guest for Actor {
     fn configure(settings: String) -> Result<Callbacks, String> {
         let mut wanted = Callbacks::empty();
-        let settings = settings.trim_matches('"').replace("\\n", "\n");
+        let (_, script) = settings.split_once("\"script\":\"").unwrap_or(("", ""));
+        let settings = script.trim_end_matches("\"}").replace("\\n", "\n");
         for line in settings.lines() {
             let (name, script) = line.split_once(':').unwrap_or((line, ""));
             wanted = wanted | match name {
