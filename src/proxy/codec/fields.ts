@@ -3,9 +3,9 @@ import { HeaderBlock } from "../../core/head.ts";
 import { HTAB, SP } from "./chars.ts";
 import { readConnection, trimSpace } from "./connection.ts";
 import { parseContentLength } from "./framing.ts";
+import { KnownLines } from "./known.ts";
 import { KIND, nameReader } from "./names.ts";
 import type { LineScanner } from "./scan.ts";
-import { TextCache } from "./texts.ts";
 
 /** How fields of this peer are read. */
 export interface FieldRules {
@@ -55,42 +55,57 @@ export class HeadFields {
 const COLON = 0x3a;
 
 /** Shared by all connections: what one sends, others send too. Credentials are not kept. */
-const texts = new TextCache();
+const known = new KnownLines();
 
-/**
- * Reads the scanner's lines from `first` on into `fields`. A field line is `name ":" OWS value OWS` (RFC 9112 §5); there is no folding, and no
- * space in front of the colon.
- */
+/** Reads the scanner's lines from `first` on into `fields`. */
 export function readFields(scanner: LineScanner, first: number, rules: FieldRules, fields: HeadFields): Failure | undefined {
-  const { bytes, view, ends, lines } = scanner;
+  const { view, ends, lines } = scanner;
   for (let line = first; line < lines; line++) {
     const start = line === 0 ? 0 : (ends[line - 1] as number) + 2;
     const end = ends[line] as number;
-    nameReader.read(bytes, start, end);
-    const nameEnd = nameReader.end;
-    if (nameEnd === end || bytes[nameEnd] !== COLON) return new Failure("bad_header", "no colon behind the name");
-    if (nameEnd === start) return new Failure("bad_header", "empty field name");
-    let from = nameEnd + 1;
-    let to = end;
-    while (from < to && isSpace(bytes[from])) from++;
-    while (to > from && isSpace(bytes[to - 1])) to--;
-    const { name } = nameReader;
-    const value = nameReader.secret ? bytes.latin1Slice(from, to) : texts.read(bytes, view, from, to);
-    if (name === undefined) {
-      const other = bytes.latin1Slice(start, nameEnd).toLowerCase();
-      if (rules.underscores !== "keep" && other.includes("_")) {
-        if (rules.underscores === "reject") return new Failure("bad_header", "underscore in a field name");
-        continue;
-      }
-      fields.block.add(other, value);
-    } else if (nameReader.kind === KIND.plain) {
-      fields.block.add(name, value);
-    } else {
-      const failure = takeSpecial(nameReader.kind, name, value, rules, fields);
-      if (failure !== undefined) return failure;
-    }
+    const failure = known.find(view, start, end)
+      ? takeField(known.kind, known.name, known.value, rules, fields)
+      : readLine(scanner, start, end, rules, fields);
+    if (failure !== undefined) return failure;
   }
   if (fields.options !== undefined) removeNamed(fields.block, fields.options);
+  return undefined;
+}
+
+/** A field line is `name ":" OWS value OWS` (RFC 9112 §5); there is no folding, and no space in front of the colon. */
+function readLine(
+  { bytes, view }: LineScanner,
+  start: number,
+  end: number,
+  rules: FieldRules,
+  fields: HeadFields,
+): Failure | undefined {
+  nameReader.read(bytes, start, end);
+  const { end: nameEnd, name, kind, secret } = nameReader;
+  if (nameEnd === end || bytes[nameEnd] !== COLON) return new Failure("bad_header", "no colon behind the name");
+  if (nameEnd === start) return new Failure("bad_header", "empty field name");
+  let from = nameEnd + 1;
+  let to = end;
+  while (from < to && isSpace(bytes[from])) from++;
+  while (to > from && isSpace(bytes[to - 1])) to--;
+  const value = bytes.latin1Slice(from, to);
+  if (name === undefined) return takeOther(bytes.latin1Slice(start, nameEnd).toLowerCase(), value, rules, fields);
+  if (!secret) known.keep(view, start, end, name, value, kind);
+  return takeField(kind, name, value, rules, fields);
+}
+
+/** A field whose name is none that is known. */
+function takeOther(name: string, value: string, rules: FieldRules, fields: HeadFields): Failure | undefined {
+  if (rules.underscores !== "keep" && name.includes("_")) {
+    return rules.underscores === "reject" ? new Failure("bad_header", "underscore in a field name") : undefined;
+  }
+  fields.block.add(name, value);
+  return undefined;
+}
+
+function takeField(kind: number, name: string, value: string, rules: FieldRules, fields: HeadFields): Failure | undefined {
+  if (kind !== KIND.plain) return takeSpecial(kind, name, value, rules, fields);
+  fields.block.add(name, value);
   return undefined;
 }
 

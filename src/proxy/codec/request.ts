@@ -4,9 +4,9 @@ import { isAll, isText, METHOD, SP, TOKEN } from "./chars.ts";
 import type { HeadFields } from "./fields.ts";
 import { checkCoding } from "./framing.ts";
 import { normaliseAuthority } from "./host.ts";
+import { KnownTexts } from "./known.ts";
 import { findNormalPathEnd, isQuery, normalisePath } from "./path.ts";
 import type { LineScanner } from "./scan.ts";
-import { TextCache } from "./texts.ts";
 import type { Http1Options } from "./types.ts";
 
 const QUESTION = 0x3f;
@@ -113,7 +113,7 @@ function takeAuthority(head: RequestHead, fields: HeadFields, hosts: HostCache):
 }
 
 /** Paths that came before. Not queries: they may hold credentials. */
-const paths = new TextCache();
+const paths = new KnownTexts();
 
 /** The four forms of a target (RFC 9112 §3.2). */
 function takeTarget(
