@@ -52,29 +52,60 @@ export function publisherPermissions(user: string, read = false): Permissions {
 }
 
 /**
+ * Each proxy is in an account of its own, which imports what `proxyPermissions` allow. Within one account that would not be
+ * enough: a server answers a direct get to whatever subject the question names as its reply, with its own rights and not with
+ * the asker's, so that any proxy could delete streams, publish as another user or write to others (tried: an empty answer to
+ * `$JS.API.STREAM.DELETE.…` deletes). Between accounts the answer can only go back to where the question came from.
+ */
+const SERVICE_EXPORTS = [
+  statusSubject("*"),
+  manifestGetSubject("*"),
+  OBJECT_GET_SUBJECT,
+  `${OBJECT_GET_SUBJECT}.$O.${NATS_NAMES.objectBucket}.M.*`,
+];
+const STREAM_EXPORTS = [snapshotSubject("*"), NATS_NAMES.poll];
+
+/**
  * The `accounts` block of a nats-server configuration. Throws an `Error` when a name cannot be one token of a subject, or two
  * users have the same name: a dot or a wildcard in a name would give it the rights of others.
  */
 export function natsPermissions(options: PermissionOptions): string {
+  const account = options.account ?? "SELVEDGE";
+  if (!isSubjectToken(account)) throw new Error(`account ${JSON.stringify(account)}: only letters, digits, - and _`);
   const users: string[] = [];
+  const proxyAccounts: string[] = [];
   const seen = new Set<string>();
-  const add = (user: string, password: string, permissions: Permissions | undefined): void => {
+  const render = (user: string, password: string, permissions: Permissions | undefined): string => {
     if (!isSubjectToken(user)) throw new Error(`user ${JSON.stringify(user)}: only letters, digits, - and _`);
     if (seen.has(user)) throw new Error(`user ${user} is there twice`);
     if (password === "") throw new Error(`user ${user} has no password`);
     seen.add(user);
-    users.push(renderUser(user, password, permissions));
+    return renderUser(user, password, permissions);
   };
-  add(options.control.user, options.control.password, undefined);
+  users.push(render(options.control.user, options.control.password, undefined));
   for (const { id, group, password } of options.proxies) {
     if (group !== undefined && !isSubjectToken(group))
       throw new Error(`group ${JSON.stringify(group)}: only letters, digits, - and _`);
-    add(id, password, proxyPermissions(id, group));
+    const permissions = proxyPermissions(id, group);
+    const user = render(id, password, permissions);
+    proxyAccounts.push(renderProxyAccount(account, id, user, permissions));
   }
-  for (const { user, password, read } of options.publishers) add(user, password, publisherPermissions(user, read));
-  const account = options.account ?? "SELVEDGE";
-  if (!isSubjectToken(account)) throw new Error(`account ${JSON.stringify(account)}: only letters, digits, - and _`);
-  return `accounts {\n  ${account} {\n    jetstream: enabled\n    users: [\n${users.join("\n")}\n    ]\n  }\n}\n`;
+  for (const { user, password, read } of options.publishers) users.push(render(user, password, publisherPermissions(user, read)));
+  const exported = [
+    ...SERVICE_EXPORTS.map((subject) => `      { service: ${quote(subject)} }`),
+    ...STREAM_EXPORTS.map((subject) => `      { stream: ${quote(subject)} }`),
+  ];
+  const own = `    jetstream: enabled\n    users: [\n${users.join("\n")}\n    ]\n    exports: [\n${exported.join("\n")}\n    ]\n`;
+  return `accounts {\n  ${account} {\n${own}  }\n${proxyAccounts.join("")}}\n`;
+}
+
+function renderProxyAccount(account: string, id: string, user: string, { publish, subscribe }: Permissions): string {
+  const from = (subject: string): string => `{ account: ${quote(account)}, subject: ${quote(subject)} }`;
+  const imported = [
+    ...publish.map((subject) => `      { service: ${from(subject)} }`),
+    ...subscribe.filter((subject) => !subject.startsWith("_INBOX")).map((subject) => `      { stream: ${from(subject)} }`),
+  ];
+  return `  ${account}_PROXY_${id} {\n    users: [\n${user}\n    ]\n    imports: [\n${imported.join("\n")}\n    ]\n  }\n`;
 }
 
 function renderUser(user: string, password: string, permissions: Permissions | undefined): string {

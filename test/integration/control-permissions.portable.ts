@@ -24,6 +24,8 @@ interface Issue {
 
 const clock = new SystemClock();
 const SECRET = "the-secret-of-the-gateway-group";
+/** So large that it does not travel inside the manifest but is an object. */
+const SECRET_BODY = `${SECRET}${"x".repeat(200_000)}`;
 /** What each publisher owns; the operator's own way is the API. */
 const OWNERS = `publishers:
   ann: { namespaces: [default], hosts: ["*.example.org"] }
@@ -71,7 +73,7 @@ describe("permissions of a secured server", () => {
       },
     });
     await plane.start();
-    const outcome = await plane.apply({ text: route("secret", SECRET), author: "x", origin: "api" });
+    const outcome = await plane.apply({ text: route("secret", SECRET_BODY), author: "x", origin: "api" });
     assert.ok(outcome.ok, JSON.stringify(outcome));
   });
   afterAll(async () => {
@@ -203,19 +205,18 @@ describe("permissions of a secured server", () => {
 
   test("all that a proxy can read of the object store tells nothing of another group", async () => {
     const { connection } = await login("inner-1", "p2");
-    let read = 0;
-    for (let sequence = 1; ; ) {
-      const answer = await connection.request(
-        OBJECT_GET_SUBJECT,
-        JSON.stringify({ seq: sequence, next_by_subj: "$O.selvedge_objects.>" }),
-        { timeout: 60_000 },
-      );
-      if (answer.headers?.code) break;
-      assert.ok(!Buffer.from(answer.data).includes(SECRET));
-      sequence = Number(answer.headers?.get("Nats-Sequence")) + 1;
-      read++;
-    }
-    assert.ok(read > 2, `${read} messages read`);
+    const readAll = async (): Promise<number> => {
+      let read = 0;
+      for (let sequence = 1; ; read++) {
+        const query = JSON.stringify({ seq: sequence, next_by_subj: "$O.selvedge_objects.>" });
+        const answer = await connection.request(OBJECT_GET_SUBJECT, query, { timeout: 60_000 });
+        if (answer.headers?.code) return read;
+        assert.ok(!Buffer.from(answer.data).includes(SECRET));
+        sequence = Number(answer.headers?.get("Nats-Sequence")) + 1;
+      }
+    };
+    // What travelled inside an announcement is an object a moment later.
+    await until(async () => (await readAll()) > 2);
     const last = await connection.request(`${OBJECT_GET_SUBJECT}.$O.selvedge_objects.M.*`, "", { timeout: 60_000 });
     assert.ok(!last.string().includes("sha256:"), "an object's name must not be its digest");
     await connection.close();
@@ -305,6 +306,84 @@ describe("permissions of a secured server", () => {
     const seen = JSON.stringify(await say("mallory", "pm", "get", ""));
     assert.ok(seen.includes("mallory.example.org") && !seen.includes(SECRET) && !seen.includes("bob.example.org"), seen);
     assert.equal((await say("mallory", "pm", "delete", "Route/mallory/mallory")).ok, true);
+  });
+
+  test("nobody gives orders by the reply of a question: the answer goes back to who asked, or nowhere", async () => {
+    const { connection: control } = await login("control", "control-password");
+    const heard: string[] = [];
+    for (const subject of [">", "$JS.API.STREAM.>"])
+      control.subscribe(subject, { callback: (_error, message) => void heard.push(message.subject) });
+    const neighbour = await login("edge-1", 'p"1$x');
+    neighbour.connection.subscribe("selvedge.snapshot.gateway", { callback: () => void heard.push("neighbour") });
+    neighbour.connection.subscribe("_INBOX_edge-1.>", { callback: () => void heard.push("neighbour's inbox") });
+    await neighbour.connection.flush();
+    await control.flush();
+    const messages = async (): Promise<unknown> =>
+      Promise.all(
+        ["SELVEDGE_LOG", "KV_selvedge_config", "KV_selvedge_snapshots"].map(async (stream) => {
+          const answer = await control.request(`$JS.API.STREAM.INFO.${stream}`, "");
+          return answer.json<{ state?: { messages: number } }>().state?.messages;
+        }),
+      );
+    const before = await messages();
+    const targets = [
+      ...[
+        "$JS.API.STREAM.DELETE.SELVEDGE_LOG",
+        "$JS.API.STREAM.PURGE.KV_selvedge_config",
+        "$KV.selvedge_config.x",
+        "selvedge.log",
+      ],
+      ...["selvedge.config.apply.bob", "selvedge.config.delete.bob", "selvedge.control.processed", "selvedge.snapshot.gateway"],
+      ...["selvedge.proxy.edge-1.status", "_INBOX_edge-1.x", "_INBOX_control.x", "victim"],
+    ];
+    const { connection: proxy } = await login("inner-1", "p2");
+    const questions: readonly (readonly [string, string])[] = [
+      [manifestGetSubject("inner"), ""],
+      [OBJECT_GET_SUBJECT, '{"seq":1}'],
+      // Not found: an answer without a body, which is an order to JetStream.
+      [OBJECT_GET_SUBJECT, '{"seq":999999}'],
+    ];
+    for (const reply of targets) for (const [subject, text] of questions) proxy.publish(subject, text, { reply });
+    // Asked last and answered: so all before it were.
+    assert.ok((await proxy.request(manifestGetSubject("inner"), "", { timeout: 5_000 })).data.length > 0);
+
+    const { connection: publisher } = await login("mallory", "pm");
+    for (const reply of targets) {
+      publisher.publish("selvedge.config.apply.mallory", `rubbish for ${reply}`, { reply });
+      publisher.publish("selvedge.config.get.mallory", "", { reply });
+    }
+    const last = await publisher.request("selvedge.config.apply.mallory", "rubbish", { timeout: 10_000 });
+    assert.equal(last.json<{ ok: boolean }>().ok, false);
+    await control.flush();
+    await neighbour.connection.flush();
+    // What publishers and control planes say to each other in the open, and nothing of what was aimed at.
+    const aimed = heard.filter(
+      (subject) => targets.includes(subject) && !["selvedge.control.processed", "selvedge.proxy.edge-1.status"].includes(subject),
+    );
+    assert.deepEqual([...new Set([...aimed, ...heard.filter((subject) => subject.startsWith("neighbour"))])], []);
+    assert.deepEqual(await messages(), before);
+    assert.equal(plane.status().issues.length, 0);
+    assert.ok(!plane.status().proxies.some((each) => each.id === "edge-1" && each.revision > plane.status().revision));
+    for (const each of [control, neighbour.connection, proxy, publisher]) await each.close();
+  });
+
+  test("wildcards, queues, other inboxes and JetStream's own subjects are closed to a proxy and to a publisher", async () => {
+    const subscribe = [
+      ...["*", "*.*", "*.>", "selvedge.*.*", "selvedge.snapshot.>", "selvedge.proxy.>", "selvedge.control.processed"],
+      ...["selvedge.config.get.*", "$JS.>", "$JS.API.>", "$SYS.>", "_INBOX_*.>", "_INBOX_control.x", "_R_.>"],
+    ];
+    const publish = [
+      ...["$JS.API.STREAM.LIST", "$JS.API.STREAM.DELETE.SELVEDGE_LOG", "$JS.API.CONSUMER.LIST.SELVEDGE_LOG", "$JS.ACK.x"],
+      ...["$KV.selvedge_snapshots.gateway", "$KV.selvedge_config.x", "$O.selvedge_objects.C.x", "selvedge.control.processed"],
+      ...["selvedge.proxy.poll", "_INBOX_control.x", "_INBOX_edge-1.x", "$SYS.REQ.SERVER.PING", "selvedge.snapshot.gateway"],
+    ];
+    for (const [user, password] of [
+      ["inner-1", "p2"],
+      ["mallory", "pm"],
+    ] as const) {
+      await assertRefused(user, password, "subscribe", subscribe, false);
+      await assertRefused(user, password, "publish", publish, false);
+    }
   });
 
   test("names that are no single token are refused", () => {

@@ -30,6 +30,12 @@ export const OBJECT_GET_SUBJECT = `$JS.API.DIRECT.GET.OBJ_${NATS_NAMES.objectBuc
 /** Own inbox of a connection: with the shared `_INBOX` one proxy could read another's answers. */
 export const inboxPrefix = (id: string): string => `_INBOX_${id}`;
 
+/**
+ * Whether an answer may go there. Who asks names the subject, and who answers has more rights: an answer published to a subject of
+ * JetStream's API, or of another user, would be an order given in the answerer's name.
+ */
+export const isInbox = (reply: string): boolean => /^_INBOX(_[A-Za-z0-9_-]+)?\./.test(reply);
+
 const TOKEN = /^[A-Za-z0-9_-]{1,128}$/;
 /** Whether a name can be one token of a subject: no dots, no wildcards, no spaces. */
 export const isSubjectToken = (name: string): boolean => TOKEN.test(name);

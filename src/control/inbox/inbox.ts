@@ -1,7 +1,7 @@
 import { AckPolicy, type ConsumerMessages, DeliverPolicy, type JsMsg, RetentionPolicy, StorageType } from "@nats-io/jetstream";
 import { type Msg, nanos, type Subscription } from "@nats-io/nats-core";
 import { sha256Digest } from "../../config/canonical.ts";
-import { NATS_NAMES } from "../../config/nats/names.ts";
+import { inboxPrefix, isInbox, NATS_NAMES } from "../../config/nats/names.ts";
 import { concatBytes } from "../../core/bytes.ts";
 import type { Clock, Timer } from "../../core/clock.ts";
 import { describeCause } from "../../core/failure.ts";
@@ -129,8 +129,17 @@ export class ConfigInbox {
 
   #onDirect(error: Error | null, message: Msg): void {
     if (error !== null) return;
-    const answer = this.#correlator.onArrival(digestOfMessage(message), message.reply ?? "", this.options.clock.nowMs());
-    if (answer !== undefined && message.reply) this.options.link.parts.connection.publish(message.reply, JSON.stringify(answer));
+    const reply = this.#replyOf(message);
+    const answer = this.#correlator.onArrival(digestOfMessage(message), reply, this.options.clock.nowMs());
+    if (answer !== undefined && reply !== "") this.options.link.parts.connection.publish(reply, JSON.stringify(answer));
+  }
+
+  /** Where an answer may go; "": nowhere. Where publishers are told apart, also not into another's inbox. */
+  #replyOf({ subject, reply = "" }: Msg): string {
+    if (!isInbox(reply)) return "";
+    const publisher = subject.split(".")[3];
+    const isForeign = this.options.owners !== undefined && !reply.startsWith("_INBOX.");
+    return isForeign && publisher !== undefined && !reply.startsWith(`${inboxPrefix(publisher)}.`) ? "" : reply;
   }
 
   #onProcessed(error: Error | null, message: Msg): void {
@@ -145,7 +154,7 @@ export class ConfigInbox {
   }
 
   #onGet(error: Error | null, message: Msg): void {
-    if (error !== null || !message.reply) return;
+    if (error !== null || this.#replyOf(message) === "") return;
     const { owners, plane, log } = this.options;
     const reader = message.subject.split(".")[3] ?? "";
     // Resources hold private keys: whoever owns a part does not read the rest.
@@ -209,7 +218,7 @@ export class ConfigInbox {
     const inbox = { sequence: message.seq, redelivered: message.redelivered };
     const payload = readPayload(message.string());
     const { plane } = this.options;
-    if (payload.kind === "part") return this.#store(payload.bytes);
+    if (payload.kind === "part" && this.options.owners?.knows(author) !== false) return this.#store(payload.bytes);
     if (payload.kind === "rollback" && this.options.owners === undefined) return plane.rollback(payload.revision, author, inbox);
     const text = await this.#textOf(message, payload);
     if (typeof text !== "string") return text;
@@ -227,7 +236,8 @@ export class ConfigInbox {
     if (payload.kind === "text") return message.string();
     if (payload.kind === "bad") return refused(controlIssue("bad_request", payload.message));
     if (payload.kind !== "stored") {
-      const reason = "A rollback changes what belongs to others as well.";
+      const reason =
+        payload.kind === "part" ? "The publisher owns nothing." : "A rollback changes what belongs to others as well.";
       return refused(controlIssue("not_owned", reason, "the operator of the control plane can: selvedge rollback --server"));
     }
     const parts: Uint8Array[] = [];

@@ -27,6 +27,11 @@ export class Owners {
     this.#rights = rights;
   }
 
+  /** Whether the file names them. */
+  knows(publisher: string): boolean {
+    return this.#rights.has(publisher);
+  }
+
   /** Why `publisher` may not do what `plan` says; empty: it may. What is there already and what would be there are both judged. */
   refuse(publisher: string, plan: Plan, model: ControlModel): ConfigIssue[] {
     const rights = this.#rights.get(publisher);
