@@ -328,6 +328,20 @@ const TRAPS: Readonly<Record<string, Script>> = {
     yield guest.host("exit", 3);
     return 0;
   },
+  "endless loop": function* (guest) {
+    yield guest.host("spin");
+    return 0;
+  },
+  "wild address": function* (guest) {
+    yield guest.host("wild");
+    return 0;
+  },
+  "allocator that never ends": function* (guest) {
+    guest.allocator(ALLOCATOR_MODES.spin);
+    yield guest.host("proxy_get_header_map_pairs", 0, OUT_A, OUT_B);
+    yield guest.host("proxy_get_property", guest.put("plugin_name"), 11, OUT_A, OUT_B);
+    return 0;
+  },
   "allocator trap": function* (guest) {
     guest.allocator(ALLOCATOR_MODES.trap);
     yield guest.host("proxy_get_header_map_pairs", 0, OUT_A, OUT_B);

@@ -68,6 +68,10 @@ export class RecordingMetrics implements FilterMetrics {
   onTrap(_filter: string, reason: string): void {
     this.traps.push(reason);
   }
+  readonly quarantined: string[] = [];
+  onQuarantine(filter: string, isQuarantined: boolean): void {
+    this.quarantined.push(`${filter} ${isQuarantined}`);
+  }
   readonly pulls = new Set<() => void>();
   onPull(pull: () => void): () => void {
     this.pulls.add(pull);

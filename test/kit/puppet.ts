@@ -101,9 +101,11 @@ const SCRATCH = 1024;
 const HEAP = 16_384;
 
 /** How the guest's allocator answers. */
-export const ALLOCATOR_MODES = { honest: 0, zero: 1, beyond: 2, trap: 3, growing: 4, wrapping: 5 } as const;
+export const ALLOCATOR_MODES = { honest: 0, zero: 1, beyond: 2, trap: 3, growing: 4, wrapping: 5, spin: 6 } as const;
 
-const OWN_COMMANDS = ["trap", "grow", "recurse", "recurse-host", "abort", "exit"] as const;
+const OWN_COMMANDS = ["trap", "grow", "recurse", "recurse-host", "abort", "exit", "spin", "burn", "wild"] as const;
+
+const SPIN = [...op.loop, ...op.br(0), ...op.end];
 
 /** The module; `omit` leaves callbacks out, `pages` are of its memory. */
 export function buildPuppet(
@@ -136,6 +138,11 @@ export function buildPuppet(
   wrappers.push(builder.func(undefined, [], [], [...logs, ...op.call(foreign + imported.length + 3 + wrappers.length), ...logs]));
   wrappers.push(builder.func(undefined, [], [], [...op.i32(0), ...op.i32(0), ...op.i32(7), ...op.i32(9), ...op.call(abort)]));
   wrappers.push(builder.func(undefined, [], [], [...argument, ...op.call(exit)]));
+  wrappers.push(builder.func(undefined, [], [], SPIN));
+  // Counts its argument down.
+  const less = [...op.i32(0), ...argument, ...op.i32(-1), ...op.i32Add, ...op.i32Store(ARGUMENTS)];
+  wrappers.push(builder.func(undefined, [], [], [...op.loop, ...less, ...argument, ...op.brIf(0), ...op.end]));
+  wrappers.push(builder.func(undefined, [], [], [...op.i32(-4), ...op.i32Load(0), ...op.drop]));
   builder.table(wrappers);
   const run = [...op.block, ...op.loop];
   for (const value of [NAME, 6, 0, SCRATCH, 0, 0]) run.push(...op.i32(value));
@@ -172,6 +179,9 @@ function addAllocator(builder: ModuleBuilder, heap: number): void {
       ...mode(ALLOCATOR_MODES.wrapping),
       ...op.i32(-2),
       ...op.return,
+      ...op.end,
+      ...mode(ALLOCATOR_MODES.spin),
+      ...SPIN,
       ...op.end,
       ...mode(ALLOCATOR_MODES.trap),
       ...op.unreachable,

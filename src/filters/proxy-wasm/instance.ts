@@ -1,5 +1,6 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import { describeCause } from "../../core/failure.ts";
+import type { FilterBudget } from "../../core/limits.ts";
 import type { CalloutAnswer } from "../contract.ts";
 import { INTERNAL_FAILURE, ROOT_CONTEXT_ID } from "./abi.ts";
 import type { StreamContext } from "./context.ts";
@@ -85,7 +86,7 @@ export class GuestInstance {
   bornMs = 0;
   #hostCalls = 0;
   #untilTimed = TIMED_EVERY;
-  readonly #hostCallsMax: number;
+  readonly #budget: FilterBudget;
   #gauge: FuelGauge | undefined;
   /** Until it is configured, all of it pays from the fuel that the module came with. */
   #starting = true;
@@ -100,8 +101,8 @@ export class GuestInstance {
   readonly #callouts = new Map<number, Callout>();
 
   constructor(readonly owner: GuestOwner) {
-    this.#hostCallsMax = owner.config.budget.hostCallsPerCallback;
-    this.#given = owner.config.budget.startFuel;
+    this.#budget = owner.config.budget;
+    this.#given = this.#budget.startFuel;
   }
 
   /** Adds what the guest counted in its own memory to its metrics. */
@@ -121,36 +122,50 @@ export class GuestInstance {
     this.settleFuel();
   }
 
-  /** Writes down what was used since fuel was given last, and takes the rest back. */
+  /** Writes down what was used since fuel was given last, and takes the rest back. Not while the guest runs. */
   settleFuel(): void {
+    this.#exchangeFuel(0);
+  }
+
+  /** Gives fuel and writes down what was used of what was given before. One call for both: each costs as much as an empty callback. */
+  #exchangeFuel(given: number): void {
     if (this.#gauge === undefined) return;
-    const used = this.#given - this.#gauge.swap(0);
-    this.#given = 0;
+    const used = this.#given - this.#gauge.swap(given);
+    this.#given = given;
     this.fuelUsed += used;
     const spender = this.#spender;
     if (spender !== undefined && spender.epoch === this.#spenderEpoch) spender.fuelUsed += used;
     this.#spender = undefined;
   }
 
+  /** Most that an exchange used so far: what its last callback used is not looked at before it matters. */
+  #mostUsed(context: StreamContext): number {
+    return this.#spender === context ? context.fuelUsed + this.#given : context.fuelUsed;
+  }
+
   /** Has the exchange fuel left for a callback that answers a verdict? */
   hasFuel(context: StreamContext): boolean {
+    const { exchangeFuel } = this.#budget;
+    if (this.#mostUsed(context) < exchangeFuel) return true;
     this.settleFuel();
-    return context.fuelUsed < this.owner.config.budget.exchangeFuel;
+    return context.fuelUsed < exchangeFuel;
   }
 
   /** `payer`: the exchange that it is for. What only tidies up after an exchange must always be able to: it pays without limit. */
   #giveFuel(payer: StreamContext | undefined, isLimited: boolean): void {
-    if (this.#starting) return;
-    this.settleFuel();
-    const { callbackFuel, exchangeFuel } = this.owner.config.budget;
-    let given = callbackFuel;
-    if (payer !== undefined) {
-      if (isLimited) given = Math.min(given, exchangeFuel - payer.fuelUsed);
-      this.#spender = payer;
-      this.#spenderEpoch = payer.epoch;
+    const { callbackFuel, exchangeFuel } = this.#budget;
+    if (payer === undefined) {
+      this.#exchangeFuel(callbackFuel);
+      return;
     }
-    this.#given = given;
-    this.#gauge?.swap(given);
+    let given = callbackFuel;
+    if (isLimited && this.#mostUsed(payer) + callbackFuel > exchangeFuel) {
+      this.settleFuel();
+      given = Math.min(callbackFuel, exchangeFuel - payer.fuelUsed);
+    }
+    this.#exchangeFuel(given);
+    this.#spender = payer;
+    this.#spenderEpoch = payer.epoch;
   }
 
   /**
@@ -168,7 +183,7 @@ export class GuestInstance {
     const kind = this.#gauge?.classify();
     if (kind === "depth") return "its calls nest too deep";
     if (kind !== "fuel") return describeTrap(error);
-    const { callbackFuel } = this.owner.config.budget;
+    const { callbackFuel } = this.#budget;
     if (this.#starting) return `it used up its fuel of ${this.#given} while it started`;
     return `it used up its fuel of ${this.#given} in one ${this.#given < callbackFuel ? "exchange" : "callback"}`;
   }
@@ -183,8 +198,10 @@ export class GuestInstance {
     if (this.inside) return this.#refuseReentry(phase);
     const weight = this.#timingWeight(context);
     const startMs = weight > 0 ? owner.options.clock.nowMs() : 0;
-    const payer = this.#calloutPayer ?? context;
-    this.#giveFuel(payer, payer !== context || payer?.answering !== undefined);
+    if (!this.#starting) {
+      const payer = this.#calloutPayer ?? context;
+      this.#giveFuel(payer, payer !== context || payer?.answering !== undefined);
+    }
     this.inside = true;
     this.active = context;
     this.#hostCalls = 0;
@@ -243,7 +260,7 @@ export class GuestInstance {
 
   /** At the start of every host call. Undefined: over the budget, or the memory is not there yet. */
   beginHostCall(): GuestMemory | undefined {
-    if (++this.#hostCalls > this.#hostCallsMax || this.fault !== undefined) return undefined;
+    if (++this.#hostCalls > this.#budget.hostCallsPerCallback || this.fault !== undefined) return undefined;
     this.memory?.refresh();
     return this.memory;
   }
