@@ -96,7 +96,7 @@ const GOLDEN: readonly Row[] = [
     name: "table.grow",
     source: { body: "ref.null funcref i32.const 100 table.grow 0 drop" },
     prepare: table,
-    fuel: 5_004 + 800,
+    fuel: 5_004 + 800 + 10,
   },
   {
     name: "memory.grow, by the pages that are new and those that are there",

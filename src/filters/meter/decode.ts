@@ -28,6 +28,7 @@ import type { ModuleShape } from "./shape.ts";
 const { immediates, heights, weights } = ops.PLAIN;
 /** What an instruction pays at least when it branches over many targets or types. */
 const BR_TABLE_FUEL = 2;
+const TABLE_GROW = 15;
 
 /**
  * Walks the instructions of function bodies and fills the plan. It trusts nothing: every index that the inserted code could
@@ -436,11 +437,19 @@ export class BodyDecoder {
     const number = opcode === 0xfc ? readMiscellaneous(reader) : readVector(reader);
     this.#plan.cost += table.weights[number] as number;
     this.#height += table.heights[number] as number;
-    if (table.immediates[number] === ops.IMM_SPECIAL) this.#plan.addEvent(opcodeAt, EVENT_BULK, bulkOf(number));
+    if (table.immediates[number] !== ops.IMM_SPECIAL) return;
+    this.#plan.addEvent(opcodeAt, EVENT_BULK, number === TABLE_GROW ? this.#growingTable(opcodeAt) : bulkOf(number));
+  }
+
+  /** Which table grows: read once more, now for its index. */
+  #growingTable(opcodeAt: number): number {
+    const reader = this.#reader;
+    reader.at = opcodeAt + 1;
+    reader.u32();
+    return BULK_TABLE_GROW + reader.u32();
   }
 }
 
 function bulkOf(opcode: number): number {
-  if (opcode === 15) return BULK_TABLE_GROW;
   return opcode === 12 || opcode === 14 || opcode === 17 ? BULK_TABLE : BULK_MEMORY;
 }

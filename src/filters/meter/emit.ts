@@ -2,6 +2,7 @@ import type { Bytes } from "../../core/bytes.ts";
 import type { BodyDecoder } from "./decode.ts";
 import {
   BULK_MEMORY,
+  BULK_MEMORY_GROW,
   BULK_TABLE,
   BULK_TABLE_GROW,
   EVENT_BULK,
@@ -35,6 +36,9 @@ const OP = {
   i32Or: 0x72,
   i32Shl: 0x74,
   i32ShrU: 0x76,
+  miscellaneous: 0xfc,
+  /** Behind `miscellaneous`. */
+  tableSize: 16,
 } as const;
 const TYPE_I32 = 0x7f;
 const TYPE_EMPTY = 0x40;
@@ -233,8 +237,8 @@ export class BodyEmitter {
     this.#op(OP.localGet, this.#temporary);
     if (kind === BULK_MEMORY) this.#scale(memoryBytes, OP.i32ShrU, 3);
     else if (kind === BULK_TABLE) this.#scale(tableElements, OP.i32Shl, 5);
-    else if (kind === BULK_TABLE_GROW) this.#scale(tableElements, OP.i32Shl, 3);
-    else this.#scaleGrowth(memoryPages);
+    else if (kind === BULK_MEMORY_GROW) this.#scaleGrowth(memoryPages);
+    else this.#scaleTableGrowth(tableElements, kind - BULK_TABLE_GROW);
     sink.byte(OP.i32Sub);
     this.#op(OP.localTee, this.#temporary);
     this.#op(OP.globalSet, this.#fuel);
@@ -257,6 +261,15 @@ export class BodyEmitter {
     sink.byte(OP.i32Mul);
     this.#constant(10);
     sink.byte(OP.i32Shl);
+    sink.byte(OP.i32Add);
+  }
+
+  /** Eight for a new element, and one for each that is there: it may be moved as well. */
+  #scaleTableGrowth(bound: number, table: number): void {
+    const sink = this.#sink;
+    this.#scale(bound, OP.i32Shl, 3);
+    sink.byte(OP.miscellaneous);
+    this.#op(OP.tableSize, table);
     sink.byte(OP.i32Add);
   }
 

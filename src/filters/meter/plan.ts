@@ -18,8 +18,9 @@ export const EVENT_CAUGHT = 5;
 // Operations that pay for a length.
 export const BULK_MEMORY = 0;
 export const BULK_TABLE = 1;
-export const BULK_TABLE_GROW = 2;
-export const BULK_MEMORY_GROW = 3;
+export const BULK_MEMORY_GROW = 2;
+/** Of table 0; table n has this and n. */
+export const BULK_TABLE_GROW = 3;
 
 const ROOT = 1;
 const OWN = 2;
