@@ -1,7 +1,7 @@
 // `npm test`: checks, build, all suites on Bun, the portable suites on Deno. Ends with one line `N passed, N failed`.
 import process from "node:process";
 import { obtainNats } from "./nats.mjs";
-import { obtainBuilder, obtainEnvoy } from "./peers.mjs";
+import { obtainBuilder, obtainDebian, obtainEnvoy } from "./peers.mjs";
 import { binary, ensurePackages, run, step } from "./run.mjs";
 
 /** As in test/kit/patience.ts; Bun's own limit of five seconds is one for a fast machine. */
@@ -25,6 +25,8 @@ for (const [name, path] of [
 }
 if (!(await obtainBuilder(say)))
   say("NO CONTAINER BUILDER: buildah, debootstrap and crun are needed, and root; in CI the suite of the image fails");
+for (const shell of await obtainDebian({ zsh: "zsh", fish: "fish" }, say))
+  say(`NO ${shell}: its completion is not tried; in CI that fails`);
 for (const reason of nats.reasons) say(reason);
 const env = {
   ...(envoy === undefined ? {} : { SELVEDGE_ENVOY: envoy }),

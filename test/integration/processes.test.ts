@@ -6,7 +6,16 @@ import { join } from "node:path";
 import { findNats } from "../../scripts/nats.mjs";
 import { parseExposition } from "../kit/exposition.ts";
 import { TEST_MS } from "../kit/patience.ts";
-import { freePort, isAlive, newFolder, type RunningProgram, runSelvedge, startSelvedge, until } from "../kit/selvedge.ts";
+import {
+  freePort,
+  isAlive,
+  newFolder,
+  type RunningProgram,
+  runSelvedge,
+  sharedFoldersIn,
+  startSelvedge,
+  until,
+} from "../kit/selvedge.ts";
 
 const cleanups: (() => void | Promise<void>)[] = [];
 afterEach(async () => {
@@ -58,7 +67,7 @@ const sharedFoldersOf = ({ workers }: Status): string[] =>
   workers.flatMap(({ pid }) => {
     const path = `/proc/${pid}/environ`;
     if (!existsSync(path)) return [];
-    return /SELVEDGE_WORKER_SETTINGS=[^\0]*"folder":"([^"]+)"/.exec(readFileSync(path, "utf8"))?.[1] ?? [];
+    return sharedFoldersIn(readFileSync(path, "utf8"));
   });
 
 describe("selvedge proxy -f", () => {

@@ -6,7 +6,7 @@ import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { findNats } from "../../scripts/nats.mjs";
 import { TEST_MS } from "../kit/patience.ts";
-import { freePort, newFolder, type RunningProgram, startProgram, until } from "../kit/selvedge.ts";
+import { freePort, newFolder, type RunningProgram, sharedFoldersIn, startProgram, until } from "../kit/selvedge.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
 /** Each test starts everything several times. */
@@ -84,8 +84,7 @@ const leftOf = (program: RunningProgram, state: string): { readonly pid: number;
 function sharedFoldersOf(program: RunningProgram): string[] {
   if (!existsSync("/proc/self/environ")) return [];
   const settings = groupOf(program).map((pid) => readFileSync(`/proc/${pid}/environ`, "utf8"));
-  const found = settings.flatMap((text) => /SELVEDGE_WORKER_SETTINGS=[^\0]*"folder":"([^"]+)"/.exec(text)?.[1] ?? []);
-  return [...new Set(found)];
+  return [...new Set(settings.flatMap(sharedFoldersIn))];
 }
 
 async function expectNothingLeft(program: RunningProgram, state: string, ports: Ports): Promise<void> {

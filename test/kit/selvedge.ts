@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { until } from "./until.ts";
@@ -83,6 +83,13 @@ export function runSelvedge(args: readonly string[], env: Readonly<Record<string
 export function newFolder(): { readonly path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), "selvedge-test-"));
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+/** Folders of shared memory that a worker's environment (/proc/…/environ) names; other folders of its settings are no business of it. */
+export function sharedFoldersIn(environment: string): string[] {
+  const settings = /SELVEDGE_WORKER_SETTINGS=([^\0]*)/.exec(environment)?.[1] ?? "";
+  const folders = [...settings.matchAll(/"folder":"([^"]+)"/g)].map((match) => match[1] ?? "");
+  return folders.filter((path) => basename(path).startsWith("selvedge-"));
 }
 
 /** Whether a process lives (a zombie does not). */
