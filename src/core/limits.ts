@@ -231,8 +231,8 @@ export const COMPONENT_LIMITS = {
   depth: 32,
   /** Core modules inside one component, and instances of them. More: refused when loaded. */
   coreModules: 64,
-  /** Linear memories of one instance. More: refused when loaded. */
-  memories: 1,
+  /** Core modules with a linear memory of their own; the budget is shared equally among them. More: refused when loaded. */
+  memories: 4,
   /** A name of an import, an export or a label. Longer: refused when loaded. */
   nameBytes: 1024,
   /** A value of a type in memory, without what its lists point to. Larger: refused when loaded. */

@@ -107,11 +107,7 @@ describe("component: guests that break a rule", () => {
     ["an allocator that points beyond the memory", { realloc: op.i32(65_530) }, /pointer beyond/],
     ["an allocator that traps", { realloc: op.unreachable }, /trap: unreachable/],
     ["an allocator that never ends", { realloc: [...op.loop, ...op.br(0), ...op.end, ...op.i32(0)] }, /fuel/],
-    [
-      "an allocator that calls out",
-      { realloc: [...op.i32(1), ...op.call(HOST.dropRequest), ...op.i32(AT.heap)] },
-      /from the allocator/,
-    ],
+    ["an allocator that calls out", { realloc: [...ADD_HEADER, ...op.i32(AT.heap)] }, /from the allocator/],
     ["a start function that never ends", { start: [...op.loop, ...op.br(0), ...op.end] }, /./],
     ["a start function that traps", { start: op.unreachable }, /./],
     ["configure that traps", { configure: op.unreachable }, /trap: unreachable/],
@@ -162,9 +158,19 @@ describe("component: components that are built to hurt the host", () => {
     await refuse(new ComponentBuilder().types(...types).build(), /too many types|more than 65536 bytes/);
   });
 
-  test("more memories than one", async () => {
+  test("more memories than the limit, and one memory twice", async () => {
     const memory = new ModuleBuilder().memory(1).build();
-    await refuse(new ComponentBuilder().module(memory).instantiate(0).instantiate(0).build(), /more than 1 linear memory/);
+    const twice = new ComponentBuilder().module(memory).instantiate(0).instantiate(0);
+    await refuse(twice.build(), /two instances of a core module that has a memory/);
+    const five = new ComponentBuilder();
+    for (let i = 0; i < 5; i++) five.module(memory);
+    await refuse(five.build(), /more than 4 linear memories/);
+  });
+
+  test("memories that are too large together", async () => {
+    const memory = new ModuleBuilder().memory(513).build();
+    // 1,024 pages are the budget: 512 for each of two.
+    await refuse(new ComponentBuilder().module(memory).module(memory).build(), /513/);
   });
 
   test("more core instances than the limit", async () => {

@@ -29,8 +29,13 @@ export class GuestStore {
 
   /** At the start of every call out of it. Throws a `Trap` when it may not. */
   beginHostCall(): void {
-    if (this.fault !== undefined) throw new Trap(this.fault);
     if (!this.mayLeave) throw new Trap("a call to the host from the allocator or from clean-up");
+    this.countHostCall();
+  }
+
+  /** At the start of a call about its own handles: clean-up may do that, as in other hosts. Throws a `Trap` when it is broken. */
+  countHostCall(): void {
+    if (this.fault !== undefined) throw new Trap(this.fault);
     if (++this.#hostCalls > this.hostCallsMax) throw new Trap(`more than ${this.hostCallsMax} calls to the host in one callback`);
   }
 

@@ -8,21 +8,28 @@ import type { ComponentDefinition, CoreModule } from "./definitions.ts";
  * says what is wrong.
  */
 export async function compileCoreModules(component: ComponentDefinition, budget: FilterBudget): Promise<void> {
-  for (const module of listModules(component)) {
-    if (module.bytes.byteLength > CONFIG_LIMITS.moduleBytes)
-      throw new Error(`a core module is larger than ${CONFIG_LIMITS.moduleBytes} bytes`);
-    // The original first: rewriting must not make an invalid module valid.
-    if (!WebAssembly.validate(module.bytes as Uint8Array<ArrayBuffer>)) throw new Error("a core module is not valid");
-    const { bytes, report } = meterModule(module.bytes, {
-      fuel: COMPONENT_LIMITS.startFuel,
-      memoryBytes: budget.memoryBytes,
-      tableElements: PROXY_WASM_LIMITS.tableElements,
-    });
-    module.compiled = await WebAssembly.compile(bytes);
-    module.hasCode = report.functions > 0;
-    const isImported = WebAssembly.Module.imports(module.compiled).some((each) => each.kind === "memory");
-    module.ownsMemory = report.memory !== undefined && !isImported;
-  }
+  const modules = listModules(component);
+  for (const module of modules) await compileModule(module, budget.memoryBytes);
+  const owners = modules.filter((module) => module.ownsMemory);
+  if (owners.length > COMPONENT_LIMITS.memories)
+    throw new Error(`the component has more than ${COMPONENT_LIMITS.memories} linear memories`);
+  // What is granted is granted to the instance as a whole.
+  if (owners.length > 1) for (const module of owners) await compileModule(module, Math.floor(budget.memoryBytes / owners.length));
+}
+
+async function compileModule(module: CoreModule, memoryBytes: number): Promise<void> {
+  const original = module.bytes as Uint8Array<ArrayBuffer>;
+  if (original.byteLength > CONFIG_LIMITS.moduleBytes)
+    throw new Error(`a core module is larger than ${CONFIG_LIMITS.moduleBytes} bytes`);
+  // The original first: rewriting must not make an invalid module valid.
+  if (!WebAssembly.validate(original)) throw new Error("a core module is not valid");
+  const { tableElements } = PROXY_WASM_LIMITS;
+  const { bytes, report } = meterModule(original, { fuel: COMPONENT_LIMITS.startFuel, memoryBytes, tableElements });
+  const compiled = await WebAssembly.compile(bytes);
+  const isImported = WebAssembly.Module.imports(compiled).some((each) => each.kind === "memory");
+  module.compiled = compiled;
+  module.hasCode = report.functions > 0;
+  module.ownsMemory = report.memory !== undefined && !isImported;
 }
 
 function listModules(component: ComponentDefinition): CoreModule[] {

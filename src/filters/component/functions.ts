@@ -154,7 +154,7 @@ export function resourceFunction(
     (run: (value: number) => number | undefined): CoreFunction =>
     (value) => {
       try {
-        store.beginHostCall();
+        store.countHostCall();
         return run(Number(value));
       } catch (error) {
         store.fault ??= error instanceof Trap ? error.message : `a host call failed: ${describeCause(error)}`;

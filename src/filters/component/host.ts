@@ -1,10 +1,12 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Bytes } from "../../core/bytes.ts";
 import type { Clock } from "../../core/clock.ts";
+import type { FilterBudget } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import type { FilterHost, FilterMetrics, FilterModule } from "../contract.ts";
 import type { SharedState } from "../proxy-wasm/shared.ts";
 import { compileCoreModules } from "./core-modules.ts";
+import type { ComponentDefinition } from "./definitions.ts";
 import { ComponentModule } from "./module.ts";
 import { parseComponent } from "./parse.ts";
 
@@ -18,12 +20,33 @@ export interface ComponentOptions {
 
 /** The FilterHost for WebAssembly components of the worlds in filters-wasm/wit/filter.wit. */
 export class ComponentHost implements FilterHost {
+  /** Prepared components by their bytes, for as long as somebody holds those: filters of one component compile it once. */
+  readonly #prepared = new WeakMap<Bytes, Map<number, Promise<ComponentDefinition>>>();
+
   constructor(readonly options: ComponentOptions) {}
 
-  /** Rejects with an `Error` whose message is the reason: bad bytes, an import that is not granted, or the guest's own words about its settings. */
+  /**
+   * Rejects with an `Error` whose message is the reason: bad bytes, an import that is not granted, or the guest's own words
+   * about its settings.
+   */
   async load(wasm: Bytes, config: FilterConfig): Promise<FilterModule> {
-    const component = parseComponent(wasm);
-    await compileCoreModules(component, config.budget);
-    return ComponentModule.start(config, this.options, component);
+    return ComponentModule.start(config, this.options, await this.#prepare(wasm, config.budget));
   }
+
+  #prepare(wasm: Bytes, budget: FilterBudget): Promise<ComponentDefinition> {
+    const byMemory = this.#prepared.get(wasm) ?? new Map<number, Promise<ComponentDefinition>>();
+    this.#prepared.set(wasm, byMemory);
+    let preparing = byMemory.get(budget.memoryBytes);
+    if (preparing === undefined) {
+      preparing = prepareComponent(wasm, budget);
+      byMemory.set(budget.memoryBytes, preparing);
+    }
+    return preparing;
+  }
+}
+
+async function prepareComponent(wasm: Bytes, budget: FilterBudget): Promise<ComponentDefinition> {
+  const component = parseComponent(wasm);
+  await compileCoreModules(component, budget);
+  return component;
 }

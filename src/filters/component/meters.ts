@@ -7,14 +7,16 @@ import { Trap } from "./memory.ts";
 export class Meters {
   readonly #exports: WebAssembly.Exports[] = [];
   readonly #tanks: WebAssembly.Global[] = [];
-  #memories = 0;
+  readonly #owners = new Set<CoreModule>();
 
   /** A core instance came to life. Throws when there are too many of them. */
   add(exports: WebAssembly.Exports, module: CoreModule): void {
     if (this.#exports.length >= COMPONENT_LIMITS.coreModules)
       throw new Error(`the component makes more than ${COMPONENT_LIMITS.coreModules} core instances`);
-    if (module.ownsMemory && ++this.#memories > COMPONENT_LIMITS.memories)
-      throw new Error(`the component makes more than ${COMPONENT_LIMITS.memories} linear memory`);
+    if (module.ownsMemory) {
+      if (this.#owners.has(module)) throw new Error("the component makes two instances of a core module that has a memory");
+      this.#owners.add(module);
+    }
     this.#exports.push(exports);
     const fuel = exports[FUEL_EXPORT];
     if (module.hasCode && fuel instanceof WebAssembly.Global) this.#tanks.push(fuel);
