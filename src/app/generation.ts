@@ -1,8 +1,10 @@
 import type { ConfigIssue } from "../config/issue.ts";
+import { refuseUnsigned } from "../config/module-signature.ts";
 import type {
   AuthenticationConfig,
   EndpointConfig,
   EndpointSetConfig,
+  FilterConfig,
   RouteConfig,
   ServiceConfig,
   Snapshot,
@@ -134,18 +136,30 @@ export class GenerationBuilder {
     const leases: FilterLease[] = [];
     for (const config of update.snapshot.filters) {
       try {
-        leases.push(
-          await this.parts.filters.acquire(config, async (digest) => {
-            const bytes = update.modules.get(digest) ?? this.#modules.get(digest);
-            if (bytes === undefined) throw new Error(`module ${digest} did not come with the snapshot`);
-            return bytes;
-          }),
-        );
+        const unsigned = this.#refuseUnsigned(config, update);
+        if (unsigned !== undefined) {
+          issues.push(issueOf("unsigned_module", `Filter ${config.name}`, `The mesh wants signed modules: ${unsigned}.`));
+          continue;
+        }
+        leases.push(await this.parts.filters.acquire(config, async (digest) => this.#moduleOf(digest, update)));
       } catch (error) {
         issues.push(issueOf("filter_refused", `Filter ${config.name}`, describeCause(error)));
       }
     }
     return leases;
+  }
+
+  #moduleOf(digest: string, update: SnapshotUpdate): Uint8Array {
+    const bytes = update.modules.get(digest) ?? this.#modules.get(digest);
+    if (bytes === undefined) throw new Error(`module ${digest} did not come with the snapshot`);
+    return bytes;
+  }
+
+  /** The control plane has looked already; a proxy does not believe it. What comes with the proxy needs no signature. */
+  #refuseUnsigned(config: FilterConfig, update: SnapshotUpdate): string | undefined {
+    const keys = update.snapshot.mesh.filterKeys;
+    if (keys === undefined || config.origin.startsWith("builtin:")) return undefined;
+    return refuseUnsigned(this.#moduleOf(config.digest, update), keys);
   }
 
   #keepModules(update: SnapshotUpdate): void {

@@ -1,3 +1,4 @@
+import type { ModuleSummary } from "../config/module-summary.ts";
 import type { ApplyOutcome, Backup, ControlStatus } from "../control/control.ts";
 import type { WaitOutcome } from "../control/model/proxies.ts";
 import type { StoredResource } from "../control/model/resource.ts";
@@ -7,12 +8,14 @@ import { type RemoteControl, type ResourceFilter, unreachable } from "./remote.t
 
 /** How long the control plane may take for an answer. */
 const ANSWER_MS = 30_000;
+/** How long a module may take. */
+const UPLOAD_MS = 300_000;
 
 interface Request {
   readonly method: "GET" | "POST";
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: string | Uint8Array<ArrayBuffer>;
   readonly type?: string;
   readonly timeoutMs?: number;
 }
@@ -74,6 +77,14 @@ export class HttpRemote implements RemoteControl {
   }
   restore(backup: unknown): Promise<ApplyOutcome> {
     return this.#change({ method: "POST", path: "restore", body: JSON.stringify(backup), type: "application/json" });
+  }
+  async putModule(bytes: Uint8Array): Promise<string> {
+    const body = new Uint8Array(bytes);
+    const request: Request = { method: "POST", path: "modules", body, type: "application/wasm", timeoutMs: UPLOAD_MS };
+    return (await this.#json<{ digest: string }>(request)).digest;
+  }
+  async listModules(): Promise<readonly ModuleSummary[]> {
+    return (await this.#json<{ modules: ModuleSummary[] }>({ method: "GET", path: "modules", timeoutMs: UPLOAD_MS })).modules;
   }
   async close(): Promise<void> {}
 

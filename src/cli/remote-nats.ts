@@ -1,5 +1,7 @@
 import process from "node:process";
+import { sha256Digest } from "../config/canonical.ts";
 import type { ConfigIssue } from "../config/issue.ts";
+import { type ModuleSummary, summariseModule } from "../config/module-summary.ts";
 import { connectNats, type NatsAddress } from "../config/nats/connect.ts";
 import { isSubjectToken, NATS_NAMES } from "../config/nats/names.ts";
 import type { ApplyOutcome, Backup, ControlStatus } from "../control/control.ts";
@@ -8,6 +10,7 @@ import type { QueryAnswer } from "../control/inbox/query.ts";
 import { applyOverNats, deleteOverNats, rollbackOverNats } from "../control/inbox/send.ts";
 import type { WaitOutcome } from "../control/model/proxies.ts";
 import type { StoredResource } from "../control/model/resource.ts";
+import type { NatsObjects } from "../control/nats/objects.ts";
 import type { LogEntry } from "../control/store/store.ts";
 import { describeCause } from "../core/failure.ts";
 import { CommandError, EXIT } from "./command.ts";
@@ -71,11 +74,43 @@ export class NatsRemote implements RemoteControl {
   restore(): Promise<ApplyOutcome> {
     return this.#missing("restore");
   }
+  putModule(bytes: Uint8Array): Promise<string> {
+    return this.#objects((objects) => {
+      const digest = sha256Digest(bytes);
+      return objects.putModule(digest, bytes).then(() => digest);
+    });
+  }
+  listModules(): Promise<readonly ModuleSummary[]> {
+    return this.#objects(async (objects) => {
+      const found: ModuleSummary[] = [];
+      for (const digest of await objects.listModules()) {
+        const bytes = await objects.getModule(digest);
+        if (bytes !== undefined) found.push(summariseModule(bytes));
+      }
+      return found;
+    });
+  }
   async close(): Promise<void> {
     await this.connection.close();
   }
 
   /** What is larger than a message can be (all modules in a backup), or needs more than one answer. */
+  /** Straight to the object store: on a secured server that takes the rights of a control plane. */
+  async #objects<T>(use: (objects: NatsObjects) => Promise<T>): Promise<T> {
+    try {
+      const { jetstreamManager } = await import("@nats-io/jetstream");
+      const { NatsObjects } = await import("../control/nats/objects.ts");
+      const objects = new NatsObjects(this.connection, await jetstreamManager(this.connection), 1);
+      await objects.open();
+      return await use(objects);
+    } catch (error) {
+      throw new CommandError(
+        `the object store of ${withoutPassword(this.url)} cannot be used: ${describeCause(error)}`,
+        "over the control API: leave --nats out, and name the control plane with --server",
+      );
+    }
+  }
+
   #missing(what: string): Promise<never> {
     return Promise.reject(
       new CommandError(

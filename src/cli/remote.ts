@@ -1,3 +1,4 @@
+import type { ModuleSummary } from "../config/module-summary.ts";
 import type { ApplyOutcome, Backup, ControlStatus } from "../control/control.ts";
 import type { WaitOutcome } from "../control/model/proxies.ts";
 import type { StoredResource } from "../control/model/resource.ts";
@@ -17,6 +18,9 @@ export interface RemoteControl {
   rollback(revision: number): Promise<ApplyOutcome>;
   backup(): Promise<Backup>;
   restore(backup: unknown): Promise<ApplyOutcome>;
+  /** Keeps a filter module; resolves with its digest. */
+  putModule(bytes: Uint8Array): Promise<string>;
+  listModules(): Promise<readonly ModuleSummary[]>;
   close(): Promise<void>;
 }
 

@@ -58,6 +58,7 @@ export const ISSUE_CODES = {
   bad_jwks: "Not a JSON Web Key Set with usable public keys.",
   unknown_module: "There is no such filter module.",
   bad_module: "Not a WebAssembly module, or one that is too large.",
+  unsigned_module: "The mesh wants signed filter modules, and no trusted key has signed exactly these bytes.",
   bad_settings: "The filter does not accept its settings.",
   internal: "Reading failed for a reason that is a bug. The old configuration stays.",
 } as const;

@@ -33,6 +33,8 @@ export interface MeshConfig {
   /** CIDRs of proxies in front of us whose forwarding headers are believed. */
   readonly trustedProxies: readonly string[];
   readonly drain: { readonly graceMs: number; readonly tunnelGraceMs: number };
+  /** Keys of which one must have signed a filter module (`ed25519:…`). Undefined: modules need no signature. */
+  readonly filterKeys?: readonly string[];
 }
 
 export interface AccessLogConfig {

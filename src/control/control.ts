@@ -1,4 +1,5 @@
 import type { ConfigIssue } from "../config/issue.ts";
+import type { ModuleSummary } from "../config/module-summary.ts";
 import type { Json } from "../config/parse.ts";
 import type { ProxyStatus, WaitOutcome } from "./model/proxies.ts";
 import type { ResourceKey, StoredResource } from "./model/resource.ts";
@@ -85,6 +86,8 @@ export interface ControlPlane {
   restore(backup: unknown, author: string): Promise<ApplyOutcome>;
   /** Keeps a WASM module so that filters can name it; resolves with its digest. */
   putModule(bytes: Uint8Array): Promise<string>;
+  /** Modules that are kept. */
+  listModules(): Promise<readonly ModuleSummary[]>;
   /** Blocks until all live proxies have applied `revision`, one refused it, or the time is over. */
   waitApplied(revision: number, timeoutMs: number, minimum?: number): Promise<WaitOutcome>;
 }

@@ -1,4 +1,5 @@
 import { sha256Digest } from "../config/canonical.ts";
+import { type ModuleSummary, summariseModule } from "../config/module-summary.ts";
 import type { ProxyStatusMessage } from "../config/nats/status.ts";
 import type { Clock, Timer } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
@@ -160,6 +161,17 @@ export class Plane implements ControlPlane {
     const digest = sha256Digest(bytes);
     await this.options.store.putModule(digest, bytes);
     return digest;
+  }
+
+  async listModules(): Promise<readonly ModuleSummary[]> {
+    const { store } = this.options;
+    const found: ModuleSummary[] = [];
+    // One after the other: there may be many, and each may be large.
+    for (const digest of await store.listModules()) {
+      const bytes = await store.getModule(digest);
+      if (bytes !== undefined) found.push(summariseModule(bytes));
+    }
+    return found;
   }
 
   get(filter: { readonly kind?: string; readonly namespace?: string; readonly name?: string } = {}): readonly StoredResource[] {

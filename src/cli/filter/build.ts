@@ -1,10 +1,10 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import { METADATA_SECTION } from "../../config/module-summary.ts";
 import { appendCustomSection, removeCustomSections } from "../../config/wasm-sections.ts";
 import { utf8Bytes } from "../../core/bytes.ts";
 import { type CommandContext, CommandError, EXIT } from "../command.ts";
 import { describeModule, type ModuleDescription } from "./describe.ts";
-import { METADATA_SECTION } from "./metadata.ts";
 import type { Project } from "./project.ts";
 import { planBuild, runStep } from "./toolchain.ts";
 

@@ -36,5 +36,20 @@ export const FILTER_COMMANDS: CommandGroup = {
       summary: "Show what a module is, needs and offers",
       load: () => import("../commands/filter-inspect.ts"),
     },
+    {
+      name: "filter sign",
+      summary: "Sign a module with an ed25519 key",
+      load: () => import("../commands/filter-sign.ts"),
+    },
+    {
+      name: "filter push",
+      summary: "Store a module, to be named by its digest",
+      load: () => import("../commands/filter-push.ts"),
+    },
+    {
+      name: "filter list",
+      summary: "List the modules that are stored, and the filters that name them",
+      load: () => import("../commands/filter-list.ts"),
+    },
   ],
 };

@@ -1,9 +1,9 @@
 import { sha256Digest } from "../../config/canonical.ts";
+import { METADATA_SECTION } from "../../config/module-summary.ts";
 import { type Bytes, utf8Text } from "../../core/bytes.ts";
 import { type Need, needsOf } from "./capabilities.ts";
 import { type ComponentOutline, readComponent } from "./component.ts";
 import { type CoreModule, type CustomSection, readCoreModule } from "./core-module.ts";
-import { METADATA_SECTION } from "./metadata.ts";
 import { WasmReader } from "./wasm-reader.ts";
 
 /** What a module is, as `filter inspect` shows it. Plain data: it is the JSON of `--json`. */

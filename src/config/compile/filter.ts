@@ -1,6 +1,7 @@
 import { CONFIG_LIMITS } from "../../core/limits.ts";
 import { canonicalJson, sha256Digest, sortedSet } from "../canonical.ts";
 import { detectAbi } from "../module-abi.ts";
+import { refuseUnsigned } from "../module-signature.ts";
 import type { ModuleBytes } from "../modules.ts";
 import type { FilterResource } from "../schema/index.ts";
 import type { FilterCapabilities, FilterConfig } from "../snapshot.ts";
@@ -10,7 +11,7 @@ import { type CompileContext, fullName } from "./context.ts";
 export function compileFilters(context: CompileContext): FilterConfig[] {
   return context.ofKind("Filter").flatMap((filter) => {
     const module = findModule(context, filter);
-    if (module === undefined) return [];
+    if (module === undefined || isUnsigned(context, filter, module.bytes)) return [];
     context.modules.set(module.digest, module.bytes);
     const { spec } = filter;
     const { budget } = spec;
@@ -45,6 +46,19 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
       },
     ];
   });
+}
+
+/** Where the mesh wants signed modules: reports one that is not. What comes with the proxy needs no signature. */
+function isUnsigned(context: CompileContext, filter: FilterResource, bytes: Uint8Array): boolean {
+  const [mesh] = context.ofKind("Mesh");
+  const { builtin, file } = filter.spec.module;
+  if (mesh?.spec.filters.requireSignature !== true || builtin !== undefined) return false;
+  const reason = refuseUnsigned(bytes, mesh.spec.filters.trustedKeys);
+  if (reason === undefined) return false;
+  const path = ["spec", "module", file === undefined ? "digest" : "file"];
+  const hint = "selvedge filter sign signs it; the Mesh names the keys that are trusted";
+  context.report(filter, path, "unsigned_module", `The mesh wants signed modules, and this one will not do: ${reason}.`, hint);
+  return true;
 }
 
 function compileCapabilities(context: CompileContext, filter: FilterResource): FilterCapabilities {

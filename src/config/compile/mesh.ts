@@ -10,7 +10,7 @@ export function compileMesh(context: CompileContext): MeshConfig {
     const message = `There is also Mesh ${mesh === undefined ? "" : fullName(mesh)}.`;
     context.report(other, ["metadata", "name"], "mesh_conflict", message, "put everything into one");
   }
-  const { accessLog, tracing, trustedProxies, drain } = mesh?.spec ?? meshSpec.parse({});
+  const { accessLog, tracing, trustedProxies, drain, filters } = mesh?.spec ?? meshSpec.parse({});
   const { filter } = accessLog;
   const routes = filter?.routes?.map((each, i) =>
     mesh === undefined ? each : context.resolve(mesh, "Route", each, ["spec", "accessLog", "filter", "routes", i]),
@@ -29,5 +29,6 @@ export function compileMesh(context: CompileContext): MeshConfig {
     tracing,
     trustedProxies: sortedSet(trustedProxies),
     drain: { graceMs: drain.grace, tunnelGraceMs: drain.tunnelGrace },
+    ...(filters.requireSignature ? { filterKeys: sortedSet(filters.trustedKeys) } : {}),
   };
 }

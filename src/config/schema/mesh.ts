@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { DRAIN_TIMES } from "../../core/limits.ts";
+import { readTrustedKey } from "../module-signature.ts";
 import { loggedHeader } from "./headers.ts";
 import { cidr, filePath, list, reference } from "./names.ts";
+import { Refusal, refuse, textOf } from "./text.ts";
 import { duration, formatDuration } from "./units.ts";
 
 const share = () => z.number().min(0).max(1);
@@ -42,6 +44,33 @@ const drain = z.strictObject({
   tunnelGrace: duration().prefault(formatDuration(DRAIN_TIMES.tunnelGraceMs)).describe("The same for WebSockets."),
 });
 
+const trustedKey = () =>
+  textOf("ed25519:base64", (text) =>
+    readTrustedKey(text) === undefined
+      ? new Refusal("bad_key", "Not a key.", "ed25519: and base64 of its 32 bytes, as `selvedge filter sign` prints it")
+      : text,
+  );
+
+const filters = z
+  .strictObject({
+    requireSignature: z
+      .boolean()
+      .default(false)
+      .describe(
+        "Refuse filter modules that no trusted key has signed, in the control plane and in every proxy. Built-in filters need none.",
+      ),
+    trustedKeys: list(trustedKey(), 64)
+      .prefault([])
+      .describe("Keys whose signature counts, as `selvedge filter sign` prints them."),
+  })
+  .superRefine(({ requireSignature, trustedKeys }, context) => {
+    if (!requireSignature || trustedKeys.length > 0) return;
+    refuse(
+      context,
+      new Refusal("conflicting_fields", "No key is trusted: every filter would be refused.", "name one in trustedKeys"),
+    );
+  });
+
 /** What holds for the whole proxy. */
 export const meshSpec = z
   .strictObject({
@@ -49,6 +78,7 @@ export const meshSpec = z
     tracing: tracing.prefault({}).describe("Trace context."),
     trustedProxies: list(cidr()).prefault([]).describe("Proxies in front of this one whose forwarding headers are believed."),
     drain: drain.prefault({}).describe("How the proxy stops."),
+    filters: filters.prefault({}).describe("Which filter modules may run."),
   })
   .describe("What holds for the whole proxy. At most one; without it the defaults hold.");
 

@@ -1,4 +1,5 @@
 import type { Context } from "hono";
+import { detectAbi } from "../../config/module-abi.ts";
 import { parseResources } from "../../config/parse.ts";
 import { jsonSchema, KINDS, type Kind } from "../../config/schema/index.ts";
 import { utf8TextStrict } from "../../core/bytes.ts";
@@ -47,6 +48,7 @@ export function handlersOf(options: ApiOptions): Readonly<Record<RouteId, Handle
     wait: (context) => wait(plane, context),
     schema: (context) => schema(context),
     putModule: (context) => putModule(plane, context),
+    listModules: async () => json({ modules: await plane.listModules() }),
   };
 }
 
@@ -190,6 +192,8 @@ function schema(context: Context): Response {
 async function putModule(plane: ControlPlane, context: Context): Promise<Response> {
   const bytes = await readBody(context.req.raw, CONFIG_LIMITS.moduleBytes);
   if (bytes === undefined) return problem(413, `The module has more than ${CONFIG_LIMITS.moduleBytes} bytes.`);
-  if (!WebAssembly.validate(new Uint8Array(bytes))) return problem(422, "The body is not a WebAssembly module.");
+  // What a component is made of, only its host can tell; it does when a filter names it.
+  if (detectAbi(bytes) !== "component" && !WebAssembly.validate(new Uint8Array(bytes)))
+    return problem(422, "The body is not a WebAssembly module.");
   return json({ digest: await plane.putModule(bytes) });
 }

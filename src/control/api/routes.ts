@@ -19,7 +19,7 @@ export interface ApiRoute {
 
 export type RouteId =
   | ("health" | "ready" | "metrics" | "openapi" | "status" | "list" | "read" | "write" | "remove" | "apply")
-  | ("deleteMany" | "history" | "rollback" | "backup" | "restore" | "wait" | "schema" | "putModule");
+  | ("deleteMany" | "history" | "rollback" | "backup" | "restore" | "wait" | "schema" | "putModule" | "listModules");
 
 const resourceText = { "application/yaml": ref("Resource"), "application/json": ref("Resource") };
 const manyTexts = { "application/yaml": { type: "string" }, "application/json": {} };
@@ -136,5 +136,12 @@ export const API_ROUTES: readonly ApiRoute[] = [
     ...{ id: "putModule", method: "post", path: "/api/v1/modules", summary: "Keep a WASM module, to be named by digest" },
     body: { "application/wasm": { type: "string", format: "binary" } },
     answers: { 200: ref("Module"), 413: ref("Problem"), 422: ref("Problem") },
+  },
+  {
+    id: "listModules",
+    method: "get",
+    path: "/api/v1/modules",
+    summary: "Modules that are kept",
+    answers: { 200: ref("ModuleList") },
   },
 ];

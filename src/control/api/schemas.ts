@@ -76,5 +76,9 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   }),
   Rollback: object({ revision: { type: "integer", minimum: 1 } }),
   Module: object({ digest: text }),
+  ModuleList: object({ modules: list(ref("ModuleSummary")) }),
+  ModuleSummary: object({
+    ...{ digest: text, sizeBytes: integer, abi: text, name: text, version: text, signers: list(text) },
+  }),
   JsonSchema: anyObject,
 };

@@ -69,6 +69,12 @@ export class NatsObjects {
     return bytes === undefined || sha256Digest(bytes) !== digest ? undefined : bytes;
   }
 
+  /** Digests of the modules, in order. */
+  async listModules(): Promise<readonly string[]> {
+    const names = (await this.#opened().list()).map(({ name }) => name);
+    return names.filter((name) => name.startsWith("sha256:")).sort();
+  }
+
   /** All objects that are there. */
   async list(): Promise<readonly StoredObject[]> {
     const infos = await this.#opened().list();

@@ -20,6 +20,8 @@ export interface Persistence {
   write(text: string): Promise<void>;
   readModule(digest: string): Promise<Uint8Array | undefined>;
   writeModule(digest: string, bytes: Uint8Array): Promise<void>;
+  /** Digests of what was written. */
+  listModules(): Promise<readonly string[]>;
 }
 
 interface Kept {
@@ -112,6 +114,10 @@ export class MemoryStore implements ConfigStore {
     const known = this.#modules.get(digest) ?? (await this.persistence?.readModule(digest));
     if (known !== undefined) this.#modules.set(digest, known);
     return known;
+  }
+
+  async listModules(): Promise<readonly string[]> {
+    return [...new Set([...this.#modules.keys(), ...((await this.persistence?.listModules()) ?? [])])].sort();
   }
 
   async close(): Promise<void> {

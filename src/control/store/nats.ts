@@ -16,8 +16,18 @@ import {
   type StoreState,
 } from "./store.ts";
 
-/** An entry as it lies in the stream: large changes are in the object store. */
-type StoredEntry = Omit<LogEntry, "revision" | "changes"> & { readonly changes?: readonly Change[]; readonly object?: string };
+/** An entry as it lies in the stream: large changes are in the object store. Entries of older versions do not say their revision. */
+type StoredEntry = Omit<LogEntry, "revision" | "changes"> & {
+  readonly revision?: number;
+  readonly changes?: readonly Change[];
+  readonly object?: string;
+};
+
+/** The end of the log. */
+type Head =
+  /** `lead`: how far revisions are ahead of sequences; the same for all entries of a stream. */
+  | { readonly kind: "entries"; readonly lead: number }
+  | { readonly kind: "empty"; readonly sequence: number };
 
 const APPEND_TRIES = 3;
 
@@ -27,8 +37,10 @@ export class NatsStore implements ConfigStore {
   readonly #ids = new IdSource();
   readonly #view: NatsView;
   #tail: ConsumerMessages | undefined;
-  /** Last sequence of a log that holds nothing; undefined: it holds entries. */
-  #emptyAt: number | undefined;
+  /** As it was known last: an append compares with it. */
+  #head: Head = { kind: "empty", sequence: 0 };
+  /** The first entry of an empty log gets a greater revision. */
+  #startAbove = 0;
 
   constructor(readonly link: NatsLink) {
     this.#view = new NatsView(link);
@@ -37,6 +49,7 @@ export class NatsStore implements ConfigStore {
   async open(): Promise<void> {
     await this.link.open();
     await this.#ensureLog();
+    await this.#readHead();
     await this.#view.open();
   }
 
@@ -60,21 +73,24 @@ export class NatsStore implements ConfigStore {
     }
   }
 
+  /**
+   * Nothing is written here: an entry says its revision, and the first one decides how far revisions are ahead of the stream's
+   * sequences. To move the stream's sequence instead could delete what another control plane has appended a moment before.
+   */
   async startAbove(learn: () => Promise<number>): Promise<void> {
-    await this.#readEmptiness();
-    if (this.#emptyAt === undefined) return;
-    const revision = await learn();
-    // Once more: another control plane may have done it, or have appended meanwhile.
-    await this.#readEmptiness();
-    if (this.#emptyAt === undefined || this.#emptyAt >= revision) return;
-    // Of a stream without messages this moves the first sequence, and that is all that it does.
-    await this.link.parts.manager.streams.purge(NATS_NAMES.logStream, { seq: revision + 1 });
-    await this.#readEmptiness();
+    if ((await this.#readHead()).kind === "empty") this.#startAbove = await learn();
   }
 
-  async #readEmptiness(): Promise<void> {
-    const { state } = await this.link.parts.manager.streams.info(NATS_NAMES.logStream);
-    this.#emptyAt = state.messages === 0 ? state.last_seq : undefined;
+  async #readHead(): Promise<Head> {
+    const { manager } = this.link.parts;
+    const { state } = await manager.streams.info(NATS_NAMES.logStream);
+    const last =
+      state.messages === 0 ? null : await manager.streams.getMessage(NATS_NAMES.logStream, { last_by_subj: NATS_NAMES.log });
+    this.#head =
+      last === null
+        ? { kind: "empty", sequence: state.last_seq }
+        : { kind: "entries", lead: revisionOf(last.seq, last.json<StoredEntry>()) - last.seq };
+    return this.#head;
   }
 
   async load(): Promise<StoreState> {
@@ -94,20 +110,26 @@ export class NatsStore implements ConfigStore {
     const { client, objects } = this.link.parts;
     const { changes, ...rest } = entry;
     const written = JSON.stringify(changes);
+    const head = this.#head;
+    const previous = expectedRevision;
+    const lastSequence = head.kind === "empty" ? head.sequence : previous - head.lead;
+    // The model is of another stream than this.
+    if (lastSequence < 0) return err({ kind: "conflict" });
+    const revision = (head.kind === "empty" ? Math.max(previous, this.#startAbove) : previous) + 1;
     const body: StoredEntry =
       written.length < SPILL_BYTES
-        ? { ...rest, previous: expectedRevision, changes }
-        : { ...rest, previous: expectedRevision, object: await objects.putSealed(new TextEncoder().encode(written)) };
+        ? { ...rest, revision, previous, changes }
+        : { ...rest, revision, previous, object: await objects.putSealed(new TextEncoder().encode(written)) };
     // The message id makes a repeated append (its answer was lost) find out that it had succeeded.
-    const options = { msgID: this.#ids.next(), expect: { lastSequence: this.#emptyAt ?? expectedRevision } };
+    const options = { msgID: this.#ids.next(), expect: { lastSequence } };
     for (let attempt = 1; ; attempt++) {
       try {
         const { seq } = await client.publish(NATS_NAMES.log, JSON.stringify(body), options);
-        this.#emptyAt = undefined;
-        return ok(seq);
+        this.#head = { kind: "entries", lead: revision - seq };
+        return ok(revision);
       } catch (error) {
         if (isWrongSequence(error)) {
-          await this.#readEmptiness();
+          await this.#readHead();
           return err({ kind: "conflict" });
         }
         if (attempt === APPEND_TRIES) throw error;
@@ -123,10 +145,13 @@ export class NatsStore implements ConfigStore {
   async #readStored(revision: number): Promise<{ readonly revision: number; readonly stored: StoredEntry }[]> {
     const { manager } = this.link.parts;
     const entries: { revision: number; stored: StoredEntry }[] = [];
-    for (let next = revision + 1; ; ) {
+    const head = this.#head.kind === "empty" ? await this.#readHead() : this.#head;
+    if (head.kind === "empty") return entries;
+    for (let next = Math.max(1, revision + 1 - head.lead); ; ) {
       const message = await manager.direct.getMessage(NATS_NAMES.logStream, { seq: next, next_by_subj: NATS_NAMES.log });
       if (message === null) return entries;
-      entries.push({ revision: message.seq, stored: message.json<StoredEntry>() });
+      const stored = message.json<StoredEntry>();
+      entries.push({ revision: revisionOf(message.seq, stored), stored });
       next = message.seq + 1;
     }
   }
@@ -171,7 +196,13 @@ export class NatsStore implements ConfigStore {
     return this.link.parts.objects.getModule(digest);
   }
 
+  listModules(): Promise<readonly string[]> {
+    return this.link.parts.objects.listModules();
+  }
+
   async close(): Promise<void> {
     await this.#tail?.close();
   }
 }
+
+const revisionOf = (sequence: number, stored: StoredEntry): number => stored.revision ?? sequence;

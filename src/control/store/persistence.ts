@@ -1,4 +1,5 @@
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256Digest } from "../../config/canonical.ts";
 import type { Persistence } from "./memory.ts";
@@ -13,6 +14,16 @@ export function folderPersistence(folder: string): Persistence {
     readModule: async (digest) => {
       const bytes = await readOptional(modulePath(digest));
       return bytes === undefined || sha256Digest(bytes) !== digest ? undefined : new Uint8Array(bytes);
+    },
+    listModules: async () => {
+      const names = existsSync(modules) ? await readdir(modules) : [];
+      return names.flatMap(
+        (name) =>
+          /^sha256-([0-9a-f]{64})\.wasm$/
+            .exec(name)
+            ?.slice(1)
+            .map((hex) => `sha256:${hex}`) ?? [],
+      );
     },
     writeModule: (digest, bytes) => placeFile(modules, `${digest.replace(":", "-")}.wasm`, bytes),
   };

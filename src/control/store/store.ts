@@ -78,6 +78,8 @@ export interface ConfigStore {
   /** Keeps the bytes of a module. Idempotent. */
   putModule(digest: string, bytes: Uint8Array): Promise<void>;
   getModule(digest: string): Promise<Uint8Array | undefined>;
+  /** Digests of all modules that are kept, in order. */
+  listModules(): Promise<readonly string[]>;
   close(): Promise<void>;
 }
 

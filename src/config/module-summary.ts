@@ -1,0 +1,45 @@
+import { sha256Digest } from "./canonical.ts";
+import { detectAbi } from "./module-abi.ts";
+import { signersOf } from "./module-signature.ts";
+import { findCustomSection } from "./wasm-sections.ts";
+
+/** Name of the custom section that holds a filter's metadata (docs/filters.md) as JSON. */
+export const METADATA_SECTION = "selvedge.filter";
+
+/** A stored module as people are shown it. */
+export interface ModuleSummary {
+  /** `sha256:` and hex. */
+  readonly digest: string;
+  readonly sizeBytes: number;
+  readonly abi: string;
+  /** Of the module's metadata; "" when it has none. What a module says of itself: anybody can write it. */
+  readonly name: string;
+  readonly version: string;
+  /** Keys whose signature is genuine, `ed25519:…`. */
+  readonly signers: readonly string[];
+}
+
+const TEXT_CHARS = 100;
+
+export function summariseModule(bytes: Uint8Array): ModuleSummary {
+  const metadata = readMetadata(bytes);
+  const text = (key: string): string => {
+    const value = metadata[key];
+    return typeof value === "string" ? value.slice(0, TEXT_CHARS) : "";
+  };
+  return {
+    ...{ digest: sha256Digest(bytes), sizeBytes: bytes.byteLength, abi: detectAbi(bytes) ?? "unknown" },
+    ...{ name: text("name"), version: text("version"), signers: signersOf(bytes) },
+  };
+}
+
+function readMetadata(bytes: Uint8Array): Readonly<Record<string, unknown>> {
+  const section = findCustomSection(bytes, METADATA_SECTION);
+  if (section === undefined) return {};
+  try {
+    const value: unknown = JSON.parse(Buffer.from(section).toString("utf8"));
+    return typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
+  } catch {
+    return {};
+  }
+}
