@@ -36,7 +36,9 @@ export function checkReferenceType(type: number): void {
 }
 
 function refuseType(type: number): MeterError {
-  if (type === 0x63 || type === 0x64) return unsupported(`the module uses ${TYPED_REFERENCES}, which are not supported`);
+  // 0x40: a table with an initial value, of the same proposal.
+  if (type === 0x63 || type === 0x64 || type === 0x40)
+    return unsupported(`the module uses ${TYPED_REFERENCES}, which are not supported`);
   if (type >= 0x67 && type <= 0x78) return unsupported(`the module uses ${GC_FORMS}, which are not supported`);
   return malformed(`the module has an unknown type, 0x${type.toString(16)}`);
 }
