@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { freePort } from "../test/kit/ports.ts";
+import { threeFiltersYaml } from "../test/kit/three-filters.ts";
 
 /** How each proxy is started for the bench, with the same duties: one worker, access log to a file, kept connections upstream. */
 
@@ -232,7 +233,7 @@ export async function selvedge(root: string, scenario: Scenario, files: BenchFil
     scenario === "tls"
       ? `\n      tls: {certificates: [{certificate: {file: ${files.certificatePath}}, key: {file: ${files.keyPath}}}]}`
       : "";
-  const filterNames = scenario === "filters" ? "\n      filters: [limit, guard, change]" : "";
+  const filterNames = scenario === "filters" ? "\n      filters: [limit, guard, mark]" : "";
   const path = fileIn(
     folder,
     "config.yaml",
@@ -262,7 +263,7 @@ apiVersion: selvedge.dev/v1
 kind: Service
 metadata: {name: up}
 spec: {endpoints: [{address: "127.0.0.1:${backendPort}"}]}
-${scenario === "filters" ? SELVEDGE_FILTERS : ""}`,
+${scenario === "filters" ? threeFiltersYaml(["GET"], "x-bench") : ""}`,
   );
   return {
     name: "selvedge",
@@ -281,27 +282,3 @@ ${scenario === "filters" ? SELVEDGE_FILTERS : ""}`,
     scheme: scenario === "tls" ? "https" : "http",
   };
 }
-
-const SELVEDGE_FILTERS = `---
-apiVersion: selvedge.dev/v1
-kind: Filter
-metadata: {name: limit}
-spec:
-  module: {builtin: rate-limit}
-  capabilities: {rateLimit: true}
-  settings: {limits: [{name: all, requests: 1000000, per: second, key: [clientIp]}]}
----
-apiVersion: selvedge.dev/v1
-kind: Filter
-metadata: {name: guard}
-spec:
-  module: {builtin: authz}
-  settings: {rules: [{name: get, effect: allow, when: {methods: [GET]}}]}
----
-apiVersion: selvedge.dev/v1
-kind: Filter
-metadata: {name: change}
-spec:
-  module: {builtin: transform}
-  settings: {response: {headers: [{op: set, name: x-bench, value: "1"}]}}
-`;

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { type NatsServer, startNats } from "../kit/nats.ts";
+import { WAIT_MS } from "../kit/patience.ts";
 import { freePort, type RunningProgram, startSelvedge, until } from "../kit/selvedge.ts";
 
 /** The real thing: nats-server, a control plane and a gateway with workers, each a process. */
@@ -63,7 +64,7 @@ export async function startMesh(workers: number): Promise<Mesh> {
     gateway,
     folder,
     async apply(yaml) {
-      const answer = await client.request("selvedge.config.apply", yaml, { timeout: 10_000 });
+      const answer = await client.request("selvedge.config.apply", yaml, { timeout: WAIT_MS });
       const said = answer.json<{ ok: boolean; revision?: number; issues?: unknown }>();
       if (!said.ok || said.revision === undefined) throw new Error(`refused: ${answer.string()}`);
       return said.revision;
@@ -87,7 +88,7 @@ export async function startMesh(workers: number): Promise<Mesh> {
       await client.close();
       for (const program of [gateway, control]) {
         program.child.kill("SIGTERM");
-        const late = setTimeout(() => program.child.kill("SIGKILL"), 15_000);
+        const late = setTimeout(() => program.child.kill("SIGKILL"), WAIT_MS);
         await program.finished;
         clearTimeout(late);
       }

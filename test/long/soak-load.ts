@@ -46,7 +46,7 @@ interface Turn {
 
 function check(turn: Turn, answer: HeardAnswer, body: string): void {
   if (answer.status !== 200) throw new Error(`${answer.head} ${answer.body.slice(0, 200)}`);
-  if (!answer.head.includes("\r\nx-soak: on")) throw new Error(`the filters did not run: ${answer.head}`);
+  if (!answer.head.includes("\r\nx-soak: 1")) throw new Error(`the filters did not run: ${answer.head}`);
   if (answer.body !== body) throw new Error(`expected ${body}, heard ${answer.body.slice(0, 200)}`);
   turn.counts.answered++;
 }
