@@ -210,6 +210,34 @@ describe("filters that misbehave", () => {
     }
   });
 
+  test("an endless loop costs its exchange the answer; others, under way and after it, have theirs", async () => {
+    await withFilters([puppetFilter()], await echo(), async (proxy, puppet) => {
+      for (const callback of ["request_headers", "response_headers", "request_body", "response_body"]) {
+        puppet.on(callback, function* (guest) {
+          yield guest.host("spin");
+          return CONTINUE;
+        });
+        // Once the head of an answer is out, only the connection can tell.
+        const heard = await sayRaw(proxy.port(), post("x"));
+        assert.ok(judge(heard) === "500 filter_failed" || wholeBody(heard) === undefined, `${callback}: ${heard}`);
+        puppet.on(callback, function* () {
+          yield* [];
+          return CONTINUE;
+        });
+        await until(async () => judge(await sayRaw(proxy.port(), post("x"))) === "200");
+      }
+    });
+    const kind = builtin("transform", { response: { headers: [{ op: "set", name: "x-out", value: "1" }] } });
+    await withFilters([puppetFilter({ onFailure: "open" }), kind], await echo(), async (proxy, puppet) => {
+      puppet.on("request_headers", function* (guest) {
+        yield guest.host("spin");
+        return CONTINUE;
+      });
+      const answers = await Promise.all(Array.from({ length: 20 }, () => sayRaw(proxy.port(), GET)));
+      for (const heard of answers) assert.deepEqual([judge(heard), field(heard, "x-out")], ["200", "1"]);
+    });
+  });
+
   test("a trap within a body: the upstream's exchange is given up, the answer says so or is cut", async () => {
     await withFilters([puppetFilter()], await echo(), async (proxy, puppet) => {
       puppet.on("request_body", trap);
