@@ -6,9 +6,12 @@ import { join } from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { builtinModules } from "../../src/config/modules.ts";
 import { connectNats } from "../../src/config/nats/connect.ts";
+import { NATS_NAMES } from "../../src/config/nats/names.ts";
 import { createNatsSource, type NatsSource } from "../../src/config/source-nats.ts";
 import { createControlPlane } from "../../src/control/create.ts";
+import { NatsLink } from "../../src/control/nats/link.ts";
 import type { CreatedControlPlane } from "../../src/control/options.ts";
+import { NatsStore } from "../../src/control/store/nats.ts";
 import { SystemClock } from "../../src/core/clock.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
 import { systemRng } from "../../src/core/rng.ts";
@@ -123,6 +126,83 @@ describe("lost data", () => {
       await proxy.source.stop();
       await server.stop();
       await rm(folder, { recursive: true, force: true });
+    }
+  });
+
+  test("what one control plane appends to a lost log stays, whatever another one learns meanwhile", async () => {
+    const server = await startNats();
+    const links = ["a", "b"].map((id) => new NatsLink(() => connectNats({ servers: [server.url] }, id)));
+    const stores = links.map((link) => new NatsStore(link));
+    const [one, other] = stores as [NatsStore, NatsStore];
+    const entry = (name: string) => ({
+      ...{ author: "", origin: "", timeMs: 1, digest: name, inboxSequence: 0 },
+      changes: [{ key: `Service/default/${name}`, after: { name } }],
+    });
+    try {
+      for (const store of stores) await store.open();
+      // Both find nothing, and hear of different revisions.
+      await one.startAbove(async () => 100);
+      const appended: (number | undefined)[] = [];
+      const info = links[1]?.parts.manager.streams;
+      assert.ok(info !== undefined);
+      const ask = info.info.bind(info);
+      let asked = 0;
+      // Between what the other one asks and what it does.
+      info.info = async (...args) => {
+        const answer = await ask(...args);
+        const outcome = await one.append(entry(`of-one-${++asked}`), appended.at(-1) ?? 0);
+        appended.push(outcome.ok ? outcome.value : undefined);
+        return answer;
+      };
+      // Whatever is deleted from a log may be what another one has just appended.
+      info.purge = () => assert.fail("nothing of a log is deleted");
+      await other.startAbove(async () => 105);
+      info.info = ask;
+      assert.ok(appended.length > 0 && !appended.includes(undefined), appended.join());
+      assert.equal(appended[0], 101);
+      assert.deepEqual(await other.append(entry("of-other"), 0), { ok: false, error: { kind: "conflict" } });
+      const last = appended.at(-1) as number;
+      assert.deepEqual(await other.append(entry("of-other"), last), { ok: true, value: last + 1 });
+      for (const store of stores)
+        assert.deepEqual(
+          (await store.readAfter(0)).map((each) => [each.revision, each.digest]),
+          [...appended.map((revision, i) => [revision, `of-one-${i + 1}`]), [last + 1, "of-other"]],
+        );
+      // Who opens it later finds the same.
+      const third = new NatsStore(links[0] as NatsLink);
+      await third.open();
+      await third.startAbove(() => assert.fail("the log holds something"));
+      assert.deepEqual(await third.append(entry("third"), last + 1), { ok: true, value: last + 2 });
+      assert.equal((await third.load()).revision, last + 2);
+    } finally {
+      for (const store of stores) await store.close();
+      for (const link of links) await link.close();
+      await server.stop();
+    }
+  });
+
+  test("a log of an older version, whose entries do not say their revision, goes on", async () => {
+    const server = await startNats();
+    const link = new NatsLink(() => connectNats({ servers: [server.url] }, "a"));
+    try {
+      await new NatsStore(link).open();
+      const { client, manager } = link.parts;
+      // As it moved the beginning of a lost log.
+      await manager.streams.purge(NATS_NAMES.logStream, { seq: 8 });
+      const old = { previous: 0, author: "", origin: "", timeMs: 1, digest: "old", inboxSequence: 0, changes: [] };
+      assert.equal((await client.publish(NATS_NAMES.log, JSON.stringify(old))).seq, 8);
+      const store = new NatsStore(link);
+      await store.open();
+      assert.equal((await store.load()).revision, 8);
+      const next = { author: "", origin: "", timeMs: 2, digest: "new", inboxSequence: 0, changes: [] };
+      assert.deepEqual(await store.append(next, 8), { ok: true, value: 9 });
+      assert.deepEqual(
+        (await store.readAfter(0)).map((each) => each.revision),
+        [8, 9],
+      );
+    } finally {
+      await link.close();
+      await server.stop();
     }
   });
 });

@@ -26,8 +26,7 @@ type StoredEntry = Omit<LogEntry, "revision" | "changes"> & {
 /** The end of the log. */
 type Head =
   /** `lead`: how far revisions are ahead of sequences; the same for all entries of a stream. */
-  | { readonly kind: "entries"; readonly lead: number }
-  | { readonly kind: "empty"; readonly sequence: number };
+  { readonly kind: "entries"; readonly lead: number } | { readonly kind: "empty"; readonly sequence: number };
 
 const APPEND_TRIES = 3;
 
