@@ -96,15 +96,23 @@ export class AccessLog {
   }
 
   async close(): Promise<void> {
-    await this.#writer?.close();
+    const writer = this.#writer;
     this.#writer = undefined;
+    if (writer === undefined) return;
+    await writer.close();
+    this.#carry(writer);
   }
 
   #retire(writer: BatchWriter | undefined): void {
     if (writer === undefined) return;
+    this.#carry(writer);
+    // What waits is written first.
+    void writer.close().then(() => this.#carry(writer));
+  }
+
+  #carry(writer: BatchWriter): void {
     const counts = writer.takeCounts();
     this.#carriedLines += counts.lines;
     this.#carriedDropped += counts.dropped;
-    void writer.close();
   }
 }

@@ -24,6 +24,13 @@ export const BATCH_LIMITS = {
 /** A batch's memory: what is flushed, and the line that crossed the mark. */
 const BATCH_BUFFER_BYTES = BATCH_LIMITS.flushBytes + 32 * 1024;
 const RETRY_MS = 10;
+const NEWLINE = 0x0a;
+
+/** Lines that are written together. */
+class Batch extends ByteWriter {
+  lines = 0;
+}
+
 /** Streams that a process has anyhow, by their name in configuration. */
 const STREAM_FDS: Readonly<Record<string, number>> = { stdout: 1, stderr: 2 };
 const STREAM_FD_MAX = 2;
@@ -36,11 +43,11 @@ const STREAM_FD_MAX = 2;
 export class BatchWriter {
   #fd = -1;
   /** Batches that wait, oldest first. */
-  #batches: ByteWriter[] = [];
+  #batches: Batch[] = [];
   /** The batch being filled; lines go straight into it, so that nothing is joined or encoded twice. */
-  #open = new ByteWriter(BATCH_BUFFER_BYTES);
+  #open = new Batch(BATCH_BUFFER_BYTES);
   /** An empty batch, for the next one. */
-  #spare: ByteWriter | undefined;
+  #spare: Batch | undefined;
   #pendingBytes = 0;
   #timer: Timer | undefined;
   #writing = false;
@@ -48,8 +55,10 @@ export class BatchWriter {
   #isPipe = false;
   #reopenWanted = false;
   #idle: (() => void)[] = [];
-  /** Lines taken, and lines dropped, since the last `takeCounts`. */
-  #taken = 0;
+  /** A disk that was full may have taken the beginning of a line only: what comes next must not go on behind it. */
+  #torn = false;
+  /** Lines that the kernel took whole, and lines dropped, since the last `takeCounts`. */
+  #written = 0;
   #dropped = 0;
 
   constructor(
@@ -92,7 +101,7 @@ export class BatchWriter {
   }
 
   endLine(): void {
-    this.#taken++;
+    this.#open.lines++;
     const bytes = this.#open.length;
     if (bytes >= BATCH_LIMITS.flushBytes || (this.#isPipe && bytes >= BATCH_LIMITS.pipeBytes / 2)) {
       this.#closeBatch();
@@ -112,13 +121,14 @@ export class BatchWriter {
     if (this.#open.length === 0) return;
     this.#pendingBytes += this.#open.length;
     this.#batches.push(this.#open);
-    this.#open = this.#spare ?? new ByteWriter(BATCH_BUFFER_BYTES);
+    this.#open = this.#spare ?? new Batch(BATCH_BUFFER_BYTES);
     this.#spare = undefined;
   }
 
   /** A batch that was written gives its memory to the next one. */
-  #reuse(batch: ByteWriter): void {
+  #reuse(batch: Batch): void {
     batch.clear();
+    batch.lines = 0;
     this.#spare = batch;
   }
 
@@ -133,9 +143,11 @@ export class BatchWriter {
     }
     this.#pendingBytes -= batch.length;
     if (this.#fd < 0) {
+      this.#dropped += batch.lines;
       this.#pump();
       return;
     }
+    if (this.#torn) this.#endTornLine();
     if (!this.#isPipe && !this.deferred && this.clock.nowMs() >= this.#slowUntilMs) {
       this.#writeNow(batch);
       this.#reuse(batch);
@@ -146,19 +158,20 @@ export class BatchWriter {
     this.#write(batch, 0);
   }
 
-  #writeNow(batch: ByteWriter): void {
+  #writeNow(batch: Batch): void {
     const startMs = this.clock.nowMs();
+    let at = 0;
     try {
-      let at = 0;
       while (at < batch.length) at += writeSync(this.#fd, batch.buffer, at, batch.length - at);
+      this.#written += batch.lines;
     } catch (error) {
-      this.#onWriteError(error, batch);
+      this.#onWriteError(error, batch, at);
     }
     const endMs = this.clock.nowMs();
     if (endMs - startMs > BATCH_LIMITS.slowMs) this.#slowUntilMs = endMs + BATCH_LIMITS.slowForMs;
   }
 
-  #write(batch: ByteWriter, start: number): void {
+  #write(batch: Batch, start: number): void {
     write(this.#fd, batch.buffer, start, batch.length - start, null, (error, written) => {
       if (error !== null && (error.code === "EAGAIN" || error.code === "EINTR")) {
         this.clock.setTimer(RETRY_MS, () => this.#write(batch, start));
@@ -168,19 +181,33 @@ export class BatchWriter {
         this.#write(batch, start + written);
         return;
       }
-      if (error !== null) this.#onWriteError(error, batch);
+      if (error === null) this.#written += batch.lines;
+      else this.#onWriteError(error, batch, start);
       this.#reuse(batch);
       this.#writing = false;
       this.#pump();
     });
   }
 
-  #onWriteError(error: unknown, batch: ByteWriter): void {
+  /** The kernel took `taken` bytes of it: whole lines among them are written. */
+  #onWriteError(error: unknown, batch: Batch, taken: number): void {
     let lines = 0;
-    for (const byte of batch.view()) if (byte === 0x0a) lines++;
-    this.#dropped += lines;
-    this.#taken -= lines;
-    this.log.error("cannot write the access log", { path: this.path, cause: describeCause(error), droppedLines: lines });
+    for (let at = 0; at < taken; at++) if (batch.buffer[at] === NEWLINE) lines++;
+    this.#written += lines;
+    const dropped = batch.lines - lines;
+    this.#dropped += dropped;
+    // Deno does not tell how much was taken before it failed; an empty line does no harm.
+    this.#torn = !this.#isPipe;
+    this.log.error("cannot write the access log", { path: this.path, cause: describeCause(error), droppedLines: dropped });
+  }
+
+  #endTornLine(): void {
+    try {
+      writeSync(this.#fd, "\n");
+      this.#torn = false;
+    } catch {
+      // Still full: the batch that follows says so.
+    }
   }
 
   /** Opens the path anew (after a rotation renamed the file): what was taken before goes to the old file if it is being written. */
@@ -194,6 +221,7 @@ export class BatchWriter {
   #swapFile(): void {
     this.#reopenWanted = false;
     const old = this.#fd;
+    this.#torn = false;
     this.#openFile();
     if (old > STREAM_FD_MAX) close(old, () => {});
   }
@@ -206,10 +234,10 @@ export class BatchWriter {
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
-  /** How many lines were taken and dropped since the last call. */
+  /** How many lines were written and dropped since the last call. What still waits is neither. */
   takeCounts(): { readonly lines: number; readonly dropped: number } {
-    const counts = { lines: this.#taken, dropped: this.#dropped };
-    this.#taken = 0;
+    const counts = { lines: this.#written, dropped: this.#dropped };
+    this.#written = 0;
     this.#dropped = 0;
     return counts;
   }

@@ -141,7 +141,7 @@ export const METRICS = {
     "counter",
     "selvedge_access_log_dropped_total",
     [],
-    "Lines dropped because the log could not keep up.",
+    "Lines dropped because the log could not keep up, or its disk was full.",
   ),
   workers: metric("gauge", "selvedge_workers", [], "Worker processes that are serving."),
   workerExits: metric(
