@@ -30,7 +30,6 @@ export interface CompiledGroup {
 export interface CompiledConfig {
   /** One for each group; empty when there are issues. */
   readonly groups: readonly CompiledGroup[];
-  /** Of all groups, each once. */
   readonly issues: readonly ConfigIssue[];
   readonly warnings: readonly ConfigIssue[];
   /** The same under another revision. */
@@ -45,8 +44,8 @@ const TRIED_MAX = 10_000;
 export class ConfigCompiler {
   readonly #stored = new Map<string, Uint8Array>();
   readonly #tried = new Set<string>();
-  /** By group: each remembers what it compiled last. */
-  readonly #compilers = new Map<string, SnapshotCompiler>();
+  /** It remembers what it compiled last. */
+  readonly #compiler = new SnapshotCompiler();
 
   constructor(readonly options: CompilerOptions) {}
 
@@ -57,31 +56,20 @@ export class ConfigCompiler {
     refused: readonly string[] = [],
   ): Promise<CompiledConfig> {
     await this.#loadModules(resources);
-    const groups: CompiledGroup[] = [];
-    const issues = new Map<string, ConfigIssue>();
-    const warnings = new Map<string, ConfigIssue>();
-    for (const group of this.options.groups) {
-      const result = this.#compilerOf(group).compile(resources, this.#optionsOf(group, revision, locate, refused));
-      const found = [...result.issues];
-      if (found.length === 0) found.push(...(await this.#tryFilters(result, resources, locate)));
-      for (const issue of found) issues.set(JSON.stringify(issue), issue);
-      for (const warning of result.warnings) warnings.set(JSON.stringify(warning), warning);
-      const { snapshot, sections, modules } = result;
-      if (snapshot !== undefined && sections !== undefined) groups.push({ snapshot, sections, modules });
-    }
-    return compiledOf(issues.size === 0 ? groups : [], [...issues.values()], [...warnings.values()]);
+    const result = this.#compiler.compile(resources, this.#optionsOf(revision, locate, refused));
+    const { snapshot, sections, modules, warnings } = result;
+    const issues = [...result.issues];
+    if (issues.length === 0) issues.push(...(await this.#tryFilters(result, resources, locate)));
+    if (snapshot === undefined || sections === undefined || issues.length > 0) return compiledOf([], issues, warnings);
+    // All groups get all of it, each under its name.
+    const groups = this.options.groups.map((group) => ({ snapshot: { ...snapshot, group }, sections, modules }));
+    return compiledOf(groups, issues, warnings);
   }
 
-  #optionsOf(group: string, revision: number, locate: Locate, refused: readonly string[]): CompileOptions {
+  #optionsOf(revision: number, locate: Locate, refused: readonly string[]): CompileOptions {
     const { modules, readFile, clock } = this.options;
     const catalogue = withStoredModules(modules, (digest) => this.#stored.get(digest));
-    return { revision, group, modules: catalogue, readFile, locate, refused, nowMs: clock.wallMs() };
-  }
-
-  #compilerOf(group: string): SnapshotCompiler {
-    const known = this.#compilers.get(group) ?? new SnapshotCompiler();
-    this.#compilers.set(group, known);
-    return known;
+    return { revision, modules: catalogue, readFile, locate, refused, nowMs: clock.wallMs() };
   }
 
   /** Compiling is synchronous and pure, so modules that filters name by digest are fetched before. */

@@ -87,7 +87,7 @@ export class Plane implements ControlPlane {
     await store.open();
     await distributor.open();
     await store.startAbove(() => this.#highestSeen());
-    await store.watch(() => this.#after("notice", 0, () => void this.#notice()));
+    await store.watch((revision) => this.#after("notice", 0, () => void this.#notice(revision)));
     await this.#serial(async () => {
       await this.#reload();
       await this.#follow();
@@ -366,13 +366,20 @@ export class Plane implements ControlPlane {
   async #publish(): Promise<void> {
     const compiled = this.#compiled;
     if (compiled === undefined || compiled.issues.length > 0 || this.#model.revision === 0) return;
-    for (const group of compiled.groups) await this.options.distributor.publish({ ...group, publishedAtMs: this.#model.timeMs });
+    const { distributor } = this.options;
+    const publishedAtMs = this.#model.timeMs;
+    await Promise.all(compiled.groups.map((group) => distributor.publish({ ...group, publishedAtMs })));
   }
 
   /** The log has grown, by us or by another: after a grace, in which the other does its work, see to it that all is done. */
-  async #notice(): Promise<void> {
-    await this.#quietly(() => this.#catchUp());
-    this.#after("repair", REPAIR_MS * (1 + this.options.rng.next()), () => void this.#repair());
+  async #notice(revision: number | undefined): Promise<void> {
+    let isNew = true;
+    await this.#quietly(async () => {
+      // Mostly it is what we have just appended ourselves.
+      isNew = revision === undefined || revision > this.#model.revision;
+      if (isNew) await this.#catchUp();
+    });
+    if (isNew) this.#after("repair", REPAIR_MS * (1 + this.options.rng.next()), () => void this.#repair());
   }
 
   async #repair(): Promise<void> {

@@ -287,7 +287,7 @@ describe("config store: nats, several at once", () => {
     const watcher = await maker.open();
     const writer = await maker.open();
     const { promise: heard, resolve } = Promise.withResolvers<void>();
-    await watcher.watch(resolve);
+    await watcher.watch(() => resolve());
     await appendOk(writer, entry(1, put("a", 1)), 0);
     await heard;
     await watcher.close();

@@ -166,10 +166,12 @@ export class NatsStore implements ConfigStore {
     return (await this.readAfter(0)).toReversed();
   }
 
-  async watch(onChange: () => void): Promise<void> {
+  async watch(onChange: (revision?: number) => void): Promise<void> {
     await this.#tail?.close();
     const consumer = await this.link.parts.client.consumers.get(NATS_NAMES.logStream, { deliver_policy: DeliverPolicy.New });
-    this.#tail = await consumer.consume({ callback: () => onChange() });
+    this.#tail = await consumer.consume({
+      callback: (message) => onChange(this.#head.kind === "empty" ? undefined : message.seq + this.#head.lead),
+    });
   }
 
   async writeView(entry: LogEntry): Promise<void> {

@@ -69,8 +69,8 @@ export interface ConfigStore {
   readAfter(revision: number): Promise<readonly LogEntry[]>;
   /** The newest entries (at most CONFIG_LIMITS.history), newest first. */
   history(): Promise<readonly LogEntry[]>;
-  /** Calls `onChange` whenever somebody may have appended. One watcher. */
-  watch(onChange: () => void): Promise<void>;
+  /** Calls `onChange` whenever somebody may have appended, with the entry's revision when it is known. One watcher. */
+  watch(onChange: (revision?: number) => void): Promise<void>;
   /** Makes the view hold `entry`, whose predecessor it holds. Idempotent; repairs what a crash left half done. */
   writeView(entry: LogEntry): Promise<void>;
   /** Revision that the view holds completely; 0: none. */
