@@ -3,7 +3,7 @@ import type { AuthenticationConfig, FilterConfig, ListenerConfig, Snapshot } fro
 import type { SnapshotUpdate } from "../config/source.ts";
 import type { Clock } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
-import { DRAIN_TIMES } from "../core/limits.ts";
+import { DEFAULT_LISTENER_CONNECTIONS, DRAIN_TIMES } from "../core/limits.ts";
 import type { Log } from "../core/log.ts";
 import type { Rng } from "../core/rng.ts";
 import type { CalloutAnswer, CalloutRequest } from "../filters/contract.ts";
@@ -126,6 +126,8 @@ export class RunningProxy implements DataPlane {
   #warnOfDescriptors(snapshot: Snapshot): void {
     const { downstreamMax } = this.core.sockets;
     for (const { name, maxConnections } of snapshot.listeners) {
+      // Nobody asked for the default.
+      if (maxConnections === DEFAULT_LISTENER_CONNECTIONS) continue;
       if (maxConnections <= downstreamMax || this.#warned.get(name) === maxConnections) continue;
       this.#warned.set(name, maxConnections);
       this.core.log.warn("limits.connections is more than the file descriptors of this process allow; the lower one holds", {

@@ -29,7 +29,7 @@ describe("a process with few file descriptors", () => {
     writeFileSync(
       file,
       [
-        of("Gateway", { listeners: [{ address: "127.0.0.1", port, name: "edge" }] }),
+        of("Gateway", { listeners: [{ address: "127.0.0.1", port, name: "edge", limits: { connections: 1_000 } }] }),
         of("Route", { rules: [{ backends: ["x"] }] }),
         of("Service", { endpoints: [`127.0.0.1:${upstream.port}`] }),
         of("Mesh", { accessLog: { enabled: false } }),
