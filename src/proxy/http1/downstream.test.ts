@@ -10,7 +10,7 @@ import { Turn } from "../turn.ts";
 import { type DownstreamHost, Http1Downstream } from "./downstream.ts";
 
 /** A connection with an answer on its way to a socket that takes as little as a test says. */
-function answering(bytes: number, request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n") {
+function answering(bytes: number, request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n", saysTaken = false) {
   const clock = new VirtualClock();
   const socket = {
     pendingBytes: 0,
@@ -18,7 +18,7 @@ function answering(bytes: number, request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n")
     tls: undefined,
     write(_bytes: Uint8Array, start: number, end: number): boolean {
       this.pendingBytes += end - start;
-      return false;
+      return saysTaken;
     },
     destroy(): void {
       this.destroyed = true;
@@ -78,5 +78,13 @@ test("the last answer is not cut off while a slow reader takes it", () => {
   expect(socket.destroyed).toBe(false);
   socket.pendingBytes = 0;
   clock.advance(3_000);
+  expect(socket.destroyed).toBe(true);
+});
+
+test("a last answer that the socket keeps, and nobody takes, does not keep the connection for ever", () => {
+  const { clock, socket } = answering(1_000, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", true);
+  clock.advance(8_000);
+  expect(socket.destroyed).toBe(false);
+  clock.advance(10_000);
   expect(socket.destroyed).toBe(true);
 });

@@ -431,9 +431,14 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
         this.socket.destroy();
         return;
       case "linger":
-        // The answer is still on its way to a slow reader; one that does not read at all meets the write time-out.
-        if (this.socket.pendingBytes > 0) this.#enter("linger", LINGER_MS);
-        else this.socket.destroy();
+        if (this.socket.pendingBytes === 0) {
+          this.socket.destroy();
+          return;
+        }
+        // The answer is still on its way to a slow reader; one that does not read at all meets the write time-out, also when the
+        // socket took the rest without a word.
+        if ((this.#writeDeadline?.atMs ?? Number.POSITIVE_INFINITY) === Number.POSITIVE_INFINITY) this.onOutboxStalled(true);
+        this.#enter("linger", LINGER_MS);
         return;
       default:
         this.#close();
