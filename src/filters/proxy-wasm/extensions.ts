@@ -48,6 +48,10 @@ function skipCallbacks(guest: GuestInstance, memory: GuestMemory, at: number, si
   return OK;
 }
 
+/** What was added last, by position: policies and the like stay the same, and comparing costs a third of making a text. */
+const LAST_VALUES = 8;
+const lastValues = new Array<string>(LAST_VALUES).fill("");
+
 /**
  * `selvedge.add_response_headers` (header pairs as the ABI serialises them): fields that are added to the answer when its
  * head passes this filter, before `proxy_on_response_headers`, with the rules and the budget of
@@ -74,7 +78,9 @@ function addResponseHeaders(guest: GuestInstance, memory: GuestMemory, at: numbe
     if (next > end) return BAD_ARGUMENT;
     if (!context.spend(nameSize + valueSize + PROXY_WASM_LIMITS.headerOverheadBytes)) return INTERNAL_FAILURE;
     const name = readName(memory, dataAt, nameSize);
-    const value = memory.latin1(valueAt, valueSize);
+    const known = lastValues[i & (LAST_VALUES - 1)] as string;
+    const value = memory.isText(valueAt, valueSize, known) ? known : memory.latin1(valueAt, valueSize);
+    lastValues[i & (LAST_VALUES - 1)] = value;
     if (isWritableField(name, value)) context.wantInAnswer(name, value);
     dataAt = next;
   }

@@ -53,6 +53,16 @@ export class GuestMemory {
     return this.bytes.latin1Slice(start, start + (length >>> 0));
   }
 
+  /** Does the text stand there, one character per byte? Check with `has` first. */
+  isText(at: number, length: number, text: string): boolean {
+    const size = length >>> 0;
+    if (text.length !== size) return false;
+    const start = at >>> 0;
+    // From the end: values that change from one exchange to the next often begin alike.
+    for (let i = size - 1; i >= 0; i--) if (this.bytes[start + i] !== text.charCodeAt(i)) return false;
+    return true;
+  }
+
   utf8(at: number, length: number): string {
     return utf8Text(this.view(at, length));
   }
