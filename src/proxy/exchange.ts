@@ -324,8 +324,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     if (!this.tunnel) {
       // Its connection may carry another exchange from now on.
       this.#body.upstream = undefined;
-      // A filter still holds the 101 of a tunnel that is over.
-      if (this.reply.head?.status === 101) this.#fail(new Failure("upstream_aborted", "before the tunnel was open"));
+      if (this.reply.head?.status === 101) this.#fail(new Failure("upstream_aborted", "while a filter held the 101"));
       else this.reply.end(trailers);
       return;
     }
