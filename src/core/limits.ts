@@ -243,10 +243,6 @@ export const COMPONENT_LIMITS = {
   liftedBytes: 16 * 1024 * 1024,
   /** Items of the lists that one call hands from the guest to the host. More: a trap. */
   liftedItems: 65_536,
-  /** Fuel of one callback, in each core module that has code. Used up: a trap. */
-  callbackFuel: 1_000_000,
-  /** Fuel of making and configuring an instance, in each core module that has code. Used up: refused when loaded. */
-  startFuel: 200_000_000,
 } as const;
 
 /**

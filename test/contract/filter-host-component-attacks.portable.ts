@@ -88,8 +88,12 @@ describe("component: guests that break a rule", () => {
       },
       /handle that does not exist/,
     ],
-    ["an endless loop", { requestHead: [...op.loop, ...op.br(0), ...op.end, ...answer] }, /fuel of the callback/],
-    ["an endless recursion", { requestHead: [...op.i32(0), ...op.i32(0), ...op.i32(0), ...op.call(4)] }, /nested too deep/],
+    [
+      "an endless loop",
+      { requestHead: [...op.loop, ...op.br(0), ...op.end, ...answer] },
+      /used up its fuel of 1000000 in one callback/,
+    ],
+    ["an endless recursion", { requestHead: [...op.i32(0), ...op.i32(0), ...op.i32(0), ...op.call(4)] }, /calls nest too deep/],
   ];
   for (const [name, code, reason] of trapsInCallback) {
     test(name, async () => {

@@ -27,7 +27,7 @@ describe("component: instances", () => {
     bench.clock.advance(0);
     assert.equal(module.status().instances, 1);
     assert.equal(bench.exchange([module]).chain.requestHead(false), "forward");
-    assert.deepEqual(bench.metrics.traps, ["trap: unreachable"]);
+    assert.deepEqual(bench.metrics.traps, ["trap: unreachable code"]);
   });
 
   test("new instances come later and later while they keep trapping", async () => {
@@ -53,7 +53,7 @@ describe("component: instances", () => {
 
   test("1,000 traps leave no instance, no context and no timer behind", async () => {
     const bench = new ComponentBench();
-    const module = await bench.actor({ "request-head": "loop" }, { onFailure: "open" });
+    const module = await bench.actor({ "request-head": "loop" }, { onFailure: "open", budget: { faults: 0 } });
     const other = await bench.actor({ "request-head": "set x-a 1" }, { name: "default/other" });
     for (let i = 0; i < 1_000; i++) {
       const exchange = bench.exchange([module, other]);
@@ -69,6 +69,26 @@ describe("component: instances", () => {
     assert.equal(bench.clock.pending, 0);
     assert.equal(bench.shared.size, 0);
   }, 60_000);
+
+  test("so many faults within the window, and the filter is quarantined; slower ones are forgiven", async () => {
+    const bench = new ComponentBench();
+    const change = { onFailure: "open", budget: { faults: 3, faultWindowMs: 60_000 } } as const;
+    const slow = await bench.actor({ "request-head": "trap" }, change);
+    const quick = await bench.actor({ "request-head": "trap" }, { ...change, name: "default/quick" });
+    for (let i = 0; i < 4; i++) {
+      bench.exchange([slow]).chain.requestHead(true);
+      bench.clock.advance(30_001);
+    }
+    assert.deepEqual([slow.status().quarantined, slow.status().traps], [false, 4]);
+    for (let i = 0; i < 4; i++) {
+      assert.equal(bench.exchange([quick]).chain.requestHead(true), "forward");
+      bench.clock.advance(1_000);
+    }
+    const { quarantined, traps, instances } = quick.status();
+    assert.deepEqual([quarantined, traps, instances], [true, 3, 0]);
+    bench.clock.advance(600_000);
+    assert.equal(quick.status().instances, 0, "it does not come back by itself");
+  });
 
   test("isolated: one exchange at a time in an instance, and instances are used again", async () => {
     const bench = new ComponentBench();
@@ -127,6 +147,25 @@ describe("component: budgets", () => {
     assert.equal(bench.exchange([within]).chain.requestHead(true), "failed");
     const enough = await bench.actor({ "request-head": "calls 98; end" }, { budget });
     assert.equal(bench.exchange([enough]).chain.requestHead(true), "forward");
+  });
+
+  test("an exchange has its fuel, whatever each of its callbacks may use", async () => {
+    const bench = new ComponentBench();
+    const lines = { "request-head": "line", "request-body": "calls 20" };
+    const used = await bench.actor(lines);
+    const first = bench.exchange([used]);
+    first.chain.requestHead(false);
+    first.chain.requestData(latin1Bytes("x"), false);
+    const { fuel = 0 } = used.status();
+    assert.ok(fuel > 1_000, `fuel ${fuel}`);
+    const budget = { exchangeFuel: fuel, callbackFuel: fuel };
+    const module = await bench.actor(lines, { budget });
+    const exchange = bench.exchange([module]);
+    assert.equal(exchange.chain.requestHead(false), "forward");
+    let result = "forward";
+    for (let i = 0; i < 20 && result === "forward"; i++) result = exchange.chain.requestData(latin1Bytes("x"), false);
+    assert.equal(result, "failed");
+    assert.match(String(exchange.chain.failure), /used up its fuel of \d+ in one exchange/);
   });
 
   test("what it holds back of a body is bounded", async () => {

@@ -38,6 +38,8 @@ export class ComponentContext implements FilterContext {
   readonly calls = new Map<number, number>();
   /** What waits for this filter's word. */
   #paused: Direction | undefined;
+  /** Fuel that its callbacks used so far. */
+  fuelUsed = 0;
   #refusal = "";
   #outputBytes = 0;
   #done = false;
@@ -125,7 +127,11 @@ export class ComponentContext implements FilterContext {
     args: readonly unknown[],
   ): Verdict {
     this.#paused = undefined;
-    const answer = callback === undefined ? undefined : guest.enter(phase, callback, args);
+    if (callback !== undefined && guest.fault === undefined && !guest.hasFuel(this)) {
+      const { exchangeFuel } = guest.owner.config.budget;
+      return { kind: "fail", reason: `it used up its fuel of ${exchangeFuel} in one exchange` };
+    }
+    const answer = callback === undefined ? undefined : guest.enter(phase, callback, args, this);
     if (guest.fault !== undefined) return { kind: "fail", reason: guest.fault };
     if (answer === undefined) return CONTINUE;
     const verdict = readVerdict(answer as TaggedValue, this);
@@ -220,6 +226,7 @@ export class ComponentContext implements FilterContext {
     this.#paused = undefined;
     this.#refusal = "the context is closed";
     this.#outputBytes = 0;
+    this.fuelUsed = 0;
     this.#done = false;
   }
 }

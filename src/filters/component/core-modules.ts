@@ -9,22 +9,25 @@ import type { ComponentDefinition, CoreModule } from "./definitions.ts";
  */
 export async function compileCoreModules(component: ComponentDefinition, budget: FilterBudget): Promise<void> {
   const modules = listModules(component);
-  for (const module of modules) await compileModule(module, budget.memoryBytes);
+  for (const module of modules) await compileModule(module, budget, budget.memoryBytes);
   const owners = modules.filter((module) => module.ownsMemory);
   if (owners.length > COMPONENT_LIMITS.memories)
     throw new Error(`the component has more than ${COMPONENT_LIMITS.memories} linear memories`);
   // What is granted is granted to the instance as a whole.
-  if (owners.length > 1) for (const module of owners) await compileModule(module, Math.floor(budget.memoryBytes / owners.length));
+  if (owners.length > 1) {
+    const share = Math.floor(budget.memoryBytes / owners.length);
+    for (const module of owners) await compileModule(module, budget, share);
+  }
 }
 
-async function compileModule(module: CoreModule, memoryBytes: number): Promise<void> {
+async function compileModule(module: CoreModule, budget: FilterBudget, memoryBytes: number): Promise<void> {
   const original = module.bytes as Uint8Array<ArrayBuffer>;
   if (original.byteLength > CONFIG_LIMITS.moduleBytes)
     throw new Error(`a core module is larger than ${CONFIG_LIMITS.moduleBytes} bytes`);
   // The original first: rewriting must not make an invalid module valid.
   if (!WebAssembly.validate(original)) throw new Error("a core module is not valid");
   const { tableElements } = PROXY_WASM_LIMITS;
-  const { bytes, report } = meterModule(original, { fuel: COMPONENT_LIMITS.startFuel, memoryBytes, tableElements });
+  const { bytes, report } = meterModule(original, { fuel: budget.startFuel, memoryBytes, tableElements });
   const compiled = await WebAssembly.compile(bytes);
   const isImported = WebAssembly.Module.imports(compiled).some((each) => each.kind === "memory");
   module.compiled = compiled;

@@ -65,13 +65,19 @@ export class ComponentGuest {
   /** A callback is on the stack. */
   inside = false;
   bornMs = 0;
-  readonly meters = new Meters();
+  readonly meters: Meters;
+  /** All fuel that it used so far, as far as it was looked at. */
+  fuelUsed = 0;
   #untilTimed = TIMED_EVERY;
   #nextContextId = 1;
   #nextCallId = 1;
+  /** Who pays for what was used since fuel was given last. */
+  #spender: ComponentContext | undefined;
+  #spenderEpoch = 0;
 
   constructor(readonly owner: GuestOwner) {
     this.store = new GuestStore(owner.config.budget.hostCallsPerCallback);
+    this.meters = new Meters(owner.config.budget);
   }
 
   /** Why it is broken; undefined: it is not. */
@@ -98,8 +104,48 @@ export class ComponentGuest {
     return id;
   }
 
-  /** Runs a callback. Look at `fault` before believing its answer. */
-  enter(phase: string, callback: ComponentFunction, args: readonly unknown[]): unknown {
+  /** It is configured: what it uses from now on is paid by callbacks. */
+  endStart(): void {
+    this.meters.endStart();
+    this.settleFuel();
+  }
+
+  /** Writes down what was used since fuel was given last, and takes the rest back. Not while the guest runs. */
+  settleFuel(): void {
+    this.#giveFuel(0, undefined);
+  }
+
+  #giveFuel(fuel: number, payer: ComponentContext | undefined): void {
+    const used = this.meters.fill(fuel);
+    this.fuelUsed += used;
+    const spender = this.#spender;
+    if (spender !== undefined && spender.epoch === this.#spenderEpoch) spender.fuelUsed += used;
+    this.#spender = payer;
+    this.#spenderEpoch = payer?.epoch ?? 0;
+  }
+
+  /** Has the exchange fuel left for a callback that answers a verdict? */
+  hasFuel(context: ComponentContext): boolean {
+    const { exchangeFuel, callbackFuel } = this.owner.config.budget;
+    const unsettled = this.#spender === context ? callbackFuel : 0;
+    if (context.fuelUsed + unsettled < exchangeFuel) return true;
+    this.settleFuel();
+    return context.fuelUsed < exchangeFuel;
+  }
+
+  /** Fills up for one callback; for one that answers a verdict not beyond what is left of its exchange's fuel. */
+  #fillUp(payer: ComponentContext | undefined): void {
+    const { exchangeFuel, callbackFuel } = this.owner.config.budget;
+    let fuel = callbackFuel;
+    if (payer !== undefined && payer.fuelUsed + 2 * callbackFuel > exchangeFuel) {
+      this.settleFuel();
+      fuel = Math.max(0, Math.min(callbackFuel, exchangeFuel - payer.fuelUsed));
+    }
+    this.#giveFuel(fuel, payer);
+  }
+
+  /** Runs a callback; `payer`: the exchange whose verdict it answers. Look at `fault` before believing its answer. */
+  enter(phase: string, callback: ComponentFunction, args: readonly unknown[], payer?: ComponentContext): unknown {
     const { owner, store } = this;
     if (store.fault !== undefined) return undefined;
     if (this.inside) {
@@ -111,7 +157,7 @@ export class ComponentGuest {
     const startMs = isTimed ? owner.options.clock.nowMs() : 0;
     this.inside = true;
     store.beginCall();
-    if (phase !== CONFIGURE_PHASE) this.meters.refuel();
+    if (phase !== CONFIGURE_PHASE) this.#fillUp(payer);
     let answer: unknown;
     try {
       answer = callback.call(args);

@@ -21,7 +21,7 @@ export interface ComponentOptions {
 /** The FilterHost for WebAssembly components of the worlds in filters-wasm/wit/filter.wit. */
 export class ComponentHost implements FilterHost {
   /** Prepared components by their bytes, for as long as somebody holds those: filters of one component compile it once. */
-  readonly #prepared = new WeakMap<Bytes, Map<number, Promise<ComponentDefinition>>>();
+  readonly #prepared = new WeakMap<Bytes, Map<string, Promise<ComponentDefinition>>>();
 
   constructor(readonly options: ComponentOptions) {}
 
@@ -34,12 +34,13 @@ export class ComponentHost implements FilterHost {
   }
 
   #prepare(wasm: Bytes, budget: FilterBudget): Promise<ComponentDefinition> {
-    const byMemory = this.#prepared.get(wasm) ?? new Map<number, Promise<ComponentDefinition>>();
-    this.#prepared.set(wasm, byMemory);
-    let preparing = byMemory.get(budget.memoryBytes);
+    const byBudget = this.#prepared.get(wasm) ?? new Map<string, Promise<ComponentDefinition>>();
+    this.#prepared.set(wasm, byBudget);
+    const key = `${budget.memoryBytes} ${budget.startFuel}`;
+    let preparing = byBudget.get(key);
     if (preparing === undefined) {
       preparing = prepareComponent(wasm, budget);
-      byMemory.set(budget.memoryBytes, preparing);
+      byBudget.set(key, preparing);
     }
     return preparing;
   }

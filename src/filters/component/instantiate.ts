@@ -56,6 +56,7 @@ export function instantiateGuest(owner: GuestOwner, component: ComponentDefiniti
   const result = answer as { ok: number } | { error: string };
   if ("error" in result) throw new Error(result.error === "" ? "configure refused the settings" : result.error);
   guest.callbacks = collect(exports, result.ok);
+  guest.endStart();
   return guest;
 }
 

@@ -41,6 +41,13 @@ export class ComponentModule implements FilterModule, GuestOwner {
   /** Isolated filters: no new instance before this. */
   #blockedUntilMs = 0;
   #lastError: string | undefined;
+  /** When faults happened, within the window that counts. */
+  readonly #faultTimesMs: number[] = [];
+  #quarantined = false;
+  /** Fuel of instances that are gone, and what the metrics were told. */
+  #fuelBefore = 0;
+  #fuelTold = 0;
+  readonly #endPull: (() => void) | undefined;
   #disposed = false;
 
   private constructor(
@@ -50,6 +57,7 @@ export class ComponentModule implements FilterModule, GuestOwner {
   ) {
     this.namespace = options.shared.acquire(this.#namespaceName());
     this.metrics = new GuestMetrics(config, options.metrics);
+    this.#endPull = options.metrics.onPull?.(() => this.#tellFuel());
     this.#gate = new LogGate(config, options.log.for("filter"), options.clock);
   }
 
@@ -80,6 +88,7 @@ export class ComponentModule implements FilterModule, GuestOwner {
   open(exchange: FilterExchange): FilterContext {
     const guest = this.config.isolated ? this.#takeIsolated() : this.#current;
     if (guest === undefined || this.#disposed) {
+      if (this.#quarantined) return refuse(`quarantined: ${this.#lastError}`, exchange);
       return refuse(this.#lastError === undefined ? "no instance" : `no instance: ${this.#lastError}`, exchange);
     }
     if (guest.contexts.size >= this.config.budget.contextsPerInstance) return refuse("too many contexts", exchange);
@@ -91,6 +100,7 @@ export class ComponentModule implements FilterModule, GuestOwner {
 
   /** A free instance for one exchange alone, made on the spot when there is room; undefined: none. */
   #takeIsolated(): ComponentGuest | undefined {
+    if (this.#quarantined) return undefined;
     if (this.#current?.contexts.size === 0) return this.#current;
     for (const guest of this.#instances) {
       if (guest.contexts.size > 0) continue;
@@ -116,6 +126,8 @@ export class ComponentModule implements FilterModule, GuestOwner {
   onFault(guest: ComponentGuest): void {
     // An instance that never came to life (its start failed) is reported by whoever made it.
     if (!this.#instances.delete(guest)) return;
+    guest.settleFuel();
+    this.#fuelBefore += guest.fuelUsed;
     const reason = guest.fault ?? "unknown";
     this.#traps++;
     this.options.metrics.onTrap(this.config.name, reason);
@@ -130,20 +142,40 @@ export class ComponentModule implements FilterModule, GuestOwner {
         if (context.epoch === epoch) context.exchange?.fail(context, reason);
       }
     });
-    if (!this.config.isolated && !this.#disposed) this.#scheduleRestart(delayMs);
+    if (!this.config.isolated) this.#scheduleRestart(delayMs);
   }
 
   /** Counts a fault and answers how long no new instance may come, ms. */
   #countFault(reason: string): number {
     this.#lastError = reason;
     this.#faults++;
+    this.#considerQuarantine();
     const { restartMinMs, restartMaxMs } = PROXY_WASM_LIMITS;
     const delayMs = this.#faults === 1 ? 0 : Math.min(restartMaxMs, restartMinMs * 2 ** (this.#faults - 2));
     this.#blockedUntilMs = this.options.clock.nowMs() + delayMs;
     return delayMs;
   }
 
+  /** A filter that keeps breaking costs nothing any more: it is not started again until something about it changes. */
+  #considerQuarantine(): void {
+    const { faults, faultWindowMs } = this.config.budget;
+    const nowMs = this.options.clock.nowMs();
+    const times = this.#faultTimesMs;
+    times.push(nowMs);
+    while (nowMs - (times[0] ?? nowMs) > faultWindowMs) times.shift();
+    if (this.#quarantined || this.#disposed || faults === 0 || times.length < faults) return;
+    this.#quarantined = true;
+    this.#current = undefined;
+    this.#restart?.cancel();
+    this.options.metrics.onQuarantine?.(this.config.name, true);
+    this.options.log.for("filter").error("a filter is quarantined until its module, settings or budget change", {
+      ...{ filter: this.config.name, faults: times.length, onFailure: this.config.onFailure },
+      reason: this.#lastError,
+    });
+  }
+
   #scheduleRestart(delayMs: number): void {
+    if (this.#quarantined || this.#disposed) return;
     this.#restart?.cancel();
     this.#restart = this.options.clock.setTimer(delayMs, () => {
       this.#restart = undefined;
@@ -171,6 +203,8 @@ export class ComponentModule implements FilterModule, GuestOwner {
       traps: this.#traps,
       memoryBytes,
       lastError: this.#lastError,
+      fuel: this.#fuelUsed(),
+      quarantined: this.#quarantined,
     };
   }
 
@@ -179,10 +213,28 @@ export class ComponentModule implements FilterModule, GuestOwner {
     this.#disposed = true;
     this.#restart?.cancel();
     this.options.shared.release(this.#namespaceName());
+    if (this.#quarantined) this.options.metrics.onQuarantine?.(this.config.name, false);
     if (this.#contexts === 0) this.#drop();
   }
 
+  #fuelUsed(): number {
+    let used = this.#fuelBefore;
+    for (const guest of this.#instances) {
+      if (!guest.inside) guest.settleFuel();
+      used += guest.fuelUsed;
+    }
+    return used;
+  }
+
+  #tellFuel(): void {
+    const used = this.#fuelUsed();
+    this.options.metrics.onFuel?.(this.config.name, used - this.#fuelTold);
+    this.#fuelTold = used;
+  }
+
   #drop(): void {
+    this.#tellFuel();
+    this.#endPull?.();
     this.#current = undefined;
     this.#instances.clear();
     this.#pool.length = 0;
