@@ -14,7 +14,8 @@ export interface OwnNats {
   close(): Promise<void>;
 }
 
-const READY_MS = 10_000;
+/** Far beyond what it takes, also cold on a slow machine: it ends what hangs. */
+const READY_MS = 60_000;
 const STOP_MS = 3_000;
 const LOG_MAX = 4_000;
 
