@@ -3,7 +3,12 @@ import { join } from "node:path";
 import { freePort } from "../test/kit/ports.ts";
 import { threeFiltersYaml } from "../test/kit/three-filters.ts";
 
-/** How each proxy is started for the bench, with the same duties: one worker, access log to a file, kept connections upstream. */
+/**
+ * How each proxy is started for the bench, with the same duties, which are what Selvedge does as shipped: one worker, kept
+ * connections upstream, `x-forwarded-for`, `-proto` and `-host` and a request id to the service, the id in the answer as well, and
+ * a line of JSON with the same facts per request. nginx, Envoy and Selvedge write it to a file in batches; HAProxy cannot, and
+ * writes to its standard output (thrown away here), one call a line.
+ */
 
 export type Scenario = "plain" | "tls" | "filters";
 
@@ -43,22 +48,49 @@ http { access_log off; keepalive_requests 1000000000; keepalive_timeout 300s;
   return { name: "backend", command: ["nginx", "-c", path], port, scheme: "http" };
 }
 
+/** What wrk agrees on with Selvedge and Envoy, which leave no choice: the others are told, so that it stays the same for all. */
+const CIPHER = "TLS_AES_256_GCM_SHA384";
+
+/** The fields of our access log that the others know as well, by what they call them. */
+const FACTS: readonly { readonly name: string; readonly nginx: string; readonly haproxy: string; readonly envoy: string }[] = [
+  { name: "time", nginx: "$time_iso8601", haproxy: "%T", envoy: "%START_TIME%" },
+  { name: "id", nginx: "$request_id", haproxy: "%ID", envoy: "%REQ(X-REQUEST-ID)%" },
+  { name: "client", nginx: "$remote_addr", haproxy: "%ci", envoy: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%" },
+  { name: "listener", nginx: "$server_name", haproxy: "%f", envoy: "%DOWNSTREAM_LOCAL_ADDRESS%" },
+  { name: "method", nginx: "$request_method", haproxy: "%HM", envoy: "%REQ(:METHOD)%" },
+  { name: "authority", nginx: "$http_host", haproxy: "%[capture.req.hdr(0)]", envoy: "%REQ(:AUTHORITY)%" },
+  { name: "path", nginx: "$uri", haproxy: "%HP", envoy: "%REQ(:PATH)%" },
+  { name: "protocol", nginx: "$server_protocol", haproxy: "%HV", envoy: "%PROTOCOL%" },
+  { name: "status", nginx: "$status", haproxy: "%ST", envoy: "%RESPONSE_CODE%" },
+  { name: "service", nginx: "$proxy_host", haproxy: "%b", envoy: "%UPSTREAM_CLUSTER%" },
+  { name: "endpoint", nginx: "$upstream_addr", haproxy: "%si:%sp", envoy: "%UPSTREAM_HOST%" },
+  { name: "request_bytes", nginx: "$request_length", haproxy: "%U", envoy: "%BYTES_RECEIVED%" },
+  { name: "response_bytes", nginx: "$body_bytes_sent", haproxy: "%B", envoy: "%BYTES_SENT%" },
+  { name: "duration", nginx: "$request_time", haproxy: "%Ta", envoy: "%DURATION%" },
+  { name: "first_byte", nginx: "$upstream_header_time", haproxy: "%Tr", envoy: "%RESPONSE_DURATION%" },
+];
+const nginxFacts = (): string => `'{${FACTS.map(({ name, nginx }) => `"${name}":"${nginx}"`).join(",")}}'`;
+const haproxyFacts = (): string => `{${FACTS.map(({ name, haproxy }) => `"${name}":"${haproxy}"`).join(",")}}`;
+const ENVOY_FACTS = Object.fromEntries(FACTS.map(({ name, envoy }) => [name, envoy]));
+
 export async function nginx(scenario: Scenario, files: BenchFiles, backendPort: number): Promise<Contender> {
   const port = await freePort();
   const folder = join(files.folder, `nginx-${scenario}`);
   const tls =
     scenario === "tls"
-      ? ` ssl; ssl_certificate ${files.certificatePath}; ssl_certificate_key ${files.keyPath}; ssl_protocols TLSv1.2 TLSv1.3`
+      ? ` ssl; ssl_certificate ${files.certificatePath}; ssl_certificate_key ${files.keyPath}; ssl_protocols TLSv1.2 TLSv1.3; ssl_conf_command Ciphersuites ${CIPHER}`
       : "";
   const path = fileIn(
     folder,
     "nginx.conf",
     `worker_processes 1; daemon off; pid ${folder}/nginx.pid; error_log ${folder}/error.log;
 events { worker_connections 4096; }
-http { access_log ${folder}/access.log combined buffer=64k flush=1s; keepalive_requests 1000000000; keepalive_timeout 300s;
+http { log_format facts escape=json ${nginxFacts()};
+  access_log ${folder}/access.log facts buffer=64k flush=1s; keepalive_requests 1000000000; keepalive_timeout 300s;
   upstream up { server 127.0.0.1:${backendPort}; keepalive 256; keepalive_requests 1000000000; }
-  server { listen 127.0.0.1:${port}${tls}; location / { proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
-    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Request-Id $request_id; } } }
+  server { listen 127.0.0.1:${port}${tls}; location / { proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
+    proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host;
+    proxy_set_header X-Request-Id $request_id; add_header X-Request-Id $request_id always; } } }
 `,
   );
   return { name: "nginx", command: ["nginx", "-c", path], port, scheme: scenario === "tls" ? "https" : "http" };
@@ -75,16 +107,23 @@ export async function haproxy(scenario: Scenario, files: BenchFiles, backendPort
   nbthread 1
   maxconn 8192
   log stdout format raw local0 info
+  ssl-default-bind-ciphersuites ${CIPHER}
 defaults
   mode http
   log global
-  option httplog
+  log-format '${haproxyFacts()}'
   timeout connect 5s
   timeout client 300s
   timeout server 300s
   option forwardfor
 frontend f
   bind 127.0.0.1:${port}${tls}
+  unique-id-format %[uuid()]
+  unique-id-header X-Request-Id
+  http-request set-header X-Forwarded-Proto ${scenario === "tls" ? "https" : "http"}
+  http-request set-header X-Forwarded-Host %[req.hdr(host)]
+  http-request capture req.hdr(host) len 64
+  http-response set-header X-Request-Id %[unique-id]
   default_backend b
 backend b
   http-reuse always
@@ -143,12 +182,14 @@ function connectionManager(folder: string, filters: readonly unknown[]): unknown
       "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
       stat_prefix: "bench",
       use_remote_address: true,
+      always_set_request_id_in_response: true,
       access_log: [
         {
           name: "envoy.access_loggers.file",
           typed_config: {
             "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
             path: join(folder, "access.log"),
+            log_format: { json_format: ENVOY_FACTS },
           },
         },
       ],

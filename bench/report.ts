@@ -63,8 +63,9 @@ function proxiesSection(report: Report): string[] {
     "",
     `${report.date}, ${report.machine}. Bun ${versions.bun}, nginx ${versions.nginx}, HAProxy ${versions.haproxy}, Envoy ${versions.envoy}.`,
     "",
-    "Each proxy has one worker, the same duties (access log to a file, forwarding headers, kept connections upstream) and the same",
-    `service behind it (nginx, 56 bytes). ${report.rounds} interleaved rounds of ${report.secondsPerRound} s with 32 connections (wrk), each after a warm-up of its`,
+    "Each proxy has one worker and the same duties: a line of JSON with the same facts in an access log, forwarding headers, a request",
+    "id both ways, the same TLS cipher, kept connections upstream (bench/peers.ts). The service behind it is the same (nginx, 56 bytes).",
+    `${report.rounds} interleaved rounds of ${report.secondsPerRound} s with 32 connections (wrk), each after a warm-up of its`,
     "own; the figures are medians. CPU is user and system time of all processes of the proxy. The ratio to nginx is taken within each",
     "round, because absolute values move with the machine; `range` is the least and the greatest of these ratios.",
     report.pinned
