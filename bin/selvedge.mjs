@@ -23,7 +23,11 @@ function findBun() {
   return existsSync(linked) ? linked : "bun";
 }
 
-const child = spawn(findBun(), [join(root, "src", "app", "main.ts"), ...process.argv.slice(2)], { stdio: "inherit" });
+// JavaScriptCore keeps address space ready for the first eight memories of filters alone; the others run slower, and moving
+// them when they grow takes a thousand times as long. Address space costs nothing: it is no memory.
+const env = { BUN_JSC_maxNumWasmFastMemories: "1000", ...process.env };
+const args = [join(root, "src", "app", "main.ts"), ...process.argv.slice(2)];
+const child = spawn(findBun(), args, { stdio: "inherit", env });
 // The terminal signals the whole group, others us alone: it is passed on, and counted once there.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 child.on("error", (error) => {

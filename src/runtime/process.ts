@@ -49,6 +49,11 @@ export interface WorkerProcess {
 }
 
 const CHANNEL_VARIABLE = "SELVEDGE_WORKER";
+/**
+ * JavaScriptCore keeps address space ready for eight WebAssembly memories unless told otherwise; all others run slower, and are
+ * moved when they grow. Read when a process starts, so only a parent can set it. Without effect elsewhere.
+ */
+const ENGINE_VARIABLES = { BUN_JSC_maxNumWasmFastMemories: "1000" };
 
 /** Starts this program again with `entryArgs` and a channel to it. Output goes where ours goes. */
 export function spawnWorker(entryArgs: readonly string[], options: SpawnOptions): WorkerProcess {
@@ -56,7 +61,7 @@ export function spawnWorker(entryArgs: readonly string[], options: SpawnOptions)
   const child = spawn(self.command, [...self.args, ...entryArgs], {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
     serialization: "advanced",
-    env: { ...process.env, ...options.env, [CHANNEL_VARIABLE]: "1" },
+    env: { ...ENGINE_VARIABLES, ...process.env, ...options.env, [CHANNEL_VARIABLE]: "1" },
   });
   let exited = false;
   const exit = (code: number | undefined, signal: string | undefined, error: Error | undefined): void => {
