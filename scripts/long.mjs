@@ -1,10 +1,11 @@
-// `npm run long`: the suites that take minutes (test/long): reloads under load, soak. Ends with one line `N passed, N failed`.
+// `npm run long`: the suites that take minutes (test/long): reloads under load, soak, filters in every language. Ends with one line `N passed, N failed`.
 // SELVEDGE_RELOADS and SELVEDGE_SOAK_SECONDS make them shorter or longer; arguments are names of suites (`soak`).
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { obtainNats } from "./nats.mjs";
 import { binary, ensurePackages, ROOT, run, step } from "./run.mjs";
+import { obtainToolchains } from "./toolchains.mjs";
 
 const say = (line) => process.stdout.write(`· ${line}\n`);
 
@@ -18,6 +19,7 @@ const named = process.argv.slice(2);
 const suites = readdirSync(join(ROOT, "test/long"))
   .filter((name) => name.endsWith(".test.ts") && (named.length === 0 || named.includes(name.replace(".test.ts", ""))))
   .sort();
+const toolchains = suites.includes("filters.test.ts") ? await obtainToolchains(say) : {};
 let passed = 0;
 let failed = 0;
 // One after the other, each in a process of its own: what one leaves in memory is not another's growth.
@@ -27,7 +29,7 @@ for (const suite of suites) {
   const args = ["test", "--timeout=240000", "--path-ignore-patterns=node_modules/**", `./test/long/${suite}`];
   const { code, output } = await run(binary("bun"), args, {
     tee: true,
-    env: nats.server === undefined ? {} : { SELVEDGE_NATS_SERVER: nats.server },
+    env: { ...toolchains, ...(nats.server === undefined ? {} : { SELVEDGE_NATS_SERVER: nats.server }) },
   });
   const count = (word) => Number(new RegExp(`^\\s*(\\d+) ${word}$`, "m").exec(output)?.[1] ?? 0);
   passed += count("pass");

@@ -1,5 +1,5 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { appendFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { EXIT } from "../../src/cli/command.ts";
 import { LANGUAGES } from "../../src/cli/filter/manifest.ts";
@@ -56,6 +56,40 @@ describe("filter new, build, test: AssemblyScript, whose compiler is always ther
       expect(readdirSync(join(folder, "geo/dist"))).toEqual(["geo.wasm"]);
     });
   });
+});
+
+describe("examples/filters", () => {
+  const examples = join(import.meta.dir, "../../examples/filters");
+
+  test("geo-header builds and passes its table", async () => {
+    await inFolder({}, async (folder) => {
+      cpSync(join(examples, "geo-header"), join(folder, "geo-header"), {
+        recursive: true,
+        filter: (path) => !path.endsWith("/dist"),
+      });
+      expect((await filter(folder, "build", "geo-header")).error).toBe("");
+      expect((await filter(folder, "test", "geo-header")).out).toEndWith("7 passed\n");
+    });
+  });
+
+  test.each(readdirSync(examples).filter((name) => !name.includes(".")))(
+    "%s has the bindings that filter new makes",
+    async (name) => {
+      await inFolder({}, async (folder) => {
+        const manifest = readFileSync(join(examples, name, "selvedge-filter.yaml"), "utf8");
+        const language = /^language: (.*)$/m.exec(manifest)?.[1] ?? "";
+        await filter(folder, "new", name, "--language", language);
+        const made = readdirSync(join(folder, name), { recursive: true }).map(String);
+        const bindings = made.filter((path) => /proxy.?wasm.*\.|json\.c$/.test(path));
+        expect(bindings.length > 0 || language === "rust").toBe(true);
+        for (const path of bindings)
+          expect([path, readFileSync(join(examples, name, path), "utf8")]).toEqual([
+            path,
+            readFileSync(join(folder, name, path), "utf8"),
+          ]);
+      });
+    },
+  );
 });
 
 describe("filter new", () => {

@@ -13,7 +13,7 @@ export const command: Command = {
   name: "filter bench",
   summary: "measure what a filter costs per exchange",
   description:
-    "Takes the tests of a filter's table that are one request, and runs each again and again in this process: microseconds per exchange (median and 99th percentile of batches, less an exchange without a filter), calls into the module, and its memory against its budget. Times are of this machine at this moment: compare runs, not machines. Ends with 1 when the filter traps, or a test takes more than --max-us.",
+    "Takes the tests of a filter's table that are one request, and runs each again and again in this process: microseconds per exchange (median and 99th percentile of batches, less an exchange without a filter), calls into the module, fuel (about one for an instruction), and its memory against its budget. Times are of this machine at this moment: compare runs, not machines. Ends with 1 when the filter traps, or a test takes more than --max-us.",
   arguments: "<folder|file.yaml>",
   argumentsMin: 1,
   argumentsMax: 1,
@@ -72,13 +72,22 @@ async function benchTable(context: CommandContext, input: TableInput): Promise<R
 
 function print(context: CommandContext, rows: readonly Row[]): void {
   const table = rows.map(({ name, result }) => {
-    if (result === undefined) return [name, "-", "-", "-", "-", "-", "waits for something: not measured"];
-    const { medianUs, p99Us, callsPerExchange, loadMs, memoryBytes, memoryBudgetBytes, grownBytes } = result;
+    if (result === undefined) return [name, "-", "-", "-", "-", "-", "-", "waits for something: not measured"];
+    const { medianUs, p99Us, callsPerExchange, fuelPerExchange, loadMs, memoryBytes, memoryBudgetBytes, grownBytes } = result;
     const notes: string[] = [];
     if (grownBytes > 0) notes.push(`grew by ${formatSize(grownBytes)} in ${result.exchanges} exchanges`);
     const memory = `${formatSize(memoryBytes)} of ${formatSize(memoryBudgetBytes)}`;
-    return [name, medianUs.toFixed(1), p99Us.toFixed(1), String(callsPerExchange), loadMs.toFixed(0), memory, notes.join(", ")];
+    return [
+      name,
+      medianUs.toFixed(1),
+      p99Us.toFixed(1),
+      String(callsPerExchange),
+      String(fuelPerExchange ?? "-"),
+      loadMs.toFixed(0),
+      memory,
+      notes.join(", "),
+    ];
   });
-  const heading = ["TEST", "US", "P99 US", "CALLS", "LOAD MS", "MEMORY", ""];
+  const heading = ["TEST", "US", "P99 US", "CALLS", "FUEL", "LOAD MS", "MEMORY", ""];
   context.terminal.out(printable(formatTable([heading, ...table], paintOf(context))));
 }

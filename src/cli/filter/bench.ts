@@ -20,6 +20,8 @@ export interface BenchResult {
   readonly grownBytes: number;
   /** Calls into the module per exchange. */
   readonly callsPerExchange: number;
+  /** About one for an instruction; undefined: not metered. */
+  readonly fuelPerExchange: number | undefined;
   readonly traps: number;
   readonly lastError: string | undefined;
 }
@@ -71,6 +73,7 @@ export async function benchExchange(
     ...{ memoryBytes: after.memoryBytes, memoryBudgetBytes: filter.config.budget.memoryBytes },
     grownBytes: after.memoryBytes - before.memoryBytes,
     callsPerExchange: Math.round(((after.calls - before.calls) / exchanges) * 10) / 10,
+    fuelPerExchange: after.fuel === undefined ? undefined : Math.round((after.fuel - (before.fuel ?? 0)) / exchanges),
     ...{ traps: after.traps, lastError: after.lastError },
   };
 }

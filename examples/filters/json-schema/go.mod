@@ -1,0 +1,3 @@
+module example.org/json-schema
+
+go 1.24
