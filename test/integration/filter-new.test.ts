@@ -116,7 +116,7 @@ describe("filter new", () => {
         return error;
       };
       expect(await refused("a")).toContain("--language assemblyscript|rust|go|c|zig");
-      expect(await refused("a", "--language", "python")).toContain("python is not offered");
+      expect(await refused("a", "--language", "python")).toContain("no template for python yet");
       expect(await refused("a", "--language", "cobol")).toContain("there are assemblyscript, rust, go, c, zig");
       expect(await refused("../a", "--language", "go")).toContain("is no name for a filter");
       expect(await refused("taken", "--language", "go")).toContain("not empty");

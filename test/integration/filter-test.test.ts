@@ -147,6 +147,23 @@ tests:
     expect(ran.out).toContain("2 passed\n");
   });
 
+  test("an endless loop runs out of fuel, in a request and in reading the settings", async () => {
+    const ran = await runTable(
+      `tests:
+  - name: loop
+    request: {}
+    expect: { verdict: fail, failure: { contains: fuel }, response: { status: 500 } }
+module: { file: loop.wasm }
+`,
+      { "loop.wasm": guest("proxy_on_request_headers", [...op.loop, ...op.br(0), ...op.end, ...op.i32(0)]) },
+    );
+    expect(ran.out).toContain("1 passed\n");
+    const start = await runTable(`module: { file: start.wasm }\ntests: [{ name: a, refused: { contains: fuel } }]`, {
+      "start.wasm": guest("proxy_on_configure", [...op.loop, ...op.br(0), ...op.end, ...op.i32(1)]),
+    });
+    expect(start.out).toContain("1 passed\n");
+  });
+
   test("a pause is seen, or its deadline passes", async () => {
     const ran = await runTable(
       `module: { file: pause.wasm }

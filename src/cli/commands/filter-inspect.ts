@@ -66,7 +66,7 @@ function print(context: CommandContext, file: string, module: ModuleDescription,
   const rows = module.needs.map(({ what, grant, because }) => [
     what,
     grant === "" ? "-" : `capabilities.${grant}`,
-    because.map((each) => each.slice(each.indexOf(".") + 1)).join(", "),
+    because.map((each) => (each.includes("/") ? each : each.slice(each.indexOf(".") + 1))).join(", "),
   ]);
   if (rows.length > 0)
     terminal.out(`\n${printable(formatTable([["WHAT IT COULD DO", "GRANTED BY", "BECAUSE OF"], ...rows], paint))}`);

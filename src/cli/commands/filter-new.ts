@@ -6,6 +6,8 @@ import { LANGUAGE_TEXTS, projectFiles } from "../filter/templates.ts";
 import { paintOf, printJson } from "../report.ts";
 import { printable } from "../terminal.ts";
 
+const COMPONENT_HINT = "filter test, bench, sign and push take a component that was built elsewhere";
+
 /** Languages that people ask for and that have no template here. */
 const COMPONENT_LANGUAGES = ["javascript", "typescript", "python"];
 
@@ -13,7 +15,7 @@ export const command: Command = {
   name: "filter new",
   summary: "make a folder with a filter that builds and passes its tests",
   description:
-    "Makes a folder <name> with source, bindings, README, selvedge-filter.yaml (name, version, JSON Schema of the settings, capabilities), a test table, and a gateway to try it with. All languages make proxy-wasm modules, which run in Envoy too. JavaScript, TypeScript and Python are not offered: they need a component.",
+    "Makes a folder <name> with source, bindings, README, selvedge-filter.yaml (name, version, JSON Schema of the settings, capabilities), a test table, and a gateway to try it with. All languages make proxy-wasm modules, which run in Envoy too. JavaScript, TypeScript and Python become components and have no template yet.",
   arguments: "<name>",
   argumentsMin: 1,
   argumentsMax: 1,
@@ -60,8 +62,8 @@ function readLanguage(text: string | undefined): Language {
   if (text === undefined) throw new CommandError("no language named", `write --language ${LANGUAGES.join("|")}`, EXIT.usage);
   if (COMPONENT_LANGUAGES.includes(text))
     throw new CommandError(
-      `${text} is not offered: it cannot be compiled to a proxy-wasm module, only to a component`,
-      "assemblyscript is the nearest to TypeScript; rust, go, c and zig are there as well",
+      `there is no template for ${text} yet: its filters are components`,
+      text === "python" ? COMPONENT_HINT : `packages/filter is the SDK; ${COMPONENT_HINT}`,
       EXIT.usage,
     );
   throw new CommandError(`there is no template for ${printable(text)}`, `there are ${LANGUAGES.join(", ")}`, EXIT.usage);

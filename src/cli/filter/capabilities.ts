@@ -19,23 +19,24 @@ const RULES: readonly Rule[] = [
   {
     what: "HTTP calls to services",
     grant: "callouts",
-    pattern: /^env\.proxy_(http_call|dispatch_http_call)$|^extism:host\/env\.http_request$|^wasi:http\/outgoing/,
+    pattern:
+      /^env\.proxy_(http_call|dispatch_http_call)$|^extism:host\/env\.http_request$|^wasi:http\/outgoing|^selvedge:filter\/call-out@/,
   },
   { what: "gRPC calls (not supported: it gets UNIMPLEMENTED)", grant: "", pattern: /^env\.proxy_grpc_/ },
   {
     what: "shared data of its own; sharedData names one that filters share",
     grant: "",
-    pattern: /^env\.proxy_\w+_shared_data$|^extism:host\/env\.var_/,
+    pattern: /^env\.proxy_\w+_shared_data$|^extism:host\/env\.var_|^selvedge:filter\/shared-data@/,
   },
   { what: "shared queues", grant: "", pattern: /^env\.proxy_\w+_shared_queue(_size)?$/ },
-  { what: "metrics", grant: "", pattern: /^env\.proxy_\w+_metric$/ },
+  { what: "metrics", grant: "", pattern: /^env\.proxy_\w+_metric$|^selvedge:filter\/metrics@/ },
   { what: "functions of the host by name (rateLimit is one)", grant: "rateLimit", pattern: /^env\.proxy_call_foreign_function$/ },
   {
     what: "time, in whole milliseconds unless granted",
     grant: "clock",
-    pattern: /^env\.proxy_get_current_time|^wasi_\w+\.clock_time_get$|^wasi:clocks\//,
+    pattern: /^env\.proxy_get_current_time|^wasi_\w+\.clock_time_get$|^wasi:clocks\/|^selvedge:filter\/clock@/,
   },
-  { what: "random numbers", grant: "", pattern: /^wasi_\w+\.random_get$|^wasi:random\// },
+  { what: "random numbers", grant: "", pattern: /^wasi_\w+\.random_get$|^wasi:random\/|^selvedge:filter\/random@/ },
   {
     what: "files and sockets (there are none: it gets an error)",
     grant: "",
@@ -45,7 +46,11 @@ const RULES: readonly Rule[] = [
   { what: "reading bodies", grant: "", pattern: /^env\.proxy_get_buffer_bytes$/ },
   { what: "changing bodies", grant: "", pattern: /^env\.proxy_set_buffer_bytes$/ },
   { what: "answering itself", grant: "", pattern: /^env\.proxy_send_local_response$/ },
-  { what: "log lines", grant: "", pattern: /^env\.proxy_log$|^wasi_\w+\.fd_write$|^extism:host\/env\.log_/ },
+  {
+    what: "log lines",
+    grant: "",
+    pattern: /^env\.proxy_log$|^wasi_\w+\.fd_write$|^extism:host\/env\.log_|^selvedge:filter\/log@/,
+  },
 ];
 
 /** What the imports of a module let it do. */

@@ -57,7 +57,7 @@ describe("what a module is", () => {
     const inner = section(1, ...CORE);
     const found = describeModule(Uint8Array.from([...COMPONENT, ...inner, ...imports, ...exports]));
     expect(found).toMatchObject({ format: "component", abi: "component", coreModules: [8] });
-    expect(found.abiVersions).toEqual(["selvedge:filter/host@0.1.0", "selvedge:filter/handler@0.1.0"]);
+    expect(found.abiVersions).toEqual(["selvedge:filter@0.1.0"]);
     expect(found.exports[0]).toEqual({ name: "selvedge:filter/handler@0.1.0", kind: "instance", type: "" });
   });
 

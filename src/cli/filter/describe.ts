@@ -96,16 +96,17 @@ function describeCore(bytes: Bytes, core: CoreModule): ModuleDescription {
 
 function describeComponent(bytes: Bytes, outline: ComponentOutline): ModuleDescription {
   const named = ({ name, kind }: { name: string; kind: string }): Named => ({ name, kind, type: "" });
-  const versions = new Set([...outline.imports, ...outline.exports].filter(({ name }) => name.startsWith("selvedge:")));
+  const names = [...outline.imports, ...outline.exports].map(({ name }) => name);
+  const versions = [...new Set(names.flatMap((name) => /^(selvedge:filter)\/[^@]*(@.*)$/.exec(name)?.slice(1).join("") ?? []))];
   return {
-    ...{ format: "component", abi: "component", abiVersions: [...versions].map(({ name }) => name) },
+    ...{ format: "component", abi: "component", abiVersions: versions },
     ...{ sizeBytes: bytes.byteLength, digest: sha256Digest(bytes) },
     imports: outline.imports.map(named),
     exports: outline.exports.map(named),
     ...{ memories: [], tables: [], functions: undefined, codeBytes: undefined, dataBytes: undefined },
     ...{ coreModules: outline.coreModules, hasStart: false },
     needs: needsOf(outline.imports.map(({ name }) => ({ module: name, name: "" }))),
-    notes: versions.size === 0 ? ["It uses no interface of selvedge:filter."] : [],
+    notes: versions.length === 0 ? ["It uses no interface of selvedge:filter."] : [],
     ...describeCustom(outline.custom),
   };
 }
