@@ -241,7 +241,7 @@ export const COMPONENT_LIMITS = {
   handles: 4_096,
   /** What one call hands from the guest to the host, all strings and lists together. More: a trap. */
   liftedBytes: 16 * 1024 * 1024,
-  /** Items of the lists that one call hands from the guest to the host. More: a trap. */
+  /** Items of lists and fields of records that one call hands from the guest to the host. More: a trap. */
   liftedItems: 65_536,
 } as const;
 

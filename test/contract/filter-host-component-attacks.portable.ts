@@ -7,6 +7,7 @@ import {
   buildFilter,
   ComponentBuilder,
   DROP_REQUEST,
+  declare,
   type FilterCode,
   HOST,
   STRING,
@@ -160,6 +161,31 @@ describe("component: components that are built to hurt the host", () => {
     const twice = (index: number): number[] => type.tuple([typeIndex(index), typeIndex(index)]);
     const types = [type.tuple([STRING, STRING]), ...Array.from({ length: 40 }, (_, i) => twice(i))];
     await refuse(new ComponentBuilder().types(...types).build(), /too many types|more than 65536 bytes/);
+  });
+
+  test("a resource of WASI that is called like one of ours", async () => {
+    const fake = type.instance([declare.resource("request")]);
+    const http = type.instance([
+      // The request of the other interface, from outside.
+      declare.outerType(1),
+      declare.type(type.borrow(0)),
+      declare.type(type.option(STRING)),
+      declare.type(
+        type.func(
+          [
+            ["self", typeIndex(1)],
+            ["name", STRING],
+          ],
+          typeIndex(2),
+        ),
+      ),
+      declare.func("[method]request.header", 3),
+    ]);
+    const builder = new ComponentBuilder().types(fake).importInstance("wasi:cli/stdin@0.2.0", 0).alias("type", 0, "request");
+    await refuse(
+      builder.types(http).importInstance("selvedge:filter/http@0.1.0", 2).build(),
+      /borrow<wasi:cli\/stdin@0.2.0#request>/,
+    );
   });
 
   test("more memories than the limit, and one memory twice", async () => {

@@ -149,6 +149,21 @@ describe("component: budgets", () => {
     assert.equal(bench.exchange([enough]).chain.requestHead(true), "forward");
   });
 
+  test("values that one call hands over are bounded: items of lists and fields of records", async () => {
+    const bench = new ComponentBench();
+    const budget = { callbackFuel: 500_000_000, exchangeFuel: 1_000_000_000, outputBytes: 64 * 1024 * 1024 };
+    // Each header is an item with two fields; the answer itself has three.
+    for (const [headers, result] of [
+      [21_844, "respond"],
+      [21_845, "failed"],
+    ] as const) {
+      const module = await bench.actor({ "request-head": `long-list ${headers}` }, { budget });
+      const exchange = bench.exchange([module]);
+      assert.equal(exchange.chain.requestHead(true), result);
+      if (result === "failed") assert.match(String(exchange.chain.failure), /more values than one call may/);
+    }
+  });
+
   test("an exchange has its fuel, whatever each of its callbacks may use", async () => {
     const bench = new ComponentBench();
     const lines = { "request-head": "line", "request-body": "calls 20" };

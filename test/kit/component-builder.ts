@@ -43,6 +43,8 @@ export const type = {
 };
 export const declare = {
   type: (of: Bytes): number[] => [0x01, ...of],
+  /** The type of that index in the component around. */
+  outerType: (index: number): number[] => [0x02, 0x03, 0x02, 0x01, ...uleb(index)],
   resource: (name: string): number[] => [0x04, ...externName(name), 0x03, 0x01],
   func: (name: string, index: number): number[] => [0x04, ...externName(name), 0x01, ...uleb(index)],
 };

@@ -45,7 +45,7 @@ export class GuestStore {
   }
   spendItems(items: number): void {
     this.#liftedItems += items;
-    if (this.#liftedItems > COMPONENT_LIMITS.liftedItems) throw new Trap("it hands over longer lists than one call may");
+    if (this.#liftedItems > COMPONENT_LIMITS.liftedItems) throw new Trap("it hands over more values than one call may");
   }
 }
 

@@ -30,11 +30,12 @@ export class ImportTable implements ImportResolver {
   }
 
   resource(interfaceName: string, name: string): ResourceType {
-    this.#interface(interfaceName);
+    const { isWasi } = this.#interface(interfaceName);
     const key = `${interfaceName}#${name}`;
     let resource = this.#resources.get(key);
     if (resource === undefined) {
-      resource = new ResourceType(name, undefined, undefined);
+      // Types are compared by their texts: a resource of WASI must not pass for one of ours that is called the same.
+      resource = new ResourceType(isWasi ? key : name, undefined, undefined);
       this.#resources.set(key, resource);
     }
     return resource;

@@ -1,4 +1,5 @@
 import { describeCause } from "../../core/failure.ts";
+import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import { hideMeters } from "./core-modules.ts";
 import type { ComponentDefinition, CoreModule } from "./definitions.ts";
 import type { ComponentFunction } from "./functions.ts";
@@ -54,7 +55,8 @@ export function instantiateGuest(owner: GuestOwner, component: ComponentDefiniti
   const answer = guest.enter(CONFIGURE_PHASE, configure, [owner.config.settings]);
   if (guest.fault !== undefined) throw new Error(guest.fault);
   const result = answer as { ok: number } | { error: string };
-  if ("error" in result) throw new Error(result.error === "" ? "configure refused the settings" : result.error);
+  if ("error" in result)
+    throw new Error(result.error.slice(0, PROXY_WASM_LIMITS.logLineBytes) || "configure refused the settings");
   guest.callbacks = collect(exports, result.ok);
   guest.endStart();
   return guest;

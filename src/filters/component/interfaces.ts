@@ -136,7 +136,8 @@ const HTTP = new Map<string, HostFunction>([
     define(
       "func(self: borrow<request>, path: list<string>, value: string)",
       (context: ComponentContext, path: readonly string[], value: string) => {
-        if (context.spend(value.length + path.length)) context.exchange?.setAttribute(path, utf8Bytes(value));
+        if (context.spend(path.reduce((bytes, part) => bytes + part.length, value.length)))
+          context.exchange?.setAttribute(path, utf8Bytes(value));
       },
     ),
   ],

@@ -43,6 +43,9 @@ export function linkComponent(definition: ComponentDefinition, host: LinkHost): 
   return new Linkage({ definition, around: undefined }, undefined, host, steps).run();
 }
 
+/** A text of 64 characters counts for a step. */
+const TEXT_STEPS_SHIFT = 6;
+
 interface Steps {
   left: number;
 }
@@ -192,11 +195,18 @@ class Linkage {
 
   #makeType(definition: Parameters<TypeScope["make"]>[0]): ScopeType {
     const type = this.scope.make(definition, this.instance);
+    this.#charge(type);
     if (definition.kind === "resource" && type instanceof ResourceType && definition.destructor !== undefined) {
       const destructor = at(this.#coreFuncs, definition.destructor, "core function");
       type.drop = (rep) => void destructor(rep as number);
     }
     return type;
+  }
+
+  /** Types are described by texts that are much longer than what describes them in the binary. */
+  #charge(type: ScopeType): void {
+    const { length } = type.kind === "value" ? type.type.text : type.kind === "function" ? type.text : "";
+    this.steps.left -= length >> TEXT_STEPS_SHIFT;
   }
 
   #instantiate(component: number, args: readonly NamedIndex[]): ReadonlyMap<string, Item> {
@@ -270,8 +280,11 @@ class Linkage {
     const exports = new Map<string, Item>();
     for (const declaration of type.declarations) {
       if (--this.steps.left < 0) throw new Error(`the component takes more than ${COMPONENT_LIMITS.definitions} steps to link`);
-      if (declaration.kind === "type") scope.types.push(scope.make(declaration.type, undefined));
-      else if (declaration.kind === "alias-outer" && declaration.sort === "type")
+      if (declaration.kind === "type") {
+        const made = scope.make(declaration.type, undefined);
+        this.#charge(made);
+        scope.types.push(made);
+      } else if (declaration.kind === "alias-outer" && declaration.sort === "type")
         scope.types.push(scope.outer(declaration.depth).type(declaration.index));
       else if (declaration.kind === "export")
         exports.set(declaration.name, this.#satisfyOne(name, declaration.name, declaration.item, scope));

@@ -72,6 +72,7 @@ export class TypeScope {
     const answer = result === undefined ? undefined : this.value(result);
     const inputs = typed.map(({ name, type }) => `${name}: ${type.text}`).join(", ");
     const text = `func(${inputs})${answer === undefined ? "" : ` -> ${answer.text}`}`;
+    if (text.length > TEXT_MAX) throw new Error("a function is made of too many types");
     return { kind: "function", params: typed, result: answer, text };
   }
 

@@ -50,6 +50,7 @@ export class RecordType implements ValueType {
   }
 
   load(call: CallContext, at: number): unknown {
+    call.store.spendItems(this.fields.length);
     return this.#collect((type, i) => type.load(call, at + (this.#offsets[i] as number)));
   }
   store(call: CallContext, at: number, value: unknown): void {
@@ -58,6 +59,7 @@ export class RecordType implements ValueType {
     });
   }
   lift(call: CallContext, from: FlatValues): unknown {
+    call.store.spendItems(this.fields.length);
     return this.#collect((type) => type.lift(call, from));
   }
   lower(call: CallContext, to: FlatValues, value: unknown): void {
