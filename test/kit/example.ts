@@ -31,7 +31,8 @@ export interface Readme {
 /** Names of the folders of examples/. */
 export const exampleNames = (): string[] =>
   readdirSync(join(ROOT, "examples"), { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
+    // Filters have no gateway to start: test/integration/filter-new.test.ts and test/long/filters.test.ts build and test them.
+    .filter((entry) => entry.isDirectory() && entry.name !== "filters")
     .map(({ name }) => name)
     .sort();
 
