@@ -21,13 +21,13 @@ export function readGuest(name: string): Bytes {
 /** A component that does what its settings say (test/guests/component-actor/src/lib.rs). */
 export const ACTOR = readGuest("component-actor");
 
-/** Settings of the actor: a JSON string of lines `callback: command; command`. */
+/** Settings of the actor: callbacks with their commands. */
 export const script = (lines: Readonly<Record<string, string>>): string =>
-  JSON.stringify(
-    Object.entries(lines)
+  JSON.stringify({
+    script: Object.entries(lines)
       .map(([name, commands]) => `${name}: ${commands}`)
       .join("\n"),
-  );
+  });
 
 /** A component host in virtual time, with everything it reports kept. */
 export class ComponentBench {
