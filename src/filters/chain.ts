@@ -67,6 +67,24 @@ export class FilterChain extends ChainRun implements SlotOwner {
     return this.leave(this.runHead("request", 0, end));
   }
 
+  /** Every filter lets the pieces of this body pass as they are: nothing has to be made of them for the filters' sake. */
+  passesData(direction: Direction): boolean {
+    if (direction === "request" && this.over) return false;
+    if (direction === "response" && this.bypass) return true;
+    for (let i = 0; i < this.count; i++) {
+      const slot = this.slots[i] as FilterSlot;
+      const { context } = slot;
+      if (slot.dead) continue;
+      if (context === undefined) {
+        if (direction === "request" && slot.module !== undefined) return false;
+        continue;
+      }
+      const wanted = direction === "request" ? context.wantsRequestBody : context.wantsResponseBody;
+      if (wanted || slot.lane(direction).held !== "nothing") return false;
+    }
+    return true;
+  }
+
   /** A piece of the request's body; with `end` also its end, without trailers. */
   requestData(bytes: Bytes, end: boolean): ChainResult {
     if (this.over) return "held";

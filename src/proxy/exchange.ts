@@ -264,7 +264,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
       if (this.#isBodyTooLarge(this.requestBytes)) return;
     }
     const { chain } = this;
-    if (chain === undefined || this.tunnel) {
+    if (chain === undefined || this.tunnel || chain.passesData("request")) {
       this.#body.send(bytes, start, end);
       return;
     }

@@ -69,7 +69,7 @@ export class Reply implements BodyEncoderHandler {
   data(bytes: Bytes, start = 0, end = bytes.byteLength): void {
     if (this.ended) return;
     const chain = this.#filtered ? this.owner.chain : undefined;
-    if (chain === undefined) {
+    if (chain === undefined || chain.passesData("response")) {
       this.#sendData(bytes, start, end);
       return;
     }
