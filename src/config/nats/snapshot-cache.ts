@@ -18,6 +18,9 @@ const MANIFEST = "manifest.json";
  * private keys.
  */
 export class SnapshotCache {
+  /** Names of what the last write left there; undefined: not known. */
+  #present: ReadonlySet<string> | undefined;
+
   constructor(readonly folder: string) {}
 
   /** Undefined: there is none, or what is there is damaged. */
@@ -36,10 +39,26 @@ export class SnapshotCache {
     }
   }
 
-  /** Rejects when the disk is full or not writable. */
+  /** Rejects when the disk is full or not writable. One at a time. */
   async write(stored: StoredSnapshot): Promise<void> {
+    const known = this.#present;
+    this.#present = undefined;
+    try {
+      this.#present = await this.#write(stored, known ?? (await this.#list()));
+    } catch (error) {
+      // Somebody may have taken away what we had put there.
+      if (known === undefined) throw error;
+      this.#present = await this.#write(stored, await this.#list());
+    }
+  }
+
+  async #list(): Promise<ReadonlySet<string>> {
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
-    const present = new Set(await readdir(this.folder));
+    return new Set(await readdir(this.folder));
+  }
+
+  /** Resolves with the names of what is there then. */
+  async #write(stored: StoredSnapshot, present: ReadonlySet<string>): Promise<ReadonlySet<string>> {
     const wanted = new Set([MANIFEST]);
     for (const digest of digestsOf(stored.manifest)) {
       const name = fileName(digest);
@@ -49,6 +68,7 @@ export class SnapshotCache {
     }
     await this.#place(MANIFEST, JSON.stringify(stored.manifest));
     for (const name of present) if (!wanted.has(name)) await rm(join(this.folder, name), { force: true });
+    return wanted;
   }
 
   async #place(name: string, content: Uint8Array | string): Promise<void> {
