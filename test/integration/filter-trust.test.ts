@@ -53,15 +53,17 @@ describe("over NATS", () => {
     expect([exit, error]).toEqual([EXIT.ok, ""]);
     return (JSON.parse(out) as { digest: string }).digest;
   };
-  const apply = (digest: string, trusted: string): Promise<Ran> => {
-    writeFileSync(
-      join(folder.path, "all.yaml"),
-      `apiVersion: selvedge.dev/v1
+  const applyText = (text: string): Promise<Ran> => {
+    writeFileSync(join(folder.path, "all.yaml"), text);
+    return selvedge("apply", "-f", join(folder.path, "all.yaml"), "--wait", "--server", server);
+  };
+  const meshOf = (trusted: string): string => `apiVersion: selvedge.dev/v1
 kind: Mesh
 metadata: { name: mesh }
 spec: { filters: { requireSignature: true, trustedKeys: ["${trusted}"] } }
 ---
-apiVersion: selvedge.dev/v1
+`;
+  const servedBy = (digest: string): string => `apiVersion: selvedge.dev/v1
 kind: Gateway
 metadata: { name: edge }
 spec: { listeners: [{ address: 127.0.0.1, port: ${port} }] }
@@ -75,10 +77,8 @@ apiVersion: selvedge.dev/v1
 kind: Route
 metadata: { name: all }
 spec: { rules: [{ filters: [guest], respond: { status: 200, body: served } }] }
-`,
-    );
-    return selvedge("apply", "-f", join(folder.path, "all.yaml"), "--wait", "--server", server);
-  };
+`;
+  const apply = (digest: string, trusted: string): Promise<Ran> => applyText(meshOf(trusted) + servedBy(digest));
 
   beforeAll(async () => {
     nats = await startNats();
@@ -104,6 +104,10 @@ spec: { rules: [{ filters: [guest], respond: { status: 200, body: served } }] }
     expect((await selvedge("filter", "sign", "--new-key", "--key", "signer.pem")).error).toContain("is there already");
 
     const plain = await push("plain.wasm");
+    // Without the setting it serves; then the setting alone is refused, because of the filter that is there.
+    expect((await applyText(servedBy(plain))).error).toBe("");
+    const later = await applyText(meshOf(trustedKey));
+    expect(later.error).toContain("unsigned_module Filter default/guest");
     const unsigned = await apply(plain, trustedKey);
     expect(unsigned.exit).toBe(EXIT.failed);
     expect(unsigned.error).toContain("unsigned_module Filter default/guest spec.module.digest");
@@ -125,6 +129,10 @@ spec: { rules: [{ filters: [guest], respond: { status: 200, body: served } }] }
     const served = await apply(good, trustedKey);
     expect([served.exit, served.error]).toEqual([EXIT.ok, ""]);
     expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe("served");
+    // The key is taken away: what runs by it is refused from then on.
+    writeFileSync(join(folder.path, "other.pem"), newPem());
+    const other = formatTrustedKey(readSigningKey(readFileSync(join(folder.path, "other.pem"), "utf8")).publicKey);
+    expect((await applyText(meshOf(other))).error).toContain("which is not trusted");
 
     const overHttp = JSON.parse((await selvedge("filter", "list", "--json", "--server", server)).out) as {
       modules: { digest: string; name: string; signers: string[]; filters: string[] }[];

@@ -53,7 +53,9 @@ const PLANS: Readonly<Record<Language, (options: PlanOptions) => BuildPlan>> = {
 const ASC_FLAGS = ["-O3", "--runtime", "minimal", "--exportRuntime", "--exportStart", "_initialize", "--use"];
 
 function planAssemblyScript({ folder, out, env }: PlanOptions): BuildPlan {
-  const asc = findAsc(folder) ?? toolOnPath("asc", env);
+  // The single executable runs no scripts: then Node runs the one that npm installed.
+  const installed = join(folder, "node_modules", ".bin", "asc");
+  const asc = findAsc(folder) ?? (isExecutable(installed) ? toolOf(installed) : toolOnPath("asc", env));
   if (asc === undefined)
     return {
       missing: "the AssemblyScript compiler (asc) is not installed",
@@ -79,7 +81,6 @@ function findAsc(folder: string): Tool | undefined {
   return undefined;
 }
 
-/** The single executable runs no scripts; then `asc` of PATH is needed. */
 function isScriptRunner(): boolean {
   return /(^|[\\/])(bun|node|deno)(\.exe)?$/.test(process.execPath);
 }
