@@ -68,7 +68,7 @@ describe("component: instances", () => {
     other.dispose();
     assert.equal(bench.clock.pending, 0);
     assert.equal(bench.shared.size, 0);
-  }, 60_000);
+  });
 
   test("so many faults within the window, and the filter is quarantined; slower ones are forgiven", async () => {
     const bench = new ComponentBench();
@@ -270,7 +270,7 @@ describe("component: what does not load", () => {
         assert.ok(error instanceof Error && error.message !== "", String(error));
       }
     }
-  }, 60_000);
+  });
 
   test("with a byte of its types, imports or exports changed, it loads or is refused", async () => {
     const bench = new ComponentBench();
@@ -286,5 +286,5 @@ describe("component: what does not load", () => {
         (error: unknown) => assert.ok(error instanceof Error && error.message !== "", String(error)),
       );
     }
-  }, 60_000);
+  });
 });
