@@ -6,8 +6,8 @@ import { classifyTrap, FUEL_EXPORT, MeterError, type MeterOptions, meterModule }
 import { randomArguments, randomModule } from "../kit/random-module.ts";
 import { describe, test } from "../kit/suite.ts";
 
-const MODULES = Number(process.env.SELVEDGE_FUZZ_MODULES ?? 150);
-const MUTANTS = Number(process.env.SELVEDGE_FUZZ_MUTANTS ?? 6_000);
+const MODULES = Number(process.env.SELVEDGE_FUZZ_MODULES ?? 100);
+const MUTANTS = Number(process.env.SELVEDGE_FUZZ_MUTANTS ?? 4_000);
 const CALLS = 3;
 const STEPS = 300;
 const MEMORY_BYTES = 3 * 65_536;
