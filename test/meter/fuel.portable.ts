@@ -373,4 +373,25 @@ describe("depth", () => {
       }
     }
   });
+
+  test("at the very edge of the depth the host still has room to finish", () => {
+    const module = new ModuleAssembler();
+    module.importFunction("host", "work");
+    module.func({ name: "run", params: ["i32"], body: "call 0 local.get 0 i32.const 1 i32.add call 1" });
+    let entered = 0;
+    let completed = 0;
+    const nest = (levels: number): number => (levels === 0 ? JSON.stringify([entered]).length : 1 + nest(levels - 1));
+    const work = (): void => {
+      entered++;
+      if (nest(100) > 0) completed++;
+    };
+    const guest = new MeteredGuest(module.build(), {}, { host: { work } });
+    for (let i = 0; i < 20; i++) {
+      guest.depth = 60_000;
+      guest.fuel = 10_000_000;
+      assert.equal(trapOf(guest, 0), "depth");
+    }
+    assert.ok(entered > 20 * 1_000, String(entered));
+    assert.equal(completed, entered);
+  });
 });
