@@ -5,9 +5,9 @@ import { Trap } from "./memory.ts";
 
 /** The fuel of all core instances of one guest. Each has a tank of its own; all are filled to the same mark. */
 export class Meters {
-  readonly #instances: FuelGauge[] = [];
-  /** Those that have code. */
+  /** Of those that have code: the others use nothing. */
   readonly #tanks: FuelGauge[] = [];
+  #instances = 0;
   readonly #owners = new Set<CoreModule>();
   #mark: number;
   #isStarting = true;
@@ -18,15 +18,13 @@ export class Meters {
 
   /** A core instance came to life. Throws when there are too many of them. */
   add(exports: WebAssembly.Exports, module: CoreModule): void {
-    if (this.#instances.length >= COMPONENT_LIMITS.coreModules)
+    if (++this.#instances > COMPONENT_LIMITS.coreModules)
       throw new Error(`the component makes more than ${COMPONENT_LIMITS.coreModules} core instances`);
     if (module.ownsMemory) {
       if (this.#owners.has(module)) throw new Error("the component makes two instances of a core module that has a memory");
       this.#owners.add(module);
     }
-    const gauge = new FuelGauge(exports);
-    this.#instances.push(gauge);
-    if (module.hasCode) this.#tanks.push(gauge);
+    if (module.hasCode) this.#tanks.push(new FuelGauge(exports));
   }
 
   /** Fills every tank to a mark; answers what was used since they were filled last. */
@@ -46,8 +44,8 @@ export class Meters {
   /** Why a guest stopped, in words that are the same on every runtime where that is possible. */
   describe(error: unknown): string {
     if (error instanceof Trap) return `trap: ${error.message}`;
-    for (const instance of this.#instances) {
-      const kind = instance.classify();
+    for (const tank of this.#tanks) {
+      const kind = tank.classify();
       if (kind === "depth") return "its calls nest too deep";
       if (kind !== "fuel") continue;
       if (this.#isStarting) return `it used up its fuel of ${this.#mark} while it started`;
