@@ -1,6 +1,7 @@
 import type { ConfigIssue } from "./issue.ts";
 import { formatPath, type IssuePath, type ParsedResource } from "./parse.ts";
 import { resourceKey } from "./schema/index.ts";
+import { checkSettings } from "./settings-schema.ts";
 import type { FilterConfig } from "./snapshot.ts";
 
 /** Loads a filter with its settings; answers why it was refused, or undefined when it is good. Never rejects. */
@@ -29,7 +30,8 @@ export function filterCheckKey(config: FilterConfig): string {
 }
 
 /**
- * Loads every filter of a compiled snapshot with its settings, so that a bad one never reaches a proxy. Filters in `known`
+ * Checks the settings of every filter of a compiled snapshot by the JSON Schema of its module, if it has one, and loads it
+ * with them, so that a bad one never reaches a proxy. Filters in `known`
  * (`filterCheckKey`) were tried before and are left out; those that are good are added to it.
  */
 export async function checkFilters(
@@ -43,6 +45,14 @@ export async function checkFilters(
     const key = filterCheckKey(config);
     const bytes = compiled.modules.get(config.digest);
     if (known.has(key) || bytes === undefined) continue;
+    const problems = checkSettings(bytes, config.settings);
+    for (const { code, message, hint, path } of problems) {
+      const at = ["spec", "settings", ...path];
+      const where = { resource: `Filter ${config.name}`, path: formatPath(at), ...place(config.name, at) };
+      issues.push({ code, message, hint, ...where });
+    }
+    // What the schema has told, the module would only tell again.
+    if (problems.length > 0) continue;
     const reason = await tryFilter(config, bytes);
     if (reason === undefined) {
       known.add(key);

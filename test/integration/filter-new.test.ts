@@ -48,6 +48,15 @@ describe("filter new, build, test: AssemblyScript, whose compiler is always ther
       expect(tests[0]?.callsPerExchange).toBeGreaterThan(2);
       expect((await filter(folder, "bench", "geo", "--only", "zzz")).error).toContain("no test was measured");
 
+      const gateway = join(folder, "geo/gateway.yaml");
+      expect((await runInFolder(folder, ["validate", "-f", gateway])).error).toBe("");
+      writeFileSync(gateway, readFileSync(gateway, "utf8").replace("greeting: good morning", "greeting: 5, loud: true"));
+      const refused = await runInFolder(folder, ["validate", "-f", gateway]);
+      expect(refused.error).toContain(
+        "gateway.yaml:13:25 wrong_type Filter default/geo spec.settings.greeting: Expected text, found 5.",
+      );
+      expect(refused.error).toContain("gateway.yaml:13:34 unknown_key Filter default/geo spec.settings.loud");
+
       appendFileSync(join(folder, "geo/assembly/index.ts"), "\nconst broken: i32 = nowhere;\n");
       const broken = await filter(folder, "build", "geo");
       expect(broken.exit).toBe(EXIT.failed);
@@ -142,14 +151,14 @@ describe("filter build", () => {
   });
 
   test("a folder that is none, without a manifest, or with a wrong one", async () => {
-    const manifest = "name: X_\nversion: one\nlanguage: basic\nmodul: x\n";
+    const manifest = "name: X_\nversion: one\nlanguage: basic\nmodul: x\nsettings: { type: nothing }\n";
     await inFolder({ "empty/x": "", "wrong/selvedge-filter.yaml": manifest }, async (folder) => {
       const said = async (name: string): Promise<string> => (await filter(folder, "build", name)).error;
       expect(await said("nowhere")).toContain("nowhere: there is no such folder");
       expect(await said("empty/x")).toContain("empty/x is no folder");
       expect(await said("empty")).toContain("empty has no selvedge-filter.yaml\nselvedge filter new makes");
       const wrong = await said("wrong");
-      for (const place of ["1:7", "2:10", "3:11", "4:1"]) expect(wrong).toContain(`wrong/selvedge-filter.yaml:${place} `);
+      for (const place of ["1:7", "2:10", "3:11", "4:1", "5:11"]) expect(wrong).toContain(`wrong/selvedge-filter.yaml:${place} `);
       writeFileSync(join(folder, "wrong/selvedge-filter.yaml"), "name: x\nversion: 1.0.0\nmodule: x.wasm\n");
       expect(await said("wrong")).toContain("wrong names no language");
     });

@@ -1,0 +1,65 @@
+import { z } from "zod";
+import { describeZodIssues, type FieldProblem, type SchemaNode } from "./field-issues.ts";
+import { METADATA_SECTION } from "./module-summary.ts";
+import type { Json } from "./parse.ts";
+import { findCustomSection } from "./wasm-sections.ts";
+
+/**
+ * Keywords of JSON Schema that are looked at. What is left out is left to the filter itself: a pattern of a stranger could keep
+ * this process busy for ever, and a reference could lead anywhere.
+ */
+const KEYWORDS = new Set([
+  ...["type", "enum", "const", "title", "description", "default"],
+  ...["properties", "required", "additionalProperties", "minProperties", "maxProperties"],
+  ...["items", "minItems", "maxItems", "minLength", "maxLength"],
+  ...["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "anyOf", "oneOf", "allOf"],
+]);
+/** Longer schemas are not looked at. */
+const SCHEMA_BYTES = 64 * 1024;
+const DEPTH_MAX = 16;
+
+/** What of a filter's settings does not fit the JSON Schema in its module's metadata. No schema, or one that cannot be read: nothing. */
+export function checkSettings(wasm: Uint8Array, settings: string): FieldProblem[] {
+  const section = findCustomSection(wasm, METADATA_SECTION);
+  if (section === undefined || section.byteLength > SCHEMA_BYTES) return [];
+  try {
+    const metadata = JSON.parse(Buffer.from(section).toString("utf8")) as { readonly settings?: unknown };
+    const schema = plainSchema(metadata.settings, 0);
+    const value = JSON.parse(settings) as Json;
+    const checked = z.fromJSONSchema(schema).safeParse(value);
+    return checked.success ? [] : describeZodIssues(checked.error.issues, value, schema as SchemaNode);
+  } catch {
+    // The schema is the author's; a bad one must not keep a good filter out. `filter build` refuses it.
+    return [];
+  }
+}
+
+/** Why a schema cannot be used; undefined: it can. */
+export function refuseSchema(schema: unknown): string | undefined {
+  try {
+    z.fromJSONSchema(plainSchema(schema, 0));
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+type Schema = Parameters<typeof z.fromJSONSchema>[0];
+
+/** The same with the known keywords only. */
+function plainSchema(schema: unknown, depth: number): Schema {
+  if (typeof schema === "boolean") return schema;
+  if (typeof schema !== "object" || schema === null || Array.isArray(schema)) throw new Error("a schema is a mapping");
+  if (depth > DEPTH_MAX) throw new Error("schemas are nested too deep");
+  const plain: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(schema)) if (KEYWORDS.has(key)) plain[key] = plainKeyword(key, value, depth + 1);
+  return plain as Schema;
+}
+
+function plainKeyword(key: string, value: unknown, depth: number): unknown {
+  if (key === "items" || key === "additionalProperties") return plainSchema(value, depth);
+  if (key === "anyOf" || key === "oneOf" || key === "allOf") return (value as unknown[]).map((each) => plainSchema(each, depth));
+  if (key !== "properties") return value;
+  const properties = Object.entries(value as Record<string, unknown>);
+  return Object.fromEntries(properties.map(([name, each]) => [name, plainSchema(each, depth)]));
+}
