@@ -177,10 +177,16 @@ export const DEFAULT_FILTER_BUDGET: FilterBudget = {
   contextsPerInstance: 10_000,
 };
 
+/**
+ * Fuel of the built-in filters unless configuration says otherwise: their loops are bounded by the sizes of what they read.
+ * Editing JSON costs some 160 for each byte.
+ */
+export const BUILTIN_FILTER_FUEL = { callbackFuel: 2_000_000_000, exchangeFuel: 20_000_000_000 } as const;
+
 /** The most that configuration may give a filter. Exceeded: the resource is refused (`out_of_range`). */
 export const FILTER_BUDGET_MAXIMA: FilterBudget = {
-  callbackFuel: 1_000_000_000,
-  exchangeFuel: 2_000_000_000,
+  callbackFuel: 2_000_000_000,
+  exchangeFuel: 20_000_000_000,
   startFuel: 2_000_000_000,
   faults: 1_000,
   faultWindowMs: 3_600_000,

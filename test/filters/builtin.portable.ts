@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { type HeaderBlock as Block, HeaderBlock, type RequestHead } from "../../src/core/head.ts";
+import { BUILTIN_FILTER_FUEL } from "../../src/core/limits.ts";
 import type { FilterModule } from "../../src/filters/contract.ts";
 import { RATE_LIMIT_FUNCTION, RateLimitFunction } from "../../src/filters/rate-limit/foreign.ts";
 import { RateLimitTable, tableBytes } from "../../src/filters/rate-limit/table.ts";
@@ -291,6 +292,22 @@ describe("built-in filters", () => {
     assert.equal(isEdited("text/plain"), false);
     assert.equal(isEdited("text/plain", "application/jsonx", ","), false);
     assert.equal(isEdited(), false);
+  });
+
+  test("a body of a mebibyte is edited on the fuel that a built-in filter has", async () => {
+    const bench = new FilterBench();
+    const settings = { request: { json: [{ op: "set", pointer: "/b", value: 1 }] }, maxBodyBytes: 4_000_000 };
+    const budget = { ...BUILTIN_FILTER_FUEL, bufferBytes: 4_000_000, outputBytes: 4_000_000 };
+    const config = filterConfig({ settings: JSON.stringify(settings), budget });
+    const module = await bench.load(config, bytesOf("transform"));
+    const entry = { id: 1, name: "a name", tags: ["a", '\\"'], ok: true };
+    const body = Buffer.from(JSON.stringify({ items: new Array(25_000).fill(entry) }));
+    assert.ok(body.length > 1_000_000);
+    const { chain } = bench.exchange([module], { method: "POST", headers: header("content-type", "application/json") });
+    assert.equal(chain.requestHead(false), "forward");
+    assert.equal(chain.requestData(body, true), "forward");
+    assert.ok(Buffer.from(chain.data).toString("latin1").endsWith(',"b":1}'));
+    assert.equal(module.status().traps, 0);
   });
 
   test("a million exchanges: memory stays as it was", async () => {

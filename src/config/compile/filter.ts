@@ -1,4 +1,4 @@
-import { CONFIG_LIMITS } from "../../core/limits.ts";
+import { BUILTIN_FILTER_FUEL, CONFIG_LIMITS, DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
 import { canonicalJson, sha256Digest, sortedSet } from "../canonical.ts";
 import { detectAbi } from "../module-abi.ts";
 import { refuseUnsigned } from "../module-signature.ts";
@@ -15,6 +15,7 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
     context.modules.set(module.digest, module.bytes);
     const { spec } = filter;
     const { budget } = spec;
+    const fuel = spec.module.builtin === undefined ? DEFAULT_FILTER_BUDGET : BUILTIN_FILTER_FUEL;
     return [
       {
         name: fullName(filter),
@@ -25,8 +26,8 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
         onFailure: spec.onFailure,
         isolated: spec.isolated,
         budget: {
-          callbackFuel: budget.callbackFuel,
-          exchangeFuel: budget.exchangeFuel,
+          callbackFuel: budget.callbackFuel ?? fuel.callbackFuel,
+          exchangeFuel: budget.exchangeFuel ?? fuel.exchangeFuel,
           startFuel: budget.startFuel,
           faults: budget.faults,
           faultWindowMs: budget.faultWindow,

@@ -1,5 +1,10 @@
 import { z } from "zod";
-import { CONFIG_LIMITS, DEFAULT_FILTER_BUDGET as DEFAULTS, FILTER_BUDGET_MAXIMA as MAXIMA } from "../../core/limits.ts";
+import {
+  BUILTIN_FILTER_FUEL,
+  CONFIG_LIMITS,
+  DEFAULT_FILTER_BUDGET as DEFAULTS,
+  FILTER_BUDGET_MAXIMA as MAXIMA,
+} from "../../core/limits.ts";
 import { filePath, list, partName, reference } from "./names.ts";
 import { chooseOne, Refusal, textOf } from "./text.ts";
 import { duration, formatDuration, formatSize, size } from "./units.ts";
@@ -27,8 +32,6 @@ const bytes = (key: "memoryBytes" | "bufferBytes" | "outputBytes" | "sharedDataB
 
 const count = (
   key:
-    | "callbackFuel"
-    | "exchangeFuel"
     | "startFuel"
     | "faults"
     | "hostCallsPerCallback"
@@ -41,13 +44,20 @@ const count = (
   text: string,
 ) => z.int().min(least).max(MAXIMA[key]).default(DEFAULTS[key]).describe(text);
 
+const fuel = (key: "callbackFuel" | "exchangeFuel", text: string) =>
+  z
+    .int()
+    .min(1_000)
+    .max(MAXIMA[key])
+    .optional()
+    .describe(`${text} Default: ${DEFAULTS[key]}; for built-in filters, whose loops are bounded, ${BUILTIN_FILTER_FUEL[key]}.`);
+
 const budget = z.strictObject({
-  callbackFuel: count(
+  callbackFuel: fuel(
     "callbackFuel",
-    1_000,
     "Work of one callback, about one for each instruction. It bounds work, not time: a million is some 0.1 ms of warm code, 1 ms and more of code that runs for the first time. Beyond: onFailure, and a new instance.",
   ),
-  exchangeFuel: count("exchangeFuel", 1_000, "Work of all callbacks of one exchange that answer a verdict. Beyond: onFailure."),
+  exchangeFuel: fuel("exchangeFuel", "Work of all callbacks of one exchange that answer a verdict. Beyond: onFailure."),
   startFuel: count(
     "startFuel",
     1_000,
