@@ -63,7 +63,11 @@ function buildGuest(hostCalls: boolean): Uint8Array<ArrayBuffer> {
 /** The body of every answer, as in bench/proxies.ts. */
 const BODY = new Uint8Array(56);
 
-const noMetrics: FilterMetrics = { define: () => 1, record() {}, increment() {}, read: () => 0, onCall() {}, onTrap() {} };
+const noMetrics: FilterMetrics = {
+  ...{ define: () => 1, record() {}, increment() {}, read: () => 0, onCall() {}, onTrap() {} },
+  // As in a proxy: guests count in their own memory.
+  onPull: () => () => {},
+};
 
 class BenchExchange implements ChainHost {
   readonly request: RequestHead = {
