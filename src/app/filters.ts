@@ -39,6 +39,7 @@ export function createFilterHost({ clock, log, metrics, counters, callout }: Fil
   return new FilterHosts({
     "proxy-wasm": new ProxyWasmHost({ ...parts, foreign, ...(callout === undefined ? {} : { callout }) }),
     component: lazyHost(async () => new (await import("../filters/component/host.ts")).ComponentHost(parts)),
+    extism: lazyHost(async () => new (await import("../filters/extism/host.ts")).ExtismHost(parts)),
   });
 }
 

@@ -309,8 +309,8 @@ export interface EndpointConfig {
 
 // ---------------------------------------------------------------- filters
 
-/** How a module and its host talk: core modules by proxy-wasm, components by the WIT package `selvedge:filter`. */
-export type FilterAbi = "proxy-wasm" | "component";
+/** How a module and its host talk: core modules by proxy-wasm or as plug-ins of Extism, components by the WIT package `selvedge:filter`. */
+export type FilterAbi = "proxy-wasm" | "component" | "extism";
 
 export interface FilterConfig {
   readonly name: ResourceName;

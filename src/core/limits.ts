@@ -251,6 +251,14 @@ export const COMPONENT_LIMITS = {
   liftedItems: 65_536,
 } as const;
 
+/** Bounds of the host of Extism plug-ins that are not a matter of one filter's budget. */
+export const EXTISM_LIMITS = {
+  /** Memory that a plug-in and its host share: inputs, outputs and all blocks of one call together. Exceeded: `alloc` answers 0. */
+  sharedBytes: 16 * 1024 * 1024,
+  /** Characters that a filter may keep from the request to its answer (`state`). Exceeded: the filter's `onFailure`. */
+  stateChars: 4_096,
+} as const;
+
 /**
  * Bounds of a module that is metered: what compilers of the engines take more than linear time for, or hosts memory. Exceeded:
  * refused when loaded.

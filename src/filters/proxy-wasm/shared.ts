@@ -52,6 +52,14 @@ export class SharedNamespace {
     return OK;
   }
 
+  /** Says whether there was such a key. */
+  delete(key: string): boolean {
+    const old = this.#data.get(key);
+    if (old === undefined) return false;
+    this.#bytes -= key.length + old.value.byteLength;
+    return this.#data.delete(key);
+  }
+
   /** An existing queue is opened. -1: too many. */
   registerQueue(name: string, listener: QueueListener): number {
     const old = this.#queues.get(name);

@@ -2,13 +2,23 @@ import { utf8Text } from "../../core/bytes.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import { fillRandom } from "../../core/rng.ts";
 import { WASI_BADF, WASI_FAULT, WASI_INVAL, WASI_NOSYS, WASI_NOTSUP, WASI_SUCCESS } from "./abi.ts";
-import type { GuestInstance } from "./instance.ts";
 import type { GuestMemory } from "./memory.ts";
 
 /**
  * What language runtimes need of WASI preview 1 to start: output goes to our log, time is rounded unless granted, there are
  * no arguments, no environment and no files.
  */
+
+/** What a guest of any ABI has for WASI. */
+export interface WasiGuest {
+  /** Most recent line. */
+  lastLog: string;
+  readonly owner: {
+    log(level: number, message: string): void;
+    timeNanos(): bigint;
+    monotonicNanos(): bigint;
+  };
+}
 
 const STDOUT = 1;
 const STDERR = 2;
@@ -18,7 +28,7 @@ const IOVECS_MAX = 1024;
 const RANDOM_MAX_BYTES = 65_536;
 
 export function fdWrite(
-  guest: GuestInstance,
+  guest: WasiGuest,
   memory: GuestMemory,
   fd: number,
   iovecsAt: number,
@@ -47,14 +57,14 @@ export function fdWrite(
   return WASI_SUCCESS;
 }
 
-export function clockTimeGet(guest: GuestInstance, memory: GuestMemory, id: number, _precision: bigint, pointer: number): number {
+export function clockTimeGet(guest: WasiGuest, memory: GuestMemory, id: number, _precision: bigint, pointer: number): number {
   if (id !== 0 && id !== 1) return WASI_NOTSUP;
   if (!memory.has(pointer, 8)) return WASI_FAULT;
   memory.setU64(pointer, id === 0 ? guest.owner.timeNanos() : guest.owner.monotonicNanos());
   return WASI_SUCCESS;
 }
 
-export function randomGet(_guest: GuestInstance, memory: GuestMemory, at: number, size: number): number {
+export function randomGet(_guest: WasiGuest, memory: GuestMemory, at: number, size: number): number {
   if (size >>> 0 > RANDOM_MAX_BYTES) return WASI_INVAL;
   if (!memory.has(at, size)) return WASI_FAULT;
   const drawn = new Uint8Array(size >>> 0);
@@ -64,7 +74,7 @@ export function randomGet(_guest: GuestInstance, memory: GuestMemory, at: number
 }
 
 /** `environ_sizes_get`, `args_sizes_get`: nothing. */
-export function zeroSizes(_guest: GuestInstance, memory: GuestMemory, countPointer: number, sizePointer: number): number {
+export function zeroSizes(_guest: WasiGuest, memory: GuestMemory, countPointer: number, sizePointer: number): number {
   if (!memory.has(countPointer, 4) || !memory.has(sizePointer, 4)) return WASI_FAULT;
   memory.setU32(countPointer, 0);
   memory.setU32(sizePointer, 0);

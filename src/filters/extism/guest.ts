@@ -1,0 +1,269 @@
+import type { FilterConfig } from "../../config/snapshot.ts";
+import { type Bytes, utf8Text } from "../../core/bytes.ts";
+import { describeCause } from "../../core/failure.ts";
+import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import { OK } from "../proxy-wasm/abi.ts";
+import { describeTrap, type FuelGauge } from "../proxy-wasm/fuel.ts";
+import type { GuestMemory } from "../proxy-wasm/memory.ts";
+import type { SharedNamespace } from "../proxy-wasm/shared.ts";
+import type { ExtismContext } from "./context.ts";
+import type { ExtismOptions } from "./host.ts";
+import { Kernel, type KernelHost } from "./kernel.ts";
+
+/** Of the calls one in so many is timed and counts for all: reading the clock costs more than an empty one. */
+const TIMED_EVERY = 13;
+/** What a plug-in says went wrong, as the log has it. */
+const ERROR_BYTES = 200;
+
+export type GuestFunction = () => unknown;
+
+/** The exports that are called; undefined: there is none. */
+export interface GuestCallbacks {
+  readonly configure: GuestFunction | undefined;
+  readonly request: GuestFunction | undefined;
+  readonly requestBody: GuestFunction | undefined;
+  readonly response: GuestFunction | undefined;
+  readonly responseBody: GuestFunction | undefined;
+}
+
+export const NO_CALLBACKS: GuestCallbacks = {
+  configure: undefined,
+  request: undefined,
+  requestBody: undefined,
+  response: undefined,
+  responseBody: undefined,
+};
+
+/** What an instance needs of its module. */
+export interface GuestOwner {
+  readonly config: FilterConfig;
+  readonly options: ExtismOptions;
+  readonly namespace: SharedNamespace;
+  readonly settings: ReadonlyMap<string, Bytes>;
+  calls: number;
+  log(level: number, message: string): void;
+  logLevel(): number;
+  /** Wall-clock time in ns: whole milliseconds unless the filter may see more. */
+  timeNanos(): bigint;
+  /** Monotonic time in ns, likewise. */
+  monotonicNanos(): bigint;
+  onFault(guest: ExtismGuest): void;
+  onContextEnd(context: ExtismContext): void;
+}
+
+/** One instance of a plug-in with its shared memory. It is entered once at a time; after a fault never again. */
+export class ExtismGuest implements KernelHost {
+  readonly kernel: Kernel;
+  callbacks: GuestCallbacks = NO_CALLBACKS;
+  readonly contexts = new Set<ExtismContext>();
+  /** Why it is broken; undefined: it is not. */
+  fault: string | undefined;
+  /** Why the last call has no answer, though nothing broke. */
+  refusal = "";
+  /** A call is on the stack. */
+  inside = false;
+  bornMs = 0;
+  /** All fuel that it used so far. */
+  fuelUsed = 0;
+  lastLog = "";
+  /** Its own memory; undefined: it has none, or does not export it. */
+  memory: GuestMemory | undefined;
+  #gauge: FuelGauge | undefined;
+  #isStarting = true;
+  #given: number;
+  #hostCalls = 0;
+  #untilTimed = TIMED_EVERY;
+
+  constructor(readonly owner: GuestOwner) {
+    const { budget } = owner.config;
+    this.kernel = new Kernel(this, budget.memoryBytes);
+    this.#given = budget.startFuel;
+  }
+
+  attach(gauge: FuelGauge, memory: GuestMemory | undefined, callbacks: GuestCallbacks): void {
+    this.#gauge = gauge;
+    this.memory = memory;
+    this.callbacks = callbacks;
+  }
+
+  get memoryBytes(): number {
+    return this.kernel.memory.sizeBytes + (this.memory?.sizeBytes ?? 0);
+  }
+
+  /** It is configured: from now on each call has fuel of its own. */
+  endStart(): void {
+    this.#isStarting = false;
+    this.#settle();
+  }
+
+  /** Takes back what is left of the fuel; answers what was used. */
+  #settle(): number {
+    const used = this.#given - Math.max(0, this.#gauge?.swap(0) ?? 0);
+    this.#given = 0;
+    this.fuelUsed += used;
+    return used;
+  }
+
+  /**
+   * Calls a function of the plug-in and answers its output, "" when it has none. Undefined: look at `fault`, then at `refusal`.
+   * `payer`: the exchange that it is for.
+   */
+  call(phase: string, callback: GuestFunction, input: string | Bytes, payer?: ExtismContext): string | undefined {
+    const { owner } = this;
+    if (this.fault !== undefined) return undefined;
+    if (this.inside) {
+      this.fault = `${phase} would have entered a running instance`;
+      return undefined;
+    }
+    if (!this.kernel.begin(input)) {
+      this.refusal = "what it is to see is larger than the memory that it shares with the host";
+      return undefined;
+    }
+    const isTimed = --this.#untilTimed <= 0;
+    if (isTimed) this.#untilTimed = TIMED_EVERY;
+    const startMs = isTimed ? owner.options.clock.nowMs() : 0;
+    this.#giveFuel(payer);
+    const result = this.#run(callback);
+    owner.calls++;
+    if (typeof result === "bigint") this.fault ??= `${phase} has the wrong type`;
+    const used = this.#isStarting ? 0 : this.#settle();
+    if (payer !== undefined) payer.fuelUsed += used;
+    if (this.fault !== undefined) {
+      owner.onFault(this);
+      return undefined;
+    }
+    const us = isTimed ? (owner.options.clock.nowMs() - startMs) * 1000 * TIMED_EVERY : 0;
+    owner.options.metrics.onCall(owner.config.name, phase, us);
+    return this.#readOutput(result);
+  }
+
+  /** Runs a function without input or output, as part of the start. */
+  start(phase: string, callback: GuestFunction): void {
+    this.call(phase, callback, "");
+    if (this.fault !== undefined) throw new Error(this.fault);
+  }
+
+  #giveFuel(payer: ExtismContext | undefined): void {
+    if (this.#isStarting) return;
+    const { callbackFuel, exchangeFuel } = this.owner.config.budget;
+    const given = payer === undefined ? callbackFuel : Math.min(callbackFuel, exchangeFuel - payer.fuelUsed);
+    this.#given = given;
+    this.#gauge?.swap(given);
+  }
+
+  #run(callback: GuestFunction): unknown {
+    this.inside = true;
+    this.#hostCalls = 0;
+    try {
+      return callback();
+    } catch (error) {
+      this.fault ??= this.#describe(error);
+      return undefined;
+    } finally {
+      this.inside = false;
+    }
+  }
+
+  #readOutput(result: unknown): string | undefined {
+    const { kernel } = this;
+    const error = kernel.error(ERROR_BYTES);
+    if (error !== undefined || (typeof result === "number" && result !== 0)) {
+      this.refusal = `the filter failed: ${error ?? `it answered ${String(result)}`}`;
+      return undefined;
+    }
+    const size = kernel.outputSize;
+    if (size < 0) {
+      this.refusal = "its output lies outside of its memory";
+      return undefined;
+    }
+    if (size > this.owner.config.budget.outputBytes) {
+      this.refusal = "the filter's answer is larger than its budget";
+      return undefined;
+    }
+    return size === 0 ? "" : kernel.output();
+  }
+
+  /** What a trap was about, in words that are the same on every runtime. */
+  #describe(error: unknown): string {
+    const kind = this.#gauge?.classify();
+    if (kind === "depth") return "its calls nest too deep";
+    if (kind !== "fuel") return describeTrap(error);
+    if (this.#isStarting) return `it used up its fuel of ${this.#given} while it started`;
+    return `it used up its fuel of ${this.#given} in one ${this.#given < this.owner.config.budget.callbackFuel ? "exchange" : "callback"}`;
+  }
+
+  /**
+   * Breaks the instance from within a host call. Nothing may be thrown into the guest, which could catch it: without fuel it
+   * traps at its next step. Only while its start function runs there is no fuel to take.
+   */
+  stop(reason: string): void {
+    this.fault ??= reason;
+    if (this.#gauge === undefined) throw new Error(this.fault);
+    this.#gauge.swap(-1);
+  }
+
+  /** Counts a call of the host; false: too many, or it is broken already. */
+  mayCallHost(): boolean {
+    return ++this.#hostCalls <= this.owner.config.budget.hostCallsPerCallback && this.fault === undefined;
+  }
+
+  /** A host call threw: a bug of ours, or a guest that let the stack run out in it. Never passed on into the guest. */
+  onHostError(error: unknown): void {
+    this.stop(`a host call failed: ${describeCause(error)}`);
+  }
+
+  // ------------------------------------------------------------ what the kernel asks for (KernelHost)
+
+  configGet(at: number, size: number): number {
+    return this.#answer(at, size, (name) => this.owner.settings.get(name));
+  }
+
+  varGet(at: number, size: number): number {
+    return this.#answer(at, size, (name) => this.owner.namespace.get(name)?.value);
+  }
+
+  #answer(at: number, size: number, find: (name: string) => Bytes | undefined): number {
+    if (!this.mayCallHost() || size === 0 || size >>> 0 > PROXY_WASM_LIMITS.nameBytes) return 0;
+    try {
+      const found = find(this.kernel.text(at, size));
+      return found === undefined ? 0 : this.kernel.place(found);
+    } catch (error) {
+      this.onHostError(error);
+      return 0;
+    }
+  }
+
+  varSet(at: number, size: number, valueAt: number, valueSize: number): void {
+    if (!this.mayCallHost() || size === 0) return;
+    try {
+      const { namespace, config } = this.owner;
+      const name = this.kernel.text(at, Math.min(size >>> 0, PROXY_WASM_LIMITS.nameBytes));
+      if (size >>> 0 > PROXY_WASM_LIMITS.nameBytes) this.stop("the name of a variable is too long");
+      else if (valueSize === 0) namespace.delete(name);
+      else if (valueSize >>> 0 > config.budget.sharedDataBytes) this.stop("its variables are larger than its budget");
+      else if (namespace.set(name, this.kernel.copy(valueAt, valueSize), 0, config.budget) !== OK)
+        this.stop("its variables are larger than its budget");
+    } catch (error) {
+      this.onHostError(error);
+    }
+  }
+
+  log(level: number, at: number, size: number): void {
+    if (!this.mayCallHost()) return;
+    try {
+      const length = Math.min(size >>> 0, PROXY_WASM_LIMITS.logLineBytes);
+      this.lastLog = utf8Text(this.kernel.copy(at, length));
+      this.owner.log(level, this.lastLog);
+    } catch (error) {
+      this.onHostError(error);
+    }
+  }
+
+  logLevel(): number {
+    return this.owner.logLevel();
+  }
+
+  http(): void {
+    this.stop("http_request is not offered: a filter may not wait for an answer in the middle of a call");
+  }
+}

@@ -1,0 +1,66 @@
+import { describeCause } from "../../core/failure.ts";
+import { FuelGauge } from "../proxy-wasm/fuel.ts";
+import { GuestMemory } from "../proxy-wasm/memory.ts";
+import { ExtismGuest, type GuestCallbacks, type GuestFunction, type GuestOwner } from "./guest.ts";
+import { makeImports } from "./imports.ts";
+
+/** An instance that is started and configured. Throws an `Error` that says why not; then nothing of it stays. */
+export function instantiateGuest(owner: GuestOwner, module: WebAssembly.Module): ExtismGuest {
+  const guest = new ExtismGuest(owner);
+  guest.bornMs = owner.options.clock.nowMs();
+  const exports = link(guest, module);
+  const memory = exports.memory instanceof WebAssembly.Memory ? new GuestMemory(exports.memory, () => 0) : undefined;
+  const callbacks = collect(exports);
+  guest.attach(new FuelGauge(exports), memory, callbacks);
+  // As hosts of Extism do: a reactor, a command, or the runtime of Haskell.
+  for (const name of ["_initialize", "_start", "hs_init"]) {
+    const start = functionOf(exports, name);
+    if (start === undefined) continue;
+    guest.start(name, start);
+    break;
+  }
+  const { configure } = callbacks;
+  if (configure !== undefined && guest.call("on_configure", configure, owner.config.settings) === undefined)
+    throw new Error(guest.fault ?? guest.refusal);
+  guest.endStart();
+  return guest;
+}
+
+function link(guest: ExtismGuest, module: WebAssembly.Module): WebAssembly.Exports {
+  const imports = makeImports(guest, module);
+  try {
+    const { exports } = new WebAssembly.Instance(module, imports);
+    // A start function may have caught what stopped it.
+    if (guest.fault === undefined) return exports;
+  } catch (error) {
+    guest.fault ??= describeCause(error);
+  }
+  throw new Error(guest.fault);
+}
+
+function functionOf(exports: WebAssembly.Exports, name: string): GuestFunction | undefined {
+  const found = exports[name];
+  if (found === undefined) return undefined;
+  if (typeof found !== "function") throw new Error(`the export ${name} is not a function`);
+  return found as GuestFunction;
+}
+
+function collect(exports: WebAssembly.Exports): GuestCallbacks {
+  const of = (name: string): GuestFunction | undefined => {
+    const found = functionOf(exports, name);
+    if (found !== undefined && (found as { length: number }).length > 0)
+      throw new Error(`the export ${name} takes parameters: it is no function of a plug-in`);
+    return found;
+  };
+  const callbacks = {
+    configure: of("on_configure"),
+    request: of("on_request"),
+    requestBody: of("on_request_body"),
+    response: of("on_response"),
+    responseBody: of("on_response_body"),
+  };
+  const { request, requestBody, response, responseBody } = callbacks;
+  if ([request, requestBody, response, responseBody].every((each) => each === undefined))
+    throw new Error("the plug-in exports none of on_request, on_request_body, on_response, on_response_body: it is no filter");
+  return callbacks;
+}

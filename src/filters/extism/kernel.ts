@@ -1,0 +1,106 @@
+import { Buffer } from "node:buffer";
+import { EXTISM_LIMITS } from "../../core/limits.ts";
+import { LinearMemory } from "../component/memory.ts";
+import { KERNEL_BASE64 } from "./kernel-bytes.ts";
+
+/** What the kernel asks of the host: offsets and sizes of blocks, 0 and 0 for what is none. None of these may throw. */
+export interface KernelHost {
+  /** Answers a new block; 0: nothing of that name. */
+  configGet(at: number, size: number): number;
+  varGet(at: number, size: number): number;
+  varSet(at: number, size: number, valueAt: number, valueSize: number): void;
+  log(level: number, at: number, size: number): void;
+  logLevel(): number;
+  http(): void;
+}
+
+type Call0 = () => number;
+type Call1 = (value: number) => number;
+
+let compiled: WebAssembly.Module | undefined;
+
+/** The memory that one instance of a plug-in shares with its host: blocks of one call, gone with the next (scripts/extism-kernel.ts). */
+export class Kernel {
+  readonly memory: LinearMemory;
+  /** What the plug-in may import of `extism:host/env`. */
+  readonly functions: WebAssembly.Exports;
+  readonly #begin: Call1;
+  readonly #place: Call1;
+  readonly #sizeOf: Call1;
+  readonly #outputAt: Call0;
+  readonly #outputSize: Call0;
+  readonly #errorAt: Call0;
+
+  constructor(host: KernelHost, memoryBytes: number) {
+    compiled ??= new WebAssembly.Module(Buffer.from(KERNEL_BASE64, "base64"));
+    const maximum = Math.max(1, Math.floor(Math.min(EXTISM_LIMITS.sharedBytes, memoryBytes) / 65_536));
+    const memory = new WebAssembly.Memory({ initial: 1, maximum });
+    const imports = {
+      host_config_get: (at: number, size: number) => host.configGet(at, size),
+      host_var_get: (at: number, size: number) => host.varGet(at, size),
+      host_var_set: (at: number, size: number, valueAt: number, valueSize: number) => host.varSet(at, size, valueAt, valueSize),
+      host_log: (level: number, at: number, size: number) => host.log(level, at, size),
+      host_log_level: () => host.logLevel(),
+      host_http: () => host.http(),
+      memory,
+    };
+    this.functions = new WebAssembly.Instance(compiled, { host: imports }).exports;
+    this.memory = new LinearMemory(memory);
+    this.#begin = this.functions.begin as Call1;
+    this.#place = this.functions.place as Call1;
+    this.#sizeOf = this.functions.size_of as Call1;
+    this.#outputAt = this.functions.output_at as Call0;
+    this.#outputSize = this.functions.output_size as Call0;
+    this.#errorAt = this.functions.error_at as Call0;
+  }
+
+  /** Forgets the call before and places the input of the next. False: it does not fit. */
+  begin(input: string | Uint8Array): boolean {
+    const size = typeof input === "string" ? Buffer.byteLength(input) : input.byteLength;
+    const at = this.#begin(size) >>> 0;
+    if (at === 0) return size === 0;
+    this.memory.refresh();
+    if (typeof input === "string") this.memory.bytes.write(input, at, size, "utf8");
+    else this.memory.bytes.set(input, at);
+    return true;
+  }
+
+  /** A new block with these bytes; 0: no room, or nothing to put there. */
+  place(bytes: Uint8Array): number {
+    const at = this.#place(bytes.byteLength) >>> 0;
+    if (at === 0) return 0;
+    this.memory.refresh();
+    this.memory.bytes.set(bytes, at);
+    return at;
+  }
+
+  /** The text of a block that the kernel found. */
+  text(at: number, size: number): string {
+    this.memory.refresh();
+    return this.memory.bytes.toString("utf8", at >>> 0, (at >>> 0) + (size >>> 0));
+  }
+
+  copy(at: number, size: number): Uint8Array {
+    this.memory.refresh();
+    return this.memory.copy(at >>> 0, size >>> 0);
+  }
+
+  /** The size of the output in bytes; -1: it lies outside of the blocks. */
+  get outputSize(): number {
+    return this.#outputAt() === -1 ? -1 : this.#outputSize() >>> 0;
+  }
+
+  output(): string {
+    return this.text(this.#outputAt(), this.#outputSize());
+  }
+
+  /** The error that was set, cut to so many bytes; undefined: none. */
+  error(maxBytes: number): string | undefined {
+    const at = this.#errorAt();
+    if (at === 0) return undefined;
+    return this.text(at, Math.min(maxBytes, this.#sizeOf(at) >>> 0));
+  }
+}
+
+/** Functions of the kernel that are for the host alone. */
+export const HOST_ONLY: ReadonlySet<string> = new Set(["begin", "place", "size_of", "output_at", "output_size", "error_at"]);

@@ -1,0 +1,173 @@
+import type { FilterConfig } from "../../config/snapshot.ts";
+import type { Clock, Timer } from "../../core/clock.ts";
+import { describeCause } from "../../core/failure.ts";
+import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import type { Log } from "../../core/log.ts";
+import type { FilterMetrics } from "../contract.ts";
+
+/** What the pool needs to know of an instance. */
+export interface PooledInstance {
+  readonly contexts: { readonly size: number };
+  readonly fault: string | undefined;
+  readonly bornMs: number;
+  readonly fuelUsed: number;
+}
+
+export interface PoolOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: FilterMetrics;
+}
+
+/**
+ * The instances of a filter: one for all exchanges, or one per exchange when `isolated`. A broken one is thrown away; a new one
+ * comes at once the first time, then with exponential back-off, and after too many faults in a window none any more.
+ */
+export class InstancePool<Instance extends PooledInstance> {
+  readonly instances = new Set<Instance>();
+  traps = 0;
+  lastError: string | undefined;
+  isQuarantined = false;
+  /** The instance that takes new contexts; for isolated filters the one to try first. */
+  #current: Instance | undefined;
+  /** Faults in a row: what the back-off grows with. */
+  #faults = 0;
+  /** When faults happened, within the window that counts. */
+  readonly #faultTimesMs: number[] = [];
+  #restart: Timer | undefined;
+  /** Isolated filters: no new instance before this. */
+  #blockedUntilMs = 0;
+  /** Fuel of instances that are gone. */
+  #fuelBefore = 0;
+  #isDisposed = false;
+
+  constructor(
+    readonly config: FilterConfig,
+    readonly options: PoolOptions,
+    /** Throws an `Error` that says why not. */
+    readonly make: () => Instance,
+  ) {}
+
+  /** Makes the first instance; throws what making it throws. */
+  start(): void {
+    this.#current = this.#add();
+  }
+
+  #add(): Instance {
+    const made = this.make();
+    this.instances.add(made);
+    return made;
+  }
+
+  /** An instance for a new context; a text: why there is none. */
+  take(): Instance | string {
+    const found = this.config.isolated ? this.#takeFree() : this.#current;
+    if (found === undefined || this.#isDisposed) {
+      if (this.isQuarantined) return `quarantined: ${this.lastError}`;
+      return this.lastError === undefined ? "no instance" : `no instance: ${this.lastError}`;
+    }
+    return found.contexts.size < this.config.budget.contextsPerInstance ? found : "too many contexts";
+  }
+
+  /** One that no exchange has, made on the spot when there is room. */
+  #takeFree(): Instance | undefined {
+    if (this.isQuarantined) return undefined;
+    if (this.#current?.contexts.size === 0) return this.#current;
+    for (const instance of this.instances) {
+      if (instance.contexts.size > 0) continue;
+      this.#current = instance;
+      return instance;
+    }
+    if (this.instances.size >= PROXY_WASM_LIMITS.isolatedInstances) return undefined;
+    if (this.options.clock.nowMs() < this.#blockedUntilMs) return undefined;
+    try {
+      return this.#add();
+    } catch (error) {
+      this.#countFault(describeCause(error));
+      return undefined;
+    }
+  }
+
+  /** Throws a broken instance away. False: it never came to life, and whoever made it reports that. */
+  remove(instance: Instance): boolean {
+    if (!this.instances.delete(instance)) return false;
+    const { config, options } = this;
+    this.#fuelBefore += instance.fuelUsed;
+    const reason = instance.fault ?? "unknown";
+    this.traps++;
+    options.metrics.onTrap(config.name, reason);
+    options.log.error("a filter broke; its instance is thrown away", { filter: config.name, reason });
+    if (this.#current === instance) this.#current = undefined;
+    if (options.clock.nowMs() - instance.bornMs >= PROXY_WASM_LIMITS.restartResetMs) this.#faults = 0;
+    const delayMs = this.#countFault(reason);
+    if (!config.isolated) this.#scheduleRestart(delayMs);
+    return true;
+  }
+
+  /** Counts a fault and answers how long no new instance may come, ms. */
+  #countFault(reason: string): number {
+    this.lastError = reason;
+    this.#faults++;
+    this.#considerQuarantine();
+    const { restartMinMs, restartMaxMs } = PROXY_WASM_LIMITS;
+    const delayMs = this.#faults === 1 ? 0 : Math.min(restartMaxMs, restartMinMs * 2 ** (this.#faults - 2));
+    this.#blockedUntilMs = this.options.clock.nowMs() + delayMs;
+    return delayMs;
+  }
+
+  /** A filter that keeps breaking costs nothing any more: it is not started again until something about it changes. */
+  #considerQuarantine(): void {
+    const { config, options } = this;
+    const { faults, faultWindowMs } = config.budget;
+    const nowMs = options.clock.nowMs();
+    const times = this.#faultTimesMs;
+    times.push(nowMs);
+    while (nowMs - (times[0] ?? nowMs) > faultWindowMs) times.shift();
+    if (this.isQuarantined || this.#isDisposed || faults === 0 || times.length < faults) return;
+    this.isQuarantined = true;
+    this.#current = undefined;
+    this.#restart?.cancel();
+    options.metrics.onQuarantine?.(config.name, true);
+    options.log.error("a filter is quarantined until its module, settings or budget change", {
+      ...{ filter: config.name, faults: times.length, onFailure: config.onFailure, reason: this.lastError },
+    });
+  }
+
+  #scheduleRestart(delayMs: number): void {
+    if (this.isQuarantined || this.#isDisposed) return;
+    this.#restart?.cancel();
+    this.#restart = this.options.clock.setTimer(delayMs, () => {
+      this.#restart = undefined;
+      if (!this.#isDisposed) this.#renew();
+    });
+  }
+
+  #renew(): void {
+    try {
+      this.#current = this.#add();
+    } catch (error) {
+      const reason = describeCause(error);
+      this.options.log.error("a filter could not be started again", { filter: this.config.name, reason });
+      this.#scheduleRestart(this.#countFault(reason));
+    }
+  }
+
+  fuelUsed(): number {
+    let used = this.#fuelBefore;
+    for (const instance of this.instances) used += instance.fuelUsed;
+    return used;
+  }
+
+  /** No new instances. Those that are there stay until `clear`. */
+  dispose(): void {
+    this.#isDisposed = true;
+    this.#restart?.cancel();
+    if (this.isQuarantined) this.options.metrics.onQuarantine?.(this.config.name, false);
+  }
+
+  clear(): void {
+    for (const instance of this.instances) this.#fuelBefore += instance.fuelUsed;
+    this.#current = undefined;
+    this.instances.clear();
+  }
+}
