@@ -1,12 +1,14 @@
 /**
  * Writes src/filters/extism/kernel-bytes.ts: `bun scripts/extism-kernel.ts`. The kernel is the memory that a plug-in of Extism
- * and its host share, with the functions on it that plug-ins import by "extism:host/env". As WebAssembly these cost 3 ns a
- * call; from JavaScript they would cost 60, because each offset is a 64-bit number, and a plug-in calls one per 8 bytes.
+ * and its host share, with the functions on it that plug-ins import by "extism:host/env". A plug-in calls one per 8 bytes that
+ * it reads or writes, with offsets of 64 bits, which cost JavaScript an object each; between modules the engine links them.
  *
  * Memory: 16 bytes that nobody uses, then blocks: size, tag (its offset, masked), bytes, each at a multiple of 8. Blocks are
  * never used twice in one call, so that what a call can take is bounded; the next call starts with all of them zeroed.
  */
+import { Buffer } from "node:buffer";
 import { writeFileSync } from "node:fs";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { ModuleAssembler, type Type } from "../test/kit/assembler.ts";
 

@@ -30,8 +30,10 @@ function importsExtism(bytes: Uint8Array): boolean {
       size += (byte & 0x7f) * 2 ** shift;
       if (byte < 0x80) break;
     }
-    if (id === IMPORT_SECTION)
-      return Buffer.from(bytes.buffer, bytes.byteOffset + at, Math.min(size, bytes.byteLength - at)).includes(EXTISM);
+    if (id === IMPORT_SECTION) {
+      const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      return whole.subarray(at, at + size).includes(EXTISM);
+    }
     at += size;
   }
   return false;

@@ -3,7 +3,7 @@ import type { Bytes } from "../core/bytes.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
 
 /**
- * Seam 7: the filter host. One implementation per ABI (`proxy-wasm/`; components and Extism later), one contract suite.
+ * Seam 7: the filter host. One implementation per ABI (`proxy-wasm/`, `component/`, `extism/`).
  * A filter sees one exchange through `FilterExchange` and answers with a `Verdict`.
  */
 export interface FilterHost {

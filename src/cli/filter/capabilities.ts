@@ -19,8 +19,12 @@ const RULES: readonly Rule[] = [
   {
     what: "HTTP calls to services",
     grant: "callouts",
-    pattern:
-      /^env\.proxy_(http_call|dispatch_http_call)$|^extism:host\/env\.http_request$|^wasi:http\/outgoing|^selvedge:filter\/call-out@/,
+    pattern: /^env\.proxy_(http_call|dispatch_http_call)$|^wasi:http\/outgoing|^selvedge:filter\/call-out@/,
+  },
+  {
+    what: "HTTP in the middle of a function (not offered: calling it breaks the instance)",
+    grant: "",
+    pattern: /^extism:host\/env\.http_request$/,
   },
   { what: "gRPC calls (not supported: it gets UNIMPLEMENTED)", grant: "", pattern: /^env\.proxy_grpc_/ },
   {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { buildPlugin, PDK_ACTOR } from "../../../test/kit/extism.ts";
 import { utf8Bytes } from "../../core/bytes.ts";
 import { describeModule } from "./describe.ts";
 
@@ -49,6 +50,17 @@ describe("what a module is", () => {
     const found = describeModule(module(types, imports, metadata, producers));
     expect(found).toMatchObject({ abi: "extism", metadata: { name: "x" }, producers: ["Rust 1.95"] });
     expect(found.imports[0]?.type).toBe("(i64) -> i64");
+    expect(found.notes.join("\n")).toContain("exports none of on_request");
+  });
+
+  test("a plug-in of Extism: what a proxy would refuse, and what fails when it is called", () => {
+    const found = describeModule(PDK_ACTOR);
+    expect(found).toMatchObject({ abi: "extism", needs: [{ grant: "" }, { grant: "" }] });
+    expect(found.notes).toEqual([]);
+    const foreign = buildPlugin({ exports: { on_request: "i32.const 0" }, imports: [["extism:host/user", "f"]] });
+    const described = describeModule(foreign);
+    expect(described.notes).toEqual(["No host of such plug-ins offers the function extism:host/user.f: a proxy refuses it."]);
+    expect(described.needs.map(({ what }) => what).join()).toContain("HTTP in the middle of a function (not offered");
   });
 
   test("a component", () => {

@@ -82,6 +82,7 @@ function describeCore(bytes: Bytes, core: CoreModule): ModuleDescription {
   if (core.memories.length > 1) notes.push("More than one memory is refused.");
   if (core.memories.length === 0) notes.push("It has no memory.");
   if (abi === "proxy-wasm") notes.push(...proxyWasmNotes(core));
+  if (abi === "extism") notes.push(...extismNotes(core));
   return {
     ...{ format: "core module", abi, abiVersions: versions, sizeBytes: bytes.byteLength, digest: sha256Digest(bytes) },
     imports: core.imports.map(({ module, name, kind, type }) => ({ name: `${module}.${name}`, kind, type })),
@@ -131,8 +132,7 @@ function abiOf(core: CoreModule): { abi: string; versions: string[] } {
     return version === undefined ? [] : [version.replaceAll("_", ".")];
   });
   if (versions.length > 0) return { abi: "proxy-wasm", versions };
-  if (core.imports.some(({ module, name }) => module.startsWith("extism:host/") || name.startsWith("extism_")))
-    return { abi: "extism", versions: [] };
+  if (core.imports.some(({ module }) => module === EXTISM_MODULE)) return { abi: "extism", versions: [] };
   return { abi: "unknown", versions: [] };
 }
 
@@ -151,6 +151,27 @@ function proxyWasmNotes(core: CoreModule): string[] {
       module === "env" ? name.startsWith("proxy_") || name === "abort" : /^wasi_(snapshot_preview1|unstable)$/.test(module);
     if (kind !== "function" || !known)
       notes.push(`No host of proxy-wasm offers the ${kind} ${module}.${name}: a proxy refuses it.`);
+  }
+  return notes;
+}
+
+/** Where plug-ins of Extism have their host's functions. */
+const EXTISM_MODULE = "extism:host/env";
+const EXTISM_FUNCTION =
+  /^(alloc|free|length|length_unsafe|(load|store)_u(8|64)|input_(length|offset|load_u8|load_u64)|(output|error)_set|config_get|var_(get|set)|log_(trace|debug|info|warn|error)|get_log_level|http_(request|status_code|headers))$/;
+
+function extismNotes(core: CoreModule): string[] {
+  const notes: string[] = [];
+  const exported = new Set(core.exports.map(({ name }) => name));
+  if (!["on_request", "on_request_body", "on_response", "on_response_body"].some((name) => exported.has(name)))
+    notes.push("It exports none of on_request, on_request_body, on_response, on_response_body: a proxy refuses it.");
+  for (const { module, name, kind } of core.imports) {
+    const known =
+      module === EXTISM_MODULE
+        ? EXTISM_FUNCTION.test(name)
+        : module === "wasi_snapshot_preview1" || (module === "env" && name === "abort");
+    if (kind !== "function" || !known)
+      notes.push(`No host of such plug-ins offers the ${kind} ${module}.${name}: a proxy refuses it.`);
   }
   return notes;
 }

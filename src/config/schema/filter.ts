@@ -17,7 +17,9 @@ const moduleChoice = chooseOne("module", {
   builtin: z.enum(BUILTIN_FILTERS).optional().describe("A filter that comes with the proxy."),
   file: filePath()
     .optional()
-    .describe("A WebAssembly file: a proxy-wasm module, or a component (`selvedge:filter`); relative to the configuration file."),
+    .describe(
+      "A WebAssembly file: a proxy-wasm module, a component (`selvedge:filter`), or a plug-in of Extism; relative to the configuration file.",
+    ),
   digest: textOf("sha256:hex", (text) =>
     /^sha256:[0-9a-f]{64}$/.test(text) ? text : new Refusal("unknown_module", "Not a digest.", "sha256: and 64 hex digits"),
   )

@@ -51,7 +51,7 @@ export class ExtismContext implements FilterContext {
       verdict = this.#ask(guest, exchange, "on_request", "request", request, input);
     }
     // The body may get another length.
-    if (requestBody !== undefined && !end) head.headers.remove("content-length");
+    if (requestBody !== undefined && !end && verdict === CONTINUE) head.headers.remove("content-length");
     return verdict;
   }
 
@@ -65,7 +65,7 @@ export class ExtismContext implements FilterContext {
       const input = responseInput(head, request, end, this.#state);
       verdict = this.#ask(guest, exchange, "on_response", "response", response, input);
     }
-    if (responseBody !== undefined && !end) head.headers.remove("content-length");
+    if (responseBody !== undefined && !end && verdict === CONTINUE) head.headers.remove("content-length");
     return verdict;
   }
 

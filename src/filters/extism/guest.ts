@@ -249,7 +249,7 @@ export class ExtismGuest implements KernelHost {
   }
 
   log(level: number, at: number, size: number): void {
-    if (!this.mayCallHost()) return;
+    if (!this.mayCallHost() || size === 0) return;
     try {
       const length = Math.min(size >>> 0, PROXY_WASM_LIMITS.logLineBytes);
       this.lastLog = utf8Text(this.kernel.copy(at, length));
