@@ -280,6 +280,44 @@ describe("extism: bounds that do not break it", () => {
   });
 });
 
+describe("extism: WASI preview 1", () => {
+  /** A plug-in with one function of WASI; `body` is that of `on_request`. */
+  async function askWasi(name: string, params: readonly ("i32" | "i64")[], body: string, memory = true) {
+    const bench = new ExtismBench();
+    const module = new ModuleAssembler();
+    module.importFunction("wasi_snapshot_preview1", name, params, name === "proc_exit" ? [] : ["i32"]);
+    if (memory) module.memory(1, undefined, "memory").data([8, 0, 0, 0, 2, 0, 0, 0, 0x68, 0x69], 0);
+    module.func({ name: "on_request", results: ["i32"], body });
+    const exchange = bench.exchange([await bench.load(module.build())]);
+    exchange.chain.requestHead(true);
+    return { lines: bench.log.lines, failure: String(exchange.chain.failure ?? "") };
+  }
+  const four = ["i32", "i32", "i32", "i32"] as const;
+
+  test("what is written to standard output and error goes to the log", async () => {
+    const out = await askWasi("fd_write", four, "i32.const 1 i32.const 0 i32.const 1 i32.const 64 call 0");
+    assert.deepEqual(out, { lines: ["info hi"], failure: "" });
+    const error = await askWasi("fd_write", four, "i32.const 2 i32.const 0 i32.const 1 i32.const 64 call 0");
+    assert.deepEqual(error.lines, ["error hi"]);
+  });
+
+  test("bad pointers, files, and a plug-in without a memory get errors", async () => {
+    const beyond = await askWasi("fd_write", four, "i32.const 1 i32.const -4 i32.const 1 i32.const 64 call 0");
+    assert.match(beyond.failure, /it answered 21\)/);
+    const random = await askWasi("random_get", ["i32", "i32"], "i32.const 65530 i32.const 100 call 0");
+    assert.match(random.failure, /it answered 21\)/);
+    const file = await askWasi("fd_close", ["i32"], "i32.const 3 call 0");
+    assert.match(file.failure, /it answered 8\)/);
+    const none = await askWasi("random_get", ["i32", "i32"], "i32.const 0 i32.const 4 call 0", false);
+    assert.match(none.failure, /it answered 52\)/);
+  });
+
+  test("to exit breaks the instance", async () => {
+    const { failure } = await askWasi("proc_exit", ["i32"], "i32.const 3 call 0 i32.const 0");
+    assert.match(failure, /the guest exited with code 3/);
+  });
+});
+
 describe("extism: refused when it is loaded", () => {
   const exported = { on_request: "i32.const 0" };
   const plugins: readonly (readonly [name: string, wasm: () => Uint8Array, reason: RegExp])[] = [
