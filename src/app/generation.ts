@@ -93,15 +93,20 @@ export class GenerationBuilder {
   async build(update: SnapshotUpdate, previous: Generation | undefined): Promise<BuiltGeneration | readonly ConfigIssue[]> {
     const { snapshot } = update;
     const issues: ConfigIssue[] = [];
-    const leases = await this.#loadFilters(update, issues);
+    const leases = snapshot.filters.length === 0 ? [] : await this.#loadFilters(update, issues);
     if (issues.length > 0) {
       for (const lease of leases) lease.release();
       return issues;
     }
     const services = this.#prepareServices(snapshot);
     try {
-      const authenticators = await this.#prepareAuthenticators(snapshot);
-      const rules = await this.#prepareRules(snapshot, leases, authenticators);
+      // Waited for only when there is something to wait for: a change of one route goes live in one go.
+      const { snapshot: before, authenticators: known } = this.#shared;
+      const same = before?.authentications === snapshot.authentications;
+      const authenticators = same ? known : await this.#prepareAuthenticators(snapshot);
+      const { added } = diffLists(before?.routes ?? [], snapshot.routes, (each) => each.name);
+      if (added.some(hasPattern)) await loadPatternEngine();
+      const rules = this.#prepareRules(snapshot, added, leases, authenticators);
       const generation: Generation = {
         snapshot,
         router: buildRouter(snapshot.routes, snapshot.listeners, previous?.router),
@@ -206,8 +211,7 @@ export class GenerationBuilder {
   }
 
   async #prepareAuthenticators(snapshot: Snapshot): Promise<Authenticators> {
-    const { snapshot: before, authenticators: known } = this.#shared;
-    if (before?.authentications === snapshot.authentications) return known;
+    const { authenticators: known } = this.#shared;
     const authenticators = new Map<string, Kept<AuthenticationConfig, Authenticator>>();
     for (const config of snapshot.authentications) {
       const kept = known.get(config.name);
@@ -218,10 +222,13 @@ export class GenerationBuilder {
   }
 
   /** The former table when filters and authentications stayed: then only what is new among the routes is looked at. */
-  async #prepareRules(snapshot: Snapshot, leases: readonly FilterLease[], authenticators: Authenticators): Promise<RuleTable> {
+  #prepareRules(
+    snapshot: Snapshot,
+    added: readonly RouteConfig[],
+    leases: readonly FilterLease[],
+    authenticators: Authenticators,
+  ): RuleTable {
     const { snapshot: before, rules: known } = this.#shared;
-    const { added } = diffLists(before?.routes ?? [], snapshot.routes, (each) => each.name);
-    if (added.some(hasPattern)) await loadPatternEngine();
     const modules = new Map(leases.map((lease) => [lease.module.config.name, lease.module]));
     const deciders = new Map([...authenticators].map(([name, kept]) => [name, kept.value]));
     if (before !== undefined && known.fits(modules, deciders)) {

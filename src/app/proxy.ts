@@ -15,7 +15,7 @@ import { ListeningPort } from "../proxy/listeners/port.ts";
 import type { Observer } from "../proxy/observe/record.ts";
 import type { Net, SocketAddress } from "../runtime/net.ts";
 import type { DataPlane } from "./data-plane.ts";
-import { GenerationBuilder, issueOf } from "./generation.ts";
+import { type BuiltGeneration, GenerationBuilder, issueOf } from "./generation.ts";
 
 export interface ProxyOptions {
   readonly net: Net;
@@ -103,23 +103,38 @@ export class RunningProxy implements DataPlane {
     try {
       const built = await this.#builder.build(update, core.generation);
       if (!("generation" in built)) return built;
-      const { unixSockets = true } = this.options;
-      const wanted = groupByPort(update.snapshot.listeners.filter(({ address }) => unixSockets || address.kind === "tcp"));
-      const opened = await this.#openNew(wanted);
-      if (!(opened instanceof Map)) {
-        built.discard();
-        return opened;
-      }
-      built.commit();
-      core.generation = built.generation;
-      for (const [key, port] of opened) this.#ports.set(key, port);
-      await this.#settlePorts(wanted);
-      this.#warnOfDescriptors(update.snapshot);
+      // Ports are as their listeners are: nothing is opened, told or closed when these stayed.
+      const settled = current?.listeners === update.snapshot.listeners;
+      const issues = settled ? this.#serve(built) : await this.#serveOn(update.snapshot, built);
+      if (issues.length > 0) return issues;
+      for (const port of this.#retired) if (port.connectionCount === 0) this.#retired.delete(port);
       for (const port of this.#allPorts()) port.recheckTunnels(built.generation);
       return [];
     } catch (error) {
       return [issueOf("generation_failed", "", describeCause(error))];
     }
+  }
+
+  #serve(built: BuiltGeneration): readonly ConfigIssue[] {
+    built.commit();
+    this.core.generation = built.generation;
+    return [];
+  }
+
+  /** The same after the ports that are new were opened; issues: one of them could not be. */
+  async #serveOn(snapshot: Snapshot, built: BuiltGeneration): Promise<readonly ConfigIssue[]> {
+    const { unixSockets = true } = this.options;
+    const wanted = groupByPort(snapshot.listeners.filter(({ address }) => unixSockets || address.kind === "tcp"));
+    const opened = await this.#openNew(wanted);
+    if (!(opened instanceof Map)) {
+      built.discard();
+      return opened;
+    }
+    this.#serve(built);
+    for (const [key, port] of opened) this.#ports.set(key, port);
+    await this.#settlePorts(wanted);
+    this.#warnOfDescriptors(snapshot);
+    return [];
   }
 
   /** A bound that the system does not let us reach is worth a line, once. */
@@ -158,7 +173,6 @@ export class RunningProxy implements DataPlane {
 
   /** Ports that stay get their new configuration; those that are gone stop accepting and drain. */
   async #settlePorts(wanted: ReadonlyMap<string, readonly ListenerConfig[]>): Promise<void> {
-    for (const port of this.#retired) if (port.connectionCount === 0) this.#retired.delete(port);
     for (const [key, port] of [...this.#ports]) {
       const configs = wanted.get(key);
       if (configs !== undefined) {

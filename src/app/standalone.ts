@@ -95,8 +95,9 @@ export class Standalone implements ProxyHost {
       });
       return;
     }
+    const settled = this.#applied?.mesh === mesh;
     this.#applied = update.snapshot;
-    observer.configure(mesh.accessLog);
+    if (!settled) observer.configure(mesh.accessLog);
     const latencyMs = update.publishedAtMs === undefined ? undefined : Math.max(0, clock.wallMs() - update.publishedAtMs);
     observer.metrics.onConfigApplied(revision, applyMs, latencyMs);
     source.report({ kind: "applied", revision, digest, applyMs });

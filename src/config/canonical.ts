@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 /** Items made by `canonicalItem`, with their JSON once somebody asked for it. */
 const items = new WeakMap<object, string>();
@@ -43,7 +43,7 @@ export function canonicalItem<T extends object>(value: T): T {
 
 /** `sha256:` + hex. */
 export function sha256Digest(content: string | Uint8Array): string {
-  return `sha256:${createHash("sha256").update(content).digest("hex")}`;
+  return `sha256:${hash("sha256", content, "hex")}`;
 }
 
 /** By code units: the same order on every machine. */

@@ -1,5 +1,5 @@
 import { isSameData } from "../core/equal.ts";
-import { canonicalJson, sha256Digest } from "./canonical.ts";
+import { sha256Digest } from "./canonical.ts";
 import { mapAuthenticationSecrets, mapListenerSecrets, mapServiceSecrets } from "./secrets.ts";
 import { nameOfItem, openReference, SHARDED, WHOLE } from "./section-layout.ts";
 import type { Manifest } from "./sections.ts";
@@ -45,23 +45,56 @@ export class SectionJoiner {
 
   /** Throws like `joinSections`; what was known before stays known then. */
   join(manifest: Manifest, get: GetBytes): Snapshot {
-    if (sha256Digest(canonicalJson(manifest.sections)) !== manifest.digest) {
-      throw new Error("the manifest does not fit its digest");
-    }
-    const reader = new SectionReader(manifest, this.#last?.sections ?? new Map(), get, this.verified);
-    const last = this.#last?.snapshot;
-    const whole = Object.fromEntries(WHOLE.map((name) => [name, reader.readWhole(name)]));
-    const lists = Object.fromEntries(SHARDED.map((name) => [name, reader.readList(name, last?.[name] ?? [])]));
+    if (digestOfSections(manifest.sections) !== manifest.digest) throw new Error("the manifest does not fit its digest");
     const { revision, digest, group } = manifest;
-    const snapshot = { revision, digest, group, ...whole, ...lists } as unknown as Snapshot;
+    const last = this.#last;
+    const touched = last === undefined ? ALL_KINDS : touchedKinds(last.sections, manifest.sections);
+    const reader = new SectionReader(manifest, last?.sections ?? new Map(), get, this.verified);
+    const values: Record<string, unknown> = { ...last?.snapshot, revision, digest, group };
+    for (const name of WHOLE) if (touched.has(name)) values[name] = reader.readWhole(name);
+    for (const name of SHARDED) if (touched.has(name)) values[name] = reader.readList(name, last?.snapshot[name] ?? []);
+    const snapshot = values as unknown as Snapshot;
     this.#last = { sections: reader.sections, snapshot };
     return snapshot;
   }
 }
 
-/** Reads the sections of one manifest, beside those of the manifest before. */
+type Digests = Manifest["sections"];
+
+const ALL_KINDS: ReadonlySet<string> = new Set([...WHOLE, ...SHARDED]);
+
+/** As `canonicalJson` has it, by one call for all of it: section names are no numbers, and no value is an object. */
+function digestOfSections(sections: Digests): string {
+  const sorted: Record<string, string> = {};
+  for (const name of Object.keys(sections).sort()) sorted[name] = sections[name] ?? "";
+  return sha256Digest(JSON.stringify(sorted));
+}
+
+/** Kinds of which a section is new, another or gone. With other secrets, all may be. */
+function touchedKinds(before: ReadonlyMap<string, ReadSection>, sections: Digests): ReadonlySet<string> {
+  const touched = new Set<string>();
+  let common = 0;
+  for (const name in sections) {
+    const former = before.get(name);
+    if (former !== undefined) common++;
+    if (former?.digest === sections[name]) continue;
+    if (name === "secrets") return ALL_KINDS;
+    touched.add(kindOf(name));
+  }
+  if (common < before.size) for (const name of before.keys()) if (sections[name] === undefined) touched.add(kindOf(name));
+  return touched;
+}
+
+/** `routes-3of8` holds routes. */
+function kindOf(section: string): string {
+  const end = section.lastIndexOf("-");
+  return end < 0 ? section : section.slice(0, end);
+}
+
+/** Reads the sections of one manifest that are not as before, beside those of the manifest before. */
 class SectionReader {
-  readonly sections = new Map<string, ReadSection>();
+  /** All of the manifest, once every kind with a change was read. */
+  readonly sections: Map<string, ReadSection>;
   readonly #secretsDigest: string;
   readonly #secrets: Secrets;
 
@@ -71,6 +104,7 @@ class SectionReader {
     readonly get: GetBytes,
     readonly verified: boolean,
   ) {
+    this.sections = new Map(before);
     this.#secretsDigest = this.#digestOf("secrets");
     this.#secrets = this.#read("secrets", (closed) => closed).value as Secrets;
   }
@@ -88,12 +122,14 @@ class SectionReader {
       if (!name.startsWith(prefix)) continue;
       const former = (this.before.get(name)?.value ?? []) as readonly object[];
       const section = this.#read(name, (value) => this.#openItems(kind, value as readonly object[], former, last));
+      if (section.value === former) continue;
       const diff = diffLists(former, section.value as readonly object[], nameOfItem);
       for (const item of diff.removed) gone.add(nameOfItem(item));
       for (const item of diff.added) added.push(item);
     }
     for (const [name, former] of this.before) {
-      if (!name.startsWith(prefix) || this.sections.has(name)) continue;
+      if (!name.startsWith(prefix) || this.manifest.sections[name] !== undefined) continue;
+      this.sections.delete(name);
       for (const item of former.value as object[]) gone.add(nameOfItem(item));
     }
     return this.#patch(last, gone, added);
@@ -113,13 +149,10 @@ class SectionReader {
   #read(name: string, open: (closed: unknown, former: unknown) => unknown): ReadSection {
     const digest = this.#digestOf(name);
     const former = this.before.get(name);
+    if (former?.digest === digest && (former.secretsDigest === "" || former.secretsDigest === this.#secretsDigest)) return former;
     const secretsDigest = HOLDS_SECRETS.test(name) ? this.#secretsDigest : "";
-    let section: ReadSection;
-    if (former?.digest === digest && former.secretsDigest === secretsDigest) section = former;
-    else {
-      const closed = former?.digest === digest ? former.closed : this.#parse(name);
-      section = { digest, secretsDigest, closed, value: open(closed, former?.value) };
-    }
+    const closed = former?.digest === digest ? former.closed : this.#parse(name);
+    const section: ReadSection = { digest, secretsDigest, closed, value: open(closed, former?.value) };
     this.sections.set(name, section);
     return section;
   }

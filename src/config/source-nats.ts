@@ -156,7 +156,7 @@ class NatsSnapshotSource implements NatsSource {
     if (this.#cache === undefined || manifest === undefined) return;
     if (manifest.revision !== revision || manifest.digest !== digest) return;
     const planned = this.#unsaved !== undefined;
-    this.#unsaved = { manifest, bytes: this.#loader.bytesOf(manifest) };
+    this.#unsaved = { manifest, bytes: this.#loader.known };
     if (!planned) this.#after("save", SAVE_MS, () => this.#saveNow());
   }
 
@@ -261,7 +261,7 @@ class NatsSnapshotSource implements NatsSource {
     this.#working = true;
     try {
       for (let wanted = this.#wanted; wanted !== undefined && !this.#stopped; wanted = this.#wanted) {
-        await this.#loader.fetch(connection, wanted);
+        if (!this.#loader.take(wanted)) await this.#loader.fetch(connection, wanted);
         if (this.#stopped || this.#wanted !== wanted) continue;
         this.#wanted = undefined;
         this.#deliver(wanted.manifest);

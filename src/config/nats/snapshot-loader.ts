@@ -24,8 +24,9 @@ export class SnapshotLoader {
   }
 
   /** Rejects when something is missing, is not what its digest says, or NATS does not answer. */
-  async fetch(connection: NatsConnection, { manifest, inline }: Announcement): Promise<void> {
-    for (const [digest, content] of inline) this.#known.set(digest, content);
+  async fetch(connection: NatsConnection, announcement: Announcement): Promise<void> {
+    if (this.take(announcement)) return;
+    const { manifest } = announcement;
     const modules = new Set(manifest.modules);
     const missing = [...new Set(digestsOf(manifest))].filter((digest) => !this.#known.has(digest));
     const next = async (): Promise<void> => {
@@ -38,6 +39,17 @@ export class SnapshotLoader {
     await Promise.all(Array.from({ length: Math.min(PARALLEL, missing.length) }, next));
   }
 
+  /** Takes what travelled inside. True: nothing that the manifest names has to be fetched besides. */
+  take({ manifest, inline }: Announcement): boolean {
+    for (const [digest, content] of inline) this.#known.set(digest, content);
+    return this.has(manifest);
+  }
+
+  has({ sections, modules }: Manifest): boolean {
+    for (const name in sections) if (!this.#known.has(sections[name] ?? "")) return false;
+    return modules.every((digest) => this.#known.has(digest));
+  }
+
   /** Throws an `Error` when a section is missing or damaged. Forgets what the manifest does not name. */
   join(manifest: Manifest): SnapshotUpdate {
     // An apply that does not concern this group changes only the revision.
@@ -46,7 +58,7 @@ export class SnapshotLoader {
         ? { ...this.#last, revision: manifest.revision }
         : this.#joiner.join(manifest, (digest) => this.#known.get(digest));
     this.#last = snapshot;
-    this.#known = this.bytesOf(manifest);
+    this.#known = this.#bytesOf(manifest);
     const modules = new Map<string, Uint8Array>();
     for (const digest of manifest.modules) {
       const content = this.#known.get(digest);
@@ -57,7 +69,12 @@ export class SnapshotLoader {
     return { snapshot, modules, publishedAtMs, cut: { manifest, sections: this.#known } };
   }
 
-  bytesOf(manifest: Manifest): Map<string, Uint8Array> {
+  /** All that the manifest joined last names, by digest, and what came since. */
+  get known(): ReadonlyMap<string, Uint8Array> {
+    return this.#known;
+  }
+
+  #bytesOf(manifest: Manifest): Map<string, Uint8Array> {
     const bytes = new Map<string, Uint8Array>();
     for (const digest of digestsOf(manifest)) {
       const content = this.#known.get(digest);
