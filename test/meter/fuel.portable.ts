@@ -350,10 +350,61 @@ describe("depth", () => {
     assert.equal(guest.depth, 60_000);
   });
 
-  test("a function that calls nothing is guarded only when its frame is large", () => {
+  test("a function that cannot recurse is guarded only when its frame is large", () => {
     assert.equal(new MeteredGuest(single({ body: "nop" })).report.guardedFunctions, 0);
-    const large = single({ body: "nop", locals: new Array<"i64">(49).fill("i64") });
-    assert.equal(new MeteredGuest(large).report.guardedFunctions, 1);
+    const locals = (count: number): Uint8Array<ArrayBuffer> =>
+      single({ body: "nop", locals: new Array<"i64">(count).fill("i64") });
+    assert.equal(new MeteredGuest(locals(2_048 - 16)).report.guardedFunctions, 0);
+    assert.equal(new MeteredGuest(locals(2_048 - 15)).report.guardedFunctions, 1);
+  });
+
+  test("callers pay for short functions that only they can call", () => {
+    const module = new ModuleAssembler();
+    module.func({ params: ["i32"], results: ["i32"], body: "local.get 0 i32.const 3 i32.mul" });
+    module.func({ name: "run", params: ["i32"], results: ["i32"], body: "local.get 0 call 0 call 0" });
+    const guest = new MeteredGuest(module.build());
+    assert.equal(guest.call("run", 5), 45);
+    // Four instructions each, and local.get, two calls of four, end.
+    assert.equal(guest.cost("run", 5), 2 * 4 + 1 + 2 * 4 + 1);
+    module.elements([0]);
+    const declared = new MeteredGuest(module.build());
+    assert.equal(declared.cost("run", 5), 2 * 4 + 1 + 2 * 4 + 1);
+  });
+
+  test("what is left is right after loops with and without calls, one in the other", () => {
+    const count = "local.get 0 i32.const -1 i32.add local.tee 0 br_if 0";
+    const bodies: Readonly<Record<string, number>> = {
+      [`loop ${count} end`]: 10 * 6,
+      [`loop call 0 ${count} end`]: 10 * (6 + 4 + 200),
+      [`call 0 loop ${count} end`]: 4 + 200 + 10 * 6,
+    };
+    for (const [body, least] of Object.entries(bodies)) {
+      const module = new ModuleAssembler();
+      module.importFunction("host", "work");
+      module.func({ name: "run", params: ["i32"], body });
+      const guest = new MeteredGuest(module.build(), {}, { host: { work: () => {} } });
+      const cost = guest.cost("run", 10);
+      assert.ok(cost >= least && cost < least * 1.2 + 10, `${body}: ${cost}, at least ${least}`);
+    }
+  });
+
+  test("a host that takes fuel during a call is not overruled", () => {
+    const module = new ModuleAssembler();
+    module.importFunction("host", "work");
+    module.func({ name: "run", params: ["i32"], body: "call 0 loop local.get 0 br_if 0 end" });
+    const guest: MeteredGuest = new MeteredGuest(
+      module.build(),
+      {},
+      {
+        host: {
+          work: () => {
+            guest.fuel = 5;
+          },
+        },
+      },
+    );
+    guest.call("run", 0);
+    assert.ok(guest.fuel < 5, String(guest.fuel));
   });
 
   test("recursion never reaches the engine's own stack check, whatever a frame holds", () => {

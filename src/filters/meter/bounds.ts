@@ -1,5 +1,5 @@
 import { METER_LIMITS } from "../../core/limits.ts";
-import { skipConstant } from "./constants.ts";
+import { noteReference, skipConstant } from "./constants.ts";
 import { malformed, overLimit } from "./error.ts";
 import type { ByteReader } from "./reader.ts";
 import { checkLimitFlags, checkValueType, refuseMultiMemory } from "./refuse.ts";
@@ -149,7 +149,7 @@ export function readElements(shape: ModuleShape, reader: ByteReader): void {
     checkCount(total, METER_LIMITS.elements, "elements");
     for (let k = 0; k < items; k++) {
       if (hasExpressions) skipConstant(shape, reader);
-      else if (reader.u32() < shape.importedFunctions) shape.hostInTable = true;
+      else noteReference(shape, reader.u32());
     }
   }
   reader.finish("the element section");

@@ -1,6 +1,7 @@
 import { METER_LIMITS } from "../../core/limits.ts";
+import { CallGraph } from "./calls.ts";
 import { BodyDecoder } from "./decode.ts";
-import { BodyEmitter, type ResultType } from "./emit.ts";
+import { BodyEmitter, type BodyShape, type ResultType } from "./emit.ts";
 import { malformed, overLimit } from "./error.ts";
 import type { RewriteSettings } from "./module.ts";
 import { Plan } from "./plan.ts";
@@ -11,26 +12,37 @@ import type { ByteSink } from "./sink.ts";
 
 /** What a call takes of the depth besides its values: return address, saved registers, the instance. */
 const CALL_SLOTS = 16;
-/** A function that calls nothing cannot recurse: it is guarded only when its frame is larger than this. */
-const LEAF_SLOTS = 64;
+/** The most that a function whose callers pay may cost, take of the stack, and have bytes. */
+const PREPAID_FUEL = 64;
+const PREPAID_SLOTS = 64;
+const PREPAID_BYTES = 128;
+
+/** What is known of a function before and after its instructions were read. */
+interface Body extends BodyShape {
+  /** Of the depth: what a call takes, parameters and locals. */
+  readonly slots: number;
+  readonly results: number;
+  depth: number;
+  catches: boolean;
+  leavesEarly: boolean;
+  eventsFrom: number;
+  eventsTo: number;
+  entry: number;
+}
 
 /** Rewrites the code section, and adds the types that its guards need. */
 export class CodeRewriter {
   guarded = 0;
+  instructions = 0;
   readonly #shape: ModuleShape;
   readonly #sink: ByteSink;
   readonly #settings: RewriteSettings;
   readonly #resultTypes: ResultType[] = [];
-  #decoder: BodyDecoder | undefined;
 
   constructor(shape: ModuleShape, sink: ByteSink, settings: RewriteSettings) {
     this.#shape = shape;
     this.#sink = sink;
     this.#settings = settings;
-  }
-
-  get instructions(): number {
-    return this.#decoder?.instructions ?? 0;
   }
 
   /**
@@ -77,7 +89,7 @@ export class CodeRewriter {
   }
 
   rewrite(reader: ByteReader): void {
-    const { functionTypes, importedFunctions, bytes, globals } = this.#shape;
+    const { functionTypes, importedFunctions, bytes, globals, entries } = this.#shape;
     const { bounds, splitFuel, foreignFuel } = this.#settings;
     const sink = this.#sink;
     const count = reader.count();
@@ -85,31 +97,48 @@ export class CodeRewriter {
     sink.reserve(5);
     sink.u32(count);
     const plan = new Plan(splitFuel, foreignFuel);
-    const decoder = new BodyDecoder(this.#shape, plan);
-    this.#decoder = decoder;
+    const prepaid = new Uint8Array(count);
+    const decoder = new BodyDecoder(this.#shape, plan, prepaid);
+    const bodies = Array.from({ length: count }, (_, i) =>
+      this.#readBody(reader, functionTypes[importedFunctions + i] as number),
+    );
+    reader.finish("the code section");
+    if (splitFuel > 0) this.#findPrepaid(bodies, decoder, plan, prepaid);
+    decoder.graph = new CallGraph(count);
+    this.#decode(bodies, decoder, plan, prepaid);
+    this.instructions = decoder.instructions;
+    const takes = decoder.graph.placeGuards(entries.map((index) => index - importedFunctions));
     const masks = {
       memoryBytes: bounds.memoryPages * 65_536,
       memoryPages: bounds.memoryPages,
       tableElements: bounds.tableElements,
     };
     const emitter = new BodyEmitter(sink, bytes, plan, globals, masks);
-    for (let i = 0; i < count; i++) this.#rewriteBody(reader, functionTypes[importedFunctions + i] as number, decoder, emitter);
-    reader.finish("the code section");
+    bodies.forEach((body, i) => {
+      if (prepaid[i] !== 0) {
+        emitter.copy(body);
+        return;
+      }
+      body.depth = takes[i] as number;
+      if (body.depth > 0) this.guarded++;
+      emitter.emit(body);
+    });
   }
 
-  #rewriteBody(reader: ByteReader, typeIndex: number, decoder: BodyDecoder, emitter: BodyEmitter): void {
+  /** Reads what stands in front of the instructions. */
+  #readBody(reader: ByteReader, typeIndex: number): Body {
     const type = this.#shape.types[typeIndex] as FunctionShape;
     const size = reader.u32();
-    const start = reader.at;
+    const at = reader.at;
     if (size > METER_LIMITS.functionBytes)
       throw overLimit(`the module has a function of ${size} bytes, the limit is ${METER_LIMITS.functionBytes}`);
     reader.skip(size);
     const end = reader.at;
-    reader.at = start;
+    reader.at = at;
     const localRuns = reader.u32();
     const localsAt = reader.at;
     let locals = type.params;
-    let slots = type.paramSlots;
+    let slots = CALL_SLOTS + type.paramSlots;
     for (let i = 0; i < localRuns; i++) {
       const run = reader.u32();
       const valueType = reader.byte();
@@ -119,23 +148,54 @@ export class CodeRewriter {
       if (locals > METER_LIMITS.locals) throw overLimit(`the module has a function with more than ${METER_LIMITS.locals} locals`);
       if (reader.at > end) throw malformed("the module has a function that ends in its locals");
     }
-    const bodyStart = reader.at;
-    decoder.decode(bodyStart, end, locals, type.results);
-    slots += CALL_SLOTS + decoder.heightMax;
-    const depth = decoder.calls || slots > LEAF_SLOTS ? slots : 0;
-    if (depth > 0) this.guarded++;
-    emitter.emit(
-      {
-        start: bodyStart,
-        end,
-        localsAt,
-        localRuns,
-        locals,
-        depth,
-        resultType: this.#resultTypes[typeIndex] as ResultType,
-      },
-      decoder,
-    );
+    const start = reader.at;
     reader.at = end;
+    return {
+      at,
+      start,
+      end,
+      localsAt,
+      localRuns,
+      locals,
+      slots,
+      results: type.results,
+      resultType: this.#resultTypes[typeIndex] as ResultType,
+      depth: 0,
+      catches: false,
+      leavesEarly: false,
+      eventsFrom: 0,
+      eventsTo: 0,
+      entry: 0,
+    };
+  }
+
+  /**
+   * Finds the short functions that only their callers in the module can call, and that do nothing that takes long: they need not
+   * count, their callers pay for all that they can do. What costs a call costs as much as such a function otherwise.
+   */
+  #findPrepaid(bodies: readonly Body[], decoder: BodyDecoder, plan: Plan, prepaid: Uint8Array): void {
+    const { entries, importedFunctions } = this.#shape;
+    const isEntry = new Uint8Array(bodies.length);
+    for (const index of entries) isEntry[index - importedFunctions] = 1;
+    bodies.forEach((body, i) => {
+      if (isEntry[i] === 1 || body.end - body.start > PREPAID_BYTES || body.slots > PREPAID_SLOTS) return;
+      decoder.decode(body.start, body.end, body.locals, body.results);
+      if (!decoder.calls && !decoder.isLong && !decoder.catches && plan.fuel <= PREPAID_FUEL) prepaid[i] = plan.fuel;
+      plan.drop(0, 0);
+    });
+    decoder.instructions = 0;
+  }
+
+  #decode(bodies: readonly Body[], decoder: BodyDecoder, plan: Plan, prepaid: Uint8Array): void {
+    bodies.forEach((body, i) => {
+      body.eventsFrom = plan.events;
+      body.entry = decoder.decode(body.start, body.end, body.locals, body.results);
+      body.eventsTo = plan.events;
+      body.catches = decoder.catches;
+      body.leavesEarly = decoder.leavesEarly;
+      // What catches has to put the depth right again, which what it called may have left too low.
+      decoder.graph?.close(i, body.slots + decoder.heightMax, decoder.catches && decoder.calls);
+      if (prepaid[i] !== 0) plan.drop(body.eventsFrom, body.entry);
+    });
   }
 }

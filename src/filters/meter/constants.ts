@@ -3,6 +3,12 @@ import type { ByteReader } from "./reader.ts";
 import { checkReferenceType } from "./refuse.ts";
 import type { ModuleShape } from "./shape.ts";
 
+/** Notes that a function can be called through a table, or from outside. */
+export function noteReference(shape: ModuleShape, index: number): void {
+  if (index < shape.importedFunctions) shape.hostInTable = true;
+  else shape.entries.push(index);
+}
+
 /**
  * Passes over a constant expression (WebAssembly 2.0 §3.3.10, with the extended ones: add, sub, mul). Notes whether it names
  * an imported function. Throws `MeterError`.
@@ -34,7 +40,7 @@ export function skipConstant(shape: ModuleShape, reader: ByteReader): void {
         checkReferenceType(reader.byte());
         break;
       case 0xd2:
-        if (reader.u32() < shape.importedFunctions) shape.hostInTable = true;
+        noteReference(shape, reader.u32());
         break;
       case 0xfd:
         if (reader.u32() !== 12) throw malformed("the module has a constant expression that is none");

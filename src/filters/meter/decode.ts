@@ -1,4 +1,5 @@
 import { METER_LIMITS } from "../../core/limits.ts";
+import type { CallGraph } from "./calls.ts";
 import { malformed, overLimit } from "./error.ts";
 import { FRAME_BLOCK, FRAME_CATCH, FRAME_ELSE, FRAME_FUNCTION, FRAME_IF, FRAME_LOOP, FRAME_TRY, Frames } from "./frames.ts";
 import * as ops from "./opcodes.ts";
@@ -10,6 +11,7 @@ import {
   EVENT_BULK,
   EVENT_CAUGHT,
   EVENT_LEAVE,
+  EVENT_LOAD,
   EVENT_RETURN,
   type Plan,
 } from "./plan.ts";
@@ -36,8 +38,10 @@ const TABLE_GROW = 15;
  * it is, so what was invalid stays invalid.
  */
 export class BodyDecoder {
-  /** Whether it calls anything: only then can it be part of a recursion. */
+  /** Whether it calls anything that is not paid for by its callers: only then can it be part of a recursion. */
   calls = false;
+  /** Whether it has a loop, or an operation that pays for a length: then it pays for itself. */
+  isLong = false;
   /** Whether an exception may arrive in it. */
   catches = false;
   /** Whether a branch or a `return` leaves it before its end. */
@@ -45,29 +49,35 @@ export class BodyDecoder {
   /** Most operands on the stack at once. */
   heightMax = 0;
   instructions = 0;
+  /** Where calls are noted. Undefined: nowhere. */
+  graph: CallGraph | undefined;
 
   readonly #shape: ModuleShape;
   readonly #plan: Plan;
+  readonly #prepaid: Uint8Array;
   readonly #frames = new Frames();
   #reader: ByteReader;
   #height = 0;
 
-  constructor(shape: ModuleShape, plan: Plan) {
+  /** `prepaid`: what the callers of each function pay for it, because it pays nothing itself; 0: it does. */
+  constructor(shape: ModuleShape, plan: Plan, prepaid: Uint8Array) {
     this.#shape = shape;
     this.#plan = plan;
+    this.#prepaid = prepaid;
     this.#reader = new ByteReader(shape.bytes, 0, 0);
   }
 
-  /** Decodes the instructions from `start` to `end`. Throws `MeterError`. */
-  decode(start: number, end: number, locals: number, results: number): void {
-    this.calls = this.catches = this.leavesEarly = false;
+  /** Decodes the instructions from `start` to `end`. Returns the segment of the entry. Throws `MeterError`. */
+  decode(start: number, end: number, locals: number, results: number): number {
+    this.calls = this.catches = this.leavesEarly = this.isLong = false;
     this.heightMax = this.#height = 0;
-    this.#plan.reset();
+    const entry = this.#plan.begin();
     this.#frames.top = -1;
-    this.#frames.push(FRAME_FUNCTION, 0, 0, results, 0, 0);
+    this.#frames.push(FRAME_FUNCTION, 0, 0, results, entry, entry);
     this.#reader = new ByteReader(this.#shape.bytes, start, end);
     this.#walk(end, locals, this.#shape.globals);
     if (this.#reader.at !== end || this.#frames.top >= 0) throw malformed("the module has a function that does not end");
+    return entry;
   }
 
   #walk(end: number, locals: number, globals: number): void {
@@ -253,7 +263,7 @@ export class BodyDecoder {
         readMemoryIndex(reader);
         break;
       case 0x40:
-        this.#plan.addEvent(reader.at - 1, EVENT_BULK, BULK_MEMORY_GROW);
+        this.#bulk(reader.at - 1, BULK_MEMORY_GROW);
         readMemoryIndex(reader);
         break;
       case 0xd0:
@@ -271,16 +281,22 @@ export class BodyDecoder {
     }
   }
 
-  /** A reference to an imported function must be declared elsewhere, and was noted there. */
+  /** A reference to a function must be declared elsewhere, and was noted there. */
   #noteFunction(index: number): void {
-    if (index < this.#shape.importedFunctions && !this.#shape.hostInTable)
-      throw malformed("the module refers to an imported function that it has not declared");
+    const { importedFunctions, hostInTable, entries } = this.#shape;
+    const own = index - importedFunctions;
+    if (own < 0 ? !hostInTable : this.#prepaid[own] !== 0)
+      throw malformed("the module refers to a function that it has not declared");
+    entries.push(index);
   }
 
   #push(kind: number, { params, results }: BlockShape): void {
     const plan = this.#plan;
     const base = Math.max(0, this.#height - params);
     this.#frames.push(kind, base, params, results, plan.segment, plan.dominator);
+    const { top } = this.#frames;
+    this.#frames.current[top] = plan.isCurrent ? 1 : 0;
+    this.#frames.calls[top] = plan.calls;
   }
 
   #enter(kind: number): void {
@@ -288,12 +304,26 @@ export class BodyDecoder {
   }
 
   #enterLoop(): void {
+    const plan = this.#plan;
+    const opcodeAt = this.#reader.at - 1;
     const type = readBlockType(this.#shape, this.#reader);
-    this.#plan.close();
+    this.isLong = true;
+    plan.close();
     this.#push(FRAME_LOOP, type);
-    this.#frames.events[this.#frames.top] = this.#plan.events;
-    this.#plan.addEvent(this.#reader.at, EVENT_CAUGHT, 0);
-    this.#plan.openRoot(this.#reader.at);
+    // Three events, found again from here.
+    this.#frames.events[this.#frames.top] = plan.events;
+    plan.addEvent(opcodeAt, EVENT_LOAD, plan.isCurrent ? 0 : 1);
+    plan.addEvent(this.#reader.at, EVENT_CAUGHT, 0);
+    plan.openRoot(this.#reader.at);
+  }
+
+  /** Now it is known whether the loop calls anything. If so, its header loads the counter, and nobody does before it. */
+  #endLoop(top: number): void {
+    const plan = this.#plan;
+    if (plan.calls === this.#frames.calls[top]) return;
+    const event = this.#frames.events[top] as number;
+    plan.eventValue[event] = 0;
+    plan.eventValue[event + 2] = (plan.eventValue[event + 2] as number) | 1;
   }
 
   #enterIf(): void {
@@ -310,6 +340,7 @@ export class BodyDecoder {
     this.#frames.kinds[top] = kind;
     this.#plan.close();
     this.#plan.restoreDominator(segments[top] as number, dominators[top] as number);
+    this.#plan.isCurrent = kind === FRAME_ELSE && this.#frames.current[top] === 1;
     this.#plan.open(this.#reader.at);
     this.#height = (bases[top] as number) + height;
   }
@@ -346,7 +377,7 @@ export class BodyDecoder {
       if (kind < 2) this.#tagParams();
       const target = this.#branch(reader.u32(), outside);
       this.#frames.caught[target] = 1;
-      if (this.#frames.kinds[target] === FRAME_LOOP) this.#plan.eventValue[this.#frames.events[target] as number] = 1;
+      if (this.#frames.kinds[target] === FRAME_LOOP) this.#plan.eventValue[(this.#frames.events[target] as number) + 1] = 1;
     }
     this.#plan.cost += count;
     this.#push(FRAME_BLOCK, type);
@@ -366,9 +397,12 @@ export class BodyDecoder {
     const isDead = plan.segment < 0;
     const goesOn = (kind === FRAME_BLOCK || kind === FRAME_TRY) && frames.targeted[top] === 0;
     this.#height = (frames.bases[top] as number) + (frames.results[top] as number);
+    if (kind === FRAME_LOOP) this.#endLoop(top);
     if (goesOn) return;
     plan.close();
     if (top === 0) return;
+    // Branches arrive with what was true at their places: sure is only what held all the time.
+    if (kind !== FRAME_LOOP) plan.isCurrent = frames.current[top] === 1 && frames.calls[top] === plan.calls;
     plan.restoreDominator(frames.segments[top] as number, frames.dominators[top] as number);
     // A loop's label is at its beginning: its end is reached by going on alone.
     if (kind === FRAME_LOOP && isDead) return;
@@ -406,8 +440,11 @@ export class BodyDecoder {
     const callee = reader.u32();
     const { functionTypes, importedFunctions } = this.#shape;
     if (callee >= functionTypes.length) throw malformed(`the module calls a function that is not there, ${callee}`);
-    if (callee < importedFunctions) this.#plan.cost += ops.WEIGHTS.hostCall;
-    this.#leave(functionTypes[callee] as number, isTail, opcodeAt);
+    const own = callee - importedFunctions;
+    const prepaid = own < 0 ? 0 : (this.#prepaid[own] as number);
+    this.#plan.cost += own < 0 ? ops.WEIGHTS.hostCall : prepaid;
+    this.graph?.add(own < 0 ? this.graph.elsewhere : own);
+    this.#leave(functionTypes[callee] as number, isTail, opcodeAt, prepaid > 0);
   }
 
   #callIndirect(isTail: boolean): void {
@@ -417,13 +454,17 @@ export class BodyDecoder {
     reader.u32();
     this.#height--;
     if (this.#shape.hostInTable) this.#plan.cost += ops.WEIGHTS.hostCall;
-    this.#leave(type, isTail, opcodeAt);
+    this.graph?.add(this.graph.elsewhere);
+    this.#leave(type, isTail, opcodeAt, false);
   }
 
-  #leave(typeIndex: number, isTail: boolean, opcodeAt: number): void {
+  #leave(typeIndex: number, isTail: boolean, opcodeAt: number, isPrepaid: boolean): void {
     const type = this.#shape.types[typeIndex];
     if (type === undefined) throw malformed(`the module has no type ${typeIndex}`);
-    this.calls = true;
+    if (!isPrepaid) {
+      this.calls = true;
+      this.#plan.noteCall();
+    }
     this.#height = Math.max(0, this.#height - type.params) + type.results;
     if (!isTail) return;
     this.#plan.addEvent(opcodeAt, EVENT_LEAVE, 0);
@@ -438,7 +479,13 @@ export class BodyDecoder {
     this.#plan.cost += table.weights[number] as number;
     this.#height += table.heights[number] as number;
     if (table.immediates[number] !== ops.IMM_SPECIAL) return;
-    this.#plan.addEvent(opcodeAt, EVENT_BULK, number === TABLE_GROW ? this.#growingTable(opcodeAt) : bulkOf(number));
+    this.#bulk(opcodeAt, number === TABLE_GROW ? this.#growingTable(opcodeAt) : bulkOf(number));
+  }
+
+  #bulk(opcodeAt: number, kind: number): void {
+    this.isLong = true;
+    this.#plan.addEvent(opcodeAt, EVENT_BULK, kind);
+    this.#plan.isCurrent = true;
   }
 
   /** Which table grows: read once more, now for its index. */

@@ -1,5 +1,4 @@
 import type { Bytes } from "../../core/bytes.ts";
-import type { BodyDecoder } from "./decode.ts";
 import {
   BULK_MEMORY,
   BULK_MEMORY_GROW,
@@ -9,6 +8,7 @@ import {
   EVENT_CAUGHT,
   EVENT_CHARGE,
   EVENT_LEAVE,
+  EVENT_LOAD,
   EVENT_RETURN,
   EVENT_ROOT,
   type Plan,
@@ -22,6 +22,7 @@ const OP = {
   end: 0x0b,
   br: 0x0c,
   localGet: 0x20,
+  localSet: 0x21,
   localTee: 0x22,
   globalGet: 0x23,
   globalSet: 0x24,
@@ -49,6 +50,8 @@ const FRAME_BYTES = 128;
 
 /** A function of the module, and what its depth guard needs. */
 export interface BodyShape {
+  /** Where the entry begins, behind its size. */
+  readonly at: number;
   /** Where its instructions begin and end (behind the last `end`), and where its list of locals begins. */
   readonly start: number;
   readonly end: number;
@@ -61,6 +64,13 @@ export interface BodyShape {
   readonly depth: number;
   /** Type of the block around its body: a byte that is a type, or an index from `typeIndex`. */
   readonly resultType: ResultType;
+  /** Whether an exception may arrive in it, and whether a branch leaves it before its end. */
+  readonly catches: boolean;
+  readonly leavesEarly: boolean;
+  /** Its part of the plan: events from one to another, and the segment of its entry. */
+  readonly eventsFrom: number;
+  readonly eventsTo: number;
+  readonly entry: number;
 }
 
 /** How a block with the function's results is written: one byte of a type, else a type's index. */
@@ -104,24 +114,32 @@ export class BodyEmitter {
     return this.#fuel + 1;
   }
 
-  /** Writes one entry of the code section. */
-  emit(body: BodyShape, code: BodyDecoder): void {
+  /** Writes one entry of the code section as it was. */
+  copy({ at, end }: Pick<BodyShape, "at" | "end">): void {
     const sink = this.#sink;
-    const bound = body.end - body.localsAt + this.#plan.events * EVENT_BYTES + FRAME_BYTES;
+    sink.reserve(end - at + 5);
+    sink.u32(end - at);
+    sink.copy(this.#bytes, at, end);
+  }
+
+  /** Writes one entry of the code section. */
+  emit(body: BodyShape): void {
+    const sink = this.#sink;
+    const bound = body.end - body.localsAt + (body.eventsTo - body.eventsFrom) * EVENT_BYTES + FRAME_BYTES;
     sink.reserve(bound + 5);
     const sizeWidth = bound < 0x4000 ? 2 : bound < 0x20_0000 ? 3 : 5;
     const sizeAt = sink.length;
     sink.length += sizeWidth;
     const isGuarded = body.depth > 0;
-    const keepsDepth = isGuarded && code.catches;
+    const keepsDepth = isGuarded && body.catches;
     this.#temporary = body.locals;
     const ownDepth = body.locals + 1;
     sink.u32(body.localRuns + 1);
     sink.copy(this.#bytes, body.localsAt, body.start);
     sink.u32(isGuarded ? 2 : 1);
     sink.byte(TYPE_I32);
-    this.#enter(body.depth, ownDepth);
-    const isWrapped = isGuarded && code.leavesEarly;
+    this.#enter(body, ownDepth);
+    const isWrapped = isGuarded && body.leavesEarly;
     if (isWrapped) {
       sink.byte(OP.block);
       if ("byte" in body.resultType) sink.byte(body.resultType.byte);
@@ -137,24 +155,28 @@ export class BodyEmitter {
   /** The body without its last `end`. */
   #insertEvents(body: BodyShape, ownDepth: number): void {
     const sink = this.#sink;
-    const { events, eventAt, eventKind, eventValue, costs } = this.#plan;
+    const { eventAt, eventKind, eventValue, costs } = this.#plan;
     let cursor = body.start;
-    for (let i = 0; i < events; i++) {
+    for (let i = body.eventsFrom; i < body.eventsTo; i++) {
       const kind = eventKind[i] as number;
       const value = eventValue[i] as number;
-      const fuel = kind <= EVENT_CHARGE ? (costs[value] as number) : 0;
+      const fuel = kind <= EVENT_CHARGE ? (costs[value >> 1] as number) : 0;
       if (kind === EVENT_CHARGE && fuel === 0) continue;
-      if (kind >= EVENT_RETURN && (body.depth === 0 || (kind === EVENT_CAUGHT && value === 0))) continue;
+      if (kind === EVENT_LOAD && value === 0) continue;
+      if (kind >= EVENT_RETURN && kind <= EVENT_CAUGHT && (body.depth === 0 || (kind === EVENT_CAUGHT && value === 0))) continue;
       const at = eventAt[i] as number;
       sink.copy(this.#bytes, cursor, at);
       cursor = at;
-      if (kind === EVENT_CHARGE) this.#charge(fuel);
-      else if (kind === EVENT_ROOT) this.#root(fuel);
+      if (kind === EVENT_CHARGE) this.#pay(fuel, (value & 1) !== 0);
+      else if (kind === EVENT_ROOT) this.#root(fuel, (value & 1) !== 0);
       else if (kind === EVENT_BULK) this.#payLength(value);
       else if (kind === EVENT_LEAVE) this.#giveBack(body.depth, -1);
       else if (kind === EVENT_CAUGHT) {
         this.#op(OP.localGet, ownDepth);
         this.#op(OP.globalSet, this.#depth);
+      } else if (kind === EVENT_LOAD) {
+        this.#op(OP.globalGet, this.#fuel);
+        this.#op(OP.localSet, this.#temporary);
       } else {
         this.#op(OP.br, value);
         cursor = at + 1;
@@ -173,15 +195,14 @@ export class BodyEmitter {
     this.#sink.s32(value);
   }
 
-  #charge(fuel: number): void {
-    this.#op(OP.globalGet, this.#fuel);
-    this.#constant(fuel);
-    this.#sink.byte(OP.i32Sub);
-    this.#op(OP.globalSet, this.#fuel);
+  /** The counter is in the local already, or has to be loaded: after that it is. */
+  #pay(fuel: number, loads: boolean): void {
+    this.#subtract(this.#fuel, fuel, this.#temporary, loads);
   }
 
-  #subtract(global: number, amount: number, local: number): void {
-    this.#op(OP.globalGet, global);
+  #subtract(global: number, amount: number, local: number, loads: boolean): void {
+    if (loads) this.#op(OP.globalGet, global);
+    else this.#op(OP.localGet, local);
     this.#constant(amount);
     this.#sink.byte(OP.i32Sub);
     this.#op(OP.localTee, local);
@@ -198,21 +219,21 @@ export class BodyEmitter {
     sink.byte(OP.end);
   }
 
-  #root(fuel: number): void {
-    this.#subtract(this.#fuel, fuel, this.#temporary);
+  #root(fuel: number, loads: boolean): void {
+    this.#pay(fuel, loads);
     this.#op(OP.localGet, this.#temporary);
     this.#trapIfNegative();
   }
 
   /** Fuel and depth are checked at once: their bits or'ed are negative when one of them is. */
-  #enter(depth: number, ownDepth: number): void {
-    const fuel = this.#plan.costs[0] as number;
+  #enter({ depth, entry }: BodyShape, ownDepth: number): void {
+    const fuel = this.#plan.costs[entry] as number;
     if (depth === 0) {
-      this.#root(fuel);
+      this.#root(fuel, true);
       return;
     }
-    this.#subtract(this.#fuel, fuel, this.#temporary);
-    this.#subtract(this.#depth, depth, ownDepth);
+    this.#pay(fuel, true);
+    this.#subtract(this.#depth, depth, ownDepth, true);
     this.#op(OP.localGet, this.#temporary);
     this.#op(OP.localGet, ownDepth);
     this.#sink.byte(OP.i32Or);

@@ -30,6 +30,9 @@ export class Frames {
   caught = new Uint8Array(256);
   /** For a loop: index of the event that handles such an arrival at its header. */
   events = new Int32Array(256);
+  /** Whether the local held the counter at its beginning, and the calls before it. */
+  current = new Uint8Array(256);
+  calls = new Int32Array(256);
 
   push(kind: number, base: number, params: number, results: number, segment: number, dominator: number): void {
     const top = ++this.top;
@@ -61,5 +64,7 @@ export class Frames {
     this.targeted = largerBytes(this.targeted);
     this.caught = largerBytes(this.caught);
     this.events = larger(this.events);
+    this.current = largerBytes(this.current);
+    this.calls = larger(this.calls);
   }
 }

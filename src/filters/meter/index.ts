@@ -26,7 +26,7 @@ export const FUEL_EXPORT = "selvedge:fuel";
 /** The exported mutable i32 that holds how much deeper calls may nest. Negative: exceeded. */
 export const DEPTH_EXPORT = "selvedge:depth";
 /** Changes whenever the same module would be rewritten to other bytes: part of every key that rewritten modules are kept under. */
-export const METER_VERSION = 1;
+export const METER_VERSION = 2;
 
 export interface MeterOptions {
   /** Fuel until the host sets it: start function and first calls. 0 to 2^31 - 1. */

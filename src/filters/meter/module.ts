@@ -2,6 +2,7 @@ import { type Bytes, utf8Bytes } from "../../core/bytes.ts";
 import { METER_LIMITS } from "../../core/limits.ts";
 import { copyImports, copyMemories, copyTables, type Limits, readElements, readGlobals, type SizeBounds } from "./bounds.ts";
 import { CodeRewriter } from "./code.ts";
+import { noteReference } from "./constants.ts";
 import { malformed, unsupported } from "./error.ts";
 import type { MeteredModule } from "./index.ts";
 import { ByteReader } from "./reader.ts";
@@ -137,6 +138,7 @@ class ModuleRewriter {
     if (section.id === SECTION.function) readFunctions(this.#shape, reader);
     else if (section.id === SECTION.tag) readTags(this.#shape, reader);
     else if (section.id === SECTION.element) readElements(this.#shape, reader);
+    else if (section.id === SECTION.start) this.#shape.entries.push(reader.u32());
     else if (section.id === SECTION.data) checkCount(reader.count(), METER_LIMITS.dataSegments, "data segments");
   }
 
@@ -224,7 +226,7 @@ class ModuleRewriter {
       if (kind > 4) throw malformed("the module has an export of an unknown kind");
       if (kind === 3 && index >= shape.globals) throw malformed(`the module has no global ${index}`);
       // An export declares a function, so that `ref.func` may name it.
-      if (kind === 0 && index < shape.importedFunctions) shape.hostInTable = true;
+      if (kind === 0) noteReference(shape, index);
     }
     reader.finish("the export section");
   }

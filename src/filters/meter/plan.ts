@@ -2,9 +2,9 @@ import { METER_LIMITS } from "../../core/limits.ts";
 import { overLimit } from "./error.ts";
 
 // What is inserted into a body, in the order of places.
-/** `F -= cost of segment value`, and a check: loop headers. */
+/** `F -= cost of segment value / 2`, and a check: loop headers. Odd: the local does not hold F here, load it. */
 export const EVENT_ROOT = 0;
-/** `F -= cost of segment value`, when that is not 0. */
+/** `F -= cost of segment value / 2`, when that is not 0. Odd: as above. */
 export const EVENT_CHARGE = 1;
 /** The length on the stack is paid for: `value` tells which operation. */
 export const EVENT_BULK = 2;
@@ -14,6 +14,8 @@ export const EVENT_RETURN = 3;
 export const EVENT_LEAVE = 4;
 /** Where an exception arrives: the depth is set to this frame's again, when `value` is not 0. */
 export const EVENT_CAUGHT = 5;
+/** Before a loop: F is loaded into the local, when `value` is not 0. */
+export const EVENT_LOAD = 6;
 
 // Operations that pay for a length.
 export const BULK_MEMORY = 0;
@@ -26,12 +28,17 @@ const ROOT = 1;
 const OWN = 2;
 
 /**
- * What to insert into one function, and what each straight piece of code (segment) costs. Every function entry and loop header
+ * What to insert into the functions, and what each straight piece of code (segment) costs. Every function entry and loop header
  * is a root: there the counter is checked. A segment that costs `splitFuel` or more is charged for where it begins, without a
  * check, because the next root catches it: between two roots there is no way back. A cheaper one is added to the segment that
  * dominates it in the same loop, up to `foreignFuel`: the charge is an upper bound, never less than what runs.
  *
- * Columns of numbers instead of objects: a module has millions of instructions.
+ * The counter lives in a global; a local of each function holds its value as well, and every charge sets both. So a loop that
+ * calls nothing never waits for the global: with a load for each round, short loops took a third longer. `isCurrent` tells
+ * whether the local is right at the place that is being read: a call makes it stale.
+ *
+ * Columns of numbers instead of objects: a module has millions of instructions. The plan keeps all functions, because what is
+ * inserted into one depends on who calls it.
  */
 export class Plan {
   events = 0;
@@ -50,23 +57,39 @@ export class Plan {
   cost = 0;
   /** The segment that is charged for and dominates the open one. */
   dominator = 0;
-  /** Cost of all segments. */
+  /** Cost of all segments of the open function. */
   fuel = 0;
+  /** Whether the local of the function holds the counter. */
+  isCurrent = true;
+  /** Calls so far that made it stale. */
+  calls = 0;
 
   constructor(
     readonly splitFuel: number,
     readonly foreignFuel: number,
   ) {}
 
-  /** Begins a function: segment 0 is its entry. */
-  reset(): void {
-    this.events = 0;
-    this.segments = 0;
+  /** Begins a function. Returns the segment of its entry. */
+  begin(): number {
     this.segment = -1;
     this.cost = 0;
     this.fuel = 0;
-    this.#newSegment(ROOT | OWN);
-    this.dominator = 0;
+    this.isCurrent = true;
+    const entry = this.#newSegment(ROOT | OWN);
+    this.dominator = entry;
+    return entry;
+  }
+
+  /** Forgets everything from these on. */
+  drop(events: number, segments: number): void {
+    this.events = events;
+    this.segments = segments;
+  }
+
+  /** After a call: the counter is not what the local says. */
+  noteCall(): void {
+    this.isCurrent = false;
+    this.calls++;
   }
 
   addEvent(at: number, kind: number, value: number): void {
@@ -98,13 +121,14 @@ export class Plan {
 
   /** Opens a segment at `at`. */
   open(at: number): void {
-    this.addEvent(at, EVENT_CHARGE, this.#newSegment(0));
+    this.addEvent(at, EVENT_CHARGE, this.#newSegment(0) * 2 + (this.isCurrent ? 0 : 1));
   }
 
   /** Opens the segment of a loop header at `at`. */
   openRoot(at: number): void {
-    this.addEvent(at, EVENT_ROOT, this.#newSegment(ROOT | OWN));
+    this.addEvent(at, EVENT_ROOT, this.#newSegment(ROOT | OWN) * 2);
     this.dominator = this.segment;
+    this.isCurrent = true;
   }
 
   /** Ends the open segment, if there is one: now it is known who is charged. */

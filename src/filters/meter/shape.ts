@@ -91,6 +91,8 @@ export interface ModuleShape {
   readonly types: FunctionShape[];
   /** Type index of each function, imported ones first. */
   readonly functionTypes: number[];
+  /** Functions that are exported or referred to: they can be called from elsewhere. The same one may come more than once. */
+  readonly entries: number[];
   /** Type index of each tag, imported ones first. */
   readonly tagTypes: number[];
   importedFunctions: number;
@@ -105,6 +107,7 @@ export const newShape = (bytes: Bytes): ModuleShape => ({
   bytes,
   types: [],
   functionTypes: [],
+  entries: [],
   tagTypes: [],
   importedFunctions: 0,
   globals: 0,
