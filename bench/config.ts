@@ -16,7 +16,7 @@ import { runNatsCli } from "../test/kit/nats.ts";
 import { freePort } from "../test/kit/selvedge.ts";
 import { describeMachine, sleep } from "./measure.ts";
 import { renderConfigTable, writeDocument } from "./report.ts";
-import { askOnce, childrenOf, type Memory, memoryOf, processorMs, startWorld, type World } from "./world.ts";
+import { askOnce, childrenOf, type Memory, memoryOf, processorMs, startWorld, threadsMs, type World } from "./world.ts";
 
 const ROOT = dirname(import.meta.dir);
 const IDLE_MS = 10_000;
@@ -25,6 +25,8 @@ const PAUSE_MS = 20;
 const MANY_ROUTES = 10_000;
 const ROUTES_PER_APPLY = 2_000;
 const WARM_UP = 20;
+/** Until what a proxy puts off (its copy on disk, JIT) is done: it belongs to the changes. */
+const SETTLE_MS = 1_000;
 
 export interface Quantiles {
   readonly p50: number;
@@ -44,8 +46,14 @@ export interface ConfigSeries {
   readonly answered?: Quantiles;
   /** The command starts → the last acknowledgement; only with the real command. */
   readonly fromCommand?: Quantiles;
-  /** Processor time of one proxy (all its processes) for one change, in ms. */
+  /** Processor time of one proxy (all its processes and threads) for one change, in ms: all that was used, also what it uses anyway. */
   readonly proxyMs: number;
+  /** Of `proxyMs`, what the same processes used in as much time without changes, right after them. */
+  readonly proxyIdleMs?: number;
+  /** Of `proxyMs`, the threads that compile what runs often: less with every change. */
+  readonly proxyCompilerMs?: number;
+  /** `proxyMs` of the second half of the changes alone. */
+  readonly proxyLaterMs?: number;
   readonly controlMs: number;
 }
 
@@ -130,9 +138,11 @@ async function measureSeries(world: World, progress: Progress, options: SeriesOp
   await world.client.flush();
   const pids = world.proxies.map((each) => each.program.child.pid as number);
   const controlPid = world.control.child.pid as number;
-  let before = { proxies: 0, control: 0 };
+  const controlBefore = { ms: 0 };
+  const used = new ProxyMeter(pids);
   for (let i = -WARM_UP; i < options.changes; i++) {
-    if (i === 0) before = { proxies: pids.reduce((sum, pid) => sum + processorMs(pid), 0), control: processorMs(controlPid) };
+    if (i === 0) controlBefore.ms = processorMs(controlPid);
+    if (i === 0 || i === options.changes >> 1) used.mark();
     const revision = ++progress.revision;
     const text = changingRoute(++progress.mark);
     const startMs = performance.now();
@@ -155,16 +165,62 @@ async function measureSeries(world: World, progress: Progress, options: SeriesOp
     await sleep(PAUSE_MS);
   }
   listening.unsubscribe();
-  const spent = pids.reduce((sum, pid) => sum + processorMs(pid), 0) - before.proxies;
+  used.mark();
+  const controlMs = (processorMs(controlPid) - controlBefore.ms) / options.changes;
   const series: ConfigSeries = {
     ...{ name: options.name, routes: options.routes, changes: options.changes, applied: quantiles(applied ?? []) },
     ...(options.port === undefined ? {} : { answered: quantiles(answered ?? []) }),
     ...(options.withCommand ? { fromCommand: quantiles(fromCommand ?? []) } : {}),
-    proxyMs: spent / options.changes / pids.length,
-    controlMs: (processorMs(controlPid) - before.control) / options.changes,
+    ...(await used.finish(options.changes)),
+    controlMs,
   };
   say(`${series.name}: p50 ${series.applied.p50.toFixed(1)} ms, p99 ${series.applied.p99.toFixed(1)} ms`);
   return series;
+}
+
+interface Mark {
+  readonly atMs: number;
+  readonly usedMs: number;
+  /** By thread. */
+  readonly compilerMs: ReadonlyMap<number, number>;
+}
+
+/** Processor time of proxies over a series of changes: from the first mark, and from the second, which is half-way. */
+class ProxyMeter {
+  readonly #marks: Mark[] = [];
+
+  constructor(readonly pids: readonly number[]) {}
+
+  mark(): void {
+    this.#marks.push({
+      atMs: performance.now(),
+      usedMs: this.pids.reduce((sum, pid) => sum + processorMs(pid), 0),
+      compilerMs: new Map(this.pids.flatMap((pid) => [...threadsMs(pid, "JITWorker")])),
+    });
+  }
+
+  /** Waits as long as the changes took, without any, to know what the processes use anyway. */
+  async finish(changes: number): Promise<Pick<ConfigSeries, "proxyMs" | "proxyIdleMs" | "proxyCompilerMs" | "proxyLaterMs">> {
+    const compilers = [...this.#lastMark().compilerMs];
+    await sleep(SETTLE_MS);
+    this.mark();
+    const [start, half, , end] = this.#marks;
+    if (start === undefined || half === undefined || end === undefined) throw new Error("a series has two marks");
+    await sleep(end.atMs - start.atMs);
+    this.mark();
+    const each = changes * this.pids.length;
+    return {
+      proxyMs: (end.usedMs - start.usedMs) / each,
+      proxyIdleMs: (this.#lastMark().usedMs - end.usedMs) / each,
+      // Such threads end when there is nothing to do for a while: then their part is not known, and this is too small.
+      proxyCompilerMs: compilers.reduce((sum, [task, ms]) => sum + ms - (start.compilerMs.get(task) ?? 0), 0) / each,
+      proxyLaterMs: (end.usedMs - half.usedMs) / ((changes - (changes >> 1)) * this.pids.length),
+    };
+  }
+
+  #lastMark(): Mark {
+    return this.#marks.at(-1) as Mark;
+  }
 }
 
 async function applyManyRoutes(world: World, progress: Progress): Promise<void> {

@@ -86,7 +86,7 @@ function proxiesSection(report: Report): string[] {
 
 const CONFIG_COLUMNS = [
   ...(["change of one route", "routes", "applied p50 ms", "p90", "p99", "max"] as const),
-  ...(["answered p50 ms", "p99", "CPU ms/proxy", "CPU ms/control"] as const),
+  ...(["answered p50 ms", "p99", "CPU ms/proxy", "2nd half", "idle", "JIT", "CPU ms/control"] as const),
 ];
 
 const shown = (times: Quantiles | undefined, which: keyof Quantiles): string => times?.[which].toFixed(1) ?? "-";
@@ -98,7 +98,8 @@ function configCells(series: ConfigSeries): string[] {
     String(series.routes),
     ...[shown(applied, "p50"), shown(applied, "p90"), shown(applied, "p99"), shown(applied, "max")],
     ...[shown(answered, "p50"), shown(answered, "p99")],
-    ...[series.proxyMs.toFixed(2), series.controlMs.toFixed(2)],
+    ...[series.proxyMs, series.proxyLaterMs, series.proxyIdleMs, series.proxyCompilerMs].map((ms) => ms?.toFixed(2) ?? "-"),
+    series.controlMs.toFixed(2),
   ];
 }
 
@@ -123,6 +124,7 @@ export function renderConfigTable(report: ConfigReport): string {
   return [
     "published over NATS → applied by every worker or sidecar (budgets: p50 < 50 ms; 20 sidecars p99 ≤ 50 ms, ≤ 1 ms CPU each)",
     ...alignedTable([CONFIG_COLUMNS, ...report.series.map(configCells)]),
+    "CPU ms/proxy is everything; of it, idle is what the processes use in as much time without changes, JIT compiles what runs often",
     ...commandLines(report),
     "",
     "idle for 10 s with one route (budget for a sidecar: 80 MB RSS)",
@@ -139,7 +141,9 @@ function configSection(report: ConfigReport): string[] {
     "route to `selvedge.config.apply`. `applied` is the time from before the publish until the acknowledgement of the last proxy has",
     "arrived (a gateway acknowledges when all its workers serve the revision); `answered` until a request that was then sent on a new",
     "connection is answered by the new route. With the command, time starts when the message is heard. Budgets: p50 under 50 ms; with",
-    "20 sidecars p99 within 50 ms, and 1 ms of CPU per proxy and change.",
+    "20 sidecars p99 within 50 ms, and 1 ms of CPU per proxy and change. CPU is all that a proxy used in the time of the changes, divided",
+    "by them (20 came before); beside it the second half of them alone, and how much of it the same processes use in as much time without",
+    "changes (`idle`) and for compiling what runs often (`JIT`).",
     "",
     ...markdownTable([CONFIG_COLUMNS, ...report.series.map(configCells)]),
     "",
