@@ -17,8 +17,9 @@ import {
   OK,
   UNIMPLEMENTED,
 } from "./abi.ts";
-import { EXTENSIONS } from "./extensions.ts";
+import { EXTENSIONS, type Extension } from "./extensions.ts";
 import { replaceBlock } from "./fields.ts";
+import type { PlacedForeignFunction } from "./foreign.ts";
 import type { GuestInstance } from "./instance.ts";
 import { InternTable } from "./interned.ts";
 import type { GuestMemory } from "./memory.ts";
@@ -211,11 +212,23 @@ export function getStatus(
   return memory.giveText("", atPointer, sizePointer);
 }
 
-const foreignNames = new InternTable<string>((text) => text);
+/** A name that guests call foreign functions by. */
+export interface ForeignName {
+  readonly name: string;
+  readonly extension: Extension | undefined;
+}
 
-/** The name of a foreign function out of the guest's memory. Check the range with `has` first. */
-function readForeignName(memory: GuestMemory, at: number, size: number): string {
-  return foreignNames.find(memory.words, memory.bytes, at >>> 0, size >>> 0);
+const foreignNames = new InternTable<ForeignName>((name) => ({ name, extension: EXTENSIONS.get(name) }));
+
+/** What the filter may call by this name; a guest mostly calls the same one again, so the newest is remembered. */
+function findForeign(guest: GuestInstance, wanted: ForeignName): PlacedForeignFunction | undefined {
+  if (guest.foreignName === wanted) return guest.foreignFunction;
+  const { config, options } = guest.owner;
+  const found = options.foreign.find(wanted.name, config.capabilities);
+  if (found === undefined) return undefined;
+  guest.foreignName = wanted;
+  guest.foreignFunction = found;
+  return found;
 }
 
 export function callForeignFunction(
@@ -230,13 +243,12 @@ export function callForeignFunction(
 ): number {
   if (!memory.has(nameAt, nameSize) || !memory.has(argsAt, argsSize)) return INVALID_MEMORY_ACCESS;
   if (nameSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return NOT_FOUND;
-  const { config, options } = guest.owner;
-  const name = readForeignName(memory, nameAt, nameSize);
-  const extension = EXTENSIONS.get(name);
+  const wanted = foreignNames.find(memory.words, memory.bytes, nameAt >>> 0, nameSize >>> 0);
+  const { extension } = wanted;
   if (extension !== undefined) return extension(guest, memory, argsAt, argsSize);
-  const run = options.foreign.find(name, config.capabilities);
+  const run = findForeign(guest, wanted);
   if (run === undefined) return NOT_FOUND;
-  const result = run(config, memory.words, argsAt >>> 0, argsSize >>> 0);
+  const result = run(guest.owner.config, memory.words, argsAt >>> 0, argsSize >>> 0);
   if (result === undefined) return BAD_ARGUMENT;
   // A guest that expects nothing passes no pointers.
   if (result.byteLength === 0 && atPointer === 0 && sizePointer === 0) return OK;

@@ -3,8 +3,10 @@ import { describeCause } from "../../core/failure.ts";
 import type { FilterBudget } from "../../core/limits.ts";
 import type { CalloutAnswer } from "../contract.ts";
 import { INTERNAL_FAILURE, ROOT_CONTEXT_ID } from "./abi.ts";
+import type { ForeignName } from "./calls-state.ts";
 import type { StreamContext } from "./context.ts";
 import { ContextTable } from "./context-table.ts";
+import type { PlacedForeignFunction } from "./foreign.ts";
 import { describeTrap, FuelGauge } from "./fuel.ts";
 import type { ProxyWasmOptions } from "./host.ts";
 import { MappedCounters } from "./mapped-counters.ts";
@@ -75,6 +77,9 @@ export class GuestInstance {
   fault: string | undefined;
   /** A callback is on the stack. */
   inside = false;
+  /** The foreign function of the host that it called last, by the name that it used. */
+  foreignName: ForeignName | undefined;
+  foreignFunction: PlacedForeignFunction | undefined;
   /** The effective context; undefined: the plugin context. */
   active: StreamContext | undefined;
   /** The answer that `proxy_on_http_call_response` may look at. */

@@ -1,10 +1,9 @@
-import type { Bytes } from "../../core/bytes.ts";
-
 const SLOTS = 512;
 const KEY_BYTES_MAX = 64;
 
 interface Entry<T> {
-  readonly key: DataView;
+  /** The key four bytes at a time; the last four may overlap those before. */
+  readonly words: Int32Array;
   readonly length: number;
   readonly value: T;
 }
@@ -28,17 +27,23 @@ export class InternTable<T> {
     const mixed = Math.imul(Math.imul(first, 31) + last + length, 0x9e3779b1);
     const slot = mixed >>> 23;
     const entry = this.#entries[slot];
-    if (entry !== undefined && entry.length === length && isSame(entry.key, view, start, length)) return entry.value;
+    if (entry !== undefined && entry.length === length && isSame(entry.words, view, start, length)) return entry.value;
     const value = this.make(bytes.latin1Slice(start, start + length));
-    const key: Bytes = new Uint8Array(bytes.subarray(start, start + length));
-    this.#entries[slot] = { key: new DataView(key.buffer), length, value };
+    this.#entries[slot] = { words: wordsOf(view, start, length), length, value };
     return value;
   }
 }
 
-/** Four bytes at a time; the last four may overlap those before. */
-function isSame(key: DataView, view: DataView, start: number, length: number): boolean {
-  const tail = length - 4;
-  for (let i = 0; i < tail; i += 4) if (key.getInt32(i, true) !== view.getInt32(start + i, true)) return false;
-  return key.getInt32(tail, true) === view.getInt32(start + tail, true);
+function wordsOf(view: DataView, start: number, length: number): Int32Array {
+  const words = new Int32Array(Math.ceil(length / 4));
+  const last = words.length - 1;
+  for (let i = 0; i < last; i++) words[i] = view.getInt32(start + 4 * i, true);
+  words[last] = view.getInt32(start + length - 4, true);
+  return words;
+}
+
+function isSame(words: Int32Array, view: DataView, start: number, length: number): boolean {
+  const last = words.length - 1;
+  for (let i = 0; i < last; i++) if (words[i] !== view.getInt32(start + 4 * i, true)) return false;
+  return words[last] === view.getInt32(start + length - 4, true);
 }

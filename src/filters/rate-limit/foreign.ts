@@ -50,8 +50,10 @@ export class RateLimitFunction {
     for (let i = 0; i < count; i++) {
       const { outcome, level } = this.#questions[i] as RateLimitQuestion;
       if (outcome === FULL) this.counts.full++;
-      view.setUint32(i * ANSWER_BYTES, level % 0x1_0000_0000, true);
-      view.setInt32(i * ANSWER_BYTES + 4, Math.floor(level / 0x1_0000_0000), true);
+      // By hand: the remainder of numbers that are no 32-bit integers is a call of the runtime's.
+      const high = Math.floor(level / 0x1_0000_0000);
+      view.setUint32(i * ANSWER_BYTES, level - high * 0x1_0000_0000, true);
+      view.setInt32(i * ANSWER_BYTES + 4, high, true);
       view.setUint32(i * ANSWER_BYTES + 8, outcome === ALLOWED ? 1 : outcome, true);
     }
     return answer;

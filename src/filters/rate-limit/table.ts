@@ -386,8 +386,10 @@ export class RateLimitTable {
   }
 
   #pack(version: number, phase: number, time: number): bigint {
-    this.#half[0] = time % 0x1_0000_0000;
-    this.#half[1] = ((version << 20) | (phase << 18) | Math.floor(time / 0x1_0000_0000)) >>> 0;
+    // By hand: the remainder of numbers that are no 32-bit integers is a call of the runtime's.
+    const high = Math.floor(time / 0x1_0000_0000);
+    this.#half[0] = time - high * 0x1_0000_0000;
+    this.#half[1] = ((version << 20) | (phase << 18) | high) >>> 0;
     return this.#word[0] as bigint;
   }
 }

@@ -27,19 +27,27 @@ export function putString(out: ByteWriter, text: string): void {
   out.length = at;
 }
 
-const DIGITS_MAX = 16;
+const DIGITS_MAX = 10;
+
+/** Above it a number is no 32-bit integer, and dividing takes several times as long. */
+const SMALL_MAX = 0x7fff_ffff;
 
 /** A whole number from 0 to 2^53 - 1. */
 export function putNumber(out: ByteWriter, value: number): void {
+  if (value > SMALL_MAX) {
+    out.text(String(value));
+    return;
+  }
   out.reserve(DIGITS_MAX);
   let digits = 1;
-  for (let rest = value; rest >= 10; rest = Math.floor(rest / 10)) digits++;
+  for (let rest = value | 0; rest >= 10; rest = (rest / 10) | 0) digits++;
+  const { buffer } = out;
   let at = out.length + digits;
   out.length = at;
-  let rest = value;
+  let rest = value | 0;
   do {
-    const tens = Math.floor(rest / 10);
-    out.buffer[--at] = 0x30 + (rest - tens * 10);
+    const tens = (rest / 10) | 0;
+    buffer[--at] = 0x30 + (rest - tens * 10);
     rest = tens;
   } while (rest > 0);
 }
