@@ -24,6 +24,7 @@ import {
   lowerName,
   parseStatus,
   REQUEST_PSEUDO_NAMES,
+  readAnswerValue,
   readName,
   readRequestPseudo,
   replaceBlock,
@@ -213,7 +214,8 @@ function writeField(
   if (block === undefined || context === undefined) return BAD_ARGUMENT;
   if (!context.spend((keySize >>> 0) + (valueSize >>> 0) + PROXY_WASM_LIMITS.headerOverheadBytes)) return INTERNAL_FAILURE;
   const key = readName(memory, keyAt, keySize);
-  const value = memory.latin1(valueAt, valueSize);
+  const value =
+    map === MAP_RESPONSE_HEADERS ? readAnswerValue(memory, key, valueAt, valueSize) : memory.latin1(valueAt, valueSize);
   const pseudo = writePseudo(guest, map, key, value);
   if (pseudo !== undefined) return pseudo;
   if (!isWritableField(key, value)) return BAD_ARGUMENT;

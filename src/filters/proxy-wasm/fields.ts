@@ -46,6 +46,24 @@ export function readName(memory: GuestMemory, at: number, size: number): string 
   return names.find(memory.words, memory.bytes, at >>> 0, size >>> 0);
 }
 
+/** Longer values are cheaper to make than to compare. Bytes. */
+const KNOWN_VALUE_MAX = 64;
+const lastAnswerValues = new Array<string>(WRITABLE_SLOTS).fill("");
+
+/**
+ * A value for a field of an answer out of the guest's memory. Filters set the same values again and again, and comparing costs
+ * a third of making a text. Check the range with `has` first.
+ */
+export function readAnswerValue(memory: GuestMemory, name: string, at: number, size: number): string {
+  if (size >>> 0 > KNOWN_VALUE_MAX) return memory.latin1(at, size);
+  const slot = name.length & (WRITABLE_SLOTS - 1);
+  const known = lastAnswerValues[slot] as string;
+  if (memory.isText(at, size, known)) return known;
+  const value = memory.latin1(at, size);
+  lastAnswerValues[slot] = value;
+  return value;
+}
+
 /** A guest's name for a field, in the lower case that header blocks use. */
 export function lowerName(name: string): string {
   for (let i = 0; i < name.length; i++) {
