@@ -26,7 +26,7 @@ const MANY_ROUTES = 10_000;
 const ROUTES_PER_APPLY = 2_000;
 const WARM_UP = 20;
 /** Until what a proxy puts off (its copy on disk, JIT) is done: it belongs to the changes. */
-const SETTLE_MS = 1_000;
+const SETTLE_MS = 2_500;
 
 export interface Quantiles {
   readonly p50: number;

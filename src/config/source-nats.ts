@@ -51,10 +51,11 @@ const RECONCILE_MS = 20_000;
 /** Many proxies must not all answer a control plane at once. */
 const POLL_JITTER_MS = 100;
 /**
- * Writing to disk waits this long, so that a burst of changes writes once and none waits for the disk. A crash before it costs
- * nothing while NATS is there: the proxy resumes by revision.
+ * Writing to disk waits this long and up to as much again, so that a burst of changes writes once, none waits for the disk, and the
+ * proxies of a machine do not all write at one moment, when the next change may come. A crash before it costs nothing while NATS
+ * is there: the proxy resumes by revision.
  */
-const SAVE_MS = 500;
+const SAVE_MS = 1_000;
 /** What could not be fetched is tried again after this. */
 const RETRY_MS = 1_000;
 
@@ -157,7 +158,7 @@ class NatsSnapshotSource implements NatsSource {
     if (manifest.revision !== revision || manifest.digest !== digest) return;
     const planned = this.#unsaved !== undefined;
     this.#unsaved = { manifest, bytes: this.#loader.known };
-    if (!planned) this.#after("save", SAVE_MS, () => this.#saveNow());
+    if (!planned) this.#after("save", SAVE_MS * (1 + this.options.rng.next()), () => this.#saveNow());
   }
 
   #saveNow(): void {
