@@ -55,6 +55,7 @@ export class WorkerSlot {
   #known: ReadonlySet<string> = new Set();
   #startedMs = 0;
   #answeredMs = 0;
+  #askedMs = 0;
   #backoffMs: number = WORKER_TIMES.backoffMinMs;
   #respawn: Timer | undefined;
   #stopping = false;
@@ -89,6 +90,7 @@ export class WorkerSlot {
   start(): void {
     this.#startedMs = this.clock.nowMs();
     this.#answeredMs = this.#startedMs;
+    this.#askedMs = this.#startedMs;
     this.#ready = false;
     this.#known = new Set();
     this.#killedAsHung = false;
@@ -180,7 +182,12 @@ export class WorkerSlot {
   }
 
   #killIfHung(process: WorkerProcess): void {
-    const silentMs = this.clock.nowMs() - this.#answeredMs;
+    const nowMs = this.clock.nowMs();
+    // Time in which we did not run (a stopped or starved supervisor) says nothing about the worker: its answers wait to be read.
+    const lateMs = nowMs - this.#askedMs - WORKER_TIMES.pollMs;
+    if (lateMs > 0) this.#answeredMs += lateMs;
+    this.#askedMs = nowMs;
+    const silentMs = nowMs - this.#answeredMs;
     if (this.#stopping || this.#killedAsHung || silentMs < (this.#ready ? WORKER_TIMES.hungMs : WORKER_TIMES.startMs)) return;
     this.#killedAsHung = true;
     this.log.error("a worker does not answer; it is killed and replaced", { worker: this.index, pid: process.pid, silentMs });

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { generateKeyPairSync } from "node:crypto";
+import { CONFIG_LIMITS } from "../core/limits.ts";
 import { formatTrustedKey, readSigningKey, readTrustedKey, refuseUnsigned, signersOf, signModule } from "./module-signature.ts";
 import { appendCustomSection, findCustomSection, readSections, removeCustomSections } from "./wasm-sections.ts";
 
@@ -47,6 +48,20 @@ test("no changed, added or missing byte goes unseen", () => {
   const section = readSections(signed).at(-1);
   const other = appendCustomSection(MODULE.slice(0, 8), "selvedge.signature", section?.content ?? new Uint8Array());
   expect(refuseUnsigned(other, [ours.name])).toBe("it was altered after it was signed");
+});
+
+test("signatures are bounded in number, before any is verified", () => {
+  const genuine = readSections(signModule(MODULE, ours.pem)).at(-1)?.content ?? new Uint8Array();
+  const wrong = genuine.slice();
+  wrong[wrong.length - 1] = (wrong.at(-1) ?? 0) ^ 1;
+  let signed: Uint8Array = MODULE;
+  for (let i = 1; i < CONFIG_LIMITS.signatures; i++) signed = appendCustomSection(signed, "selvedge.signature", wrong);
+  signed = appendCustomSection(signed, "selvedge.signature", genuine);
+  expect(refuseUnsigned(signed, [ours.name])).toBeUndefined();
+  const more = appendCustomSection(signed, "selvedge.signature", genuine);
+  expect(refuseUnsigned(more, [ours.name])).toBe("it has more than 16 signatures");
+  expect(signersOf(more)).toEqual([]);
+  expect(() => signModule(more, ours.pem)).toThrow("more than 16");
 });
 
 test("keys are read strictly", () => {

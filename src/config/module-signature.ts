@@ -1,4 +1,5 @@
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
+import { CONFIG_LIMITS } from "../core/limits.ts";
 import { appendCustomSection, readSections } from "./wasm-sections.ts";
 
 /**
@@ -39,7 +40,8 @@ export function readSigningKey(pem: string): { readonly key: KeyObject; readonly
 /** The same module with one signature more. A former one of the same key is replaced. */
 export function signModule(wasm: Uint8Array, pem: string): Uint8Array {
   const { key, publicKey } = readSigningKey(pem);
-  const { signatures, bodyEnd } = readSignatures(wasm);
+  const { signatures, bodyEnd, problem } = readSignatures(wasm);
+  if (problem !== "" && bodyEnd < wasm.byteLength) throw new Error(problem);
   const body = wasm.subarray(0, bodyEnd);
   const content = Buffer.concat([Uint8Array.of(VERSION), publicKey, sign(null, messageOf(body), key)]);
   let signed: Uint8Array = body;
@@ -59,8 +61,8 @@ export function signersOf(wasm: Uint8Array): string[] {
 
 /** Why a module may not run when only signed ones may; undefined: a trusted key signed exactly these bytes. Never throws. */
 export function refuseUnsigned(wasm: Uint8Array, trustedKeys: readonly string[]): string | undefined {
-  const { signatures, bodyEnd, tail } = readSignatures(wasm);
-  if (signatures.length === 0) return tail ? "there are bytes behind its signature" : "it is not signed";
+  const { signatures, bodyEnd, problem } = readSignatures(wasm);
+  if (signatures.length === 0) return problem;
   const trusted = signatures.filter(({ publicKey }) => trustedKeys.includes(formatTrustedKey(publicKey)));
   if (trusted.length === 0)
     return `it is signed by ${signatures.map((each) => formatTrustedKey(each.publicKey)).join(", ")}, which is not trusted`;
@@ -74,8 +76,8 @@ interface Signature {
   readonly signature: Uint8Array;
 }
 
-/** `tail`: there is a signature, but something stands behind it: then none counts. */
-function readSignatures(wasm: Uint8Array): { signatures: Signature[]; bodyEnd: number; tail: boolean } {
+/** `problem`: why none counts, when there are none, too many, or something stands behind them. */
+function readSignatures(wasm: Uint8Array): { signatures: Signature[]; bodyEnd: number; problem: string } {
   const sections = readSections(wasm);
   let bodyEnd = wasm.byteLength;
   const signatures: Signature[] = [];
@@ -83,13 +85,16 @@ function readSignatures(wasm: Uint8Array): { signatures: Signature[]; bodyEnd: n
     const section = sections[i];
     if (section === undefined || section.id !== 0 || section.name !== SIGNATURE_SECTION || section.end !== bodyEnd) break;
     bodyEnd = section.start;
+    if (signatures.length === CONFIG_LIMITS.signatures)
+      return { signatures: [], bodyEnd, problem: `it has more than ${CONFIG_LIMITS.signatures} signatures` };
     const { content } = section;
     if (content[0] !== VERSION || content.byteLength !== 1 + KEY_BYTES + SIGNATURE_BYTES) continue;
     const publicKey = content.subarray(1, 1 + KEY_BYTES);
-    signatures.unshift({ content, publicKey, signature: content.subarray(1 + KEY_BYTES) });
+    signatures.push({ content, publicKey, signature: content.subarray(1 + KEY_BYTES) });
   }
-  const tail = signatures.length === 0 && sections.some(({ id, name }) => id === 0 && name === SIGNATURE_SECTION);
-  return { signatures, bodyEnd, tail };
+  const behind = signatures.length === 0 && sections.some(({ id, name }) => id === 0 && name === SIGNATURE_SECTION);
+  const problem = behind ? "there are bytes behind its signature" : signatures.length === 0 ? "it is not signed" : "";
+  return { signatures: signatures.reverse(), bodyEnd, problem };
 }
 
 function messageOf(body: Uint8Array): Buffer {

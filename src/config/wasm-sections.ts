@@ -1,3 +1,5 @@
+import { METER_LIMITS } from "../core/limits.ts";
+
 /**
  * Custom sections of a WebAssembly module or component (specification, "Custom Section"): how metadata and signatures travel
  * inside the file. Only the outline is read; what is inside other sections does not matter here.
@@ -17,11 +19,14 @@ export interface WasmSection {
 const HEADER_BYTES = 8;
 const CUSTOM = 0;
 
-/** The sections in order; stops at the first thing that cannot be read, because whoever runs the module refuses it anyway. */
+/**
+ * The sections in order; stops at the first thing that cannot be read, and at more sections than a module may have, because whoever
+ * runs the module refuses it anyway.
+ */
 export function readSections(wasm: Uint8Array): WasmSection[] {
   const sections: WasmSection[] = [];
   let at = HEADER_BYTES;
-  while (at < wasm.byteLength) {
+  while (at < wasm.byteLength && sections.length < METER_LIMITS.sections) {
     const id = wasm[at] as number;
     const size = readLength(wasm, at + 1);
     const end = size === undefined ? -1 : size.end + size.value;

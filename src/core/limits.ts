@@ -281,6 +281,8 @@ export const METER_LIMITS = {
   functionBytes: 4 * 1024 * 1024,
   /** Parameters and locals of one function. */
   locals: 20_000,
+  /** Locals of all functions together: an engine keeps some 60 bytes of each while it compiles. */
+  localsInAll: 10_000_000,
   /** Blocks in blocks. */
   nesting: 20_000,
   /** Targets of one `br_table`. */
@@ -295,6 +297,8 @@ export const METER_LIMITS = {
 
 /** Bounds of configuration. */
 export const CONFIG_LIMITS = {
+  /** Signatures on one module: each that is trusted is verified, which takes 0.2 ms. */
+  signatures: 16,
   /** One apply, as text. */
   documentBytes: 32 * 1024 * 1024,
   /** Indicators (line ends, `, : - ? [ ] { } & *` and quotes) in one text that is not JSON: each costs the YAML reader about 3 us and 500 bytes. */

@@ -127,6 +127,16 @@ describe("meter: bounds", () => {
   test("locals", () => {
     accepts(body("", METER_LIMITS.locals));
     refuses(body("", METER_LIMITS.locals + 1), "limit", /more than 20000 locals/);
+    // Functions with as many locals as one may have, in one run each.
+    const many = (functions: number): Uint8Array<ArrayBuffer> => {
+      const locals = uleb(METER_LIMITS.locals);
+      const body = [locals.length + 3, 1, ...locals, 0x7f, 0x0b];
+      const types = [...uleb(functions), ...new Array<number>(functions).fill(0)];
+      const code = [...uleb(functions), ...new Array(functions).fill(body).flat()];
+      return raw(1, 4, 1, 0x60, 0, 0, 3, ...uleb(types.length), ...types, 10, ...uleb(code.length), ...code);
+    };
+    accepts(many(METER_LIMITS.localsInAll / METER_LIMITS.locals));
+    refuses(many(METER_LIMITS.localsInAll / METER_LIMITS.locals + 1), "limit", /locals in all/);
     // One run of four milliards.
     refuses(
       raw(1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 10, 11, 1, 9, 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x7f, 0x0b, 0x0b),

@@ -1,4 +1,4 @@
-import { CONFIG_LIMITS } from "../../core/limits.ts";
+import { CONFIG_LIMITS, METER_LIMITS } from "../../core/limits.ts";
 import type { WasmReader } from "./wasm-reader.ts";
 
 /** A core module's imports, exports and sizes, read from its sections without compiling it. */
@@ -81,7 +81,8 @@ export function readCoreModule(reader: WasmReader): CoreModule {
     ...{ types: [], functions: [], imports: [], exports: [], memories: [], tables: [], custom: [] },
     ...{ defined: 0, codeBytes: 0, dataBytes: 0, hasStart: false },
   };
-  while (!reader.done) {
+  for (let count = 0; !reader.done; count++) {
+    if (count >= METER_LIMITS.sections) throw new Error(`the module has more than ${METER_LIMITS.sections} sections`);
     const id = reader.byte();
     const section = reader.part(reader.u32());
     readSection(draft, id, section);
@@ -152,6 +153,7 @@ function readTypes(draft: Draft, reader: WasmReader): void {
 function readValueTypes(reader: WasmReader): string[] | undefined {
   const types: string[] = [];
   const count = reader.u32();
+  if (count > METER_LIMITS.params) return undefined;
   for (let i = 0; i < count; i++) {
     const type = VALUE_TYPES[reader.byte()];
     if (type === undefined) return undefined;

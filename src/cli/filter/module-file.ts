@@ -11,6 +11,7 @@ export function readModuleFile(context: CommandContext, file: string): Uint8Arra
   if (stat === undefined) throw new CommandError(`${file}: there is no such file`, "", EXIT.usage);
   if (stat.isDirectory())
     throw new CommandError(`${file} is a folder`, "name the .wasm file in it; selvedge filter build makes it", EXIT.usage);
+  if (!stat.isFile()) throw new CommandError(`${file} is no file`, "name a .wasm file", EXIT.usage);
   if (stat.size > CONFIG_LIMITS.moduleBytes)
     throw new CommandError(`${file} has ${stat.size} bytes; a module may have ${formatSize(CONFIG_LIMITS.moduleBytes)}`);
   try {

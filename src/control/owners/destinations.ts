@@ -6,7 +6,12 @@ import { hostOf } from "../../core/head.ts";
 import { isAddress } from "../../core/ip.ts";
 
 /** The proxy's own machine and its neighbours' metadata: nobody may lead there unless the operator says so (security class 33). */
-const LOCAL = CidrSet.from(["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "::/128", "::1/128", "fe80::/10"]);
+const LOCAL = CidrSet.from([
+  ...["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128"],
+  // IPv4 in IPv6: compatible, translated (RFC 2765), NAT64 (RFC 6052), 6to4 (RFC 3056).
+  ...["::/96", "::ffff:0:127.0.0.0/104", "::ffff:0:169.254.0.0/112"],
+  ...["64:ff9b::127.0.0.0/104", "64:ff9b::169.254.0.0/112", "2002:7f00::/24", "2002:a9fe::/32"],
+]);
 
 /**
  * What of a service leads where its publisher may not lead. `allowed`: address blocks and host patterns; undefined: every address but

@@ -35,6 +35,7 @@ export class CodeRewriter {
   guarded = 0;
   instructions = 0;
   readonly #shape: ModuleShape;
+  #locals = 0;
   readonly #sink: ByteSink;
   readonly #settings: RewriteSettings;
   readonly #resultTypes: ResultType[] = [];
@@ -148,6 +149,9 @@ export class CodeRewriter {
       if (locals > METER_LIMITS.locals) throw overLimit(`the module has a function with more than ${METER_LIMITS.locals} locals`);
       if (reader.at > end) throw malformed("the module has a function that ends in its locals");
     }
+    this.#locals += locals;
+    if (this.#locals > METER_LIMITS.localsInAll)
+      throw overLimit(`the module has more than ${METER_LIMITS.localsInAll} locals in all`);
     const start = reader.at;
     reader.at = end;
     return {

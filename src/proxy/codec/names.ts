@@ -16,8 +16,11 @@ export const KIND = {
   dropped: 9,
 } as const;
 
-/** Fields of credentials: their values are not kept for the next head. */
-const SECRET: ReadonlySet<string> = new Set(["authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"]);
+/** Fields of credentials, and of addresses that may carry one: their values are not kept for the next head. */
+const SECRET: ReadonlySet<string> = new Set([
+  ...["authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"],
+  ...["location", "referer", "sec-websocket-protocol"],
+]);
 
 const SPECIAL: Readonly<Record<string, number>> = {
   host: KIND.host,
