@@ -235,7 +235,7 @@ function announce(context: CommandContext, running: Running): void {
   ];
   const base = urls.find((url) => url.startsWith("http:"));
   lines.push("", paint.bold("Try"));
-  if (base !== undefined) lines.push(`  curl -i ${base}${demo === undefined ? "/" : "/echo?say=hi"}`);
+  if (base !== undefined) lines.push(`  curl -i '${base}${demo === undefined ? "/" : "/echo?say=hi"}'`);
   lines.push(...triesOf(context, running).map((line) => `  ${line}`), "", "Ctrl-C stops everything.");
   context.terminal.out(`${lines.join("\n")}\n`);
 }

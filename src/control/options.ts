@@ -66,5 +66,8 @@ export function createCompiler(
 }
 
 function refuseFile(path: string): Uint8Array {
-  throw new Error(`files of the control plane's machine may not be read (${path}); put the content into the resource`);
+  const wayOut = path.endsWith(".wasm")
+    ? `run \`selvedge filter push ${path}\` and name the digest that it prints`
+    : "put the content into the resource";
+  throw new Error(`a control plane reads no files of its machine; ${wayOut}`);
 }
