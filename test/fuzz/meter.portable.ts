@@ -2,7 +2,14 @@
 // same on every runtime; mutated bytes give a MeterError or bytes that are valid exactly when the mutant was.
 import assert from "node:assert/strict";
 import { SeededRng } from "../../src/core/rng.ts";
-import { classifyTrap, FUEL_EXPORT, MeterError, type MeterOptions, meterModule } from "../../src/filters/meter/index.ts";
+import {
+  classifyTrap,
+  DEPTH_EXPORT,
+  FUEL_EXPORT,
+  MeterError,
+  type MeterOptions,
+  meterModule,
+} from "../../src/filters/meter/index.ts";
 import { randomArguments, randomModule } from "../kit/random-module.ts";
 import { describe, test } from "../kit/suite.ts";
 
@@ -23,8 +30,8 @@ interface Seen {
 
 /** Fuel of the first modules: the same on every runtime, and a change of weights or of the plan is seen (then METER_VERSION changes). */
 const FIRST_TOTALS = [
-  11_040, 10_455, 780, 41_640, 469_110, 2_493, 16_203, 17_576, 160_884, 63_970, 2_461_911, 115_323, 195, 1_617, 1_353, 435_723,
-  52_345, 230_736, 112_635, 477_756,
+  16138, 92268, 28431, 63616, 12036, 423, 11322, 894, 701769, 309894, 23355, 45954, 19833, 86856, 723, 68961, 23928, 105792, 4299,
+  40170,
 ];
 
 const show = (value: unknown): string =>
@@ -56,6 +63,7 @@ function observe(
   };
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(wasm), { host });
   const counter = exports[FUEL_EXPORT] as WebAssembly.Global | undefined;
+  const depth = exports[DEPTH_EXPORT] as WebAssembly.Global | undefined;
   const rng = new SeededRng(seed);
   const outcomes: string[] = [];
   const fuel: number[] = [];
@@ -64,9 +72,12 @@ function observe(
       (exports.steps as WebAssembly.Global).value = STEPS;
       if (counter !== undefined) counter.value = budget ?? OPTIONS.fuel;
       const args = randomArguments(rng, params);
+      const depthBefore = depth?.value;
       try {
         outcomes.push(show((exports[`f${i}`] as (...values: unknown[]) => unknown)(...args)));
+        assert.equal(depth?.value, depthBefore);
       } catch (error) {
+        if (error instanceof assert.AssertionError) throw error;
         outcomes.push(describeError(error));
       }
       if (counter !== undefined) fuel.push((budget ?? OPTIONS.fuel) - (counter.value as number));

@@ -77,11 +77,25 @@ class Generator {
     for (const type of NUMBERS) module.global(type, `${type}.const ${this.#rng.below(100)}`);
     module.data([1, 2, 3, 4, 5, 6, 7, 8]);
     for (let i = 0; i < count; i++) this.#function(i);
+    this.#privateFunctions(count + 1);
     module.elements(
       this.#signatures.map((_, i) => i + 1),
       0,
     );
     return { wasm: module.build(), functions: this.#signatures.map(({ params }) => params) };
+  }
+
+  /** Two functions that only the module itself can call: a short one with two ways, and one that calls that and itself. */
+  #privateFunctions(short: number): void {
+    const type = this.#module.type([], ["i32"]);
+    const ways = [
+      `local.get 0 i32.const ${this.#rng.below(9)} i32.gt_u if local.get 0 return end local.get 0 i32.const 3 i32.mul`,
+      `local.get 0 if #${type} local.get 0 i32.popcnt else i32.const 8 i32.load8_u end`,
+      "local.get 0 i32.const 7 i32.and local.get 0 br_if 0 drop i32.const 1",
+    ];
+    this.#module.func({ params: ["i32"], results: ["i32"], body: this.#pick(ways) });
+    const again = `local.get 0 i32.const ${this.#pick([1, 3, 7])} i32.and if local.get 0 i32.const -1 i32.add call ${short + 1} end`;
+    this.#module.func({ params: ["i32"], body: `${this.#step()} ${again} loop local.get 0 call ${short} drop end` });
   }
 
   #function(index: number): void {
@@ -255,7 +269,9 @@ class Generator {
       case 6:
         return this.#bulk();
       case 7:
-        return "nop";
+        return `${this.#value("i32", 2)} call ${this.#signatures.length + 1} drop`;
+      case 8:
+        return `${this.#value("i32", 2)} call ${this.#signatures.length + 2}`;
       default:
         return local === undefined ? `${this.#value(type, 3)} drop` : `${this.#value(type, 3)} local.set ${local}`;
     }

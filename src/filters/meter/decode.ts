@@ -4,10 +4,9 @@ import { malformed, overLimit } from "./error.ts";
 import { FRAME_BLOCK, FRAME_CATCH, FRAME_ELSE, FRAME_FUNCTION, FRAME_IF, FRAME_LOOP, FRAME_TRY, Frames } from "./frames.ts";
 import * as ops from "./opcodes.ts";
 import {
-  BULK_MEMORY,
   BULK_MEMORY_GROW,
-  BULK_TABLE,
   BULK_TABLE_GROW,
+  bulkOf,
   EVENT_BULK,
   EVENT_CAUGHT,
   EVENT_LEAVE,
@@ -495,8 +494,4 @@ export class BodyDecoder {
     reader.u32();
     return BULK_TABLE_GROW + reader.u32();
   }
-}
-
-function bulkOf(opcode: number): number {
-  return opcode === 12 || opcode === 14 || opcode === 17 ? BULK_TABLE : BULK_MEMORY;
 }

@@ -10,7 +10,7 @@
  *    read it when there was a trap, or for a metric.
  * 4. After a trap: `classifyTrap` tells fuel, depth and the guest's own faults apart. Exhausted fuel stays negative, so every
  *    further entry traps again. Throw the instance away: a trap leaves the guest's state half-done.
- * 5. `DEPTH_EXPORT` needs no setting: every function gives back what it took. Only a JavaScript error that was thrown through
+ * 5. `DEPTH_EXPORT` needs no setting: every guarded function gives back what it took, and every recursion passes one. Only a JavaScript error that was thrown through
  *    the guest leaves it too low; then set it to `depth` again, or throw the instance away.
  * 6. Never throw into a guest: a guest with exceptions catches what a host function throws. It cannot catch exhaustion.
  */
@@ -31,7 +31,7 @@ export const METER_VERSION = 2;
 export interface MeterOptions {
   /** Fuel until the host sets it: start function and first calls. 0 to 2^31 - 1. */
   readonly fuel: number;
-  /** Depth of calls, in slots of 8 bytes: a call takes 16, its parameters and locals, and its most operands. Default 60,000. */
+  /** Depth of calls, in slots of 8 bytes: a call takes 16, its parameters and locals, and its most operands; those without a guard are paid for by the guarded one above. Default 60,000. */
   readonly depth?: number;
   /** Largest memory, bytes, rounded down to pages of 64 KiB. A larger minimum is refused; `memory.grow` beyond answers -1. */
   readonly memoryBytes: number;

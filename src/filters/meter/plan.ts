@@ -24,6 +24,11 @@ export const BULK_MEMORY_GROW = 2;
 /** Of table 0; table n has this and n. */
 export const BULK_TABLE_GROW = 3;
 
+/** Which of the first two an instruction behind 0xfc is. */
+export function bulkOf(opcode: number): number {
+  return opcode === 12 || opcode === 14 || opcode === 17 ? BULK_TABLE : BULK_MEMORY;
+}
+
 const ROOT = 1;
 const OWN = 2;
 
