@@ -155,7 +155,7 @@ async function sampleOf(each: Running): Promise<Sample> {
 
 function versionOf(command: string, ...args: string[]): string {
   const { stdout, stderr } = Bun.spawnSync([command, ...args]);
-  return /version:?\s*\S*?(\d+\.\d+\.\d+)/i.exec(`${stdout}${stderr}`)?.[1] ?? "?";
+  return /version:?\s+\S*?(\d+\.\d+\.\d+)/i.exec(`${stdout}${stderr}`)?.[1] ?? "?";
 }
 
 const folder = mkdtempSync(join(tmpdir(), "selvedge-bench-"));
