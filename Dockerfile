@@ -25,8 +25,8 @@ WORKDIR /var/lib/selvedge
 # The defaults of the ports; privileged ones are not needed.
 EXPOSE 8080 8443
 STOPSIGNAL SIGTERM
-# Address space for the memories of up to 1,000 filter instances; see src/runtime/process.ts.
-ENV BUN_JSC_maxNumWasmFastMemories=1000
+# Address space for the memories of 100 filter instances; see src/runtime/process.ts.
+ENV BUN_JSC_maxNumWasmFastMemories=100
 # Asks the admin address and the control API, whichever this container runs.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["/usr/local/bin/selvedge", "health"]
 ENTRYPOINT ["selvedge"]

@@ -24,8 +24,8 @@ function findBun() {
 }
 
 // JavaScriptCore keeps address space ready for the first eight memories of filters alone; the others run slower, and moving
-// them when they grow takes a thousand times as long. Address space costs nothing: it is no memory.
-const env = { BUN_JSC_maxNumWasmFastMemories: "1000", ...process.env };
+// them when they grow takes a thousand times as long. See src/runtime/process.ts.
+const env = { BUN_JSC_maxNumWasmFastMemories: "100", ...process.env };
 const args = [join(root, "src", "app", "main.ts"), ...process.argv.slice(2)];
 const child = spawn(findBun(), args, { stdio: "inherit", env });
 // The terminal signals the whole group, others us alone: it is passed on, and counted once there.
