@@ -12,7 +12,7 @@ import { ChainPool } from "../src/filters/chain.ts";
 import type { ChainHost } from "../src/filters/chain-types.ts";
 import { ComponentHost } from "../src/filters/component/host.ts";
 import type { FilterMetrics, FilterModule } from "../src/filters/contract.ts";
-import { SharedState } from "../src/filters/proxy-wasm/shared.ts";
+import { SharedState } from "../src/filters/guest/shared.ts";
 import { ACTOR, readGuest } from "../test/kit/component.ts";
 import { filterConfig } from "../test/kit/filters.ts";
 

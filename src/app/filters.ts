@@ -3,10 +3,10 @@ import type { Clock } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
 import type { Log } from "../core/log.ts";
 import type { FilterHost, FilterMetrics } from "../filters/contract.ts";
+import { SharedState } from "../filters/guest/shared.ts";
 import { FilterHosts } from "../filters/hosts.ts";
 import { ForeignFunctions } from "../filters/proxy-wasm/foreign.ts";
 import { ProxyWasmHost, type ProxyWasmOptions } from "../filters/proxy-wasm/host.ts";
-import { SharedState } from "../filters/proxy-wasm/shared.ts";
 import { RATE_LIMIT_FUNCTION, RateLimitFunction } from "../filters/rate-limit/foreign.ts";
 import { RateLimitTable, tableBytes } from "../filters/rate-limit/table.ts";
 

@@ -8,10 +8,10 @@ import type { AuthenticationConfig, FilterConfig } from "../../src/config/snapsh
 import { SystemClock } from "../../src/core/clock.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
 import { SeededRng } from "../../src/core/rng.ts";
+import { SharedState } from "../../src/filters/guest/shared.ts";
 import { JwtAuthenticator } from "../../src/filters/jwt/authenticator.ts";
 import { ForeignFunctions } from "../../src/filters/proxy-wasm/foreign.ts";
 import { ProxyWasmHost } from "../../src/filters/proxy-wasm/host.ts";
-import { SharedState } from "../../src/filters/proxy-wasm/shared.ts";
 import { RATE_LIMIT_FUNCTION, RateLimitFunction } from "../../src/filters/rate-limit/foreign.ts";
 import { RateLimitTable, tableBytes } from "../../src/filters/rate-limit/table.ts";
 import { cluster, httpListener, jwtFilter, type RunningEnvoy, startEnvoy, wasmFilter } from "../kit/envoy.ts";

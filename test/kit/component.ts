@@ -9,7 +9,7 @@ import type { RequestHead } from "../../src/core/head.ts";
 import { ChainPool } from "../../src/filters/chain.ts";
 import { ComponentHost } from "../../src/filters/component/host.ts";
 import type { FilterModule } from "../../src/filters/contract.ts";
-import { SharedState } from "../../src/filters/proxy-wasm/shared.ts";
+import { SharedState } from "../../src/filters/guest/shared.ts";
 import { filterConfig, RecordingLog, RecordingMetrics, TestExchange } from "./filters.ts";
 
 /** A prebuilt guest of test/guests/. */

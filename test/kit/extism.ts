@@ -6,7 +6,7 @@ import type { RequestHead } from "../../src/core/head.ts";
 import { ChainPool } from "../../src/filters/chain.ts";
 import type { FilterModule } from "../../src/filters/contract.ts";
 import { ExtismHost } from "../../src/filters/extism/host.ts";
-import { SharedState } from "../../src/filters/proxy-wasm/shared.ts";
+import { SharedState } from "../../src/filters/guest/shared.ts";
 import { ModuleAssembler, type Type } from "./assembler.ts";
 import { readGuest } from "./component.ts";
 import { filterConfig, RecordingLog, RecordingMetrics, TestExchange } from "./filters.ts";

@@ -18,9 +18,9 @@ import type {
   FilterModule,
   LocalResponse,
 } from "../../src/filters/contract.ts";
+import { SharedState } from "../../src/filters/guest/shared.ts";
 import { ForeignFunctions } from "../../src/filters/proxy-wasm/foreign.ts";
 import { ProxyWasmHost } from "../../src/filters/proxy-wasm/host.ts";
-import { SharedState } from "../../src/filters/proxy-wasm/shared.ts";
 import { buildPuppet, Puppet, type Script } from "./puppet.ts";
 
 /** A filter's configuration with everything at its default. */

@@ -1,6 +1,6 @@
 import { HeaderBlock } from "../../core/head.ts";
 import type { CalloutAnswer } from "../contract.ts";
-import { parseStatus } from "../proxy-wasm/fields.ts";
+import { parseStatus } from "../guest/fields.ts";
 import { type GuestHeader, isEditable, isWireText, listHeaders } from "./edits.ts";
 import type { ComponentGuest } from "./guest.ts";
 

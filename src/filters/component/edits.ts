@@ -1,6 +1,6 @@
 import type { HeaderBlock } from "../../core/head.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
-import { isWritableField, lowerName } from "../proxy-wasm/fields.ts";
+import { isWritableField, lowerName } from "../guest/fields.ts";
 import type { ComponentContext } from "./context.ts";
 
 /** Changes of header blocks as components ask for them, with the rules that hold for every filter. */

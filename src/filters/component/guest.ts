@@ -1,5 +1,5 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
-import type { SharedNamespace } from "../proxy-wasm/shared.ts";
+import type { SharedNamespace } from "../guest/shared.ts";
 import { GuestStore } from "./call.ts";
 import type { ComponentContext } from "./context.ts";
 import type { EditResult } from "./edits.ts";

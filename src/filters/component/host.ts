@@ -4,7 +4,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { FilterBudget } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import type { FilterHost, FilterMetrics, FilterModule } from "../contract.ts";
-import type { SharedState } from "../proxy-wasm/shared.ts";
+import type { SharedState } from "../guest/shared.ts";
 import { compileCoreModules } from "./core-modules.ts";
 import type { ComponentDefinition } from "./definitions.ts";
 import { ComponentModule } from "./module.ts";

@@ -3,7 +3,7 @@ import { type HeaderBlock, targetOf } from "../../core/head.ts";
 import { fillRandom } from "../../core/rng.ts";
 import { joinValues } from "../attributes.ts";
 import type { AttributeValue } from "../contract.ts";
-import { lowerName, writeRequestPseudo, writeStatus } from "../proxy-wasm/fields.ts";
+import { lowerName, writeRequestPseudo, writeStatus } from "../guest/fields.ts";
 import { type CallRequest, sendCall } from "./callouts.ts";
 import type { ComponentContext } from "./context.ts";
 import { EDITED, type EditResult, INVALID, listHeaders, NOT_NOW, removeField, writeField } from "./edits.ts";

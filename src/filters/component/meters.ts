@@ -1,5 +1,5 @@
 import { COMPONENT_LIMITS, type FilterBudget } from "../../core/limits.ts";
-import { describeTrap, FuelGauge } from "../proxy-wasm/fuel.ts";
+import { describeTrap, FuelGauge } from "../guest/fuel.ts";
 import type { CoreModule } from "./definitions.ts";
 import { Trap } from "./memory.ts";
 

@@ -1,7 +1,7 @@
 import { HeaderBlock } from "../../core/head.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import { CONTINUE, PAUSE, type Verdict } from "../contract.ts";
-import { parseStatus } from "../proxy-wasm/fields.ts";
+import { parseStatus } from "../guest/fields.ts";
 import type { ComponentContext } from "./context.ts";
 import { type GuestHeader, isEditable } from "./edits.ts";
 import type { TaggedValue } from "./types-cases.ts";

@@ -4,7 +4,7 @@ import { HeaderBlock } from "../../core/head.ts";
 import { EXTISM_LIMITS } from "../../core/limits.ts";
 import { isEditable } from "../component/edits.ts";
 import type { LocalResponse } from "../contract.ts";
-import { lowerName, parseStatus } from "../proxy-wasm/fields.ts";
+import { lowerName, parseStatus } from "../guest/fields.ts";
 
 /** What a plug-in answered to a callback: read and checked as a whole before anything of it happens. */
 export interface Answer {

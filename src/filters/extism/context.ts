@@ -1,6 +1,6 @@
 import type { HeaderBlock } from "../../core/head.ts";
 import { CONTINUE, type Direction, type FilterContext, type FilterExchange, PAUSE, type Verdict } from "../contract.ts";
-import { writeRequestPseudo, writeStatus } from "../proxy-wasm/fields.ts";
+import { writeRequestPseudo, writeStatus } from "../guest/fields.ts";
 import { type Answer, AnswerError, type Phase, readAnswer } from "./answer.ts";
 import type { ExtismGuest, GuestFunction } from "./guest.ts";
 import { requestInput, responseInput } from "./input.ts";

@@ -3,8 +3,8 @@ import type { Bytes } from "../../core/bytes.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { Log } from "../../core/log.ts";
 import type { FilterHost, FilterMetrics, FilterModule } from "../contract.ts";
-import { compilePrepared } from "../proxy-wasm/prepare.ts";
-import type { SharedState } from "../proxy-wasm/shared.ts";
+import { compilePrepared } from "../guest/prepare.ts";
+import type { SharedState } from "../guest/shared.ts";
 import { ExtismModule } from "./module.ts";
 
 export interface ExtismOptions {

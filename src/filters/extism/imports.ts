@@ -1,5 +1,5 @@
-import type { GuestMemory } from "../proxy-wasm/memory.ts";
-import * as wasi from "../proxy-wasm/wasi.ts";
+import type { GuestMemory } from "../guest/memory.ts";
+import * as wasi from "../guest/wasi.ts";
 import type { ExtismGuest } from "./guest.ts";
 import { HOST_ONLY } from "./kernel.ts";
 

@@ -1,6 +1,6 @@
 import { describeCause } from "../../core/failure.ts";
-import { FuelGauge } from "../proxy-wasm/fuel.ts";
-import { GuestMemory } from "../proxy-wasm/memory.ts";
+import { FuelGauge } from "../guest/fuel.ts";
+import { GuestMemory } from "../guest/memory.ts";
 import { ExtismGuest, type GuestCallbacks, type GuestFunction, type GuestOwner } from "./guest.ts";
 import { makeImports } from "./imports.ts";
 

@@ -1,13 +1,13 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Bytes } from "../../core/bytes.ts";
 import type { FilterContext, FilterExchange, FilterModule, FilterStatus } from "../contract.ts";
-import { LogGate } from "../proxy-wasm/log-gate.ts";
-import type { SharedNamespace } from "../proxy-wasm/shared.ts";
+import { LogGate } from "../guest/log-gate.ts";
+import { InstancePool } from "../guest/pool.ts";
+import type { SharedNamespace } from "../guest/shared.ts";
 import { ExtismContext } from "./context.ts";
 import type { ExtismGuest, GuestOwner } from "./guest.ts";
 import type { ExtismOptions } from "./host.ts";
 import { instantiateGuest } from "./instantiate.ts";
-import { InstancePool } from "./pool.ts";
 import { configOf } from "./settings.ts";
 
 /** Context objects kept for reuse. */

@@ -3,6 +3,20 @@ import { HeaderBlock, type RequestHead, type ResponseHead } from "../../core/hea
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { LocalResponse } from "../contract.ts";
 import {
+  isWritableField,
+  lowerName,
+  parseStatus,
+  REQUEST_PSEUDO_NAMES,
+  readAnswerValue,
+  readName,
+  readRequestPseudo,
+  replaceBlock,
+  writeRequestPseudo,
+  writeStatus,
+} from "../guest/fields.ts";
+import type { GuestMemory } from "../guest/memory.ts";
+import { pairsSize } from "../guest/memory.ts";
+import {
   BAD_ARGUMENT,
   INTERNAL_FAILURE,
   INVALID_MEMORY_ACCESS,
@@ -19,21 +33,7 @@ import {
   STREAM_RESPONSE,
   UNIMPLEMENTED,
 } from "./abi.ts";
-import {
-  isWritableField,
-  lowerName,
-  parseStatus,
-  REQUEST_PSEUDO_NAMES,
-  readAnswerValue,
-  readName,
-  readRequestPseudo,
-  replaceBlock,
-  writeRequestPseudo,
-  writeStatus,
-} from "./fields.ts";
 import type { GuestInstance } from "./instance.ts";
-import type { GuestMemory } from "./memory.ts";
-import { pairsSize } from "./memory.ts";
 
 /** Host calls about header maps and the stream. Every one answers a status and never throws on what a guest passes. */
 

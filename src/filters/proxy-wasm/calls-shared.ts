@@ -1,9 +1,9 @@
 import { latin1Text } from "../../core/bytes.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import type { GuestMemory } from "../guest/memory.ts";
 import { BAD_ARGUMENT, EMPTY, INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, NOT_FOUND, OK } from "./abi.ts";
 import { pluginProperty } from "./calls-state.ts";
 import type { GuestInstance } from "./instance.ts";
-import type { GuestMemory } from "./memory.ts";
 
 /** Host calls about what filters share (data, queues) and about their metrics. */
 

@@ -3,6 +3,9 @@ import { HeaderBlock } from "../../core/head.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import { wireText } from "../attributes.ts";
 import type { AttributeValue, BodyBuffer, CalloutRequest } from "../contract.ts";
+import { replaceBlock } from "../guest/fields.ts";
+import { InternTable } from "../guest/interned.ts";
+import type { GuestMemory } from "../guest/memory.ts";
 import {
   BAD_ARGUMENT,
   BUFFER_CALL_BODY,
@@ -18,11 +21,8 @@ import {
   UNIMPLEMENTED,
 } from "./abi.ts";
 import { EXTENSIONS, type Extension } from "./extensions.ts";
-import { replaceBlock } from "./fields.ts";
 import type { PlacedForeignFunction } from "./foreign.ts";
 import type { GuestInstance } from "./instance.ts";
-import { InternTable } from "./interned.ts";
-import type { GuestMemory } from "./memory.ts";
 import { encodeAttribute, readPath } from "./property.ts";
 
 /** Host calls about everything but header maps and the stream. */

@@ -1,8 +1,8 @@
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import { isWritableField, readName } from "../guest/fields.ts";
+import type { GuestMemory } from "../guest/memory.ts";
 import { BAD_ARGUMENT, INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, NOT_FOUND, OK } from "./abi.ts";
-import { isWritableField, readName } from "./fields.ts";
 import type { GuestCallbacks, GuestInstance } from "./instance.ts";
-import type { GuestMemory } from "./memory.ts";
 
 /**
  * What this host offers beyond the ABI, as foreign functions that any filter may call: they grant nothing, they only save

@@ -5,10 +5,10 @@ import type { Clock } from "../../core/clock.ts";
 import { DEFAULT_FILTER_BUDGET, type FilterBudget } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import type { CalloutAnswer, CalloutRequest, FilterHost, FilterMetrics, FilterModule } from "../contract.ts";
+import { compilePrepared } from "../guest/prepare.ts";
+import type { SharedState } from "../guest/shared.ts";
 import type { ForeignFunctions } from "./foreign.ts";
 import { ProxyWasmModule } from "./module.ts";
-import { compilePrepared } from "./prepare.ts";
-import type { SharedState } from "./shared.ts";
 
 export interface ProxyWasmOptions {
   readonly clock: Clock;

@@ -1,10 +1,10 @@
+import type { GuestMemory } from "../guest/memory.ts";
+import * as wasi from "../guest/wasi.ts";
 import { INTERNAL_FAILURE, UNIMPLEMENTED } from "./abi.ts";
 import * as http from "./calls-http.ts";
 import * as shared from "./calls-shared.ts";
 import * as state from "./calls-state.ts";
 import type { GuestInstance } from "./instance.ts";
-import type { GuestMemory } from "./memory.ts";
-import * as wasi from "./wasi.ts";
 
 /**
  * What a guest may import. The functions are made once per instance; on the way in each counts the call, refreshes the view

@@ -2,16 +2,16 @@ import type { FilterConfig } from "../../config/snapshot.ts";
 import { describeCause } from "../../core/failure.ts";
 import type { FilterBudget } from "../../core/limits.ts";
 import type { CalloutAnswer } from "../contract.ts";
+import { describeTrap, FuelGauge } from "../guest/fuel.ts";
+import type { GuestMemory } from "../guest/memory.ts";
+import type { SharedNamespace } from "../guest/shared.ts";
 import { INTERNAL_FAILURE, ROOT_CONTEXT_ID } from "./abi.ts";
 import type { ForeignName } from "./calls-state.ts";
 import type { StreamContext } from "./context.ts";
 import { ContextTable } from "./context-table.ts";
 import type { PlacedForeignFunction } from "./foreign.ts";
-import { describeTrap, FuelGauge } from "./fuel.ts";
 import type { ProxyWasmOptions } from "./host.ts";
 import { MappedCounters } from "./mapped-counters.ts";
-import type { GuestMemory } from "./memory.ts";
-import type { SharedNamespace } from "./shared.ts";
 
 /**
  * Of a stream's callbacks one in so many is timed, and counts for all of them: reading the clock twice costs more than an

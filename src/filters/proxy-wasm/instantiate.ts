@@ -1,8 +1,8 @@
 import { describeCause } from "../../core/failure.ts";
+import { GuestMemory } from "../guest/memory.ts";
 import { ROOT_CONTEXT_ID } from "./abi.ts";
 import { makeImports } from "./imports.ts";
 import { type GuestCallback, type GuestCallbacks, GuestInstance, type GuestOwner } from "./instance.ts";
-import { GuestMemory } from "./memory.ts";
 
 const ABI_MARKERS = ["proxy_abi_version_0_2_1", "proxy_abi_version_0_2_0", "proxy_abi_version_0_1_0"];
 

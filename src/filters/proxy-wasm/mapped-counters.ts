@@ -1,5 +1,5 @@
 import type { FilterMetrics } from "../contract.ts";
-import type { GuestMemory } from "./memory.ts";
+import type { GuestMemory } from "../guest/memory.ts";
 
 interface Mapped {
   readonly id: number;

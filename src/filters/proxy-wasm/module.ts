@@ -3,12 +3,12 @@ import type { Timer } from "../../core/clock.ts";
 import { describeCause } from "../../core/failure.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { FilterContext, FilterExchange, FilterModule, FilterStatus } from "../contract.ts";
+import { LogGate } from "../guest/log-gate.ts";
+import type { SharedNamespace } from "../guest/shared.ts";
 import { StreamContext } from "./context.ts";
 import type { ProxyWasmOptions } from "./host.ts";
 import type { GuestInstance, GuestOwner } from "./instance.ts";
 import { instantiateGuest, instantiateGuestNow } from "./instantiate.ts";
-import { LogGate } from "./log-gate.ts";
-import type { SharedNamespace } from "./shared.ts";
 
 /** Context objects kept for reuse. */
 const POOLED_CONTEXTS = 256;

@@ -1,7 +1,7 @@
 import { type Bytes, latin1Bytes } from "../../core/bytes.ts";
 import type { AttributeValue } from "../contract.ts";
-import { InternTable } from "./interned.ts";
-import { type GuestMemory, pairsSize } from "./memory.ts";
+import { InternTable } from "../guest/interned.ts";
+import { type GuestMemory, pairsSize } from "../guest/memory.ts";
 
 const paths = new InternTable<readonly string[]>((text) => (text.endsWith("\0") ? text.slice(0, -1) : text).split("\0"));
 

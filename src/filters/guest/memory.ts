@@ -1,5 +1,5 @@
 import { type Bytes, EMPTY_BYTES, utf8Text } from "../../core/bytes.ts";
-import { INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, OK } from "./abi.ts";
+import { INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, OK } from "../proxy-wasm/abi.ts";
 
 /** Texts up to this length are written byte by byte: the engine's own way costs as much as 16 bytes (measured on Bun). */
 const SHORT_TEXT = 14;

@@ -1,7 +1,7 @@
 import { utf8Text } from "../../core/bytes.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import { fillRandom } from "../../core/rng.ts";
-import { WASI_BADF, WASI_FAULT, WASI_INVAL, WASI_NOSYS, WASI_NOTSUP, WASI_SUCCESS } from "./abi.ts";
+import { WASI_BADF, WASI_FAULT, WASI_INVAL, WASI_NOSYS, WASI_NOTSUP, WASI_SUCCESS } from "../proxy-wasm/abi.ts";
 import type { GuestMemory } from "./memory.ts";
 
 /**

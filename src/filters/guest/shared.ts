@@ -1,6 +1,6 @@
 import { type Bytes, EMPTY_BYTES } from "../../core/bytes.ts";
 import { type FilterBudget, PROXY_WASM_LIMITS } from "../../core/limits.ts";
-import { CAS_MISMATCH, INTERNAL_FAILURE, NOT_FOUND, OK } from "./abi.ts";
+import { CAS_MISMATCH, INTERNAL_FAILURE, NOT_FOUND, OK } from "../proxy-wasm/abi.ts";
 
 export interface SharedEntry {
   readonly value: Bytes;
