@@ -213,7 +213,7 @@ export class ComponentContext implements FilterContext {
     this.#reset();
     if (guest === undefined) return;
     guest.contexts.delete(this.id);
-    guest.owner.onContextEnd(this);
+    guest.owner.onContextEnd(guest, this);
   }
 
   #reset(): void {

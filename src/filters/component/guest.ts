@@ -51,7 +51,7 @@ export interface GuestOwner {
   monotonicNanos(): bigint;
   setShared(key: string, value: Uint8Array, version: number | undefined): EditLike;
   onFault(guest: ComponentGuest): void;
-  onContextEnd(context: ComponentContext): void;
+  onContextEnd(guest: ComponentGuest, context: ComponentContext): void;
 }
 export type EditLike = EditResult | { readonly error: "conflict" | "full" };
 
@@ -84,6 +84,19 @@ export class ComponentGuest {
   get fault(): string | undefined {
     return this.store.fault;
   }
+
+  get memoryBytes(): number {
+    let bytes = 0;
+    for (const memory of this.memories) bytes += memory.buffer.byteLength;
+    return bytes;
+  }
+
+  settle(): void {
+    if (!this.inside) this.settleFuel();
+  }
+
+  /** It does nothing by itself. */
+  retire(): void {}
 
   log(level: string, message: string): void {
     this.owner.log(level, message);

@@ -1,22 +1,14 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Bytes } from "../../core/bytes.ts";
-import type { Clock } from "../../core/clock.ts";
 import type { FilterBudget } from "../../core/limits.ts";
-import type { Log } from "../../core/log.ts";
-import type { FilterHost, FilterMetrics, FilterModule } from "../contract.ts";
-import type { SharedState } from "../guest/shared.ts";
+import type { FilterHost, FilterModule } from "../contract.ts";
+import type { GuestOptions } from "../guest/module.ts";
 import { compileCoreModules } from "./core-modules.ts";
 import type { ComponentDefinition } from "./definitions.ts";
 import { ComponentModule } from "./module.ts";
 import { parseComponent } from "./parse.ts";
 
-export interface ComponentOptions {
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly metrics: FilterMetrics;
-  /** One per process, together with the other ABIs. */
-  readonly shared: SharedState;
-}
+export type ComponentOptions = GuestOptions;
 
 /** The FilterHost for WebAssembly components of the worlds in filters-wasm/wit/filter.wit. */
 export class ComponentHost implements FilterHost {
@@ -30,7 +22,7 @@ export class ComponentHost implements FilterHost {
    * about its settings.
    */
   async load(wasm: Bytes, config: FilterConfig): Promise<FilterModule> {
-    return ComponentModule.start(config, this.options, await this.#prepare(wasm, config.budget));
+    return new ComponentModule(config, this.options, await this.#prepare(wasm, config.budget)).start();
   }
 
   #prepare(wasm: Bytes, budget: FilterBudget): Promise<ComponentDefinition> {

@@ -169,7 +169,7 @@ export class ExtismContext implements FilterContext {
     this.#refusal = "the context is closed";
     if (guest === undefined) return;
     guest.contexts.delete(this);
-    guest.owner.onContextEnd(this);
+    guest.owner.onContextEnd(guest, this);
   }
 }
 

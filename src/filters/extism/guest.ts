@@ -48,7 +48,7 @@ export interface GuestOwner {
   /** Monotonic time in ns, likewise. */
   monotonicNanos(): bigint;
   onFault(guest: ExtismGuest): void;
-  onContextEnd(context: ExtismContext): void;
+  onContextEnd(guest: ExtismGuest, context: ExtismContext): void;
 }
 
 /** One instance of a plug-in with its shared memory. It is entered once at a time; after a fault never again. */
@@ -89,6 +89,12 @@ export class ExtismGuest implements KernelHost {
   get memoryBytes(): number {
     return this.kernel.memory.sizeBytes + (this.memory?.sizeBytes ?? 0);
   }
+
+  /** Each call was settled when it ended. */
+  settle(): void {}
+
+  /** It does nothing by itself. */
+  retire(): void {}
 
   /** It is configured: from now on each call has fuel of its own. */
   endStart(): void {

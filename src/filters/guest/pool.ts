@@ -6,11 +6,18 @@ import type { Log } from "../../core/log.ts";
 import type { FilterMetrics } from "../contract.ts";
 
 /** What the pool needs to know of an instance. */
-export interface PooledInstance {
-  readonly contexts: { readonly size: number };
+export interface PooledInstance<Context> {
+  readonly contexts: { readonly size: number; values(): Iterable<Context> };
+  /** Why it is broken; undefined: it is not. */
   readonly fault: string | undefined;
   readonly bornMs: number;
+  /** All fuel that it used so far, as of the last `settle`. */
   readonly fuelUsed: number;
+  readonly memoryBytes: number;
+  /** Writes down what it used and counted so far. Harmless while it runs. */
+  settle(): void;
+  /** It gets no new contexts: what it does by itself (ticks) ends. Idempotent. */
+  retire(): void;
 }
 
 export interface PoolOptions {
@@ -23,7 +30,7 @@ export interface PoolOptions {
  * The instances of a filter: one for all exchanges, or one per exchange when `isolated`. A broken one is thrown away; a new one
  * comes at once the first time, then with exponential back-off, and after too many faults in a window none any more.
  */
-export class InstancePool<Instance extends PooledInstance> {
+export class InstancePool<Context, Instance extends PooledInstance<Context>> {
   readonly instances = new Set<Instance>();
   traps = 0;
   lastError: string | undefined;
@@ -47,6 +54,11 @@ export class InstancePool<Instance extends PooledInstance> {
     /** Throws an `Error` that says why not. */
     readonly make: () => Instance,
   ) {}
+
+  /** The instance that takes new contexts; undefined: there is none. */
+  get current(): Instance | undefined {
+    return this.#isDisposed ? undefined : this.#current;
+  }
 
   /** Makes the first instance; throws what making it throws. */
   start(): void {
@@ -88,11 +100,24 @@ export class InstancePool<Instance extends PooledInstance> {
     }
   }
 
+  /** A context of this instance ended. */
+  give(instance: Instance): void {
+    if (this.isQuarantined && instance.contexts.size === 0) this.#forget(instance);
+  }
+
+  /** False: it was none of ours, or is gone already. */
+  #forget(instance: Instance): boolean {
+    if (!this.instances.delete(instance)) return false;
+    instance.settle();
+    this.#fuelBefore += instance.fuelUsed;
+    return true;
+  }
+
   /** Throws a broken instance away. False: it never came to life, and whoever made it reports that. */
   remove(instance: Instance): boolean {
-    if (!this.instances.delete(instance)) return false;
+    if (!this.#forget(instance)) return false;
+    instance.retire();
     const { config, options } = this;
-    this.#fuelBefore += instance.fuelUsed;
     const reason = instance.fault ?? "unknown";
     this.traps++;
     options.metrics.onTrap(config.name, reason);
@@ -127,6 +152,10 @@ export class InstancePool<Instance extends PooledInstance> {
     this.isQuarantined = true;
     this.#current = undefined;
     this.#restart?.cancel();
+    for (const instance of this.instances) {
+      instance.retire();
+      this.give(instance);
+    }
     options.metrics.onQuarantine?.(config.name, true);
     options.log.error("a filter is quarantined until its module, settings or budget change", {
       ...{ filter: config.name, faults: times.length, onFailure: config.onFailure, reason: this.lastError },
@@ -154,7 +183,10 @@ export class InstancePool<Instance extends PooledInstance> {
 
   fuelUsed(): number {
     let used = this.#fuelBefore;
-    for (const instance of this.instances) used += instance.fuelUsed;
+    for (const instance of this.instances) {
+      instance.settle();
+      used += instance.fuelUsed;
+    }
     return used;
   }
 
@@ -162,12 +194,12 @@ export class InstancePool<Instance extends PooledInstance> {
   dispose(): void {
     this.#isDisposed = true;
     this.#restart?.cancel();
+    for (const instance of this.instances) instance.retire();
     if (this.isQuarantined) this.options.metrics.onQuarantine?.(this.config.name, false);
   }
 
   clear(): void {
-    for (const instance of this.instances) this.#fuelBefore += instance.fuelUsed;
     this.#current = undefined;
-    this.instances.clear();
+    for (const instance of this.instances) this.#forget(instance);
   }
 }

@@ -1,21 +1,14 @@
 import { createHash } from "node:crypto";
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Bytes } from "../../core/bytes.ts";
-import type { Clock } from "../../core/clock.ts";
 import { DEFAULT_FILTER_BUDGET, type FilterBudget } from "../../core/limits.ts";
-import type { Log } from "../../core/log.ts";
-import type { CalloutAnswer, CalloutRequest, FilterHost, FilterMetrics, FilterModule } from "../contract.ts";
+import type { CalloutAnswer, CalloutRequest, FilterHost, FilterModule } from "../contract.ts";
+import type { GuestOptions } from "../guest/module.ts";
 import { compilePrepared } from "../guest/prepare.ts";
-import type { SharedState } from "../guest/shared.ts";
 import type { ForeignFunctions } from "./foreign.ts";
 import { ProxyWasmModule } from "./module.ts";
 
-export interface ProxyWasmOptions {
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly metrics: FilterMetrics;
-  /** One per process. */
-  readonly shared: SharedState;
+export interface ProxyWasmOptions extends GuestOptions {
   readonly foreign: ForeignFunctions;
   /** Calls that belong to no exchange (from a tick); 0: refused. */
   readonly callout?: (filter: FilterConfig, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void) => number;
@@ -33,9 +26,7 @@ export class ProxyWasmHost implements FilterHost {
     // A snapshot that an earlier version kept on disk knows fewer budgets.
     const whole = { ...config, budget: { ...DEFAULT_FILTER_BUDGET, ...config.budget } };
     const compiled = await this.#compile(wasm, whole.budget);
-    const module = new ProxyWasmModule(whole, this.options, compiled);
-    await module.start();
-    return module;
+    return new ProxyWasmModule(whole, this.options, compiled).start();
   }
   async #compile(wasm: Bytes, budget: FilterBudget): Promise<WebAssembly.Module> {
     const digest = createHash("sha256").update(wasm).digest("hex");

@@ -86,9 +86,9 @@ export class GuestInstance {
   answer: CalloutAnswer | undefined;
   /** Most recent log line: the reason when the configuration is refused. */
   lastLog = "";
-  /** For isolated filters: an exchange has it. */
-  busy = false;
   bornMs = 0;
+  /** It gets no new contexts and does nothing by itself. */
+  isRetired = false;
   #hostCalls = 0;
   #untilTimed = TIMED_EVERY;
   readonly #budget: FilterBudget;
@@ -110,9 +110,25 @@ export class GuestInstance {
     this.#given = this.#budget.startFuel;
   }
 
+  get memoryBytes(): number {
+    return this.memory?.sizeBytes ?? 0;
+  }
+
+  /** Writes down the fuel that it used, and adds what it counted in its own memory to its metrics. */
+  settle(): void {
+    if (!this.inside) this.settleFuel();
+    this.pullCounters();
+  }
+
   /** Adds what the guest counted in its own memory to its metrics. */
   pullCounters(): void {
     this.mappedCounters.pull(this.memory, this.owner.options.metrics);
+  }
+
+  /** Ends what it does by itself. */
+  retire(): void {
+    this.isRetired = true;
+    this.owner.setTick(this, 0);
   }
 
   attach(memory: GuestMemory, callbacks: GuestCallbacks, exports: WebAssembly.Exports): void {

@@ -1,0 +1,169 @@
+import type { FilterConfig } from "../../config/snapshot.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { Log } from "../../core/log.ts";
+import type { FilterContext, FilterExchange, FilterMetrics, FilterModule, FilterStatus } from "../contract.ts";
+import { LogGate } from "./log-gate.ts";
+import { InstancePool, type PooledInstance } from "./pool.ts";
+import type { SharedNamespace, SharedState } from "./shared.ts";
+
+/** Context objects kept for reuse. */
+const POOLED_CONTEXTS = 256;
+
+/** What hosts of all ABIs need. */
+export interface GuestOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: FilterMetrics;
+  /** One per process, for all ABIs: filters that are granted one name share it. */
+  readonly shared: SharedState;
+}
+
+/** One exchange in one instance. Reused by its module; `epoch` tells one life from the next. */
+export interface GuestContext<Guest> extends FilterContext {
+  readonly epoch: number;
+  /** Undefined once closed. */
+  readonly exchange: FilterExchange | undefined;
+  open(guest: Guest, exchange: FilterExchange): void;
+  /** A context without an instance: it fails every callback. */
+  refuse(reason: string, exchange: FilterExchange): void;
+}
+
+/**
+ * A loaded module with one configuration, whatever its ABI. `InstancePool` has the life of its instances. When one breaks, every
+ * exchange with a context in it gets the filter's `onFailure`; while there is none, every exchange does.
+ */
+export abstract class GuestModule<
+  Guest extends PooledInstance<Context>,
+  Context extends GuestContext<Guest>,
+  Options extends GuestOptions,
+> implements FilterModule
+{
+  readonly namespace: SharedNamespace;
+  calls = 0;
+  protected readonly pool: InstancePool<Context, Guest>;
+  readonly #spare: Context[] = [];
+  readonly #gate: LogGate;
+  readonly #endPull: (() => void) | undefined;
+  #contexts = 0;
+  /** Fuel that the metrics were told of. */
+  #fuelTold = 0;
+  #isDisposed = false;
+
+  constructor(
+    readonly config: FilterConfig,
+    readonly options: Options,
+  ) {
+    this.namespace = options.shared.acquire(namespaceName(config));
+    const log = options.log.for("filter");
+    this.#gate = new LogGate(config, log, options.clock);
+    this.pool = new InstancePool(config, { clock: options.clock, metrics: options.metrics, log }, () => this.makeGuest());
+    this.#endPull = options.metrics.onPull?.(() => this.#tell());
+  }
+
+  /** An instance that is started and configured. Throws an `Error` that says why not; then nothing of it stays. */
+  protected abstract makeGuest(): Guest;
+  protected abstract makeContext(): Context;
+
+  /** Makes the first instance. Throws with the reason when the module or its configuration is bad. */
+  start(): this {
+    try {
+      this.pool.start();
+      return this;
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
+  }
+
+  open(exchange: FilterExchange): FilterContext {
+    const guest = this.pool.take();
+    if (typeof guest === "string") {
+      const refused = this.makeContext();
+      refused.refuse(guest, exchange);
+      return refused;
+    }
+    const context = this.#spare.pop() ?? this.makeContext();
+    this.#contexts++;
+    context.open(guest, exchange);
+    return context;
+  }
+
+  onContextEnd(guest: Guest, context: Context): void {
+    this.#contexts--;
+    if (this.#spare.length < POOLED_CONTEXTS) this.#spare.push(context);
+    this.pool.give(guest);
+    if (this.#isDisposed && this.#contexts === 0) this.#drop();
+  }
+
+  onFault(guest: Guest): void {
+    if (!this.pool.remove(guest)) return;
+    const reason = guest.fault ?? "unknown";
+    // Not in this call: one of these exchanges may be the one that is on the stack.
+    const lost = [...guest.contexts.values()].map((context) => ({ context, epoch: context.epoch }));
+    queueMicrotask(() => {
+      for (const { context, epoch } of lost) {
+        if (context.epoch === epoch) context.exchange?.fail(context, reason);
+      }
+    });
+  }
+
+  status(): FilterStatus {
+    const { pool } = this;
+    let memoryBytes = 0;
+    for (const guest of pool.instances) memoryBytes += guest.memoryBytes;
+    return {
+      ...{ instances: pool.instances.size, contexts: this.#contexts, calls: this.calls, traps: pool.traps, memoryBytes },
+      ...{ lastError: pool.lastError, fuel: pool.fuelUsed(), quarantined: pool.isQuarantined },
+    };
+  }
+
+  dispose(): void {
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
+    this.pool.dispose();
+    this.options.shared.release(namespaceName(this.config));
+    if (this.#contexts === 0) this.#drop();
+  }
+
+  #tell(): void {
+    const used = this.pool.fuelUsed();
+    this.options.metrics.onFuel?.(this.config.name, used - this.#fuelTold);
+    this.#fuelTold = used;
+  }
+
+  #drop(): void {
+    this.#tell();
+    this.#endPull?.();
+    this.pool.clear();
+    this.#spare.length = 0;
+  }
+
+  // ------------------------------------------------------------ what instances ask for
+
+  /** A line for our log; `level` as the log gate counts. */
+  protected write(level: number, message: string): void {
+    this.#gate.write(level, message);
+  }
+
+  /** Wall-clock time in ns: whole milliseconds unless the filter may see more. */
+  timeNanos(): bigint {
+    return this.#nanos(this.options.clock.wallMs());
+  }
+
+  /** Monotonic time in ns, likewise. */
+  monotonicNanos(): bigint {
+    return this.#nanos(this.options.clock.nowMs());
+  }
+
+  #nanos(ms: number): bigint {
+    const nowMs = this.options.clock.nowMs();
+    const below = this.config.capabilities.clock ? Math.floor((nowMs - Math.floor(nowMs)) * 1_000_000) : 0;
+    return BigInt(Math.floor(ms)) * 1_000_000n + BigInt(below);
+  }
+}
+
+/** Two sorts of names, so that a filter's own data cannot be reached by naming a namespace like it. */
+function namespaceName(config: FilterConfig): string {
+  const granted = config.capabilities.sharedData;
+  return granted === undefined ? `filter:${config.name}` : `shared:${granted}`;
+}
