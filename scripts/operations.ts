@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { formatDuration, formatSize } from "../src/config/schema/units.ts";
 import { CONTROL_METRICS } from "../src/control/metrics.ts";
 import { natsPermissions } from "../src/control/permissions.ts";
+import { EVENT_KINDS } from "../src/core/events.ts";
 import { FAILURES } from "../src/core/failure.ts";
 import * as limits from "../src/core/limits.ts";
 import { METRICS, type MetricDefinition } from "../src/proxy/observe/metric-names.ts";
@@ -67,6 +68,7 @@ const LIMIT_GROUPS: readonly (readonly [string, Readonly<Record<string, number>>
   ["JWT verification (fixed)", limits.JWT_LIMITS, "JWT_LIMITS"],
   ["Name resolution (fixed)", limits.DNS_LIMITS, "DNS_LIMITS"],
   ["Compression (fixed)", limits.COMPRESSION_LIMITS, "COMPRESSION_LIMITS"],
+  ["Events (fixed)", limits.EVENT_LIMITS, "EVENT_LIMITS"],
   ["Stopping (Mesh)", limits.DRAIN_TIMES, "DRAIN_TIMES"],
 ];
 
@@ -103,6 +105,11 @@ const PARTS: Readonly<Record<string, () => string>> = {
   metrics: () => renderMetrics(METRICS),
   "control metrics": () => renderMetrics(CONTROL_METRICS),
   failures: renderFailures,
+  events: () =>
+    tableOf(
+      ["event", "meaning"],
+      Object.entries(EVENT_KINDS).map(([kind, says]) => [`\`${kind}\``, says]),
+    ),
   limits: renderLimits,
   permissions: renderPermissions,
 };

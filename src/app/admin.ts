@@ -1,10 +1,11 @@
 import { Hono } from "hono";
 import { redactSnapshot } from "../config/sections.ts";
+import type { ProxyEvent } from "../core/events.ts";
 import { renderMetrics } from "../proxy/observe/render.ts";
 import { checkAccess, type GuardOptions } from "./guard.ts";
 import type { ProxyHost } from "./host.ts";
 
-const PATHS = ["/healthz", "/readyz", "/metrics", "/config_dump", "/status"];
+const PATHS = ["/healthz", "/readyz", "/metrics", "/config_dump", "/status", "/events"];
 /** Open to everybody who reaches the address: probes send no token, and the answers say nothing. */
 const PROBES: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
 
@@ -36,7 +37,13 @@ export function createAdmin(host: ProxyHost, guard: GuardOptions): (request: Req
     return context.json(redactSnapshot(snapshot));
   });
   app.get("/status", async (context) => context.json(await host.status()));
+  app.get("/events", async (context) => context.json({ events: (await host.events()).map(showEvent) }));
   app.notFound((context) => context.json({ error: "There is no such path.", paths: PATHS }, 404));
   app.onError((error, context) => context.json({ error: error.message }, 500));
   return (request) => app.fetch(request);
+}
+
+/** With times that people read. */
+function showEvent({ firstMs, lastMs, ...event }: ProxyEvent): object {
+  return { time: new Date(lastMs).toISOString(), ...event, since: new Date(firstMs).toISOString() };
 }

@@ -30,8 +30,8 @@ async function createStandalone(options: HostOptions): Promise<ProxyHost> {
   const { createProxy } = await import("./create-proxy.ts");
   const { ownCounters } = await import("./filters.ts");
   const { Standalone } = await import("./standalone.ts");
-  const { clock, log, logPlaces } = options;
-  const { proxy, observer } = await createProxy({ clock, log, counters: ownCounters(), reusePort: false, logPlaces });
+  const { clock, log, logPlaces, events } = options;
+  const { proxy, observer } = await createProxy({ clock, log, counters: ownCounters(), reusePort: false, logPlaces, events });
   return new Standalone({ ...options, version: VERSION, dataPlane: proxy, observer });
 }
 

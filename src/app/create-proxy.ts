@@ -1,4 +1,5 @@
 import type { Clock } from "../core/clock.ts";
+import type { EventLog } from "../core/events.ts";
 import type { Log } from "../core/log.ts";
 import { systemRng } from "../core/rng.ts";
 import { FilterRegistry } from "../filters/store.ts";
@@ -22,10 +23,11 @@ export async function createProxy(options: {
   readonly reusePort: boolean;
   readonly unixSockets?: boolean;
   readonly logPlaces: LogPlaces;
+  readonly events?: EventLog;
 }): Promise<CreatedProxy> {
-  const { clock, log, counters, reusePort, unixSockets = true, logPlaces } = options;
+  const { clock, log, counters, reusePort, unixSockets = true, logPlaces, events } = options;
   const rng = systemRng();
-  const observer = new ProxyObserver(clock, rng, log, logPlaces);
+  const observer = new ProxyObserver(clock, rng, log, logPlaces, events);
   const host = createFilterHost({
     ...{ clock, log, metrics: observer.filterMetrics, counters },
     callout: (filter, request, done) => proxy.startCallout(filter, request, done),

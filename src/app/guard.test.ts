@@ -72,6 +72,9 @@ describe("admin", () => {
       ...{ digest: "", issues: [], inFlight: 0, source: "connected", workers: [] },
     }),
     metrics: async () => aggregator.families(),
+    events: async () => [
+      { kind: "filter_broke", subject: "default/x", reason: "trap", worker: 1, count: 3, firstMs: 0, lastMs: 86_400_000 },
+    ],
     snapshot: () => {
       if (!state.serving) return undefined;
       const snapshot = snapshotOf();
@@ -102,7 +105,17 @@ describe("admin", () => {
   });
 
   test("everything else asks the guard, also paths that do not exist and odd spellings", async () => {
-    for (const path of ["/", "/metrics", "/status", "/config_dump", "/nothing", "/healthz/", "//healthz", "/Healthz"]) {
+    for (const path of [
+      "/",
+      "/metrics",
+      "/status",
+      "/config_dump",
+      "/events",
+      "/nothing",
+      "/healthz/",
+      "//healthz",
+      "/Healthz",
+    ]) {
       expect((await get(path, { host: "evil.example" })).status).toBe(421);
     }
   });
@@ -112,6 +125,13 @@ describe("admin", () => {
     expect(metrics.headers.get("content-type")).toContain("text/plain; version=0.0.4");
     expect(parseExposition(await metrics.text()).get("selvedge_requests_total")?.samples[0]?.value).toBe(3);
     expect(await (await get("/status")).json()).toMatchObject({ id: "a", appliedRevision: 1 });
+    const { events } = (await (await get("/events")).json()) as { events: unknown[] };
+    expect(events).toEqual([
+      {
+        ...{ time: "1970-01-02T00:00:00.000Z", kind: "filter_broke", subject: "default/x", reason: "trap", worker: 1, count: 3 },
+        since: "1970-01-01T00:00:00.000Z",
+      },
+    ]);
     expect((await get("/nothing")).status).toBe(404);
     expect((await get("/status", { host: "127.0.0.1" }, "POST")).status).toBe(404);
   });

@@ -1,5 +1,6 @@
 import type { ConfigIssue } from "../config/issue.ts";
 import type { Snapshot } from "../config/snapshot.ts";
+import type { ProxyEvent } from "../core/events.ts";
 import type { MetricFamily } from "../proxy/observe/aggregator.ts";
 
 /** A running proxy as its admin listener and its process see it, whether it is one process or many. */
@@ -12,6 +13,8 @@ export interface ProxyHost {
   readonly notReadyReason: string;
   status(): Promise<HostStatus>;
   metrics(): Promise<readonly MetricFamily[]>;
+  /** What happened, the newest first. */
+  events(): Promise<readonly ProxyEvent[]>;
   /** What serves; undefined before the first. */
   snapshot(): Snapshot | undefined;
   /** The log file was rotated. */

@@ -1,7 +1,8 @@
-import type { ConfigIssue } from "../config/issue.ts";
+import { type ConfigIssue, formatIssue } from "../config/issue.ts";
 import type { Manifest } from "../config/sections.ts";
 import type { AccessLogConfig } from "../config/snapshot.ts";
 import type { SnapshotOutcome } from "../config/source.ts";
+import type { EventLog, ProxyEvent } from "../core/events.ts";
 import type { MetricsDump } from "../proxy/observe/dump.ts";
 import type { LogPlaces } from "../proxy/observe/log-place.ts";
 import type { ProxyObserver } from "../proxy/observe/observer.ts";
@@ -28,6 +29,8 @@ export type FromWorker =
 
 export interface WorkerReport {
   readonly dump: MetricsDump;
+  /** What happened since the last report. */
+  readonly events: readonly ProxyEvent[];
   readonly inFlight: number;
   readonly residentBytes: number;
   /** Processor time since the last report, microseconds. */
@@ -52,6 +55,19 @@ export const WORKER_VARIABLE = "SELVEDGE_WORKER_SETTINGS";
 /** An issue that is not about a resource but about this machine (a port in use, a module that is gone). */
 export function localIssue(code: string, message: string, hint: string, resource = ""): ConfigIssue {
   return { code, message, hint, resource, path: "", file: "", line: 0, column: 0 };
+}
+
+/** Issues that are about the module of a filter, not about what refers to it. */
+const MODULE_ISSUES: ReadonlySet<string> = new Set(["unsigned_module", "filter_refused"]);
+
+/** Keeps that a snapshot was refused, and each module that was the reason. */
+export function noteRefusal(events: EventLog, revision: number, issues: readonly ConfigIssue[]): void {
+  for (const { code, resource, message } of issues) {
+    if (MODULE_ISSUES.has(code)) events.add("module_refused", resource, message);
+  }
+  const [first] = issues;
+  const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : "";
+  events.add("snapshot_refused", `revision ${revision}`, first === undefined ? "" : `${formatIssue(first)}${more}`);
 }
 
 /** The refusal of a snapshot whose access log would be a file that this proxy may not write. */

@@ -127,6 +127,7 @@ async function createNats(context: CommandContext, tools: ProcessTools, id: stri
     clock: tools.clock,
     rng: systemRng(),
     log: tools.log.for("nats"),
+    events: tools.events,
   });
   return {
     source,

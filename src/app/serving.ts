@@ -2,20 +2,28 @@ import process from "node:process";
 import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
 import type { NatsAddress } from "../config/nats/connect.ts";
 import { type Clock, SystemClock } from "../core/clock.ts";
+import { EventLog } from "../core/events.ts";
 import { JsonLog, type Log, type LogLevel } from "../core/log.ts";
 import { onSignal } from "../runtime/process.ts";
 
-/** Time and log of a process that serves. */
+/** Time, log and memory of a process that serves. */
 export interface ProcessTools {
   readonly clock: Clock;
   readonly log: Log;
   readonly logLevel: LogLevel;
+  /** What happens to this process and those below it. */
+  readonly events: EventLog;
 }
 
 export function processTools({ flags }: CommandContext): ProcessTools {
   const clock = new SystemClock();
   const logLevel = (flags.text("log-level") ?? "info") as LogLevel;
-  return { clock, logLevel, log: new JsonLog(logLevel, clock, (line) => void process.stderr.write(line)) };
+  return {
+    clock,
+    logLevel,
+    events: new EventLog(clock),
+    log: new JsonLog(logLevel, clock, (line) => void process.stderr.write(line)),
+  };
 }
 
 /** `127.0.0.1:8081`, `[::1]:8081`, `:8081` (all addresses). Throws a `CommandError` that names the flag. */

@@ -2,13 +2,14 @@ import { type ConfigIssue, formatIssue } from "../config/issue.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import type { SnapshotSource, SnapshotUpdate } from "../config/source.ts";
 import type { Clock } from "../core/clock.ts";
+import type { ProxyEvent } from "../core/events.ts";
 import { DRAIN_TIMES } from "../core/limits.ts";
 import type { Log } from "../core/log.ts";
 import { type MetricFamily, MetricsAggregator } from "../proxy/observe/aggregator.ts";
 import type { ProxyObserver } from "../proxy/observe/observer.ts";
 import type { DataPlane } from "./data-plane.ts";
 import type { HostStatus, ProxyHost } from "./host.ts";
-import { refuseLog } from "./messages.ts";
+import { noteRefusal, refuseLog } from "./messages.ts";
 import { processUsage } from "./usage.ts";
 
 export interface StandaloneOptions {
@@ -88,6 +89,7 @@ export class Standalone implements ProxyHost {
     this.#issues = issues;
     if (issues.length > 0) {
       observer.metrics.onConfigRejected();
+      noteRefusal(observer.events, revision, issues);
       source.report({ kind: "rejected", revision, digest, issues });
       this.options.log.warn("a configuration was refused; what served before goes on", {
         revision,
@@ -123,6 +125,10 @@ export class Standalone implements ProxyHost {
   async metrics(): Promise<readonly MetricFamily[]> {
     this.#collect();
     return this.#totals.families();
+  }
+
+  async events(): Promise<readonly ProxyEvent[]> {
+    return this.options.observer.events.list();
   }
 
   async status(): Promise<HostStatus> {
@@ -166,7 +172,8 @@ export class Standalone implements ProxyHost {
   }
 
   async #drainAll(): Promise<void> {
-    const { clock, source, dataPlane } = this.options;
+    const { clock, source, dataPlane, observer } = this.options;
+    observer.events.add("draining", "proxy", "it was asked to stop");
     await source.stop();
     // Load balancers in front of us must see that we are not ready before connections are refused.
     await new Promise<void>((resolve) => void clock.setTimer(DRAIN_TIMES.readyFailMs, resolve));

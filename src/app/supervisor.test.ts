@@ -5,6 +5,7 @@ import { splitSections } from "../config/sections.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import type { SnapshotOutcome, SnapshotUpdate } from "../config/source.ts";
 import { VirtualClock } from "../core/clock.ts";
+import { EventLog } from "../core/events.ts";
 import { SILENT_LOG } from "../core/log.ts";
 import { DumpBuilder } from "../proxy/observe/dump.ts";
 import { type FromWorker, localIssue, type ToWorker } from "./messages.ts";
@@ -27,6 +28,8 @@ class FakeWorker {
     readonly onExit: (reason: string) => void,
   ) {}
 
+  readonly happened = new EventLog(new VirtualClock());
+
   hear(message: ToWorker): boolean {
     if (this.gone) return false;
     this.heard.push(message);
@@ -39,7 +42,8 @@ class FakeWorker {
     dump.counter("connectionsTotal", ["l"], this.requestsServed);
     dump.gauge("inFlight", [], 1);
     this.requestsServed = 0;
-    this.say({ type: "report", request, report: { dump, inFlight: 1, residentBytes: 10, cpuUs: 5, status: undefined } });
+    const events = this.happened.takeNew();
+    this.say({ type: "report", request, report: { dump, events, inFlight: 1, residentBytes: 10, cpuUs: 5, status: undefined } });
   }
   get snapshots(): Extract<ToWorker, { type: "snapshot" }>[] {
     return this.heard.filter((message) => message.type === "snapshot");
@@ -120,6 +124,7 @@ beforeEach(async () => {
     findTakenPorts: async () => taken.map((message) => localIssue("listen_failed", message, "")),
     clock,
     log: SILENT_LOG,
+    events: new EventLog(clock),
   });
   await supervisor.start();
   for (const worker of workers) worker.say({ type: "ready" });
@@ -205,6 +210,26 @@ describe("Supervisor", () => {
     expect(at(0).snapshots).toEqual([]);
     expect(outcomes).toMatchObject([{ kind: "rejected", issues: [{ message: "port 80 on 0.0.0.0 is in use" }] }]);
     expect((await waited(supervisor.status())).issues).toHaveLength(1);
+  });
+
+  test("what happened is kept: refusals, workers that were replaced, what they saw, the drain", async () => {
+    await send(good(1));
+    for (const worker of workers) worker.answer("applied");
+    await send(good(2));
+    for (const worker of workers) worker.answer("rejected");
+    at(1).happened.add("filter_broke", "default/x", "first");
+    at(1).happened.add("filter_broke", "default/x", "second");
+    await supervisor.metrics();
+    at(1).happened.add("filter_broke", "default/x", "third");
+    at(0).exit("signal SIGSEGV");
+    const events = await supervisor.events();
+    expect(events.map(({ kind, subject, reason, worker, count }) => [kind, subject, reason, worker, count])).toEqual([
+      ["filter_broke", "default/x", "third", 1, 3],
+      ["worker_replaced", "worker 0", "crashed: signal SIGSEGV", undefined, 1],
+      ["snapshot_refused", "revision 2", expect.stringContaining("the filter is broken"), undefined, 1],
+    ]);
+    void supervisor.drain();
+    expect((await supervisor.events())[0]).toMatchObject({ kind: "draining" });
   });
 
   test("a worker that hangs is killed and replaced; one that answers is left alone", async () => {

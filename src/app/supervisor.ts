@@ -3,13 +3,14 @@ import { splitSections } from "../config/sections.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import type { SnapshotOutcome, SnapshotSource, SnapshotUpdate } from "../config/source.ts";
 import type { Clock, Timer } from "../core/clock.ts";
+import type { EventLog, ProxyEvent } from "../core/events.ts";
 import { describeCause } from "../core/failure.ts";
 import { DRAIN_TIMES } from "../core/limits.ts";
 import type { Log } from "../core/log.ts";
 import { type MetricFamily, MetricsAggregator } from "../proxy/observe/aggregator.ts";
 import { DumpBuilder } from "../proxy/observe/dump.ts";
 import type { HostStatus, ProxyHost, WorkerStatus } from "./host.ts";
-import { localIssue } from "./messages.ts";
+import { localIssue, noteRefusal } from "./messages.ts";
 import { type SlotDelivery, type SpawnWorker, WORKER_TIMES, WorkerSlot } from "./worker-slot.ts";
 
 /** How long a scrape waits for a worker before it uses what is known. */
@@ -34,6 +35,7 @@ export interface SupervisorOptions {
   readonly findTakenPorts: (snapshot: Snapshot, held: Snapshot | undefined) => Promise<readonly ConfigIssue[]>;
   readonly clock: Clock;
   readonly log: Log;
+  readonly events: EventLog;
 }
 
 interface Delivered {
@@ -71,10 +73,13 @@ export class Supervisor implements ProxyHost {
       onReport: (slot: WorkerSlot, report: NonNullable<WorkerSlot["lastReport"]>) => {
         this.metricsTotals.add(`worker-${slot.index}`, report.dump);
         this.metricsTotals.count("cpuSeconds", [`worker-${slot.index}`], report.cpuUs / 1e6);
+        options.events.merge(report.events, slot.index);
       },
-      onGone: (slot: WorkerSlot, reason: "crashed" | "hung" | "stopped") => {
+      onGone: (slot: WorkerSlot, reason: "crashed" | "hung" | "stopped", detail: string) => {
         this.metricsTotals.removeSource(`worker-${slot.index}`);
-        if (reason !== "stopped") this.metricsTotals.count("workerExits", [reason]);
+        if (reason === "stopped") return;
+        this.metricsTotals.count("workerExits", [reason]);
+        options.events.add("worker_replaced", `worker ${slot.index}`, `${reason}: ${detail}`);
       },
     };
     for (let i = 0; i < options.workers; i++) {
@@ -153,6 +158,7 @@ export class Supervisor implements ProxyHost {
     this.#issues = issues;
     this.#rejectedRevision = snapshot.revision;
     const { revision, digest } = snapshot;
+    noteRefusal(this.options.events, revision, issues);
     this.options.source.report({ kind: "rejected", revision, digest, issues });
     this.options.log.warn("a configuration was refused; what served before goes on", {
       revision,
@@ -207,6 +213,11 @@ export class Supervisor implements ProxyHost {
     return this.metricsTotals.families();
   }
 
+  async events(): Promise<readonly ProxyEvent[]> {
+    await Promise.all(this.#slots.map((slot) => slot.poll(false, REPORT_MS)));
+    return this.options.events.list();
+  }
+
   async status(): Promise<HostStatus> {
     await Promise.all(this.#slots.map((slot) => slot.poll(true, REPORT_MS)));
     const { id, version, clock, sourceState } = this.options;
@@ -238,7 +249,8 @@ export class Supervisor implements ProxyHost {
   }
 
   async #drainAll(): Promise<void> {
-    const { clock, source, log } = this.options;
+    const { clock, source, log, events } = this.options;
+    events.add("draining", "proxy", "it was asked to stop");
     this.#pollTimer?.cancel();
     await source.stop();
     // Load balancers in front of us must see that we are not ready before connections are refused.

@@ -130,6 +130,7 @@ export class WorkerSession {
     const { residentBytes, cpuUs } = usage();
     const report = {
       dump: observer.drain(),
+      events: observer.events.takeNew(),
       inFlight: observer.metrics.inFlight,
       residentBytes,
       cpuUs: cpuUs - this.#cpuUs,

@@ -44,7 +44,8 @@ export interface SlotDelivery {
 export interface SlotEvents {
   onOutcome(slot: WorkerSlot, outcome: SnapshotOutcome): void;
   onReport(slot: WorkerSlot, report: WorkerReport): void;
-  onGone(slot: WorkerSlot, reason: "crashed" | "hung" | "stopped"): void;
+  /** `detail`: how the process ended, in the system's words. */
+  onGone(slot: WorkerSlot, reason: "crashed" | "hung" | "stopped", detail: string): void;
 }
 
 /** One place for a worker: keeps a process in it, watches it, and replaces it with back-off. */
@@ -200,7 +201,7 @@ export class WorkerSlot {
     this.serving = false;
     for (const settle of [...this.#waiting.values()]) settle(undefined);
     for (const resolve of this.#waitingExit.splice(0)) resolve();
-    this.events.onGone(this, this.#stopping ? "stopped" : this.#killedAsHung ? "hung" : "crashed");
+    this.events.onGone(this, this.#stopping ? "stopped" : this.#killedAsHung ? "hung" : "crashed", reason);
     if (this.#stopping) return;
     if (this.clock.nowMs() - this.#startedMs >= WORKER_TIMES.stableMs) this.#backoffMs = WORKER_TIMES.backoffMinMs;
     const delayMs = this.#backoffMs;

@@ -1,3 +1,5 @@
+import type { EventLog, ProxyEvent } from "../core/events.ts";
+import { EVENT_LIMITS } from "../core/limits.ts";
 import type { SnapshotOutcome, SnapshotSource, SnapshotUpdate } from "./source.ts";
 
 /**
@@ -5,6 +7,8 @@ import type { SnapshotOutcome, SnapshotSource, SnapshotUpdate } from "./source.t
  * late gets the last update. Outcomes go to `onOutcome` with the proxy's id.
  */
 export class SnapshotBus {
+  /** Hears what happens to a proxy. */
+  onEvents: (proxyId: string, events: readonly ProxyEvent[]) => void = () => {};
   #last: SnapshotUpdate | undefined;
   readonly #listeners = new Set<(update: SnapshotUpdate) => void>();
 
@@ -22,8 +26,9 @@ export class SnapshotBus {
     for (const listener of this.#listeners) listener(update);
   }
 
-  /** A source for one proxy. */
-  source(proxyId: string): SnapshotSource {
+  /** A source for one proxy. `events`: what happens to it. */
+  source(proxyId: string, events?: EventLog): SnapshotSource {
+    if (events !== undefined) events.onChange = () => this.onEvents(proxyId, events.list(EVENT_LIMITS.published));
     let listener: ((update: SnapshotUpdate) => void) | undefined;
     return {
       start: async (onSnapshot) => {

@@ -1,6 +1,8 @@
 import type { Msg, NatsConnection } from "@nats-io/nats-core";
 import type { Clock, Timer } from "../core/clock.ts";
+import type { EventLog } from "../core/events.ts";
 import { describeCause } from "../core/failure.ts";
+import { EVENT_LIMITS } from "../core/limits.ts";
 import type { Log } from "../core/log.ts";
 import type { Rng } from "../core/rng.ts";
 import { connectNats, type NatsAddress } from "./nats/connect.ts";
@@ -28,6 +30,8 @@ export interface NatsSourceOptions {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly log: Log;
+  /** What happens to this proxy: told to the control plane, and told of NATS. */
+  readonly events?: EventLog;
   /** How to connect; for tests. Default: `connectNats`. */
   readonly connect?: (address: NatsAddress, id: string) => Promise<NatsConnection>;
 }
@@ -48,6 +52,8 @@ const CONNECT_RETRY_JITTER_MS = 500;
 const REQUEST_MS = 5_000;
 /** A message that was lost on the way is noticed after this at the latest. */
 const RECONCILE_MS = 20_000;
+/** What happens within this goes with one status message. */
+const EVENT_DELAY_MS = 500;
 /** Many proxies must not all answer a control plane at once. */
 const POLL_JITTER_MS = 100;
 /**
@@ -77,6 +83,7 @@ class NatsSnapshotSource implements NatsSource {
   /** What was handed over last. */
   #current: Manifest | undefined;
   #working = false;
+  #tellingSoon = false;
   #saving: Promise<void> = Promise.resolve();
   /** What went live and is not on disk yet. */
   #unsaved: StoredSnapshot | undefined;
@@ -99,6 +106,8 @@ class NatsSnapshotSource implements NatsSource {
 
   async start(onSnapshot: (update: SnapshotUpdate) => void): Promise<void> {
     this.#onSnapshot = onSnapshot;
+    const { events } = this.options;
+    if (events !== undefined) events.onChange = () => this.#tellSoon();
     await this.#readCache();
     await this.#connect();
   }
@@ -199,6 +208,7 @@ class NatsSnapshotSource implements NatsSource {
     for await (const event of connection.status()) {
       if (event.type === "disconnect") this.#onDisconnected();
       if (event.type === "reconnect") {
+        this.options.events?.add("source_back", "NATS", "connected again");
         this.#onConnected();
         void this.#reconcile();
       }
@@ -215,7 +225,9 @@ class NatsSnapshotSource implements NatsSource {
   #onDisconnected(): void {
     if (this.#disconnectedAtMs !== undefined || this.#stopped) return;
     this.#disconnectedAtMs = this.options.clock.wallMs();
-    this.options.log.warn("NATS is lost; the last configuration goes on serving", { revision: this.#current?.revision ?? 0 });
+    const revision = this.#current?.revision ?? 0;
+    this.options.events?.add("source_lost", "NATS", `revision ${revision} goes on serving`);
+    this.options.log.warn("NATS is lost; the last configuration goes on serving", { revision });
   }
 
   /** Asks for the newest manifest: on start, after each reconnect, and now and then. */
@@ -268,7 +280,9 @@ class NatsSnapshotSource implements NatsSource {
         this.#deliver(wanted.manifest);
       }
     } catch (error) {
-      this.options.log.warn("a configuration cannot be fetched yet", { cause: describeCause(error) });
+      const cause = describeCause(error);
+      this.options.events?.add("snapshot_missing", `revision ${this.#wanted?.manifest.revision ?? 0}`, cause);
+      this.options.log.warn("a configuration cannot be fetched yet", { cause });
       this.#after("retry", RETRY_MS * (1 + this.options.rng.next()), () => void this.#work());
     } finally {
       this.#working = false;
@@ -288,10 +302,23 @@ class NatsSnapshotSource implements NatsSource {
     this.#after("beat", HEARTBEAT_MS * (0.8 + this.options.rng.next() * 0.4), () => this.#beat());
   }
 
+  /** Something happened: not a message for each, when it is much. */
+  #tellSoon(): void {
+    if (this.#tellingSoon) return;
+    this.#tellingSoon = true;
+    this.#after("events", EVENT_DELAY_MS, () => {
+      this.#tellingSoon = false;
+      this.#sendStatus();
+    });
+  }
+
   #sendStatus(): void {
     if (this.#connection === undefined || this.#disconnectedAtMs !== undefined) return;
     if (this.#connection.isClosed()) return;
-    this.#connection.publish(statusSubject(this.options.id), JSON.stringify(this.#status));
+    this.#connection.publish(
+      statusSubject(this.options.id),
+      JSON.stringify({ ...this.#status, events: this.options.events?.list(EVENT_LIMITS.published) ?? [] }),
+    );
   }
 
   #after(name: string, delayMs: number, fire: () => void): void {

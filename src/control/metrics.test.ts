@@ -76,7 +76,7 @@ test("series of proxies are bounded; those that leave, end without a word or cha
     else live.add(id);
   };
   const series = async (metric = "proxy_acks_total"): Promise<string[]> => {
-    const proxies = [...live].map((id) => ({ ...statusOf({ id, revision: 1 }), seenAtMs: 0 }));
+    const proxies = [...live].map((id) => ({ ...statusOf({ id, revision: 1 }), events: [], seenAtMs: 0 }));
     const text = await metrics.render({ ...plane.status(), proxies });
     return text.split("\n").filter((line) => line.startsWith(`selvedge_control_${metric}{`));
   };

@@ -376,6 +376,16 @@ export const COMPRESSION_LIMITS = {
   pendingBytes: 256 * 1024,
 } as const;
 
+/** Bounds of what a proxy remembers of what happened to it (`/events`). */
+export const EVENT_LIMITS = {
+  /** Events, each for one kind and subject in one process; the oldest go first. */
+  kept: 256,
+  /** The newest of them go with the proxy's status to the control plane. */
+  published: 16,
+  /** Characters of a subject or a reason; the rest is cut. */
+  textChars: 300,
+} as const;
+
 /** Grace for in-flight exchanges when a proxy stops, and how long readiness fails before listeners close. */
 export const DRAIN_TIMES = { readyFailMs: 500, graceMs: 30_000, tunnelGraceMs: 60_000 } as const;
 

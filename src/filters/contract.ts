@@ -154,7 +154,8 @@ export interface FilterMetrics {
   /** A filter call, for the product's own metrics. `us` may stand for several calls: their sum is what counts, not each. */
   onCall(filter: string, phase: string, us: number): void;
   onTrap(filter: string, reason: string): void;
-  onQuarantine?(filter: string, isQuarantined: boolean): void;
+  /** `reason`: what it broke of last, or why it is out again. */
+  onQuarantine?(filter: string, isQuarantined: boolean, reason?: string): void;
   /** Fuel that a filter used since the last time. */
   onFuel?(filter: string, fuel: number): void;
   /**

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { NatsConnection } from "@nats-io/nats-core";
 import { sha256Digest } from "../../src/config/canonical.ts";
 import { connectNats } from "../../src/config/nats/connect.ts";
-import { NATS_NAMES, snapshotSubject } from "../../src/config/nats/names.ts";
+import { NATS_NAMES, snapshotSubject, statusSubject } from "../../src/config/nats/names.ts";
 import { sealedName } from "../../src/config/nats/seal.ts";
 import { splitSections } from "../../src/config/sections.ts";
 import type { RouteConfig, Snapshot } from "../../src/config/snapshot.ts";
@@ -20,6 +20,8 @@ import { collectGarbage } from "../../src/control/nats/garbage.ts";
 import { NatsLink } from "../../src/control/nats/link.ts";
 import { NatsStore } from "../../src/control/store/nats.ts";
 import { SystemClock } from "../../src/core/clock.ts";
+import { EventLog } from "../../src/core/events.ts";
+import { EVENT_LIMITS } from "../../src/core/limits.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
 import { systemRng } from "../../src/core/rng.ts";
 import { type NatsServer, startNats } from "../kit/nats.ts";
@@ -70,13 +72,17 @@ describe("nats source", () => {
     readonly connection: () => NatsConnection;
   }
 
-  async function startProxy(id: string, options: { cache?: string; group?: string; applies?: boolean } = {}): Promise<Proxy> {
+  async function startProxy(
+    id: string,
+    options: { cache?: string; group?: string; applies?: boolean; events?: EventLog } = {},
+  ): Promise<Proxy> {
     const updates: SnapshotUpdate[] = [];
     let connection: NatsConnection | undefined;
     const source = createNatsSource({
       ...{ address: { servers: [server.url] }, id, version: "test", clock, rng: systemRng(), log: SILENT_LOG },
       ...(options.cache === undefined ? {} : { cacheFolder: join(folder, options.cache) }),
       ...(options.group === undefined ? {} : { group: options.group }),
+      ...(options.events === undefined ? {} : { events: options.events }),
       connect: async (address, name) => {
         connection = await connectNats(address, name);
         return connection;
@@ -219,6 +225,33 @@ describe("nats source", () => {
     assert.deepEqual(await table.wait(revision, 60_000, 2), { ok: true, pending: [], rejected: [] });
     await good.source.stop();
     await until(() => table.list().length === 1);
+    distributor.onStatus(() => {});
+  });
+
+  test("what happens to a proxy reaches the table soon, the newest first; a message that lies about it is no message", async () => {
+    const table = new ProxyTable(clock);
+    distributor.onStatus((message, local) => table.update(message, local));
+    const events = new EventLog(clock);
+    const proxy = await startProxy("eventful", { events });
+    const told = () => table.list().find(({ id }) => id === "eventful")?.events ?? [];
+    for (let i = 0; i <= EVENT_LIMITS.published; i++) events.add("filter_broke", `default/f${i}`, "trap");
+    events.merge([{ kind: "filter_quarantined", subject: "default/f0", reason: "x", count: 2, firstMs: 1, lastMs: 2 }], 3);
+    await until(() => told().length > 0);
+    assert.equal(told().length, EVENT_LIMITS.published);
+    assert.deepEqual(told()[0], {
+      ...{ kind: "filter_quarantined", subject: "default/f0", reason: "x", count: 2, firstMs: 1, lastMs: 2, worker: 3 },
+    });
+    const { events: list, seenAtMs: _, ...status } = table.list().find(({ id }) => id === "eventful") ?? assert.fail();
+    const lies = [{}, null, 1, { ...list[0], lastMs: 1e300 }, { ...list[0], subject: 7 }, { ...list[0], count: "many" }];
+    const say = (each: unknown): void =>
+      proxy
+        .connection()
+        .publish(statusSubject("eventful"), JSON.stringify({ ...status, leaving: false, version: "liar", events: each }));
+    for (const lie of lies) say([lie]);
+    say("none");
+    say([]);
+    await until(() => told().length === 0);
+    assert.equal(table.list().find(({ id }) => id === "eventful")?.version, "liar");
     distributor.onStatus(() => {});
   });
 

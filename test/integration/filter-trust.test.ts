@@ -157,6 +157,13 @@ spec: { rules: [{ filters: [guest], respond: { status: 200, body: served } }] }
     const late = startSelvedge(["proxy", "--nats", nats.url, "--id", "late", "--mode", "sidecar", "--admin", "off"]);
     try {
       await late.saw(`module ${digest} was altered`);
+      // And the control plane knows: whoever asks it need not read that proxy's log.
+      let shown = "";
+      await until(async () => {
+        shown = (await selvedge("status", "--server", server)).out;
+        return shown.includes("snapshot_missing");
+      });
+      expect(shown).toMatch(new RegExp(`late +snapshot_missing.* +revision \\d+ +.*${digest} was altered`));
     } finally {
       late.child.kill("SIGKILL");
       await late.finished;

@@ -113,6 +113,15 @@ describe("selvedge proxy -f", () => {
         return served >= 22;
       });
       expect(metrics.get("selvedge_worker_exits_total")?.samples[0]).toMatchObject({ labels: { reason: "crashed" }, value: 1 });
+      const { events } = (await (await fetch(`http://127.0.0.1:${admin}/events`)).json()) as { events: unknown[] };
+      expect(events).toEqual([
+        expect.objectContaining({
+          kind: "worker_replaced",
+          subject: "worker 0",
+          reason: expect.stringContaining("SIGKILL"),
+          count: 1,
+        }),
+      ]);
 
       const { workers } = await statusOf(admin);
       program.child.kill("SIGTERM");

@@ -10,7 +10,7 @@ export const command: Command = {
   name: "status",
   summary: "show which proxy serves what, or wait until all do",
   description:
-    "Shows the newest revision and, for every live proxy, the revision it serves, how long it took and what it refused. With --wait it returns once every proxy serves the newest revision, fails at once when one refuses it, and after --timeout.",
+    "Shows the newest revision and, for every live proxy, the revision it serves, how long it took and what it refused, then what happened to them lately (filters that broke, workers that were replaced, …). With --wait it returns once every proxy serves the newest revision, fails at once when one refuses it, and after --timeout.",
   flags: [...WAIT_FLAGS, ...REMOTE_FLAGS],
   examples: [
     { says: "what is going on", line: "selvedge status" },
@@ -50,4 +50,22 @@ function printStatus(context: CommandContext, status: ControlStatus): void {
   for (const proxy of status.proxies) {
     for (const issue of proxy.issues) terminal.out(`${paint.red(printable(proxy.id))}: ${printable(formatIssue(issue))}\n`);
   }
+  printEvents(context, status);
+}
+
+/** Most events that fit on a screen with the rest; all of them are in `--json` and at a proxy's /events. */
+const EVENTS_SHOWN = 10;
+
+function printEvents(context: CommandContext, { proxies }: ControlStatus): void {
+  const events = proxies.flatMap(({ id, events }) => events.map((event) => ({ id, ...event })));
+  if (events.length === 0) return;
+  const newest = events.sort((one, other) => other.lastMs - one.lastMs).slice(0, EVENTS_SHOWN);
+  const rows = newest.map(({ id, kind, subject, reason, worker, count, lastMs }) => [
+    new Date(lastMs).toISOString().slice(0, 19).replace("T", " "),
+    printable(worker === undefined ? id : `${id}/${worker}`),
+    printable(count === 1 ? kind : `${kind} ×${count}`),
+    printable(subject),
+    printable(reason).replaceAll("\n", " "),
+  ]);
+  context.terminal.out(`\n${formatTable([["TIME (UTC)", "PROXY", "EVENT", "SUBJECT", "REASON"], ...rows], paintOf(context))}`);
 }

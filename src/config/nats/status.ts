@@ -1,3 +1,4 @@
+import type { ProxyEvent } from "../../core/events.ts";
 import type { ConfigIssue } from "../issue.ts";
 
 /** What a proxy says about itself on `selvedge.proxy.<id>.status`, as JSON. */
@@ -13,6 +14,8 @@ export interface ProxyStatusMessage {
   /** Revision that was refused since; 0: none. */
   readonly rejectedRevision: number;
   readonly issues: readonly ConfigIssue[];
+  /** What happened to it, the newest first. Absent: a proxy of a former version. */
+  readonly events?: readonly ProxyEvent[];
   /** It stops now: forget it. */
   readonly leaving: boolean;
 }

@@ -25,7 +25,7 @@ const issueFields = {
 };
 const proxyFields = {
   ...{ id: text, group: text, version: text, revision: integer, digest: text, applyMs: { type: "number" } },
-  ...{ rejectedRevision: integer, issues: list(ref("Issue")), seenAtMs: { type: "number" } },
+  ...{ rejectedRevision: integer, issues: list(ref("Issue")), events: list(ref("Event")), seenAtMs: { type: "number" } },
 };
 
 export const SCHEMAS: Readonly<Record<string, Schema>> = {
@@ -55,6 +55,9 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     { ok: { const: true }, revision: integer, digest: text, changes: list(ref("ChangeSummary")), diff: list(ref("Change")) },
     ["diff"],
   ),
+  Event: object({ kind: text, subject: text, reason: text, worker: integer, count: integer, firstMs: integer, lastMs: integer }, [
+    "worker",
+  ]),
   Proxy: object(proxyFields),
   Status: object({
     ...{ revision: integer, digest: text, resources: integer, issues: list(ref("Issue")) },

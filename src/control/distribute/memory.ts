@@ -1,6 +1,7 @@
 import { type ProxyStatusMessage, STATUS_ISSUES } from "../../config/nats/status.ts";
 import type { SnapshotOutcome } from "../../config/source.ts";
 import { SnapshotBus } from "../../config/source-memory.ts";
+import type { ProxyEvent } from "../../core/events.ts";
 import type { Distributor, Publication } from "./distributor.ts";
 
 /** For proxies in the same process: they take their source from `bus`. */
@@ -12,7 +13,9 @@ export class MemoryDistributor implements Distributor {
   constructor(
     readonly group: string,
     readonly version: string,
-  ) {}
+  ) {
+    this.bus.onEvents = (id, events) => this.#onEvents(id, events);
+  }
 
   async open(): Promise<void> {}
 
@@ -34,7 +37,8 @@ export class MemoryDistributor implements Distributor {
   #onOutcome(id: string, outcome: SnapshotOutcome): void {
     const before = this.#statuses.get(id);
     const { revision, digest } = outcome;
-    const base = { id, group: this.group, version: this.version, leaving: false };
+    const { events = [] } = before ?? {};
+    const base = { id, group: this.group, version: this.version, leaving: false, events };
     const message: ProxyStatusMessage =
       outcome.kind === "applied"
         ? { ...base, revision, digest, applyMs: outcome.applyMs, rejectedRevision: 0, issues: [] }
@@ -42,7 +46,17 @@ export class MemoryDistributor implements Distributor {
             ...{ ...base, revision: before?.revision ?? 0, digest: before?.digest ?? "", applyMs: before?.applyMs ?? 0 },
             ...{ rejectedRevision: revision, issues: outcome.issues.slice(0, STATUS_ISSUES) },
           };
-    this.#statuses.set(id, message);
+    this.#tell(message);
+  }
+
+  /** What happens to a proxy before it said anything of a snapshot is told with that. */
+  #onEvents(id: string, events: readonly ProxyEvent[]): void {
+    const before = this.#statuses.get(id);
+    if (before !== undefined) this.#tell({ ...before, events });
+  }
+
+  #tell(message: ProxyStatusMessage): void {
+    this.#statuses.set(message.id, message);
     this.#handle(message, true);
   }
 }

@@ -5,6 +5,7 @@ import { NATS_NAMES, statusSubject } from "../../config/nats/names.ts";
 import { type ProxyStatusMessage, REVISION_MAX } from "../../config/nats/status.ts";
 import { type Manifest, splitSections } from "../../config/sections.ts";
 import type { Clock, Timer } from "../../core/clock.ts";
+import type { ProxyEvent } from "../../core/events.ts";
 import { describeCause } from "../../core/failure.ts";
 import { CONFIG_LIMITS } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
@@ -229,9 +230,24 @@ function isStatus(status: ProxyStatusMessage): boolean {
     isRevision(status.revision) &&
     isRevision(status.rejectedRevision) &&
     texts.every((each) => typeof each === "string") &&
-    Array.isArray(status.issues)
+    Array.isArray(status.issues) &&
+    (status.events === undefined || (Array.isArray(status.events) && status.events.every(isEvent)))
   );
 }
+
+/** Whoever prints it need not ask again. A kind that we do not know is one of a newer version. */
+function isEvent(event: ProxyEvent | null): boolean {
+  if (typeof event !== "object" || event === null) return false;
+  const numbers = [event.count, event.firstMs, event.lastMs, event.worker ?? 0];
+  const texts = [event.kind, event.subject, event.reason];
+  return (
+    numbers.every((each) => Number.isSafeInteger(each) && each >= 0 && each <= WALL_MS_MAX) &&
+    texts.every((each) => typeof each === "string")
+  );
+}
+
+/** The last moment that a date can be. */
+const WALL_MS_MAX = 8.64e15;
 
 /** What a proxy claims may become the start of a new log: a liar must not use all the numbers up. */
 const isRevision = (revision: number): boolean => Number.isSafeInteger(revision) && revision >= 0 && revision <= REVISION_MAX;

@@ -1,6 +1,8 @@
 import type { ConfigIssue } from "../../config/issue.ts";
 import { HEARTBEAT_MS, type ProxyStatusMessage, STATUS_ISSUES } from "../../config/nats/status.ts";
 import type { Clock } from "../../core/clock.ts";
+import type { ProxyEvent } from "../../core/events.ts";
+import { EVENT_LIMITS } from "../../core/limits.ts";
 
 /** A proxy as the control plane sees it. */
 export interface ProxyStatus {
@@ -14,6 +16,8 @@ export interface ProxyStatus {
   readonly rejectedRevision: number;
   readonly issues: readonly ConfigIssue[];
   readonly applyMs: number;
+  /** What happened to it, the newest first. */
+  readonly events: readonly ProxyEvent[];
   /** Wall clock of its last message. */
   readonly seenAtMs: number;
 }
@@ -41,8 +45,9 @@ export class ProxyTable {
   update(message: ProxyStatusMessage, local: boolean): void {
     if (message.leaving) this.#proxies.delete(message.id);
     else if (this.#proxies.has(message.id) || this.#proxies.size < PROXIES_MAX) {
-      const { leaving: _, issues, ...rest } = message;
-      const status = { ...rest, issues: issues.slice(0, STATUS_ISSUES), seenAtMs: this.clock.wallMs() };
+      const { leaving: _, issues, events = [], ...rest } = message;
+      const kept = { issues: issues.slice(0, STATUS_ISSUES), events: events.slice(0, EVENT_LIMITS.published) };
+      const status = { ...rest, ...kept, seenAtMs: this.clock.wallMs() };
       this.#proxies.set(message.id, { status, local, aliveAtMs: this.clock.nowMs() });
     }
     for (const check of [...this.#waiters]) check();

@@ -1,3 +1,4 @@
+import type { EventLog } from "../../core/events.ts";
 import type { FilterMetrics } from "../../filters/contract.ts";
 import type { DumpBuilder } from "./dump.ts";
 import { LogHistogram, VALUE_SCALE } from "./histogram.ts";
@@ -45,6 +46,8 @@ export class FilterMetricsTable implements FilterMetrics {
   readonly #fuel = new Map<string, number>();
   readonly #pulls = new Set<() => void>();
   readonly #traps = new Map<string, { readonly filter: string; readonly reason: string; count: number }>();
+
+  constructor(readonly events: EventLog) {}
 
   define(filter: string, kind: Kind, name: string): number {
     const key = `${filter}\n${kind}\n${name}`;
@@ -105,7 +108,8 @@ export class FilterMetricsTable implements FilterMetrics {
     return series;
   }
 
-  onQuarantine(filter: string, isQuarantined: boolean): void {
+  onQuarantine(filter: string, isQuarantined: boolean, reason = ""): void {
+    this.events.add(isQuarantined ? "filter_quarantined" : "filter_released", filter, reason);
     this.#quarantined.set(filter, Math.max(0, (this.#quarantined.get(filter) ?? 0) + (isQuarantined ? 1 : -1)));
   }
 
@@ -119,6 +123,7 @@ export class FilterMetricsTable implements FilterMetrics {
   }
 
   onTrap(filter: string, reason: string): void {
+    this.events.add("filter_broke", filter, reason);
     const full = this.#traps.size >= REASONS_MAX;
     const text = reason.slice(0, NAME_MAX);
     let series = this.#traps.get(`${filter}\n${text}`);

@@ -1,5 +1,6 @@
 import type { AccessLogConfig } from "../../config/snapshot.ts";
 import type { Clock } from "../../core/clock.ts";
+import { EventLog } from "../../core/events.ts";
 import type { Failure } from "../../core/failure.ts";
 import type { Log } from "../../core/log.ts";
 import type { Rng } from "../../core/rng.ts";
@@ -16,8 +17,15 @@ export class ProxyObserver implements Observer {
   readonly accessLog: AccessLog;
 
   /** `logPlaces`: which files the access log may be; default: any. */
-  constructor(clock: Clock, rng: Rng, log: Log, logPlaces?: LogPlaces) {
-    this.metrics = new MetricsRecorder(clock);
+  constructor(
+    clock: Clock,
+    rng: Rng,
+    log: Log,
+    logPlaces?: LogPlaces,
+    /** Where what happens in this process is kept. */
+    readonly events: EventLog = new EventLog(clock),
+  ) {
+    this.metrics = new MetricsRecorder(clock, events);
     this.accessLog = new AccessLog(clock, rng, log.for("access-log"), logPlaces);
   }
 

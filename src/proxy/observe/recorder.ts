@@ -1,4 +1,5 @@
 import type { Clock } from "../../core/clock.ts";
+import { EventLog } from "../../core/events.ts";
 import { FAILURES, type Failure, type FailureCode } from "../../core/failure.ts";
 import { DumpBuilder, type MetricsDump } from "./dump.ts";
 import { FilterMetricsTable } from "./filter-metrics.ts";
@@ -61,9 +62,9 @@ export class MetricsRecorder implements Observer {
   readonly #applyTimes = new LogHistogram(TIME_SCALE);
   readonly #latencies = new LogHistogram(TIME_SCALE);
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, events: EventLog = new EventLog(clock)) {
     this.#clock = clock;
-    this.filters = new FilterMetricsTable();
+    this.filters = new FilterMetricsTable(events);
     this.#services = new ServiceTable(clock);
   }
 
