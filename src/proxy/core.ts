@@ -1,5 +1,6 @@
 import type { Clock } from "../core/clock.ts";
 import { DeadlineQueue } from "../core/deadline.ts";
+import { HttpDate } from "../core/http-date.ts";
 import type { Log } from "../core/log.ts";
 import { IdSource, type Rng } from "../core/rng.ts";
 import { ChainPool } from "../filters/chain.ts";
@@ -16,6 +17,7 @@ export class ProxyCore {
   /** Reads the time once per turn. */
   readonly clock: Clock;
   readonly ids = new IdSource();
+  readonly httpDate: HttpDate;
   readonly chains: ChainPool;
   readonly sockets: SocketBudget;
   readonly callouts = new Map<number, Callout>();
@@ -34,6 +36,7 @@ export class ProxyCore {
     this.sockets = new SocketBudget(descriptors);
     this.turn = new Turn(time);
     this.clock = new TurnClock(this.turn);
+    this.httpDate = new HttpDate(this.clock);
     this.deadlines = new DeadlineQueue(this.clock);
     this.chains = new ChainPool(this.deadlines);
   }

@@ -17,7 +17,7 @@ import { renderFailure } from "./errors.ts";
 import { ExchangeState } from "./exchange-state.ts";
 import { applyForwarding } from "./forwarding.ts";
 import type { Generation, ListenerRuntime, RuleRuntime } from "./generation.ts";
-import { answerLocally, fromFilter } from "./local-answer.ts";
+import { answerLocally, finishAnswerHead, fromFilter } from "./local-answer.ts";
 import { Reply, type ReplyOwner, sendWhole, WHOLE_BODY } from "./reply.ts";
 import { RequestBody } from "./request-body.ts";
 import { applyHeaderEdits } from "./routing/headers.ts";
@@ -346,9 +346,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   }
 
   onReplyHead(head: ResponseHead): void {
-    const { requestIdHeader, via } = this.listener.config.forwarding;
-    if (requestIdHeader !== undefined && this.requestId !== "") head.headers.set(requestIdHeader, this.requestId);
-    if (via !== undefined) head.headers.add("via", `1.1 ${via}`);
+    finishAnswerHead(head, this.listener.config.forwarding, this.requestId, this.core);
     if (head.status === 101) this.#openTunnel();
   }
 

@@ -1,8 +1,9 @@
-import type { ActionConfig } from "../config/snapshot.ts";
+import type { ActionConfig, ForwardingConfig } from "../config/snapshot.ts";
 import { type Bytes, EMPTY_BYTES, utf8Bytes } from "../core/bytes.ts";
 import { Failure } from "../core/failure.ts";
 import { HeaderBlock, type RequestHead, type ResponseHead } from "../core/head.ts";
 import type { LocalResponse } from "../filters/contract.ts";
+import type { ProxyCore } from "./core.ts";
 import { renderFailure } from "./errors.ts";
 import { redirectLocation } from "./routing/rewrite.ts";
 import type { RouteMatch } from "./routing/router.ts";
@@ -49,6 +50,18 @@ function maintain(action: Extract<ActionConfig, { kind: "maintenance" }>, reques
 /** A filter's answer as a message. */
 export function fromFilter(response: LocalResponse): { head: ResponseHead; body: Bytes } {
   return whole(response.status, response.headers, response.body);
+}
+
+/** Last edits of a head, whoever answered. One without a `date` gets it (RFC 9110 §6.6.1: who answers, and who forwards). */
+export function finishAnswerHead(
+  { status, headers }: ResponseHead,
+  { requestIdHeader, via }: ForwardingConfig,
+  requestId: string,
+  core: ProxyCore,
+): void {
+  if (status !== 101 && !headers.has("date")) headers.add("date", core.httpDate.text());
+  if (requestIdHeader !== undefined && requestId !== "") headers.set(requestIdHeader, requestId);
+  if (via !== undefined) headers.add("via", `1.1 ${via}`);
 }
 
 function whole(status: number, headers: HeaderBlock, body: Bytes): { head: ResponseHead; body: Bytes } {

@@ -10,6 +10,7 @@ export function refuseBytes(core: ProxyCore, stream: DownstreamStream, failure: 
   const record = new Refusal(core, stream.connection, failure);
   core.observer.onExchangeStart();
   const { head, body } = renderFailure(failure, undefined, record.requestId);
+  head.headers.add("date", core.httpDate.text());
   stream.sendHead(head, false);
   stream.sendData(body);
   stream.sendEnd(undefined);
