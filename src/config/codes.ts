@@ -59,6 +59,8 @@ export const ISSUE_CODES = {
   unknown_module: "There is no such filter module.",
   bad_module: "Not a WebAssembly module, or one that is too large.",
   unsigned_module: "The mesh wants signed filter modules, and no trusted key has signed exactly these bytes.",
+  bad_pattern: "Not a name or prefix that a filter may be granted.",
+  bad_subject: "Not a NATS subject that a filter may publish to.",
   bad_settings: "The filter does not accept its settings.",
   internal: "Reading failed for a reason that is a bug. The old configuration stays.",
 } as const;

@@ -1,4 +1,4 @@
-import type { DownstreamTimes, FilterBudget, HttpLimits, UpstreamLimits } from "../core/limits.ts";
+import type { CalloutLimits, DownstreamTimes, FilterBudget, HttpLimits, UpstreamLimits } from "../core/limits.ts";
 
 /**
  * What one proxy needs, compiled from all resources: plain frozen data, JSON all the way, canonical (same resources, same
@@ -328,16 +328,40 @@ export interface FilterConfig {
   readonly capabilities: FilterCapabilities;
 }
 
-/** What a filter may reach beyond the exchange itself. Everything is off unless granted. */
+export type BodyAccess = "none" | "read" | "write";
+
+/** Names that a filter may read and write: exact ones, prefixes that end in `*`, `*` for all ordinary ones, `**` for all. */
+export interface NameAccess {
+  readonly read: readonly string[];
+  readonly write: readonly string[];
+}
+
+/** What a filter may do. Reaching beyond the exchange is off unless granted, and so are credentials in it. */
 export interface FilterCapabilities {
   /** Services it may call. */
   readonly callouts: readonly ResourceName[];
+  /** Limits of services that have their own; the others have `DEFAULT_CALLOUT_LIMITS`. */
+  readonly calloutLimits: Readonly<Record<ResourceName, CalloutLimits>>;
   /** Namespace of its shared data; filters with the same one share. Undefined: its own. */
   readonly sharedData: string | undefined;
   /** The exact counters in memory shared by all workers (foreign function `selvedge.rate_limit`). */
   readonly rateLimit: boolean;
   /** Wall clock with full precision. */
   readonly clock: boolean;
+  /** Random numbers that nobody can foretell. */
+  readonly random: boolean;
+  readonly metrics: boolean;
+  readonly log: boolean;
+  /** Answering in the upstream's place, and closing streams. */
+  readonly respond: boolean;
+  /** Bodies by direction. */
+  readonly bodies: { readonly request: BodyAccess; readonly response: BodyAccess };
+  /** Fields of heads and trailers by direction; pseudo headers by their names (`:path`, `:status`). */
+  readonly headers: { readonly request: NameAccess; readonly response: NameAccess };
+  /** Attributes (properties), their parts joined by dots. */
+  readonly attributes: NameAccess;
+  /** Subjects that it may publish to over NATS. */
+  readonly nats: { readonly publish: readonly string[]; readonly perSecond: number; readonly payloadBytes: number };
 }
 
 // ---------------------------------------------------------------- authentication

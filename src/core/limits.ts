@@ -203,6 +203,40 @@ export const FILTER_BUDGET_MAXIMA: FilterBudget = {
   contextsPerInstance: 100_000,
 };
 
+/** Limits of a filter's HTTP calls to one service. Each worker counts for itself. */
+export interface CalloutLimits {
+  /** Calls under way, of all exchanges and ticks together. One more: refused. */
+  readonly concurrent: number;
+  /** Calls begun within a second. One more: refused. */
+  readonly perSecond: number;
+  /** Longest time for an answer; a filter that asks for more gets this. Beyond: the call failed. */
+  readonly timeoutMs: number;
+  /** Body of an answer. Undefined: the filter's `bufferBytes`. Beyond: the call failed. */
+  readonly answerBytes?: number;
+}
+
+export const DEFAULT_CALLOUT_LIMITS: CalloutLimits = { concurrent: 100, perSecond: 1_000, timeoutMs: 30_000 };
+
+/** The most that configuration may give a filter. Exceeded: the resource is refused (`out_of_range`). */
+export const CALLOUT_LIMITS_MAXIMA = {
+  concurrent: 10_000,
+  perSecond: 100_000,
+  timeoutMs: 300_000,
+  answerBytes: 64 * 1024 * 1024,
+};
+
+/** Messages that a filter publishes over NATS: as they are unless configured, and at most. Each worker counts for itself. */
+export const DEFAULT_PUBLISH_LIMITS = { perSecond: 100, payloadBytes: 64 * 1024 } as const;
+export const PUBLISH_LIMITS_MAXIMA = { perSecond: 10_000, payloadBytes: 256 * 1024 } as const;
+
+/** Bounds of what is granted to filters. */
+export const CAPABILITY_LIMITS = {
+  /** Patterns in one list of field or attribute names, subjects of one filter. More: refused when the resource is read. */
+  patterns: 256,
+  /** A pattern or a subject, characters. Longer: refused when the resource is read. */
+  patternChars: 256,
+} as const;
+
 /** Bounds of the proxy-wasm host that are not a matter of one filter's budget. */
 export const PROXY_WASM_LIMITS = {
   /** Tables of a module. Exceeded: refused when loaded. */

@@ -135,6 +135,8 @@ export interface CalloutRequest {
   readonly body: Bytes;
   readonly trailers: HeaderBlock | undefined;
   readonly timeoutMs: number;
+  /** Body of the answer. More: the call failed. */
+  readonly answerBytes: number;
 }
 
 export interface CalloutAnswer {
@@ -154,6 +156,8 @@ export interface FilterMetrics {
   /** A filter call, for the product's own metrics. `us` may stand for several calls: their sum is what counts, not each. */
   onCall(filter: string, phase: string, us: number): void;
   onTrap(filter: string, reason: string): void;
+  /** A call that the filter's capabilities do not grant; `capability` is one of their names. */
+  onDenied?(filter: string, capability: string): void;
   /** `reason`: what it broke of last, or why it is out again. */
   onQuarantine?(filter: string, isQuarantined: boolean, reason?: string): void;
   /** Fuel that a filter used since the last time. */

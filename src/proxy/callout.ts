@@ -27,7 +27,7 @@ export function startCallout(
   const head = toRequestHead(request.headers);
   if (service === undefined || head === undefined) return 0;
   lastId = (lastId % 0x7fff_ffff) + 1;
-  const callout = new Callout(core, lastId, head, request, filter.budget.bufferBytes, done);
+  const callout = new Callout(core, lastId, head, request, done);
   core.callouts.set(callout.id, callout);
   // Never within the caller's call: a filter must not hear an answer before it knows the id.
   queueMicrotask(() => callout.start(service));
@@ -59,7 +59,7 @@ function toRequestHead(headers: HeaderBlock): RequestHead | undefined {
   };
 }
 
-/** One call under way. The answer's body is bounded by the filter's buffer. */
+/** One call under way. */
 export class Callout implements AttemptOwner {
   #attempt: Attempt | undefined;
   #head: ResponseHead | undefined;
@@ -73,7 +73,6 @@ export class Callout implements AttemptOwner {
     readonly id: number,
     readonly head: RequestHead,
     readonly request: CalloutRequest,
-    readonly bodyBytesMax: number,
     readonly done: (answer: CalloutAnswer | undefined) => void,
   ) {}
 
@@ -115,7 +114,7 @@ export class Callout implements AttemptOwner {
 
   onAttemptData(bytes: Bytes, start: number, end: number): void {
     this.#bytes += end - start;
-    if (this.#bytes > this.bodyBytesMax) this.#finish(undefined);
+    if (this.#bytes > this.request.answerBytes) this.#finish(undefined);
     else this.#body.push(copyBytes(viewOf(bytes, start, end)));
   }
 

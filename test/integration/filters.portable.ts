@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { FilterConfig, RuleConfig } from "../../src/config/snapshot.ts";
+import type { RuleConfig } from "../../src/config/snapshot.ts";
 import { SystemClock } from "../../src/core/clock.ts";
 import { DEFAULT_FILTER_BUDGET, type FilterBudget } from "../../src/core/limits.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
@@ -14,7 +14,7 @@ import { RecordingMetrics } from "../kit/filters.ts";
 import type { TestProxy } from "../kit/proxy.ts";
 import { buildPuppet, type Command, OUT_A, OUT_B, Puppet, type PuppetGuest, type Script } from "../kit/puppet.ts";
 import { connectRaw, okText, type RawUpstream, sayRaw, startRawUpstream, startUpstream } from "../kit/raw.ts";
-import { endpointsOf, filterOf, forwardTo, routeOf, serviceOf } from "../kit/snapshot.ts";
+import { endpointsOf, type FilterPart, filterOf, forwardTo, routeOf, serviceOf } from "../kit/snapshot.ts";
 import { describe, test } from "../kit/suite.ts";
 import { until } from "../kit/until.ts";
 
@@ -28,14 +28,14 @@ const read = (name: Builtin): Uint8Array =>
 
 interface Setting {
   readonly wasm: Uint8Array;
-  readonly part: Partial<FilterConfig>;
+  readonly part: FilterPart;
 }
 
-const builtin = (name: Builtin, settings: unknown, part: Partial<FilterConfig> = {}): Setting => ({
+const builtin = (name: Builtin, settings: unknown, part: FilterPart = {}): Setting => ({
   wasm: read(name),
   part: { settings: JSON.stringify(settings), ...part },
 });
-const puppetFilter = (part: Partial<FilterConfig> = {}, budget: Partial<FilterBudget> = {}): Setting => ({
+const puppetFilter = (part: FilterPart = {}, budget: Partial<FilterBudget> = {}): Setting => ({
   wasm: PUPPET,
   part: { budget: { ...DEFAULT_FILTER_BUDGET, ...budget }, ...part },
 });

@@ -22,11 +22,10 @@ import { SharedState } from "../../src/filters/guest/shared.ts";
 import { ForeignFunctions } from "../../src/filters/proxy-wasm/foreign.ts";
 import { ProxyWasmHost } from "../../src/filters/proxy-wasm/host.ts";
 import { buildPuppet, Puppet, type Script } from "./puppet.ts";
+import { ALL_GRANTED, type FilterPart } from "./snapshot.ts";
 
 /** A filter's configuration with everything at its default. */
-export function filterConfig(
-  change: Partial<Omit<FilterConfig, "budget">> & { budget?: Partial<FilterBudget> } = {},
-): FilterConfig {
+export function filterConfig(change: Omit<FilterPart, "budget"> & { budget?: Partial<FilterBudget> } = {}): FilterConfig {
   return {
     name: "default/puppet",
     abi: "proxy-wasm",
@@ -35,8 +34,8 @@ export function filterConfig(
     settings: "{}",
     onFailure: "closed",
     isolated: false,
-    capabilities: { callouts: [], sharedData: undefined, rateLimit: false, clock: false },
     ...change,
+    capabilities: { ...ALL_GRANTED, ...change.capabilities },
     budget: { ...DEFAULT_FILTER_BUDGET, ...change.budget },
   };
 }
@@ -67,6 +66,11 @@ export class RecordingMetrics implements FilterMetrics {
   }
   onTrap(_filter: string, reason: string): void {
     this.traps.push(reason);
+  }
+  /** Denied calls by capability. */
+  readonly denied = new Map<string, number>();
+  onDenied(_filter: string, capability: string): void {
+    this.denied.set(capability, (this.denied.get(capability) ?? 0) + 1);
   }
   readonly quarantined: string[] = [];
   onQuarantine(filter: string, isQuarantined: boolean): void {

@@ -1,5 +1,6 @@
 import type {
   EndpointSetConfig,
+  FilterCapabilities,
   FilterConfig,
   ListenerConfig,
   MatchConfig,
@@ -17,6 +18,7 @@ import {
   DEFAULT_UPSTREAM_LIMITS,
 } from "../../src/core/limits.ts";
 import { REQUEST_TRAILERS } from "../../src/core/trailer-names.ts";
+import { DEFAULT_CAPABILITIES } from "../../src/filters/guest/grants.ts";
 
 /** Compiled configuration by hand, for tests below the compiler: defaults everywhere, tests say what matters. */
 
@@ -107,7 +109,18 @@ export function endpointsOf(service: string, ports: readonly number[]): Endpoint
   };
 }
 
-export function filterOf(name: string, digest: string, part: Partial<FilterConfig> = {}): FilterConfig {
+/** Everything in the exchange, and nothing beyond it but random numbers. */
+export const ALL_GRANTED: FilterCapabilities = {
+  ...DEFAULT_CAPABILITIES,
+  random: true,
+  headers: { request: { read: ["**"], write: ["**"] }, response: { read: ["**"], write: ["**"] } },
+  attributes: { read: ["**"], write: ["**"] },
+};
+
+/** What is not given of `capabilities` is granted as in `ALL_GRANTED`. */
+export type FilterPart = Partial<Omit<FilterConfig, "capabilities">> & { readonly capabilities?: Partial<FilterCapabilities> };
+
+export function filterOf(name: string, digest: string, part: FilterPart = {}): FilterConfig {
   return {
     name: `default/${name}`,
     abi: "proxy-wasm",
@@ -117,8 +130,8 @@ export function filterOf(name: string, digest: string, part: Partial<FilterConfi
     onFailure: "closed",
     isolated: false,
     budget: DEFAULT_FILTER_BUDGET,
-    capabilities: { callouts: [], sharedData: undefined, rateLimit: false, clock: false },
     ...part,
+    capabilities: { ...ALL_GRANTED, ...part.capabilities },
   };
 }
 

@@ -22,7 +22,7 @@ export function compileFilter(spec: Readonly<Record<string, unknown>>, readFile:
     ...{ apiVersion: API_VERSION, kind: "Filter" },
     ...{ metadata: { name: "filter" }, spec },
   });
-  const services = filter.spec.capabilities.callouts.map((reference): Resource => {
+  const services = filter.spec.capabilities.callouts.map(({ service: reference }): Resource => {
     const [namespace, name] = reference.includes("/") ? reference.split("/") : ["default", reference];
     return RESOURCE_SCHEMAS.Service.parse({
       ...{ apiVersion: API_VERSION, kind: "Service" },

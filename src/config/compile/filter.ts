@@ -1,10 +1,11 @@
 import { BUILTIN_FILTER_FUEL, CONFIG_LIMITS, DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
-import { canonicalJson, sha256Digest, sortedSet } from "../canonical.ts";
+import { canonicalJson, sha256Digest } from "../canonical.ts";
 import { detectAbi } from "../module-abi.ts";
 import { refuseUnsigned } from "../module-signature.ts";
 import type { ModuleBytes } from "../modules.ts";
 import type { FilterResource } from "../schema/index.ts";
-import type { FilterCapabilities, FilterConfig } from "../snapshot.ts";
+import type { FilterConfig } from "../snapshot.ts";
+import { compileCapabilities } from "./capabilities.ts";
 import { type CompileContext, fullName } from "./context.ts";
 
 /** All filters; the bytes of their modules go to `context.modules`. */
@@ -60,18 +61,6 @@ function isUnsigned(context: CompileContext, filter: FilterResource, bytes: Uint
   const hint = "selvedge filter sign signs it; the Mesh names the keys that are trusted";
   context.report(filter, path, "unsigned_module", `The mesh wants signed modules, and this one will not do: ${reason}.`, hint);
   return true;
-}
-
-function compileCapabilities(context: CompileContext, filter: FilterResource): FilterCapabilities {
-  const { callouts, sharedData, rateLimit, clock } = filter.spec.capabilities;
-  const { builtin } = filter.spec.module;
-  const services = callouts.map((each, i) => context.resolve(filter, "Service", each, ["spec", "capabilities", "callouts", i]));
-  return {
-    callouts: sortedSet(services.filter((each) => each !== undefined)),
-    sharedData: sharedData === undefined ? undefined : `${filter.metadata.namespace}/${sharedData}`,
-    rateLimit: rateLimit ?? builtin === "rate-limit",
-    clock: clock ?? builtin !== undefined,
-  };
 }
 
 function findModule(context: CompileContext, filter: FilterResource): (ModuleBytes & { origin: string }) | undefined {

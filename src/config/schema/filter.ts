@@ -5,7 +5,8 @@ import {
   DEFAULT_FILTER_BUDGET as DEFAULTS,
   FILTER_BUDGET_MAXIMA as MAXIMA,
 } from "../../core/limits.ts";
-import { filePath, list, partName, reference } from "./names.ts";
+import { capabilities } from "./capabilities.ts";
+import { filePath } from "./names.ts";
 import { chooseOne, Refusal, textOf } from "./text.ts";
 import { duration, formatDuration, formatSize, size } from "./units.ts";
 
@@ -88,18 +89,6 @@ const budget = z.strictObject({
   contexts: count("contextsPerInstance", 1, "Exchanges in one instance."),
 });
 
-const capabilities = z.strictObject({
-  callouts: list(reference()).prefault([]).describe("Services it may call."),
-  sharedData: partName()
-    .optional()
-    .describe("Name of its shared data; filters of one namespace with the same name share. Default: its own."),
-  rateLimit: z
-    .boolean()
-    .optional()
-    .describe("Exact counters shared by all workers. Default: `true` for the built-in `rate-limit`, else `false`."),
-  clock: z.boolean().optional().describe("Wall clock with full precision. Default: `true` for built-in filters, else `false`."),
-});
-
 const settings = z
   .record(z.string(), z.unknown())
   .superRefine((value, context) => {
@@ -124,7 +113,9 @@ export const filterSpec = z
       ),
     isolated: z.boolean().default(false).describe("One exchange at a time in an instance, for filters that are not trusted."),
     budget: budget.prefault({}).describe("What it may use."),
-    capabilities: capabilities.prefault({}).describe("What it may reach beyond the exchange. Nothing unless granted."),
+    capabilities: capabilities
+      .prefault({})
+      .describe("What it may do. Nothing beyond the exchange, and no credentials in it, unless granted."),
   })
   .describe("A WebAssembly module with its settings, budget and capabilities. Routes name it.");
 

@@ -14,7 +14,10 @@ export function referencesOf(resource: Resource): Reference[] {
     case "Route":
       return routeReferences(resource);
     case "Filter":
-      return listed(resource.spec.capabilities.callouts, ["spec", "capabilities", "callouts"]);
+      return listed(
+        resource.spec.capabilities.callouts.map(({ service }) => service),
+        ["spec", "capabilities", "callouts"],
+      );
     case "Mesh":
       return listed(resource.spec.accessLog.filter?.routes ?? [], ["spec", "accessLog", "filter", "routes"]);
     default:

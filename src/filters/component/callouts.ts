@@ -19,7 +19,10 @@ export function sendCall(guest: ComponentGuest, exchangeId: number, request: Cal
   const context = guest.contexts.get(exchangeId);
   const exchange = context?.exchange;
   if (context === undefined || exchange === undefined) return undefined;
-  if (context.calls.size >= guest.owner.config.budget.callouts) return undefined;
+  const { config, grants } = guest.owner;
+  if (context.calls.size >= config.budget.callouts) return undefined;
+  const service = grants.service(request.service);
+  if (service === undefined) return undefined;
   const { method, path, authority } = request;
   const headers = new HeaderBlock();
   for (const [name, value] of [
@@ -35,15 +38,30 @@ export function sendCall(guest: ComponentGuest, exchangeId: number, request: Cal
     if (!isEditable(key, value)) return undefined;
     headers.add(key, value);
   }
+  if (sizeOf(headers) + request.body.byteLength > config.budget.outputBytes) return undefined;
+  const gate = grants.calloutsTo(service);
+  if (!gate.begin()) return undefined;
   const call = guest.nextCallId();
   const { epoch } = context;
-  const sent = { service: request.service, headers, body: request.body, trailers: undefined, timeoutMs: request["timeout-ms"] };
+  const sent = {
+    ...{ service, headers, body: request.body, trailers: undefined },
+    ...{ timeoutMs: gate.timeoutMs(request["timeout-ms"]), answerBytes: gate.answerBytes(config.budget.bufferBytes) },
+  };
   const theirs = exchange.callout(sent, (answer) => {
     if (context.epoch === epoch) context.onCallAnswer(call, answer);
   });
-  if (theirs === 0) return undefined;
-  context.calls.set(call, theirs);
+  if (theirs === 0) {
+    gate.end();
+    return undefined;
+  }
+  context.calls.set(call, { theirs, gate });
   return call;
+}
+
+function sizeOf({ names, values }: HeaderBlock): number {
+  let size = 0;
+  for (let i = 0; i < names.length; i++) size += (names[i] as string).length + (values[i] as string).length;
+  return size;
 }
 
 /** An answer as the guest gets it; undefined: the call failed. */

@@ -9,8 +9,9 @@ import {
   PAUSE,
   type Verdict,
 } from "../contract.ts";
+import type { CalloutGate, Grants } from "../guest/grants.ts";
 import { describeAnswer } from "./callouts.ts";
-import { EDITED, type EditResult, NOT_NOW, OVER_BUDGET } from "./edits.ts";
+import { EDITED, type EditResult, type GuestHeader, INVALID, listHeaders, NOT_NOW, OVER_BUDGET, type Part } from "./edits.ts";
 import type { ComponentFunction } from "./functions.ts";
 import type { ComponentGuest } from "./guest.ts";
 import type { TaggedValue } from "./types-cases.ts";
@@ -32,10 +33,13 @@ export class ComponentContext implements FilterContext {
   readonly hands: Hands = { requestHead: false, responseHead: false };
   /** The body of the callback that is on the stack. */
   body: BodyBuffer | undefined;
+  bodyOf: Direction = "request";
   /** The trailers of the callback that is on the stack. */
   trailers: HeaderBlock | undefined;
-  /** Calls under way: our id → the exchange's. */
-  readonly calls = new Map<number, number>();
+  /** Whose trailers these are. */
+  trailersOf: Direction = "request";
+  /** Calls under way: our id → the exchange's, and what counts them. */
+  readonly calls = new Map<number, { readonly theirs: number; readonly gate: CalloutGate | undefined }>();
   /** What waits for this filter's word. */
   #paused: Direction | undefined;
   /** Fuel that its callbacks used so far. */
@@ -95,6 +99,7 @@ export class ComponentContext implements FilterContext {
   #onData(direction: Direction, phase: string, callback: ComponentFunction | undefined, end: boolean): Verdict {
     const { guest, exchange } = this;
     if (guest === undefined || exchange === undefined) return this.#refused();
+    this.bodyOf = direction;
     this.body = exchange.body(direction);
     const verdict = this.#ask(guest, direction, phase, callback, [this.id, this, end]);
     this.body = undefined;
@@ -112,6 +117,7 @@ export class ComponentContext implements FilterContext {
     const { guest, exchange } = this;
     if (guest === undefined || exchange === undefined) return this.#refused();
     if (callback === undefined && guest.fault === undefined) return CONTINUE;
+    this.trailersOf = direction;
     this.trailers = direction === "request" ? exchange.requestTrailers : exchange.responseTrailers;
     const verdict = this.#ask(guest, direction, phase, callback, [this.id, this]);
     this.trailers = undefined;
@@ -143,6 +149,23 @@ export class ComponentContext implements FilterContext {
     return { kind: "fail", reason: this.#refusal };
   }
 
+  get grants(): Grants | undefined {
+    return this.guest?.owner.grants;
+  }
+
+  #directionOf(part: Part): Direction {
+    return part === "trailers" ? this.trailersOf : part;
+  }
+  mayRead(part: Part, name: string): boolean {
+    return this.grants?.mayRead(this.#directionOf(part), name) === true;
+  }
+  mayWrite(part: Part, name: string): boolean {
+    return this.grants?.mayWrite(this.#directionOf(part), name) === true;
+  }
+  list(part: Part, block: HeaderBlock | undefined): GuestHeader[] {
+    return listHeaders(block, this.grants?.readable(this.#directionOf(part)));
+  }
+
   /** Counts bytes that the filter adds. False: over its budget. */
   spend(bytes: number): boolean {
     const limit = this.guest?.owner.config.budget.outputBytes ?? 0;
@@ -152,20 +175,25 @@ export class ComponentContext implements FilterContext {
   }
 
   replaceBody(start: number, length: number, bytes: Uint8Array): EditResult {
-    if (this.body === undefined) return NOT_NOW;
+    const { body } = this;
+    if (body === undefined) return NOT_NOW;
+    if (this.grants?.mayWriteBody(this.bodyOf) !== true) return INVALID;
     if (!this.spend(bytes.byteLength)) return OVER_BUDGET;
-    return this.body.replace(start, length, bytes) ? EDITED : OVER_BUDGET;
+    return body.replace(start, length, bytes) ? EDITED : OVER_BUDGET;
   }
 
   /** The answer of a call that this exchange made; undefined: it failed. */
   onCallAnswer(call: number, answer: CalloutAnswer | undefined): void {
     const { guest, exchange } = this;
-    if (!this.calls.delete(call) || guest === undefined || exchange === undefined || guest.fault !== undefined) return;
+    const known = this.calls.get(call);
+    this.calls.delete(call);
+    known?.gate?.end();
+    if (known === undefined || guest === undefined || exchange === undefined || guest.fault !== undefined) return;
     if (guest.inside) {
       const { epoch } = this;
       queueMicrotask(() => {
         if (this.epoch !== epoch) return;
-        this.calls.set(call, 0);
+        this.calls.set(call, { theirs: 0, gate: undefined });
         this.onCallAnswer(call, answer);
       });
       return;
@@ -208,7 +236,10 @@ export class ComponentContext implements FilterContext {
       });
       return;
     }
-    for (const theirs of this.calls.values()) exchange.cancelCallout(theirs);
+    for (const { theirs, gate } of this.calls.values()) {
+      gate?.end();
+      exchange.cancelCallout(theirs);
+    }
     this.onLog();
     this.#reset();
     if (guest === undefined) return;

@@ -1,6 +1,7 @@
 import type { HeaderBlock } from "../../core/head.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import { isWritableField, lowerName } from "../guest/fields.ts";
+import type { NameSet } from "../guest/name-set.ts";
 import type { ComponentContext } from "./context.ts";
 
 /** Changes of header blocks as components ask for them, with the rules that hold for every filter. */
@@ -11,6 +12,9 @@ export const EDITED: EditResult = { ok: undefined };
 export const NOT_NOW: EditResult = { error: "not-now" };
 export const INVALID: EditResult = { error: "invalid" };
 export const OVER_BUDGET: EditResult = { error: "over-budget" };
+
+/** Whose fields: of which message, or behind the body that passes. */
+export type Part = "request" | "response" | "trailers";
 
 /** Text of a guest that stands for bytes: no character above U+00FF, or it would become another one on the wire. */
 export function isWireText(text: string): boolean {
@@ -24,6 +28,7 @@ export const isEditable = (name: string, value: string): boolean =>
 
 export function writeField(
   context: ComponentContext,
+  part: Part,
   block: HeaderBlock | undefined,
   name: string,
   value: string,
@@ -31,7 +36,7 @@ export function writeField(
 ): EditResult {
   if (block === undefined) return NOT_NOW;
   const key = lowerName(name);
-  if (!isEditable(key, value)) return INVALID;
+  if (!isEditable(key, value) || !context.mayWrite(part, key)) return INVALID;
   if (!context.spend(key.length + value.length + PROXY_WASM_LIMITS.headerOverheadBytes)) return OVER_BUDGET;
   if (add) block.add(key, value);
   else block.set(key, value);
@@ -41,9 +46,11 @@ export function writeField(
 const REMOVED: EditResult = { ok: true };
 const NOT_THERE: EditResult = { ok: false };
 
-export function removeField(block: HeaderBlock | undefined, name: string): EditResult {
+export function removeField(context: ComponentContext, part: Part, block: HeaderBlock | undefined, name: string): EditResult {
   if (block === undefined) return NOT_NOW;
-  return block.remove(lowerName(name)) ? REMOVED : NOT_THERE;
+  const key = lowerName(name);
+  if (!context.mayWrite(part, key)) return INVALID;
+  return block.remove(key) ? REMOVED : NOT_THERE;
 }
 
 export interface GuestHeader {
@@ -51,7 +58,12 @@ export interface GuestHeader {
   readonly value: string;
 }
 
-export function listHeaders(block: HeaderBlock | undefined): GuestHeader[] {
-  if (block === undefined) return [];
-  return block.names.map((name, i) => ({ name, value: block.values[i] as string }));
+/** `visible`: names that are shown; undefined: all. */
+export function listHeaders(block: HeaderBlock | undefined, visible?: NameSet): GuestHeader[] {
+  const listed: GuestHeader[] = [];
+  for (let i = 0; i < (block?.length ?? 0); i++) {
+    const name = block?.names[i] as string;
+    if (visible?.has(name) !== false) listed.push({ name, value: block?.values[i] as string });
+  }
+  return listed;
 }

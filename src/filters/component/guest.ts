@@ -1,4 +1,6 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
+import { GuestChance } from "../guest/chance.ts";
+import type { Grants } from "../guest/grants.ts";
 import type { SharedNamespace } from "../guest/shared.ts";
 import { GuestStore } from "./call.ts";
 import type { ComponentContext } from "./context.ts";
@@ -42,6 +44,7 @@ export interface GuestOwner {
   readonly config: FilterConfig;
   readonly options: ComponentOptions;
   readonly namespace: SharedNamespace;
+  readonly grants: Grants;
   readonly metrics: GuestMetrics;
   calls: number;
   log(level: string, message: string): void;
@@ -59,6 +62,7 @@ export type EditLike = EditResult | { readonly error: "conflict" | "full" };
 export class ComponentGuest {
   readonly store: GuestStore;
   callbacks: GuestCallbacks = NO_CALLBACKS;
+  readonly chance: GuestChance;
   readonly contexts = new Map<number, ComponentContext>();
   /** Its linear memories, for status. */
   readonly memories: WebAssembly.Memory[] = [];
@@ -77,6 +81,7 @@ export class ComponentGuest {
 
   constructor(readonly owner: GuestOwner) {
     this.store = new GuestStore(owner.config.budget.hostCallsPerCallback);
+    this.chance = new GuestChance(owner.grants);
     this.meters = new Meters(owner.config.budget);
   }
 
@@ -99,7 +104,7 @@ export class ComponentGuest {
   retire(): void {}
 
   log(level: string, message: string): void {
-    this.owner.log(level, message);
+    if (this.owner.grants.may("log")) this.owner.log(level, message);
   }
 
   /** Gives a context its id; unique among living ones. */
@@ -120,6 +125,7 @@ export class ComponentGuest {
   /** It is configured: what it uses from now on is paid by callbacks. */
   endStart(): void {
     this.meters.endStart();
+    this.chance.endStart();
     this.settleFuel();
   }
 

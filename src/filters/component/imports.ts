@@ -61,8 +61,11 @@ export class ImportTable implements ImportResolver {
   }
 
   #checkCapability(name: string, interfaceName: string): void {
-    if (name !== "selvedge:filter/call-out" || this.guest.owner.config.capabilities.callouts.length > 0) return;
-    throw new Error(`it imports ${interfaceName}: grant it by capabilities.callouts, which names the services`);
+    const { callouts, random } = this.guest.owner.grants.capabilities;
+    const isGranted = name === "selvedge:filter/call-out" ? callouts.length > 0 : name !== "selvedge:filter/random" || random;
+    if (isGranted) return;
+    const how = name === "selvedge:filter/random" ? "capabilities.random" : "capabilities.callouts, which names the services";
+    throw new Error(`it imports ${interfaceName}: grant it by ${how}`);
   }
 }
 

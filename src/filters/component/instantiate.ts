@@ -57,9 +57,19 @@ export function instantiateGuest(owner: GuestOwner, component: ComponentDefiniti
   const result = answer as { ok: number } | { error: string };
   if ("error" in result)
     throw new Error(result.error.slice(0, PROXY_WASM_LIMITS.logLineBytes) || "configure refused the settings");
+  refuseBodies(guest, result.ok);
   guest.callbacks = collect(exports, result.ok);
   guest.endStart();
   return guest;
+}
+
+/** A filter that asks for bodies and would get none would let pass what it is there to look at. */
+function refuseBodies({ owner }: ComponentGuest, wanted: number): void {
+  const { bodies } = owner.grants.capabilities;
+  for (const direction of ["request", "response"] as const) {
+    if ((wanted & BITS[`${direction}Body`]) !== 0 && bodies[direction] === "none")
+      throw new Error(`it asks for bodies of the ${direction}: grant them by capabilities.bodies.${direction}`);
+  }
 }
 
 function link(guest: ComponentGuest, component: ComponentDefinition): ReadonlyMap<string, Item> {

@@ -1,12 +1,11 @@
 import { latin1Text, utf8Bytes } from "../../core/bytes.ts";
 import { type HeaderBlock, targetOf } from "../../core/head.ts";
-import { fillRandom } from "../../core/rng.ts";
 import { joinValues } from "../attributes.ts";
 import type { AttributeValue } from "../contract.ts";
 import { lowerName, writeRequestPseudo, writeStatus } from "../guest/fields.ts";
 import { type CallRequest, sendCall } from "./callouts.ts";
 import type { ComponentContext } from "./context.ts";
-import { EDITED, type EditResult, INVALID, listHeaders, NOT_NOW, removeField, writeField } from "./edits.ts";
+import { EDITED, type EditResult, INVALID, NOT_NOW, type Part, removeField, writeField } from "./edits.ts";
 import type { ComponentGuest } from "./guest.ts";
 import type { MetricKind } from "./metrics.ts";
 
@@ -29,7 +28,6 @@ const HEADERS = "list<record{name: string, value: string}>";
 const EDITED_TYPE = "result<_, enum{not-now, invalid, over-budget}>";
 const REMOVED_TYPE = "result<bool, enum{not-now, invalid, over-budget}>";
 
-type Part = "request" | "response" | "trailers";
 type FindBlock = (context: ComponentContext) => HeaderBlock | undefined;
 
 const READ: Readonly<Record<Part, FindBlock>> = {
@@ -54,44 +52,45 @@ function headerMethods(part: Part): [string, HostFunction][] {
       "header",
       define(`func(${self}, name: string) -> option<string>`, (context: ComponentContext, name: string) => {
         const block = read(context);
-        return block === undefined ? undefined : joinValues(block, lowerName(name));
+        const key = lowerName(name);
+        return block === undefined || !context.mayRead(part, key) ? undefined : joinValues(block, key);
       }),
     ],
     [
       "header-values",
-      define(
-        `func(${self}, name: string) -> list<string>`,
-        (context: ComponentContext, name: string) => read(context)?.getAll(lowerName(name)) ?? [],
-      ),
+      define(`func(${self}, name: string) -> list<string>`, (context: ComponentContext, name: string) => {
+        const block = read(context);
+        const key = lowerName(name);
+        return block === undefined || !context.mayRead(part, key) ? [] : block.getAll(key);
+      }),
     ],
-    ["headers", define(`func(${self}) -> ${HEADERS}`, (context: ComponentContext) => listHeaders(read(context)))],
+    ["headers", define(`func(${self}) -> ${HEADERS}`, (context: ComponentContext) => context.list(part, read(context)))],
     [
       "add-header",
       define(`func(${field}) -> ${EDITED_TYPE}`, (context: ComponentContext, name: string, value: string) =>
-        writeField(context, write(context), name, value, true),
+        writeField(context, part, write(context), name, value, true),
       ),
     ],
     [
       "set-header",
       define(`func(${field}) -> ${EDITED_TYPE}`, (context: ComponentContext, name: string, value: string) =>
-        writeField(context, write(context), name, value, false),
+        writeField(context, part, write(context), name, value, false),
       ),
     ],
     [
       "remove-header",
       define(`func(${self}, name: string) -> ${REMOVED_TYPE}`, (context: ComponentContext, name: string) =>
-        removeField(write(context), name),
+        removeField(context, part, write(context), name),
       ),
     ],
   ];
   return methods.map(([name, method]) => [`[method]${part}.${name}`, method]);
 }
 
+/** "" for what it may not see. */
 function requestText(name: string, read: (context: ComponentContext) => string | undefined): [string, HostFunction] {
-  return [
-    `[method]request.${name}`,
-    define("func(self: borrow<request>) -> string", (context: ComponentContext) => read(context) ?? ""),
-  ];
+  const run = (context: ComponentContext): string => (context.mayRead("request", `:${name}`) ? (read(context) ?? "") : "");
+  return [`[method]request.${name}`, define("func(self: borrow<request>) -> string", run)];
 }
 
 function requestWrite(name: string, pseudo: string): [string, HostFunction] {
@@ -99,6 +98,7 @@ function requestWrite(name: string, pseudo: string): [string, HostFunction] {
   const run = (context: ComponentContext, value: string): EditResult => {
     const { exchange } = context;
     if (exchange === undefined || !context.hands.requestHead) return NOT_NOW;
+    if (!context.mayWrite("request", pseudo)) return INVALID;
     const written = writeRequestPseudo(exchange.request, pseudo, value);
     if (written === "target") exchange.markTargetChanged();
     return written === "refused" ? INVALID : EDITED;
@@ -128,7 +128,10 @@ const HTTP = new Map<string, HostFunction>([
     "[method]request.attribute",
     define(
       "func(self: borrow<request>, path: list<string>) -> option<string>",
-      (context: ComponentContext, path: readonly string[]) => attributeText(context.exchange?.attribute(path)),
+      (context: ComponentContext, path: readonly string[]) => {
+        const { grants } = context;
+        return grants?.mayReadAttribute(path) === true ? attributeText(context.exchange?.attribute(path)) : undefined;
+      },
     ),
   ],
   [
@@ -136,6 +139,7 @@ const HTTP = new Map<string, HostFunction>([
     define(
       "func(self: borrow<request>, path: list<string>, value: string)",
       (context: ComponentContext, path: readonly string[], value: string) => {
+        if (context.grants?.mayWriteAttribute(path) !== true) return;
         if (context.spend(path.reduce((bytes, part) => bytes + part.length, value.length)))
           context.exchange?.setAttribute(path, utf8Bytes(value));
       },
@@ -143,13 +147,17 @@ const HTTP = new Map<string, HostFunction>([
   ],
   [
     "[method]response.status",
-    define("func(self: borrow<response>) -> u16", (context: ComponentContext) => context.exchange?.response?.status ?? 0),
+    define("func(self: borrow<response>) -> u16", (context: ComponentContext) => {
+      const status = context.exchange?.response?.status ?? 0;
+      return context.mayRead("response", ":status") ? status : 0;
+    }),
   ],
   [
     "[method]response.set-status",
     define(`func(self: borrow<response>, status: u16) -> ${EDITED_TYPE}`, (context: ComponentContext, status: number) => {
       const response = context.exchange?.response;
       if (response === undefined || !context.hands.responseHead) return NOT_NOW;
+      if (!context.mayWrite("response", ":status")) return INVALID;
       return writeStatus(response, String(status)) ? EDITED : INVALID;
     }),
   ],
@@ -187,14 +195,24 @@ const CLOCK = new Map<string, HostFunction>([
 /** Bytes of one answer. */
 const RANDOM_MAX_BYTES = 65_536;
 
-export function randomBytes(length: number): Uint8Array {
+/** Throws, which breaks the instance, when there are none for it: the interface has no error to answer. */
+export function randomBytes({ chance }: ComponentGuest, length: number): Uint8Array {
   if (length > RANDOM_MAX_BYTES) throw new Error(`more than ${RANDOM_MAX_BYTES} random bytes at once`);
   const drawn = new Uint8Array(length);
-  fillRandom(drawn);
+  if (!chance.fill(drawn)) throw new Error("random numbers are not granted (capabilities.random)");
   return drawn;
 }
 
-const RANDOM = new Map<string, HostFunction>([["bytes", define("func(length: u32) -> list<u8>", randomBytes)]]);
+export function insecureBytes({ chance }: ComponentGuest, length: number): Uint8Array {
+  if (length > RANDOM_MAX_BYTES) throw new Error(`more than ${RANDOM_MAX_BYTES} random bytes at once`);
+  const drawn = new Uint8Array(length);
+  chance.fillInsecure(drawn);
+  return drawn;
+}
+
+const RANDOM = new Map<string, HostFunction>([
+  ["bytes", defineFor("func(length: u32) -> list<u8>", (guest) => (length: number) => randomBytes(guest, length))],
+]);
 
 const SHARED_DATA = new Map<string, HostFunction>([
   [
@@ -218,7 +236,8 @@ const METRICS = new Map<string, HostFunction>([
     "define",
     defineFor(
       "func(kind: enum{counter, gauge, histogram}, name: string) -> option<u32>",
-      (guest) => (kind: MetricKind, name: string) => guest.owner.metrics.define(kind, name),
+      (guest) => (kind: MetricKind, name: string) =>
+        guest.owner.grants.may("metrics") ? guest.owner.metrics.define(kind, name) : undefined,
     ),
   ],
   [

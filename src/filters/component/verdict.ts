@@ -39,6 +39,9 @@ function readResponse(response: GuestResponse, context: ComponentContext): Verdi
     bytes += key.length + value.length + PROXY_WASM_LIMITS.headerOverheadBytes;
     if (isEditable(key, value) && key !== "content-length") headers.add(key, value);
   }
+  if (context.grants?.may("respond") !== true)
+    return { kind: "fail", reason: "the filter may not answer (capabilities.respond)" };
+  context.grants.cutAnswer(headers);
   if (!context.spend(bytes)) return { kind: "fail", reason: "the filter's answer is larger than its budget" };
   return { kind: "respond", status, headers, body: response.body, grpcStatus: -1, details: "" };
 }

@@ -1,7 +1,7 @@
 import { utf8Text } from "../../core/bytes.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { ComponentGuest } from "./guest.ts";
-import { type HostFunction, randomBytes } from "./interfaces.ts";
+import { type HostFunction, insecureBytes, randomBytes } from "./interfaces.ts";
 
 /**
  * What language runtimes need of WASI 0.2 to start: output goes to our log, time is rounded unless granted, there are no
@@ -42,9 +42,14 @@ const wallTime: Run = (guest) => () => {
   const nanos = guest.owner.timeNanos();
   return { seconds: nanos / 1_000_000_000n, nanoseconds: Number(nanos % 1_000_000_000n) };
 };
-const randomU64: Run = () => () => new DataView(randomBytes(8).buffer).getBigUint64(0);
-const randomList: Run = () => (length: bigint) => randomBytes(length > 65_536n ? 65_537 : Number(length));
-const seed: Run = (guest) => () => [randomU64(guest)(), randomU64(guest)()];
+const u64Of = (bytes: Uint8Array): bigint => new DataView(bytes.buffer).getBigUint64(0);
+const sizeOf = (length: bigint): number => (length > 65_536n ? 65_537 : Number(length));
+const randomU64: Run = (guest) => () => u64Of(randomBytes(guest, 8));
+const randomList: Run = (guest) => (length: bigint) => randomBytes(guest, sizeOf(length));
+/** By their contract nobody relies on these: without `random` they come from the fixed sequence for good. */
+const insecureU64: Run = (guest) => () => u64Of(insecureBytes(guest, 8));
+const insecureList: Run = (guest) => (length: bigint) => insecureBytes(guest, sizeOf(length));
+const seed: Run = (guest) => () => [u64Of(insecureBytes(guest, 8)), u64Of(insecureBytes(guest, 8))];
 
 /** By name without version. */
 export const WASI_INTERFACES: ReadonlyMap<string, ReadonlyMap<string, HostFunction>> = new Map([
@@ -81,6 +86,6 @@ export const WASI_INTERFACES: ReadonlyMap<string, ReadonlyMap<string, HostFuncti
   ["wasi:filesystem/types", table({ "filesystem-error-code": answer(undefined) })],
   ["wasi:filesystem/preopens", table({ "get-directories": answer([]) })],
   ["wasi:random/random", table({ "get-random-bytes": randomList, "get-random-u64": randomU64 })],
-  ["wasi:random/insecure", table({ "get-insecure-random-bytes": randomList, "get-insecure-random-u64": randomU64 })],
+  ["wasi:random/insecure", table({ "get-insecure-random-bytes": insecureList, "get-insecure-random-u64": insecureU64 })],
   ["wasi:random/insecure-seed", table({ "insecure-seed": seed })],
 ]);

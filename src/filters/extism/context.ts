@@ -1,6 +1,7 @@
 import type { HeaderBlock } from "../../core/head.ts";
 import { CONTINUE, type Direction, type FilterContext, type FilterExchange, PAUSE, type Verdict } from "../contract.ts";
 import { writeRequestPseudo, writeStatus } from "../guest/fields.ts";
+import type { Grants } from "../guest/grants.ts";
 import { type Answer, AnswerError, type Phase, readAnswer } from "./answer.ts";
 import type { ExtismGuest, GuestFunction } from "./guest.ts";
 import { requestInput, responseInput } from "./input.ts";
@@ -47,7 +48,7 @@ export class ExtismContext implements FilterContext {
     const { request, requestBody } = guest.callbacks;
     let verdict = CONTINUE;
     if (request !== undefined || guest.fault !== undefined) {
-      const input = requestInput(head, String(exchange.attribute(SOURCE) ?? ""), end);
+      const input = requestInput(head, sourceOf(guest, exchange), end, guest.owner.grants.requestRead);
       verdict = this.#ask(guest, exchange, "on_request", "request", request, input);
     }
     // The body may get another length.
@@ -62,7 +63,7 @@ export class ExtismContext implements FilterContext {
     const { response, responseBody } = guest.callbacks;
     let verdict = CONTINUE;
     if (response !== undefined || guest.fault !== undefined) {
-      const input = responseInput(head, request, end, this.#state);
+      const input = responseInput(head, request, end, this.#state, guest.owner.grants);
       verdict = this.#ask(guest, exchange, "on_response", "response", response, input);
     }
     if (responseBody !== undefined && !end && verdict === CONTINUE) head.headers.remove("content-length");
@@ -111,22 +112,29 @@ export class ExtismContext implements FilterContext {
     this.#outputBytes += guest.kernel.outputSize;
     if (this.#outputBytes > guest.owner.config.budget.outputBytes) return failed("the filter's answer is larger than its budget");
     try {
-      return this.#obey(exchange, phase, readAnswer(output, phase), direction);
+      return this.#obey(guest, exchange, phase, readAnswer(output, phase), direction);
     } catch (error) {
       if (error instanceof AnswerError) return failed(`${name}: ${error.message}`);
       throw error;
     }
   }
 
-  #obey(exchange: FilterExchange, phase: Phase, answer: Answer, direction: Direction | undefined): Verdict {
+  #obey(guest: ExtismGuest, exchange: FilterExchange, phase: Phase, answer: Answer, direction: Direction | undefined): Verdict {
     if (answer.fail !== undefined) return failed(`the filter failed: ${answer.fail}`);
-    if (answer.respond !== undefined) return answer.respond;
+    const { grants } = guest.owner;
+    if (answer.respond !== undefined) {
+      if (!grants.may("respond")) throw new AnswerError("it may not answer (capabilities.respond)");
+      grants.cutAnswer(answer.respond.headers);
+      return answer.respond;
+    }
     if (direction !== undefined) {
       const { body } = answer;
       if (body === undefined) return CONTINUE;
+      if (!grants.mayWriteBody(direction)) throw new AnswerError(`it may not change bodies (capabilities.bodies.${direction})`);
       const buffer = exchange.body(direction);
       return buffer.replace(0, buffer.length, body) ? CONTINUE : failed("the new body is larger than its budget");
     }
+    if (phase !== "body") checkFields(grants, phase, answer);
     const { response } = exchange;
     if (phase === "request") {
       this.#state = answer.state;
@@ -170,6 +178,23 @@ export class ExtismContext implements FilterContext {
     if (guest === undefined) return;
     guest.contexts.delete(this);
     guest.owner.onContextEnd(guest, this);
+  }
+}
+
+function sourceOf({ owner }: ExtismGuest, exchange: FilterExchange): string {
+  return owner.grants.mayReadAttribute(SOURCE) ? String(exchange.attribute(SOURCE) ?? "") : "";
+}
+
+/** Before any of it happens: throws an `AnswerError` that names what it may not write. */
+function checkFields(grants: Grants, direction: Direction, { set, add, remove, method, path, authority, status }: Answer): void {
+  const names = [...(set?.names ?? []), ...(add?.names ?? []), ...remove];
+  if (method !== undefined) names.push(":method");
+  if (path !== undefined) names.push(":path");
+  if (authority !== undefined) names.push(":authority");
+  if (status !== undefined) names.push(":status");
+  for (const name of names) {
+    if (!grants.mayWrite(direction, name))
+      throw new AnswerError(`it may not write ${JSON.stringify(name.slice(0, 64))} (capabilities.headers.${direction}.write)`);
   }
 }
 

@@ -2,7 +2,9 @@ import type { FilterConfig } from "../../config/snapshot.ts";
 import { type Bytes, utf8Text } from "../../core/bytes.ts";
 import { describeCause } from "../../core/failure.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import { GuestChance } from "../guest/chance.ts";
 import { describeTrap, type FuelGauge } from "../guest/fuel.ts";
+import type { Grants } from "../guest/grants.ts";
 import type { GuestMemory } from "../guest/memory.ts";
 import type { SharedNamespace } from "../guest/shared.ts";
 import { OK } from "../proxy-wasm/abi.ts";
@@ -39,6 +41,7 @@ export interface GuestOwner {
   readonly config: FilterConfig;
   readonly options: ExtismOptions;
   readonly namespace: SharedNamespace;
+  readonly grants: Grants;
   readonly settings: ReadonlyMap<string, Bytes>;
   calls: number;
   log(level: number, message: string): void;
@@ -55,6 +58,7 @@ export interface GuestOwner {
 export class ExtismGuest implements KernelHost {
   readonly kernel: Kernel;
   callbacks: GuestCallbacks = NO_CALLBACKS;
+  readonly chance: GuestChance;
   readonly contexts = new Set<ExtismContext>();
   /** Why it is broken; undefined: it is not. */
   fault: string | undefined;
@@ -77,6 +81,7 @@ export class ExtismGuest implements KernelHost {
   constructor(readonly owner: GuestOwner) {
     const { budget } = owner.config;
     this.kernel = new Kernel(this, budget.memoryBytes);
+    this.chance = new GuestChance(owner.grants);
     this.#given = budget.startFuel;
   }
 
@@ -99,6 +104,7 @@ export class ExtismGuest implements KernelHost {
   /** It is configured: from now on each call has fuel of its own. */
   endStart(): void {
     this.#isStarting = false;
+    this.chance.endStart();
     this.#settle();
   }
 
@@ -255,7 +261,7 @@ export class ExtismGuest implements KernelHost {
   }
 
   log(level: number, at: number, size: number): void {
-    if (!this.mayCallHost() || size === 0) return;
+    if (!this.mayCallHost() || size === 0 || !this.owner.grants.may("log")) return;
     try {
       const length = Math.min(size >>> 0, PROXY_WASM_LIMITS.logLineBytes);
       this.lastLog = utf8Text(this.kernel.copy(at, length));

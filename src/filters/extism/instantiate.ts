@@ -1,3 +1,4 @@
+import type { FilterCapabilities } from "../../config/snapshot.ts";
 import { describeCause } from "../../core/failure.ts";
 import { FuelGauge } from "../guest/fuel.ts";
 import { GuestMemory } from "../guest/memory.ts";
@@ -11,6 +12,7 @@ export function instantiateGuest(owner: GuestOwner, module: WebAssembly.Module):
   const exports = link(guest, module);
   const memory = exports.memory instanceof WebAssembly.Memory ? new GuestMemory(exports.memory, () => 0) : undefined;
   const callbacks = collect(exports);
+  refuseBodies(owner.grants.capabilities, callbacks);
   guest.attach(new FuelGauge(exports), memory, callbacks);
   // As hosts of Extism do: a reactor, a command, or the runtime of Haskell.
   for (const name of ["_initialize", "_start", "hs_init"]) {
@@ -24,6 +26,15 @@ export function instantiateGuest(owner: GuestOwner, module: WebAssembly.Module):
     throw new Error(guest.fault ?? guest.refusal);
   guest.endStart();
   return guest;
+}
+
+/** A plug-in that looks at bodies and would get none would let pass what it is there for. */
+function refuseBodies({ bodies }: FilterCapabilities, { requestBody, responseBody }: GuestCallbacks): void {
+  const refuse = (direction: string): never => {
+    throw new Error(`it exports on_${direction}_body: grant the bodies by capabilities.bodies.${direction}`);
+  };
+  if (requestBody !== undefined && bodies.request === "none") refuse("request");
+  if (responseBody !== undefined && bodies.response === "none") refuse("response");
 }
 
 function link(guest: ExtismGuest, module: WebAssembly.Module): WebAssembly.Exports {

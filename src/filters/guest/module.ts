@@ -2,6 +2,7 @@ import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { Log } from "../../core/log.ts";
 import type { FilterContext, FilterExchange, FilterMetrics, FilterModule, FilterStatus } from "../contract.ts";
+import { Grants } from "./grants.ts";
 import { LogGate } from "./log-gate.ts";
 import { InstancePool, type PooledInstance } from "./pool.ts";
 import type { SharedNamespace, SharedState } from "./shared.ts";
@@ -39,6 +40,7 @@ export abstract class GuestModule<
 > implements FilterModule
 {
   readonly namespace: SharedNamespace;
+  readonly grants: Grants;
   calls = 0;
   protected readonly pool: InstancePool<Context, Guest>;
   readonly #spare: Context[] = [];
@@ -53,6 +55,7 @@ export abstract class GuestModule<
     readonly config: FilterConfig,
     readonly options: Options,
   ) {
+    this.grants = new Grants(config, options.clock, options.metrics);
     this.namespace = options.shared.acquire(namespaceName(config));
     const log = options.log.for("filter");
     this.#gate = new LogGate(config, log, options.clock);

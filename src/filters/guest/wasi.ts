@@ -1,7 +1,8 @@
 import { utf8Text } from "../../core/bytes.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
-import { fillRandom } from "../../core/rng.ts";
-import { WASI_BADF, WASI_FAULT, WASI_INVAL, WASI_NOSYS, WASI_NOTSUP, WASI_SUCCESS } from "../proxy-wasm/abi.ts";
+import { WASI_BADF, WASI_FAULT, WASI_INVAL, WASI_NOSYS, WASI_NOTCAPABLE, WASI_NOTSUP, WASI_SUCCESS } from "../proxy-wasm/abi.ts";
+import type { GuestChance } from "./chance.ts";
+import type { Grants } from "./grants.ts";
 import type { GuestMemory } from "./memory.ts";
 
 /**
@@ -13,7 +14,9 @@ import type { GuestMemory } from "./memory.ts";
 export interface WasiGuest {
   /** Most recent line. */
   lastLog: string;
+  readonly chance: GuestChance;
   readonly owner: {
+    readonly grants: Grants;
     log(level: number, message: string): void;
     timeNanos(): bigint;
     monotonicNanos(): bigint;
@@ -49,6 +52,7 @@ export function fdWrite(
     const room = PROXY_WASM_LIMITS.logLineBytes - text.length;
     if (room > 0) text += utf8Text(memory.view(at, Math.min(size, room)));
   }
+  if (!guest.owner.grants.may("log")) return WASI_NOTCAPABLE;
   memory.setU32(writtenPointer, written);
   const line = text.trimEnd();
   if (line === "") return WASI_SUCCESS;
@@ -64,11 +68,11 @@ export function clockTimeGet(guest: WasiGuest, memory: GuestMemory, id: number, 
   return WASI_SUCCESS;
 }
 
-export function randomGet(_guest: WasiGuest, memory: GuestMemory, at: number, size: number): number {
+export function randomGet(guest: WasiGuest, memory: GuestMemory, at: number, size: number): number {
   if (size >>> 0 > RANDOM_MAX_BYTES) return WASI_INVAL;
   if (!memory.has(at, size)) return WASI_FAULT;
   const drawn = new Uint8Array(size >>> 0);
-  fillRandom(drawn);
+  if (!guest.chance.fill(drawn)) return WASI_NOTCAPABLE;
   memory.view(at, size).set(drawn);
   return WASI_SUCCESS;
 }

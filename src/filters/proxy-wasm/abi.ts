@@ -43,6 +43,8 @@ export const WASI_FAULT = 21;
 export const WASI_INVAL = 28;
 export const WASI_NOSYS = 52;
 export const WASI_NOTSUP = 58;
+/** What the filter was not granted. */
+export const WASI_NOTCAPABLE = 76;
 
 /** The plugin context; the contexts of exchanges count on from here. */
 export const ROOT_CONTEXT_ID = 1;

@@ -1,7 +1,7 @@
 import { EMPTY_BYTES } from "../../core/bytes.ts";
 import { HeaderBlock, type RequestHead, type ResponseHead } from "../../core/head.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
-import type { LocalResponse } from "../contract.ts";
+import type { Direction, LocalResponse } from "../contract.ts";
 import {
   isWritableField,
   lowerName,
@@ -16,6 +16,7 @@ import {
 } from "../guest/fields.ts";
 import type { GuestMemory } from "../guest/memory.ts";
 import { pairsSize } from "../guest/memory.ts";
+import type { NameSet } from "../guest/name-set.ts";
 import {
   BAD_ARGUMENT,
   INTERNAL_FAILURE,
@@ -38,6 +39,23 @@ import type { GuestInstance } from "./instance.ts";
 /** Host calls about header maps and the stream. Every one answers a status and never throws on what a guest passes. */
 
 const PSEUDO_NAMES: readonly string[] = REQUEST_PSEUDO_NAMES;
+
+/** Whose fields a map has; undefined: those of a call-out's answer, which is the filter's own. */
+function directionOf(map: number): Direction | undefined {
+  if (map === MAP_REQUEST_HEADERS || map === MAP_REQUEST_TRAILERS) return "request";
+  return map === MAP_RESPONSE_HEADERS || map === MAP_RESPONSE_TRAILERS ? "response" : undefined;
+}
+
+/** Which names of a map the filter may see; undefined: all. */
+function readableNames(guest: GuestInstance, map: number): NameSet | undefined {
+  const direction = directionOf(map);
+  return direction === undefined ? undefined : guest.owner.grants.readable(direction);
+}
+
+function mayWrite(guest: GuestInstance, map: number, key: string): boolean {
+  const direction = directionOf(map);
+  return direction !== undefined && guest.owner.grants.mayWrite(direction, key);
+}
 
 /** The block behind a map, for reading; undefined: no such map, or not there now. */
 function readableBlock(guest: GuestInstance, map: number): HeaderBlock | undefined {
@@ -111,6 +129,9 @@ export function getHeaderMapValue(
     return status === OK ? memory.giveText("", atPointer, sizePointer) : status;
   }
   const key = readName(memory, keyAt, keySize);
+  const direction = directionOf(map);
+  // What it may not see is not there for it, as in the list of all pairs.
+  if (direction !== undefined && !guest.owner.grants.mayRead(direction, key)) return NOT_FOUND;
   let value: string | undefined;
   if (map === MAP_REQUEST_HEADERS && isPseudo(key)) {
     const request = requestOf(guest);
@@ -132,21 +153,27 @@ function listMap(
   block: HeaderBlock,
 ): { readonly names: readonly string[]; readonly values: readonly string[] } {
   const { names, values } = LISTED;
+  const visible = readableNames(guest, map);
   let count = 0;
   if (map === MAP_REQUEST_HEADERS) {
     const request = requestOf(guest);
-    if (request === undefined) return block;
+    if (request === undefined) return NO_FIELDS;
     for (const name of PSEUDO_NAMES) {
+      if (visible?.has(name) === false) continue;
       names[count] = name;
       values[count++] = readRequestPseudo(request, name) ?? "";
     }
   } else if (map === MAP_RESPONSE_HEADERS) {
-    names[0] = ":status";
-    values[0] = String(responseOf(guest)?.status);
-    count = 1;
-  } else return block;
+    if (visible?.has(":status") !== false) {
+      names[0] = ":status";
+      values[0] = String(responseOf(guest)?.status);
+      count = 1;
+    }
+  } else if (visible === undefined) return block;
   for (let i = 0; i < block.length; i++) {
-    names[count] = block.names[i] as string;
+    const name = block.names[i] as string;
+    if (visible?.has(name) === false) continue;
+    names[count] = name;
     values[count++] = block.values[i] as string;
   }
   names.length = count;
@@ -216,6 +243,7 @@ function writeField(
   const key = readName(memory, keyAt, keySize);
   const value =
     map === MAP_RESPONSE_HEADERS ? readAnswerValue(memory, key, valueAt, valueSize) : memory.latin1(valueAt, valueSize);
+  if (!mayWrite(guest, map, key)) return INTERNAL_FAILURE;
   const pseudo = writePseudo(guest, map, key, value);
   if (pseudo !== undefined) return pseudo;
   if (!isWritableField(key, value)) return BAD_ARGUMENT;
@@ -260,11 +288,15 @@ export function removeHeaderMapValue(
   if (block === undefined) return BAD_ARGUMENT;
   const key = readName(memory, keyAt, keySize);
   if ((map === MAP_REQUEST_HEADERS && isPseudo(key)) || key === ":status") return BAD_ARGUMENT;
+  if (!mayWrite(guest, map, key)) return INTERNAL_FAILURE;
   block.remove(key);
   return OK;
 }
 
-/** Replaces a whole map. Pseudo headers that are missing stay; fields that may not be written are left out. */
+/**
+ * Replaces a whole map. Pseudo headers that are missing stay; fields that may not be written are left out. What is not
+ * granted stays as it is: when the pairs would change it, nothing happens.
+ */
 export function setHeaderMapPairs(guest: GuestInstance, memory: GuestMemory, map: number, at: number, size: number): number {
   if (!memory.has(at, size)) return INVALID_MEMORY_ACCESS;
   const block = writableBlock(guest, map);
@@ -274,6 +306,8 @@ export function setHeaderMapPairs(guest: GuestInstance, memory: GuestMemory, map
   if (pairs === undefined) return BAD_ARGUMENT;
   const { names, values } = pairs;
   if (!context.spend((size >>> 0) + names.length * PROXY_WASM_LIMITS.headerOverheadBytes)) return INTERNAL_FAILURE;
+  const kept = keepUnwritable(guest, map, block, names, values);
+  if (kept === undefined) return INTERNAL_FAILURE;
   for (let i = names.length - 1; i >= 0; i--) {
     const key = lowerName(names[i] as string);
     const pseudo = writePseudo(guest, map, key, values[i] as string);
@@ -283,7 +317,50 @@ export function setHeaderMapPairs(guest: GuestInstance, memory: GuestMemory, map
     values.splice(i, 1);
   }
   replaceBlock(block, names, values);
+  for (let i = 0; i < kept.length; i++) block.add(kept.names[i] as string, kept.values[i] as string);
   return OK;
+}
+
+/**
+ * Takes what may not be written out of `names` and `values`, and answers what of it the map has. Undefined: the pairs change
+ * what may not be written: a field that the filter sees is not there as it was, or one that it does not see is among them.
+ */
+function keepUnwritable(
+  guest: GuestInstance,
+  map: number,
+  block: HeaderBlock,
+  names: string[],
+  values: string[],
+): HeaderBlock | undefined {
+  const direction = directionOf(map);
+  const { grants } = guest.owner;
+  const writable = direction === undefined ? undefined : grants.writable(direction);
+  if (writable === undefined) return NO_FIELDS;
+  const listed = listMap(guest, map, block);
+  const seen: string[] = [];
+  for (let i = 0; i < listed.names.length; i++) {
+    if (!writable.has(listed.names[i] as string)) seen.push(`${listed.names[i]}\0${listed.values[i]}`);
+  }
+  const given: string[] = [];
+  for (let i = names.length - 1; i >= 0; i--) {
+    const key = lowerName(names[i] as string);
+    if (writable.has(key)) continue;
+    given.unshift(`${key}\0${values[i]}`);
+    names.splice(i, 1);
+    values.splice(i, 1);
+  }
+  // Pseudo headers that are missing stay anyhow.
+  const changed = given.some((pair) => !seen.includes(pair)) || seen.some((pair) => pair[0] !== ":" && !given.includes(pair));
+  if (changed) {
+    grants.deny("headers");
+    return undefined;
+  }
+  const kept = new HeaderBlock();
+  for (let i = 0; i < block.length; i++) {
+    const name = block.names[i] as string;
+    if (!writable.has(name)) kept.add(name, block.values[i] as string);
+  }
+  return kept;
 }
 
 export function continueStream(guest: GuestInstance, _memory: GuestMemory, stream: number): number {
@@ -307,6 +384,7 @@ export function continueStream(guest: GuestInstance, _memory: GuestMemory, strea
 export function closeStream(guest: GuestInstance, _memory: GuestMemory, stream: number): number {
   if (stream !== STREAM_REQUEST && stream !== STREAM_RESPONSE) return stream >>> 0 <= STREAM_LAST ? UNIMPLEMENTED : BAD_ARGUMENT;
   if (guest.active?.exchange === undefined) return BAD_ARGUMENT;
+  if (!guest.owner.grants.may("respond")) return INTERNAL_FAILURE;
   // Whatever `onFailure` says: closing is what the filter wants. With the head out, an answer turns into a reset.
   return respond(guest, {
     kind: "respond",
@@ -336,9 +414,11 @@ export function sendLocalResponse(
   const pairs = memory.readPairs(headersAt, headersSize);
   const context = guest.active;
   if (context?.exchange === undefined || code === undefined || pairs === undefined) return BAD_ARGUMENT;
-  if (!context.spend((bodySize >>> 0) + (headersSize >>> 0))) return INTERNAL_FAILURE;
+  const { grants } = guest.owner;
+  if (!grants.may("respond") || !context.spend((bodySize >>> 0) + (headersSize >>> 0))) return INTERNAL_FAILURE;
   const headers = new HeaderBlock();
   replaceBlock(headers, pairs.names, pairs.values);
+  grants.cutAnswer(headers);
   headers.remove("content-length");
   return respond(guest, {
     kind: "respond",

@@ -68,7 +68,10 @@ export function resolveSharedQueue(
   if (!memory.has(vmAt, vmSize) || !memory.has(nameAt, nameSize) || !memory.has(idPointer, 4)) return INVALID_MEMORY_ACCESS;
   const vm = memory.latin1(vmAt, Math.min(vmSize >>> 0, PROXY_WASM_LIMITS.nameBytes));
   // Queues of another namespace are not granted: they do not exist for this filter.
-  if (vm !== "" && vm !== pluginProperty(guest, ["plugin_vm_id"])) return NOT_FOUND;
+  if (vm !== "" && vm !== pluginProperty(guest, ["plugin_vm_id"])) {
+    guest.owner.grants.deny("sharedData");
+    return NOT_FOUND;
+  }
   const id = guest.owner.namespace.resolveQueue(memory.latin1(nameAt, Math.min(nameSize >>> 0, PROXY_WASM_LIMITS.nameBytes)));
   if (id < 0) return NOT_FOUND;
   memory.setU32(idPointer, id);
@@ -108,6 +111,7 @@ export function defineMetric(
   const kind = METRIC_KINDS[type >>> 0];
   if (!memory.has(nameAt, nameSize) || !memory.has(idPointer, 4)) return INVALID_MEMORY_ACCESS;
   if (kind === undefined || nameSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
+  if (!guest.owner.grants.may("metrics")) return INTERNAL_FAILURE;
   const id = guest.owner.defineMetric(kind, latin1Text(memory.view(nameAt, nameSize)));
   if (id < 0) return INTERNAL_FAILURE;
   memory.setU32(idPointer, id);
@@ -116,16 +120,16 @@ export function defineMetric(
 
 /** A filter touches only metrics that it defined itself. */
 export function recordMetric(guest: GuestInstance, _memory: GuestMemory, id: number, value: bigint): number {
-  const { metrics, options } = guest.owner;
-  if (!metrics.has(id >>> 0)) return NOT_FOUND;
+  const { metrics, options, grants } = guest.owner;
+  if (!metrics.has(id >>> 0)) return grants.may("metrics") ? NOT_FOUND : INTERNAL_FAILURE;
   options.metrics.record(id >>> 0, Number(BigInt.asUintN(64, value)));
   return OK;
 }
 
 export function incrementMetric(guest: GuestInstance, _memory: GuestMemory, id: number, delta: bigint): number {
-  const { metrics, options } = guest.owner;
+  const { metrics, options, grants } = guest.owner;
   const kind = metrics.get(id >>> 0);
-  if (kind === undefined) return NOT_FOUND;
+  if (kind === undefined) return grants.may("metrics") ? NOT_FOUND : INTERNAL_FAILURE;
   // An i64 arrives signed.
   const by = Number(delta);
   if (kind === "histogram" || (kind === "counter" && by < 0)) return BAD_ARGUMENT;
@@ -134,9 +138,9 @@ export function incrementMetric(guest: GuestInstance, _memory: GuestMemory, id: 
 }
 
 export function getMetric(guest: GuestInstance, memory: GuestMemory, id: number, pointer: number): number {
-  const { metrics, options } = guest.owner;
+  const { metrics, options, grants } = guest.owner;
   if (!memory.has(pointer, 8)) return INVALID_MEMORY_ACCESS;
-  if (!metrics.has(id >>> 0)) return NOT_FOUND;
+  if (!metrics.has(id >>> 0)) return grants.may("metrics") ? NOT_FOUND : INTERNAL_FAILURE;
   guest.pullCounters();
   const value = options.metrics.read(id >>> 0);
   memory.setU64(pointer, Number.isFinite(value) ? BigInt(Math.trunc(value)) : 0n);

@@ -6,6 +6,7 @@ import type { AttributeValue, BodyBuffer, CalloutRequest } from "../contract.ts"
 import { replaceBlock } from "../guest/fields.ts";
 import { InternTable } from "../guest/interned.ts";
 import type { GuestMemory } from "../guest/memory.ts";
+import { RATE_LIMIT_FUNCTION } from "../rate-limit/foreign.ts";
 import {
   BAD_ARGUMENT,
   BUFFER_CALL_BODY,
@@ -33,6 +34,7 @@ const LEVEL_NUMBERS = { debug: 1, info: 2, warn: 3, error: 4 } as const;
 export function log(guest: GuestInstance, memory: GuestMemory, level: number, at: number, size: number): number {
   if (level >>> 0 > LOG_LEVEL_LAST) return BAD_ARGUMENT;
   if (!memory.has(at, size)) return INVALID_MEMORY_ACCESS;
+  if (!guest.owner.grants.may("log")) return INTERNAL_FAILURE;
   guest.lastLog = memory.utf8(at, Math.min(size >>> 0, PROXY_WASM_LIMITS.logLineBytes));
   guest.owner.log(level, guest.lastLog);
   return OK;
@@ -56,12 +58,17 @@ export function getProperty(
 ): number {
   if (!memory.has(pathAt, pathSize)) return INVALID_MEMORY_ACCESS;
   const path = readPath(memory, pathAt, pathSize);
-  const value = pluginProperty(guest, path) ?? guest.active?.exchange?.attribute(path);
+  const own = pluginProperty(guest, path);
+  const { grants } = guest.owner;
+  if (own === undefined && !grants.mayReadAttribute(path)) return NOT_FOUND;
+  const value = own ?? guest.active?.exchange?.attribute(path);
   if (value === undefined) return NOT_FOUND;
-  const encoded = encodeAttribute(value);
+  const encoded = encodeAttribute(isPairs(value) ? grants.visiblePairs(path, value) : value);
   if (typeof encoded === "string") return memory.giveText(encoded, atPointer, sizePointer);
   return memory.giveBytes(encoded, atPointer, sizePointer);
 }
+
+const isPairs = (value: AttributeValue): value is readonly (readonly [string, string])[] => Array.isArray(value);
 
 /** What the host itself knows about the filter. */
 export function pluginProperty(guest: GuestInstance, path: readonly string[]): AttributeValue | undefined {
@@ -88,7 +95,9 @@ export function setProperty(
   const context = guest.active;
   if (context?.exchange === undefined) return NOT_FOUND;
   if (!context.spend((pathSize >>> 0) + (valueSize >>> 0) + PROXY_WASM_LIMITS.headerOverheadBytes)) return INTERNAL_FAILURE;
-  context.exchange.setAttribute(readPath(memory, pathAt, pathSize), memory.copy(valueAt, valueSize));
+  const path = readPath(memory, pathAt, pathSize);
+  if (!guest.owner.grants.mayWriteAttribute(path)) return INTERNAL_FAILURE;
+  context.exchange.setAttribute(path, memory.copy(valueAt, valueSize));
   return OK;
 }
 
@@ -99,8 +108,10 @@ function findBuffer(guest: GuestInstance, buffer: number): Bytes | BodyBuffer | 
   const context = guest.active;
   switch (buffer) {
     case BUFFER_REQUEST_BODY:
+      if (!guest.owner.grants.mayReadBody("request")) return INTERNAL_FAILURE;
       return context?.exchange !== undefined && context.hands.requestBody ? context.exchange.body("request") : NOT_FOUND;
     case BUFFER_RESPONSE_BODY:
+      if (!guest.owner.grants.mayReadBody("response")) return INTERNAL_FAILURE;
       return context?.exchange !== undefined && context.hands.responseBody ? context.exchange.body("response") : NOT_FOUND;
     case BUFFER_CALL_BODY:
       return guest.answer?.body ?? NOT_FOUND;
@@ -158,6 +169,7 @@ export function setBufferBytes(
   const found = findBuffer(guest, buffer);
   if (typeof found === "number") return found;
   if (found instanceof Uint8Array) return BAD_ARGUMENT;
+  if (!guest.owner.grants.mayWriteBody(buffer === BUFFER_REQUEST_BODY ? "request" : "response")) return INTERNAL_FAILURE;
   if (!memory.has(valueAt, valueSize)) return INVALID_MEMORY_ACCESS;
   if (guest.active?.spend(valueSize >>> 0) !== true) return INTERNAL_FAILURE;
   return found.replace(start >>> 0, size >>> 0, memory.view(valueAt, valueSize)) ? OK : INTERNAL_FAILURE;
@@ -225,7 +237,10 @@ function findForeign(guest: GuestInstance, wanted: ForeignName): PlacedForeignFu
   if (guest.foreignName === wanted) return guest.foreignFunction;
   const { config, options } = guest.owner;
   const found = options.foreign.find(wanted.name, config.capabilities);
-  if (found === undefined) return undefined;
+  if (found === undefined) {
+    if (wanted.name === RATE_LIMIT_FUNCTION) guest.owner.grants.deny("rateLimit");
+    return undefined;
+  }
   guest.foreignName = wanted;
   guest.foreignFunction = found;
   return found;
@@ -272,27 +287,26 @@ export function httpCall(
   if (!memory.has(nameAt, nameSize) || !memory.has(headersAt, headersSize)) return INVALID_MEMORY_ACCESS;
   if (!memory.has(bodyAt, bodySize) || !memory.has(trailersAt, trailersSize)) return INVALID_MEMORY_ACCESS;
   if (!memory.has(idPointer, 4)) return INVALID_MEMORY_ACCESS;
-  const service = grantedService(guest, memory.utf8(nameAt, Math.min(nameSize >>> 0, PROXY_WASM_LIMITS.nameBytes)));
+  const { grants, config } = guest.owner;
+  const service = grants.service(memory.utf8(nameAt, Math.min(nameSize >>> 0, PROXY_WASM_LIMITS.nameBytes)));
+  if (service === undefined) return BAD_ARGUMENT;
+  // Nobody counts what calls of ticks add to an exchange: each call has the bound of one.
+  if ((headersSize >>> 0) + (bodySize >>> 0) + (trailersSize >>> 0) > config.budget.outputBytes) return INTERNAL_FAILURE;
   const headers = calloutBlock(memory, headersAt, headersSize);
   const trailers = calloutBlock(memory, trailersAt, trailersSize);
-  if (service === undefined || headers === undefined || trailers === undefined) return BAD_ARGUMENT;
+  if (headers === undefined || trailers === undefined) return BAD_ARGUMENT;
   if (!headers.has(":method") || !headers.has(":path") || !headers.has(":authority")) return BAD_ARGUMENT;
   const id = startCallout(guest, {
     service,
     headers,
     body: memory.copy(bodyAt, bodySize),
     trailers: trailers.length === 0 ? undefined : trailers,
-    timeoutMs: timeoutMs >>> 0,
+    timeoutMs: grants.calloutsTo(service).timeoutMs(timeoutMs >>> 0),
+    answerBytes: grants.calloutsTo(service).answerBytes(config.budget.bufferBytes),
   });
   if (id === 0) return INTERNAL_FAILURE;
   memory.setU32(idPointer, id);
   return OK;
-}
-
-/** The service by the name a guest uses, if the filter may call it: `namespace/name`, or `name` in the default namespace. */
-function grantedService(guest: GuestInstance, name: string): string | undefined {
-  const full = name.includes("/") ? name : `default/${name}`;
-  return guest.owner.config.capabilities.callouts.find((service) => service === full || service === name);
 }
 
 /** Header pairs of a call-out, checked like all that a filter writes; the pseudo headers of a request may be among them. */
@@ -319,7 +333,9 @@ function startCallout(guest: GuestInstance, request: CalloutRequest): number {
   const { config, options } = guest.owner;
   const underWay = context === undefined ? guest.rootCallouts : (context.callouts?.size ?? 0);
   if (underWay >= config.budget.callouts) return 0;
-  const id = guest.openCallout(context);
+  const gate = guest.owner.grants.calloutsTo(request.service);
+  if (!gate.begin()) return 0;
+  const id = guest.openCallout(context, gate);
   const done = guest.answerer(id);
   const theirs =
     context === undefined ? (options.callout?.(config, request, done) ?? 0) : (context.exchange?.callout(request, done) ?? 0);

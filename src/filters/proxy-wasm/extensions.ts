@@ -62,6 +62,7 @@ function addResponseHeaders(guest: GuestInstance, memory: GuestMemory, at: numbe
   const context = guest.active;
   if (context?.exchange === undefined) return NOT_FOUND;
   if (context.responseSeen) return BAD_ARGUMENT;
+  const { grants } = guest.owner;
   const start = at >>> 0;
   const end = start + (size >>> 0);
   if (end - start < 4) return BAD_ARGUMENT;
@@ -81,7 +82,7 @@ function addResponseHeaders(guest: GuestInstance, memory: GuestMemory, at: numbe
     const known = lastValues[i & (LAST_VALUES - 1)] as string;
     const value = memory.isText(valueAt, valueSize, known) ? known : memory.latin1(valueAt, valueSize);
     lastValues[i & (LAST_VALUES - 1)] = value;
-    if (isWritableField(name, value)) context.wantInAnswer(name, value);
+    if (isWritableField(name, value) && grants.mayWrite("response", name)) context.wantInAnswer(name, value);
     dataAt = next;
   }
   return OK;
@@ -94,7 +95,8 @@ function addResponseHeaders(guest: GuestInstance, memory: GuestMemory, at: numbe
  */
 function mapCounter(guest: GuestInstance, memory: GuestMemory, at: number, size: number): number {
   if (size !== 8 || guest.active !== undefined) return BAD_ARGUMENT;
-  const { metrics, options, config } = guest.owner;
+  const { metrics, options, config, grants } = guest.owner;
+  if (!grants.may("metrics")) return INTERNAL_FAILURE;
   const id = memory.u32(at);
   const cell = memory.u32((at >>> 0) + 4);
   if (options.metrics.onPull === undefined || metrics.get(id) !== "counter") return NOT_FOUND;

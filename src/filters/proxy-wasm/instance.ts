@@ -2,7 +2,9 @@ import type { FilterConfig } from "../../config/snapshot.ts";
 import { describeCause } from "../../core/failure.ts";
 import type { FilterBudget } from "../../core/limits.ts";
 import type { CalloutAnswer } from "../contract.ts";
+import { GuestChance } from "../guest/chance.ts";
 import { describeTrap, FuelGauge } from "../guest/fuel.ts";
+import type { CalloutGate, Grants } from "../guest/grants.ts";
 import type { GuestMemory } from "../guest/memory.ts";
 import type { SharedNamespace } from "../guest/shared.ts";
 import { INTERNAL_FAILURE, ROOT_CONTEXT_ID } from "./abi.ts";
@@ -44,6 +46,7 @@ export interface GuestOwner {
   readonly config: FilterConfig;
   readonly options: ProxyWasmOptions;
   readonly namespace: SharedNamespace;
+  readonly grants: Grants;
   /** Metrics that this filter defined: id → kind. */
   readonly metrics: Map<number, "counter" | "gauge" | "histogram">;
   calls: number;
@@ -63,6 +66,7 @@ export interface GuestOwner {
 interface Callout {
   readonly context: StreamContext | undefined;
   readonly epoch: number;
+  readonly gate: CalloutGate;
 }
 
 /** One instance of a module. It is entered once at a time; after a fault it is never entered again. */
@@ -71,6 +75,7 @@ export class GuestInstance {
   /** All fuel that it used so far, as far as it was looked at. */
   fuelUsed = 0;
   callbacks: GuestCallbacks = NO_CALLBACKS;
+  readonly chance: GuestChance;
   readonly contexts = new ContextTable();
   readonly mappedCounters = new MappedCounters();
   /** Why it is broken; undefined: it is not. */
@@ -107,6 +112,7 @@ export class GuestInstance {
 
   constructor(readonly owner: GuestOwner) {
     this.#budget = owner.config.budget;
+    this.chance = new GuestChance(owner.grants);
     this.#given = this.#budget.startFuel;
   }
 
@@ -140,6 +146,7 @@ export class GuestInstance {
   /** It is configured: from now on each callback has fuel of its own. */
   finishStart(): void {
     this.#starting = false;
+    this.chance.endStart();
     this.settleFuel();
   }
 
@@ -294,10 +301,10 @@ export class GuestInstance {
   }
 
   /** Registers a call-out of a context; undefined: of the plugin itself. */
-  openCallout(context: StreamContext | undefined): number {
+  openCallout(context: StreamContext | undefined, gate: CalloutGate): number {
     const id = this.#nextCalloutId;
     this.#nextCalloutId = id >= 0x7fff_ffff ? 1 : id + 1;
-    this.#callouts.set(id, { context, epoch: context?.epoch ?? 0 });
+    this.#callouts.set(id, { context, epoch: context?.epoch ?? 0, gate });
     return id;
   }
 
@@ -307,6 +314,9 @@ export class GuestInstance {
   }
 
   forgetCallout(id: number): void {
+    const callout = this.#callouts.get(id);
+    if (callout === undefined) return;
+    callout.gate.end();
     this.#callouts.delete(id);
   }
 
@@ -325,7 +335,7 @@ export class GuestInstance {
       queueMicrotask(() => this.onCalloutAnswer(id, answer));
       return;
     }
-    this.#callouts.delete(id);
+    this.forgetCallout(id);
     callout.context?.callouts?.delete(id);
     if (callout.context !== undefined && callout.context.epoch !== callout.epoch) return;
     const callback = this.callbacks.httpCallResponse;

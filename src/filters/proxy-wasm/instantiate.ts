@@ -1,4 +1,5 @@
 import { describeCause } from "../../core/failure.ts";
+import type { Grants } from "../guest/grants.ts";
 import { GuestMemory } from "../guest/memory.ts";
 import { ROOT_CONTEXT_ID } from "./abi.ts";
 import { makeImports } from "./imports.ts";
@@ -32,7 +33,11 @@ function initialise(guest: GuestInstance, instance: WebAssembly.Instance): Guest
   if (!(exports.memory instanceof WebAssembly.Memory)) throw new Error("the module exports no memory");
   const allocator = callbackOf(exports, "proxy_on_memory_allocate") ?? callbackOf(exports, "malloc");
   if (allocator === undefined) throw new Error("the module exports neither proxy_on_memory_allocate nor malloc");
-  guest.attach(new GuestMemory(exports.memory, guardAllocator(guest, allocator)), collectCallbacks(exports), exports);
+  guest.attach(
+    new GuestMemory(exports.memory, guardAllocator(guest, allocator)),
+    collectCallbacks(exports, guest.owner.grants),
+    exports,
+  );
   guest.bornMs = guest.owner.options.clock.nowMs();
   try {
     start(guest, exports);
@@ -90,15 +95,17 @@ function callbackOf(exports: WebAssembly.Exports, name: string): GuestCallback |
   return found as GuestCallback;
 }
 
-function collectCallbacks(exports: WebAssembly.Exports): GuestCallbacks {
+/** Bodies that it may not see are not shown to it, as if it exported nothing for them. */
+function collectCallbacks(exports: WebAssembly.Exports, { capabilities }: Grants): GuestCallbacks {
+  const { bodies } = capabilities;
   const of = (name: string): GuestCallback | undefined => callbackOf(exports, `proxy_on_${name}`);
   return {
     contextCreate: of("context_create"),
     requestHeaders: of("request_headers"),
-    requestBody: of("request_body"),
+    requestBody: bodies.request === "none" ? undefined : of("request_body"),
     requestTrailers: of("request_trailers"),
     responseHeaders: of("response_headers"),
-    responseBody: of("response_body"),
+    responseBody: bodies.response === "none" ? undefined : of("response_body"),
     responseTrailers: of("response_trailers"),
     httpCallResponse: of("http_call_response"),
     queueReady: of("queue_ready"),

@@ -44,6 +44,7 @@ export class FilterMetricsTable implements FilterMetrics {
   /** Modules of that name in quarantine: an old generation may still hold one. One that was stays, as zero. */
   readonly #quarantined = new Map<string, number>();
   readonly #fuel = new Map<string, number>();
+  readonly #denied = new Map<string, Map<string, number>>();
   readonly #pulls = new Set<() => void>();
   readonly #traps = new Map<string, { readonly filter: string; readonly reason: string; count: number }>();
 
@@ -117,6 +118,12 @@ export class FilterMetricsTable implements FilterMetrics {
     this.#fuel.set(filter, (this.#fuel.get(filter) ?? 0) + fuel);
   }
 
+  onDenied(filter: string, capability: string): void {
+    const byCapability = this.#denied.get(filter) ?? new Map<string, number>();
+    this.#denied.set(filter, byCapability);
+    byCapability.set(capability, (byCapability.get(capability) ?? 0) + 1);
+  }
+
   onPull(pull: () => void): () => void {
     this.#pulls.add(pull);
     return () => this.#pulls.delete(pull);
@@ -153,6 +160,9 @@ export class FilterMetricsTable implements FilterMetrics {
         series.us = 0;
       }
     }
+    for (const [filter, byCapability] of this.#denied)
+      for (const [capability, count] of byCapability) dump.counter("filterDenied", [filter, capability], count);
+    this.#denied.clear();
     for (const [filter, fuel] of this.#fuel) dump.counter("filterFuel", [filter], fuel);
     this.#fuel.clear();
     for (const [filter, modules] of this.#quarantined) dump.gauge("filterQuarantined", [filter], modules > 0 ? 1 : 0);

@@ -92,6 +92,13 @@ export const METRICS = {
   filterCalls: metric("counter", "selvedge_filter_calls_total", ["filter", "phase"], "Calls into a filter.", FILTERS_MAX),
   filterSeconds: metric("counter", "selvedge_filter_seconds_total", ["filter", "phase"], "Time spent in a filter.", FILTERS_MAX),
   filterTraps: metric("counter", "selvedge_filter_traps_total", ["filter", "reason"], "Calls that trapped.", FILTERS_MAX),
+  filterDenied: metric(
+    "counter",
+    "selvedge_filter_denied_total",
+    ["filter", "capability"],
+    "Calls that a filter's capabilities do not grant.",
+    FILTERS_MAX,
+  ),
   filterFuel: metric(
     "counter",
     "selvedge_filter_fuel_total",

@@ -1,17 +1,10 @@
+import { CREDENTIAL_FIELDS } from "../../core/credentials.ts";
+
 /** What is never logged, however the log is configured (class 43, invariant "no secret in a log"). */
 
-/** Headers that carry credentials; their values are never logged. */
+/** Headers that carry credentials, or what they are made of; their values are never logged. */
 const SECRET_HEADERS: ReadonlySet<string> = new Set([
-  "authorization",
-  "proxy-authorization",
-  "cookie",
-  "set-cookie",
-  "x-api-key",
-  "api-key",
-  "x-auth-token",
-  "x-access-token",
-  "x-csrf-token",
-  "x-amz-security-token",
+  ...CREDENTIAL_FIELDS,
   "x-forwarded-client-cert",
   "www-authenticate",
   "proxy-authenticate",
