@@ -365,6 +365,8 @@ export const CONFIG_LIMITS = {
   shardItems: 128,
   /** Sections that travel inside the manifest itself, as it is written: JSON in JSON. What does not fit is fetched. */
   inlineBytes: 64 * 1024,
+  /** The first line of a NATS server: what it says of itself, with the addresses of its cluster. */
+  natsGreetingBytes: 256 * 1024,
   /** A regex written by a user. */
   regexBytes: 1024,
   /** Applies kept in the history. */

@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { type AddressInfo, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { NatsConnection } from "@nats-io/nats-core";
@@ -407,59 +406,5 @@ describe("nats source", () => {
     // Something deleted comes back when it is used again.
     assert.equal(await objects.putSealed(new Uint8Array([1, 2, 3])), unused);
     assert.deepEqual(await objects.getSealed(unused), Buffer.from([1, 2, 3]));
-  });
-
-  test("bytes that are no NATS cost the connection, not what comes after it", async () => {
-    const info = `INFO ${JSON.stringify({ server_id: "x", version: "2.10.0", proto: 1, headers: true, max_payload: 1_048_576 })}\r\n`;
-    const heard: string[] = [];
-    const sockets: Socket[] = [];
-    const server = createServer((socket) => {
-      const index = sockets.push(socket) - 1;
-      heard.push("");
-      socket.on("error", () => {});
-      socket.on("data", (chunk) => {
-        const text = chunk.toString("latin1");
-        heard[index] += text;
-        for (const _ of text.matchAll(/PING\r\n/g)) socket.write("PONG\r\n");
-      });
-      socket.write(info);
-    });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const { port } = server.address() as AddressInfo;
-    const connection = await connectNats({ servers: [`nats://127.0.0.1:${port}`] }, "x");
-    const pings = (): number => heard[0]?.split("PING\r\n").length ?? 0;
-    const before = pings();
-    sockets[0]?.write("MSG a 1 5\r\nhello\r\nNONSENSE\r\n");
-    await until(() => sockets.length === 2);
-    // It was not a ping that was overdue.
-    assert.equal(pings(), before);
-    await connection.flush();
-    await connection.close();
-    for (const socket of sockets) socket.destroy();
-    await new Promise((resolve) => server.close(resolve));
-  });
-
-  test("a server that goes away at any moment of connecting does not take the process with it", async () => {
-    const info = `INFO ${JSON.stringify({ server_id: "x", version: "2.10.0", proto: 1, headers: true, max_payload: 1_048_576 })}\r\n`;
-    const ways: ((socket: Socket) => void)[] = [
-      (socket) => socket.resetAndDestroy(),
-      (socket) => socket.end(),
-      (socket) => socket.write(info, () => socket.resetAndDestroy()),
-      (socket) => void socket.once("data", () => socket.write("PONG\r\n", () => socket.resetAndDestroy())).write(info),
-    ];
-    for (const way of ways) {
-      const sockets: Socket[] = [];
-      const liar = createServer((socket) => {
-        sockets.push(socket);
-        socket.on("error", () => {});
-        way(socket);
-      });
-      await new Promise<void>((resolve) => liar.listen(0, "127.0.0.1", resolve));
-      const { port } = liar.address() as AddressInfo;
-      const connection = await connectNats({ servers: [`nats://127.0.0.1:${port}`] }, "x").catch(() => undefined);
-      await connection?.close();
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => liar.close(resolve));
-    }
   });
 });

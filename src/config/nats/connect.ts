@@ -6,7 +6,7 @@ import { connectSafely } from "./transport.ts";
 
 /** How to reach NATS. Everything but `servers` is optional. */
 export interface NatsAddress {
-  /** `nats://host:4222`, `tls://…`; several are tried in turn. */
+  /** `nats://host:4222`; several are tried in turn. With one `tls://…` among them none is spoken to without TLS. */
   readonly servers: readonly string[];
   readonly user?: string;
   readonly password?: string;
@@ -49,7 +49,9 @@ export function connectNats(address: NatsAddress, id: string): Promise<NatsConne
   if (address.token !== undefined) options.token = address.token;
   if (address.credentialsFile !== undefined)
     options.authenticator = credsAuthenticator(new Uint8Array(readFileSync(address.credentialsFile)));
-  if (address.tls !== undefined) options.tls = tlsOptions(address.tls);
+  // Without it the library takes TLS when the server offers it, and the scheme for decoration: who sits between could say there is none.
+  const encrypted = address.servers.some((each) => each.startsWith("tls://"));
+  if (address.tls !== undefined || encrypted) options.tls = tlsOptions(address.tls ?? {});
   return connectSafely(options);
 }
 

@@ -1,11 +1,15 @@
 import type { Socket } from "node:net";
-import { type ConnectionOptions, type NatsConnection, NatsConnectionImpl, setTransportFactory } from "@nats-io/transport-node";
+import type { ConnectionOptions, NatsConnection } from "@nats-io/nats-core";
+import { NatsConnectionImpl, type Server, setTransportFactory, type Transport } from "@nats-io/nats-core/internal";
 import { NodeTransport, nodeResolveHost } from "@nats-io/transport-node/lib/node_transport.js";
+import type { Net } from "../../runtime/net.ts";
+import { selectNet } from "../../runtime/select.ts";
+import { SocketTransport } from "./socket-transport.ts";
 
 type HostPort = Parameters<NodeTransport["connect"]>[0];
 
 /**
- * The library's transport takes all listeners off a socket between two phases of connecting and when it closes. A reset that
+ * With TLS. The library's transport takes all listeners off a socket between two phases of connecting and when it closes. A reset that
  * arrives just then is an `error` without a listener, which ends the process: here such a socket always has one.
  *
  * And its reader stops at bytes that are no NATS, says so, and leaves the connection open: nothing is heard any more until the
@@ -52,8 +56,70 @@ function keepErrorListener<T extends Socket>(socket: T): T {
   return socket;
 }
 
-/** As the library's `connect`, with the safe transport. */
-export function connectSafely(options: ConnectionOptions): Promise<NatsConnection> {
-  setTransportFactory({ factory: () => new SafeTransport(), dnsResolveFn: nodeResolveHost });
+/**
+ * Plain connections are made on our own sockets, those with TLS by the library's transport: it begins TLS on a socket from which the
+ * server's first line was read, which the Net seam has no word for.
+ */
+class ChosenTransport implements Transport {
+  closeError?: Error;
+  #chosen: Transport;
+  readonly #closed = Promise.withResolvers<Error | undefined>();
+
+  constructor(readonly net: Net) {
+    this.#chosen = new SocketTransport(net);
+  }
+
+  async connect(server: Server, options: ConnectionOptions): Promise<void> {
+    const plain = this.#chosen as SocketTransport;
+    const { tls } = options;
+    const info = tls ? undefined : await plain.open(server);
+    const encrypted = info === undefined || info.tls_required || (info.tls_available && tls !== null);
+    if (encrypted) {
+      plain.discard();
+      this.#chosen = new SafeTransport();
+      await this.#chosen.connect(server, options);
+    } else plain.begin(info, options);
+    void this.#chosen.closed().then((reason) => {
+      if (reason instanceof Error) this.closeError = reason;
+      this.#closed.resolve(this.closeError);
+    });
+  }
+
+  get lang(): string {
+    return this.#chosen.lang;
+  }
+  get version(): string {
+    return this.#chosen.version;
+  }
+  get isClosed(): boolean {
+    return this.#chosen.isClosed;
+  }
+  isEncrypted(): boolean {
+    return this.#chosen.isEncrypted();
+  }
+  [Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
+    return this.#chosen[Symbol.asyncIterator]();
+  }
+  send(frame: Uint8Array): void {
+    this.#chosen.send(frame);
+  }
+  close(error?: Error): Promise<void> {
+    return this.#chosen.close(error);
+  }
+  closed(): Promise<Error | undefined> {
+    return this.#closed.promise;
+  }
+  disconnect(): void {
+    this.#chosen.disconnect();
+  }
+  discard(): void {
+    this.#chosen.discard();
+  }
+}
+
+/** As the library's `connect`, with our transport. */
+export async function connectSafely(options: ConnectionOptions): Promise<NatsConnection> {
+  const net = await selectNet();
+  setTransportFactory({ factory: () => new ChosenTransport(net), dnsResolveFn: nodeResolveHost });
   return NatsConnectionImpl.connect(options);
 }
