@@ -15,7 +15,17 @@ import type {
   TlsInfo,
 } from "./net.ts";
 import { nodeNet } from "./node.ts";
-import { alpnWire, checkPeerName, clientContext, NO_TICKET, ServerContexts, selectAlpn, sniOf, tlsError } from "./tls-context.ts";
+import {
+  alpnWire,
+  checkPeerName,
+  clientContext,
+  NO_TICKET,
+  SERVER_CIPHERS,
+  ServerContexts,
+  selectAlpn,
+  sniOf,
+  tlsError,
+} from "./tls-context.ts";
 import { DerCertificate } from "./x509.ts";
 
 /**
@@ -93,6 +103,7 @@ function setListenerContext(native: NativeListener, contexts: ServerContexts): v
   server.setSecureContext({
     ...fallbackPem,
     minVersion: settings.minVersion,
+    ciphers: SERVER_CIPHERS,
     ...(settings.clientCaPem === undefined ? {} : { ca: settings.clientCaPem, secureOptions: NO_TICKET }),
   });
   Object.assign(server, { _handle: null });

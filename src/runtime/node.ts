@@ -6,7 +6,7 @@ import { connectError, listenError, removeStaleSocket } from "./address.ts";
 import { DescriptorGuard } from "./descriptors.ts";
 import type { ClientTls, Listener, ListenOptions, Net, ServerTls, Socket, SocketAddress, SocketHandler } from "./net.ts";
 import { DEAF, NodeSocket, readTlsInfo } from "./node-socket.ts";
-import { checkPeerName, clientContext, ServerContexts, sniOf, tlsError } from "./tls-context.ts";
+import { checkPeerName, clientContext, SERVER_CIPHERS, ServerContexts, sniOf, tlsError } from "./tls-context.ts";
 
 /**
  * Seam 1 on node:net and node:tls: for Deno and Node, and on Bun for listeners whose TLS begins after bytes were read.
@@ -52,6 +52,7 @@ class TlsEngine {
       ...(settings.clientCaPem === undefined ? {} : { ca: settings.clientCaPem }),
       ...(settings.alpn.length === 0 ? {} : { ALPNProtocols: [...settings.alpn] }),
       minVersion: settings.minVersion,
+      ciphers: SERVER_CIPHERS,
       allowHalfOpen: true,
       requestCert: asks,
       rejectUnauthorized: settings.clientAuth === "required",

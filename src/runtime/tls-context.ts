@@ -56,6 +56,19 @@ function keepFirst<V>(map: Map<string, V>, key: string, value: V): void {
   if (!map.has(key)) map.set(key, value);
 }
 
+/**
+ * What a listener offers in TLS 1.2 (Mozilla's "intermediate", version 5.7): forward secrecy and authenticated encryption only.
+ * The runtimes' own defaults have CBC with SHA-1 in them, and key exchange by RSA. TLS 1.3 has none of those.
+ */
+export const SERVER_CIPHERS = [
+  "ECDHE-ECDSA-AES128-GCM-SHA256",
+  "ECDHE-RSA-AES128-GCM-SHA256",
+  "ECDHE-ECDSA-AES256-GCM-SHA384",
+  "ECDHE-RSA-AES256-GCM-SHA384",
+  "ECDHE-ECDSA-CHACHA20-POLY1305",
+  "ECDHE-RSA-CHACHA20-POLY1305",
+].join(":");
+
 function makeServerContext(settings: ServerTls, cert: string, key: string, hosts: readonly string[]): tls.SecureContext {
   const asks = settings.clientAuth !== "none";
   if (asks && settings.clientCaPem === undefined) throw new Error("client certificates are asked for, but no CA is given");
@@ -68,6 +81,7 @@ function makeServerContext(settings: ServerTls, cert: string, key: string, hosts
       cert,
       key,
       minVersion: settings.minVersion,
+      ciphers: SERVER_CIPHERS,
       ...(asks ? { ca: settings.clientCaPem, requestCert: true, rejectUnauthorized: settings.clientAuth === "required" } : {}),
       ...(asks ? { secureOptions: NO_TICKET } : {}),
     } as tls.SecureContextOptions);

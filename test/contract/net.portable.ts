@@ -7,6 +7,7 @@ import type { Case } from "./net-kit.ts";
 import { LISTEN_CASES } from "./net-listen.ts";
 import { PLAIN_CASES } from "./net-plain.ts";
 import { TLS_SERVER_CASES } from "./net-tls.ts";
+import { TLS_CIPHER_CASES } from "./net-tls-ciphers.ts";
 import { TLS_CLIENT_CASES } from "./net-tls-client.ts";
 
 /** Why an adapter cannot do a case, by its name. As short as possible. */
@@ -19,7 +20,7 @@ interface Adapter {
   readonly skips: Skips;
 }
 
-const ALL = [...PLAIN_CASES, ...LISTEN_CASES, ...TLS_SERVER_CASES, ...TLS_CLIENT_CASES];
+const ALL = [...PLAIN_CASES, ...LISTEN_CASES, ...TLS_SERVER_CASES, ...TLS_CIPHER_CASES, ...TLS_CLIENT_CASES];
 
 const DENO_SKIPS: Skips = {
   "TLS: who pauses can still write": "Deno's TLS streams do not write while nobody reads from them",

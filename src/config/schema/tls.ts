@@ -12,7 +12,11 @@ export const fileOrInline = (what: string) =>
 
 export type FileOrInline = z.output<ReturnType<typeof fileOrInline>>;
 
-export const minVersion = () => z.enum(["TLSv1.2", "TLSv1.3"]).default("TLSv1.2").describe("Oldest version accepted.");
+export const minVersion = () =>
+  z
+    .enum(["TLSv1.2", "TLSv1.3"])
+    .default("TLSv1.2")
+    .describe("Oldest version accepted. With TLS 1.2 a listener offers forward secrecy and authenticated encryption only.");
 
 /** A certificate with its key. */
 export const certificatePair = () =>
