@@ -17,6 +17,8 @@ import { binary, ensurePackages, ROOT, run, step } from "./run.mjs";
 
 const TARGET = join(ROOT, "dist", "selvedge");
 const MARK = `${TARGET}.source`;
+// The program, and what its thread for large modules starts with.
+const ENTRIES = ["src/app/binary.ts", "src/filters/guest/prepare-thread.ts"];
 // The executable reads no .env and no bunfig.toml of the folder that it happens to be started in.
 const FLAGS = [
   "--compile",
@@ -29,7 +31,7 @@ const FLAGS = [
 
 /** Everything that the executable depends on. */
 function fingerprint() {
-  const hash = createHash("sha256").update(JSON.stringify([FLAGS, process.platform, process.arch]));
+  const hash = createHash("sha256").update(JSON.stringify([ENTRIES, FLAGS, process.platform, process.arch]));
   const files = readdirSync(join(ROOT, "src"), { recursive: true })
     .map((name) => join("src", name))
     .filter((path) => path.endsWith(".ts") && !path.endsWith(".test.ts"));
@@ -50,9 +52,7 @@ if (!isFresh) {
   const folder = mkdtempSync(join(ROOT, "dist", "binary-"));
   try {
     const out = join(folder, "selvedge");
-    const { code, output } = await run(binary("bun"), ["build", "src/app/binary.ts", ...FLAGS, "--outfile", out], {
-      capture: true,
-    });
+    const { code, output } = await run(binary("bun"), ["build", ...ENTRIES, ...FLAGS, "--outfile", out], { capture: true });
     if (code !== 0) {
       process.stderr.write(output);
       process.exit(code);

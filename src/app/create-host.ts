@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { VERSION } from "../cli/version.ts";
 import type { SnapshotSource } from "../config/source.ts";
 import type { LogPlaces } from "../proxy/observe/log-place.ts";
@@ -12,6 +13,13 @@ export interface HostOptions extends ProcessTools {
   readonly sourceState: () => unknown;
   /** Which files the access log may be: any, when the configuration is the operator's own. */
   readonly logPlaces: LogPlaces;
+  /** `--cache-dir`: what is worth keeping between starts; undefined: nothing is. */
+  readonly cacheFolder?: string | undefined;
+}
+
+/** Rewritten filter modules, beside the last good snapshot. */
+export function moduleFolderOf(cacheFolder: string | undefined): string | undefined {
+  return cacheFolder === undefined ? undefined : join(cacheFolder, "modules");
 }
 
 /**
@@ -31,7 +39,10 @@ async function createStandalone(options: HostOptions): Promise<ProxyHost> {
   const { ownCounters } = await import("./filters.ts");
   const { Standalone } = await import("./standalone.ts");
   const { clock, log, logPlaces, events } = options;
-  const { proxy, observer } = await createProxy({ clock, log, counters: ownCounters(), reusePort: false, logPlaces, events });
+  const moduleFolder = moduleFolderOf(options.cacheFolder);
+  const { proxy, observer } = await createProxy({
+    ...{ clock, log, counters: ownCounters(), reusePort: false, logPlaces, events, moduleFolder },
+  });
   return new Standalone({ ...options, version: VERSION, dataPlane: proxy, observer });
 }
 
@@ -43,12 +54,16 @@ async function createSupervised(options: HostOptions): Promise<ProxyHost> {
   const { selectNet } = await import("../runtime/select.ts");
   const net = await selectNet();
   const folder = createSharedFolder();
+  const moduleFolder = moduleFolderOf(options.cacheFolder);
   // Also when the process ends by an error that nobody expected.
   process.once("exit", () => folder.remove());
   return new Supervisor({
     ...options,
     version: VERSION,
-    spawn: createSpawn({ folder: folder.path, logLevel: options.logLevel, reusePort: true, logPlaces: options.logPlaces }),
+    spawn: createSpawn({
+      ...{ folder: folder.path, logLevel: options.logLevel, reusePort: true, logPlaces: options.logPlaces },
+      ...(moduleFolder === undefined ? {} : { moduleFolder }),
+    }),
     storeModule: (digest, bytes) => folder.storeModule(digest, bytes),
     findTakenPorts: (snapshot, held) => findTakenPorts(net, options.workers, snapshot, held),
   });

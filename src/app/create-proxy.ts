@@ -24,12 +24,14 @@ export async function createProxy(options: {
   readonly unixSockets?: boolean;
   readonly logPlaces: LogPlaces;
   readonly events?: EventLog;
+  /** Where rewritten filter modules are kept between processes; undefined: nowhere. */
+  readonly moduleFolder?: string | undefined;
 }): Promise<CreatedProxy> {
-  const { clock, log, counters, reusePort, unixSockets = true, logPlaces, events } = options;
+  const { clock, log, counters, reusePort, unixSockets = true, logPlaces, events, moduleFolder } = options;
   const rng = systemRng();
   const observer = new ProxyObserver(clock, rng, log, logPlaces, events);
   const host = createFilterHost({
-    ...{ clock, log, metrics: observer.filterMetrics, counters },
+    ...{ clock, log, metrics: observer.filterMetrics, counters, moduleFolder },
     callout: (filter, request, done) => proxy.startCallout(filter, request, done),
   });
   const proxy: RunningProxy = new RunningProxy({

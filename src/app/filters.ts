@@ -3,6 +3,7 @@ import type { Clock } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
 import type { Log } from "../core/log.ts";
 import type { FilterHost, FilterMetrics } from "../filters/contract.ts";
+import { ModuleCompiler } from "../filters/guest/compiler.ts";
 import { SharedState } from "../filters/guest/shared.ts";
 import { FilterHosts } from "../filters/hosts.ts";
 import { ForeignFunctions } from "../filters/proxy-wasm/foreign.ts";
@@ -21,12 +22,14 @@ export interface FilterParts {
   readonly metrics: FilterMetrics;
   /** Memory of the rate-limit counters: shared with the other workers, or this process's own. */
   readonly counters: BigInt64Array;
+  /** Where rewritten modules are kept between processes; undefined: nowhere. */
+  readonly moduleFolder?: string | undefined;
   /** Starts calls that belong to no exchange (from a tick). Undefined: all are refused. */
   readonly callout?: ProxyWasmOptions["callout"];
 }
 
 /** The filter host of one process with everything that filters may reach. */
-export function createFilterHost({ clock, log, metrics, counters, callout }: FilterParts): FilterHost {
+export function createFilterHost({ clock, log, metrics, counters, callout, moduleFolder }: FilterParts): FilterHost {
   const foreign = new ForeignFunctions();
   const rateLimit = new RateLimitFunction(new RateLimitTable(counters, { clock }));
   foreign.registerPlaced(
@@ -35,7 +38,12 @@ export function createFilterHost({ clock, log, metrics, counters, callout }: Fil
     (capabilities) => capabilities.rateLimit,
   );
   const shared = new SharedState();
-  const parts = { clock, log: log.for("filter"), metrics, shared };
+  const compiler = new ModuleCompiler({
+    clock,
+    log: log.for("filter"),
+    ...(moduleFolder === undefined ? {} : { folder: moduleFolder }),
+  });
+  const parts = { clock, log: log.for("filter"), metrics, shared, compiler };
   return new FilterHosts({
     "proxy-wasm": new ProxyWasmHost({ ...parts, foreign, ...(callout === undefined ? {} : { callout }) }),
     component: lazyHost(async () => new (await import("../filters/component/host.ts")).ComponentHost(parts)),
@@ -72,10 +80,11 @@ const NO_METRICS: FilterMetrics = {
 export function createFilterTrial(
   clock: Clock,
   log: Log,
+  moduleFolder?: string,
 ): (config: FilterConfig, bytes: Uint8Array) => Promise<string | undefined> {
   let host: FilterHost | undefined;
   return async (config, bytes) => {
-    host ??= createFilterHost({ clock, log, metrics: NO_METRICS, counters: ownCounters() });
+    host ??= createFilterHost({ clock, log, metrics: NO_METRICS, counters: ownCounters(), moduleFolder });
     try {
       const module = await host.load(bytes, config);
       module.dispose();

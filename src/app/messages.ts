@@ -48,6 +48,8 @@ export interface WorkerSettings {
   readonly reusePort: boolean;
   /** Which files the access log may be. */
   readonly logPlaces: LogPlaces;
+  /** Where rewritten filter modules are kept between processes; absent: nowhere. */
+  readonly moduleFolder?: string;
 }
 
 export const WORKER_VARIABLE = "SELVEDGE_WORKER_SETTINGS";

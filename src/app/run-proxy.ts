@@ -8,7 +8,7 @@ import type { SnapshotSource } from "../config/source.ts";
 import { systemRng } from "../core/rng.ts";
 import { ANY_PLACE, type LogPlaces } from "../proxy/observe/log-place.ts";
 import { availableCores } from "../runtime/process.ts";
-import { createHost, type HostOptions } from "./create-host.ts";
+import { createHost, type HostOptions, moduleFolderOf } from "./create-host.ts";
 import type { ProxyHost } from "./host.ts";
 import { natsAddress, type ProcessTools, processTools, serveUntilSignal } from "./serving.ts";
 import { startAdmin } from "./start-admin.ts";
@@ -30,6 +30,7 @@ export async function runProxy(context: CommandContext): Promise<number> {
     source,
     sourceState: state,
     logPlaces: logPlacesOf(context, fromFiles),
+    cacheFolder: cacheFolderOf(context),
     ...tools,
   };
   const host = await createHost(options);
@@ -56,6 +57,11 @@ export async function runProxy(context: CommandContext): Promise<number> {
     await host.stop();
     await admin?.close();
   }
+}
+
+function cacheFolderOf({ flags, terminal }: CommandContext): string | undefined {
+  const folder = flags.text("cache-dir");
+  return folder === undefined ? undefined : resolve(terminal.cwd, folder);
 }
 
 /** Who writes the operator's own files may name any file; who publishes over a network may not. */
@@ -98,7 +104,7 @@ async function createSource(context: CommandContext, tools: ProcessTools, id: st
         for (const watch of watches) watch.close();
       };
     },
-    tryFilter: createFilterTrial(clock, log),
+    tryFilter: createFilterTrial(clock, log, moduleFolderOf(cacheFolderOf(context))),
     onIssues: (issues) => {
       printIssues(context, issues);
       log.error("the configuration was refused; what served before goes on", { issues: issues.length });

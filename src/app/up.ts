@@ -90,6 +90,7 @@ async function start(context: CommandContext, tools: ProcessTools, running: Runn
     source,
     sourceState,
     logPlaces: { kind: "folder", folder: logFolder(state) },
+    cacheFolder: join(state, "cache"),
     ...tools,
   });
   running.admin = await startAdmin(context, running.host);

@@ -28,6 +28,7 @@ export async function runWorker(settingsText: string): Promise<void> {
     reusePort: settings.reusePort,
     unixSockets: settings.index === 0,
     logPlaces: settings.logPlaces,
+    moduleFolder: settings.moduleFolder,
   });
   const session = new WorkerSession({
     dataPlane: proxy,

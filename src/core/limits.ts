@@ -263,6 +263,19 @@ export const PROXY_WASM_LIMITS = {
   headerOverheadBytes: 32,
 } as const;
 
+/** How modules are prepared: validated, rewritten, compiled. Per process, but for what is on disk. */
+export const PREPARE_LIMITS = {
+  /** A module up to this size is rewritten where it is loaded (some 5 ms); larger ones by a thread beside, so that traffic goes on. */
+  inlineBytes: 128 * 1024,
+  /** That thread ends when nothing came for it for this long. */
+  threadIdleMs: 2_000,
+  /** Rewritten modules that are kept on disk. Exceeded: those that were not used for longest go. */
+  cacheBytes: 256 * 1024 * 1024,
+  cacheFiles: 1_000,
+  /** What a writer that died left behind is removed once it is this old. */
+  cacheLeftoverMs: 600_000,
+} as const;
+
 /** Bounds of the host of WebAssembly components that are not a matter of one filter's budget. */
 export const COMPONENT_LIMITS = {
   /** Definitions of one component, items of one list in it, nested ones included. More: refused when loaded. */

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, statSync, unlinkSync, watch, writeSync } from "node:fs";
+import { rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import type { Bytes } from "../core/bytes.ts";
 import { utf8Bytes } from "../core/bytes.ts";
@@ -42,6 +43,24 @@ export function writeAtomically(path: string, content: string | Bytes, mode = 0o
     closeSync(folder);
   }
 }
+
+/**
+ * The same without blocking the thread, and durable only when `flush` says so: for what is verified when it is read. Whatever fails
+ * (a full disk), no temporary file stays. Mode 600.
+ */
+export async function placeFile(path: string, content: string | Bytes, flush: boolean): Promise<void> {
+  const temporary = `${path}.${randomUUID()}${TEMPORARY_SUFFIX}`;
+  try {
+    await writeFile(temporary, content, { mode: 0o600, flag: "wx", flush });
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {});
+    throw error;
+  }
+}
+
+/** How the names of files end that are being written: what a crash leaves behind may be removed. */
+export const TEMPORARY_SUFFIX = ".new";
 
 export interface FileWatch {
   close(): void;

@@ -26,6 +26,12 @@ export function selfCommand(): SelfCommand {
   return { command, args: [...process.execArgv, script] };
 }
 
+/** Name and version of the runtime: with another one, what an engine accepts may differ. */
+export function runtimeName(): string {
+  const { bun, deno, node } = process.versions;
+  return bun !== undefined ? `bun ${bun}` : deno !== undefined ? `deno ${deno}` : `node ${node}`;
+}
+
 /** What passes between processes: anything the structured clone knows, bytes (`Uint8Array`) without a detour through text. */
 export type WorkerMessage = unknown;
 

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sha256Digest } from "../canonical.ts";
@@ -30,5 +30,24 @@ test("what is written is read, what is no longer named goes, and a folder that w
     expect((await readdir(folder)).length).toBe(2);
   } finally {
     await rm(join(folder, ".."), { recursive: true, force: true });
+  }
+});
+
+test("what cannot be written leaves nothing behind, and what others keep there stays", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "selvedge-cache-"));
+  try {
+    const cache = new SnapshotCache(folder);
+    const [digest] = stored(1, "a").bytes.keys();
+    // Folders: of somebody else, and where a section should be, so that the last step fails as on a full disk.
+    await mkdir(join(folder, "modules"));
+    await mkdir(join(folder, (digest ?? "").replace(":", "-")));
+    await expect(cache.write(stored(1, "a"))).rejects.toThrow();
+    expect((await readdir(folder)).length).toBe(2);
+    await cache.write(stored(2, "b"));
+    await cache.write(stored(3, "c"));
+    expect((await readdir(folder)).length).toBe(4);
+    expect((await cache.read())?.manifest.revision).toBe(3);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
   }
 });

@@ -1,5 +1,6 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { placeFile } from "../../runtime/files.ts";
 import { sha256Digest } from "../canonical.ts";
 import type { Manifest } from "../sections.ts";
 import { digestsOf, parseManifest } from "./manifest.ts";
@@ -54,7 +55,9 @@ export class SnapshotCache {
 
   async #list(): Promise<ReadonlySet<string>> {
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
-    return new Set(await readdir(this.folder));
+    // Not what others keep here: rewritten modules, logs.
+    const files = await readdir(this.folder, { withFileTypes: true });
+    return new Set(files.filter((each) => each.isFile()).map((each) => each.name));
   }
 
   /** Resolves with the names of what is there then. */
@@ -64,17 +67,11 @@ export class SnapshotCache {
       const name = fileName(digest);
       const content = stored.bytes.get(digest);
       wanted.add(name);
-      if (content !== undefined && !present.has(name)) await this.#place(name, content);
+      if (content !== undefined && !present.has(name)) await placeFile(join(this.folder, name), content, true);
     }
-    await this.#place(MANIFEST, JSON.stringify(stored.manifest));
+    await placeFile(join(this.folder, MANIFEST), JSON.stringify(stored.manifest), true);
     for (const name of present) if (!wanted.has(name)) await rm(join(this.folder, name), { force: true });
     return wanted;
-  }
-
-  async #place(name: string, content: Uint8Array | string): Promise<void> {
-    const temporary = join(this.folder, `${name}.new`);
-    await writeFile(temporary, content, { mode: 0o600, flush: true });
-    await rename(temporary, join(this.folder, name));
   }
 }
 

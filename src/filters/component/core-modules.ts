@@ -1,5 +1,6 @@
-import { COMPONENT_LIMITS, CONFIG_LIMITS, type FilterBudget, PROXY_WASM_LIMITS } from "../../core/limits.ts";
-import { DEPTH_EXPORT, FUEL_EXPORT, meterModule } from "../meter/index.ts";
+import { COMPONENT_LIMITS, type FilterBudget } from "../../core/limits.ts";
+import type { ModuleCompiler } from "../guest/compiler.ts";
+import { DEPTH_EXPORT, FUEL_EXPORT } from "../meter/index.ts";
 import type { ComponentDefinition, CoreModule } from "./definitions.ts";
 
 /**
@@ -7,32 +8,20 @@ import type { ComponentDefinition, CoreModule } from "./definitions.ts";
  * holds for a module alone (bounds of memory and tables, fuel, depth) holds for those inside. Rejects with an `Error` that
  * says what is wrong.
  */
-export async function compileCoreModules(component: ComponentDefinition, budget: FilterBudget): Promise<void> {
+export async function compileCoreModules(
+  component: ComponentDefinition,
+  budget: FilterBudget,
+  compiler: ModuleCompiler,
+): Promise<void> {
   const modules = listModules(component);
-  for (const module of modules) await compileModule(module, budget, budget.memoryBytes);
-  const owners = modules.filter((module) => module.ownsMemory);
+  for (const module of modules) module.compiled = await compiler.compile(module.bytes, budget);
+  const owners = modules.filter(({ compiled }) => compiled?.ownsMemory === true);
   if (owners.length > COMPONENT_LIMITS.memories)
     throw new Error(`the component has more than ${COMPONENT_LIMITS.memories} linear memories`);
   // What is granted is granted to the instance as a whole.
-  if (owners.length > 1) {
-    const share = Math.floor(budget.memoryBytes / owners.length);
-    for (const module of owners) await compileModule(module, budget, share);
-  }
-}
-
-async function compileModule(module: CoreModule, budget: FilterBudget, memoryBytes: number): Promise<void> {
-  const original = module.bytes as Uint8Array<ArrayBuffer>;
-  if (original.byteLength > CONFIG_LIMITS.moduleBytes)
-    throw new Error(`a core module is larger than ${CONFIG_LIMITS.moduleBytes} bytes`);
-  // The original first: rewriting must not make an invalid module valid.
-  if (!WebAssembly.validate(original)) throw new Error("a core module is not valid");
-  const { tableElements } = PROXY_WASM_LIMITS;
-  const { bytes, report } = meterModule(original, { fuel: budget.startFuel, memoryBytes, tableElements });
-  const compiled = await WebAssembly.compile(bytes);
-  const isImported = WebAssembly.Module.imports(compiled).some((each) => each.kind === "memory");
-  module.compiled = compiled;
-  module.hasCode = report.functions > 0;
-  module.ownsMemory = report.memory !== undefined && !isImported;
+  if (owners.length < 2) return;
+  const share = { ...budget, memoryBytes: Math.floor(budget.memoryBytes / owners.length) };
+  for (const module of owners) module.compiled = await compiler.compile(module.bytes, share);
 }
 
 function listModules(component: ComponentDefinition): CoreModule[] {

@@ -1,4 +1,5 @@
 import type { Bytes } from "../../core/bytes.ts";
+import type { CompiledModule } from "../guest/compiler.ts";
 
 /** A component as it is written, before anything of it is linked (Component Model, "Binary Format"). */
 export interface ComponentDefinition {
@@ -39,11 +40,7 @@ export type Definition =
 /** A core module inside a component; metered and compiled once, before anything is linked. */
 export interface CoreModule {
   readonly bytes: Bytes;
-  compiled: WebAssembly.Module | undefined;
-  /** It has functions, so it needs fuel. */
-  hasCode: boolean;
-  /** It defines a linear memory. */
-  ownsMemory: boolean;
+  compiled: CompiledModule | undefined;
 }
 
 export type AliasDefinition =

@@ -92,8 +92,8 @@ function link(guest: ComponentGuest, component: ComponentDefinition): ReadonlyMa
 
 function instantiateCore(guest: ComponentGuest, module: CoreModule, imports: WebAssembly.Imports): WebAssembly.ModuleImports {
   if (module.compiled === undefined) throw new Error("a core module is not compiled");
-  const { exports } = new WebAssembly.Instance(module.compiled, imports);
-  guest.meters.add(exports, module);
+  const { exports } = new WebAssembly.Instance(module.compiled.module, imports);
+  guest.meters.add(exports, module, module.compiled);
   const visible = hideMeters(exports);
   for (const value of Object.values(visible)) {
     if (value instanceof WebAssembly.Memory && !guest.memories.includes(value)) guest.memories.push(value);

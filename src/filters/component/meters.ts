@@ -1,4 +1,5 @@
 import { COMPONENT_LIMITS, type FilterBudget } from "../../core/limits.ts";
+import type { CompiledModule } from "../guest/compiler.ts";
 import { describeTrap, FuelGauge } from "../guest/fuel.ts";
 import type { CoreModule } from "./definitions.ts";
 import { Trap } from "./memory.ts";
@@ -17,14 +18,14 @@ export class Meters {
   }
 
   /** A core instance came to life. Throws when there are too many of them. */
-  add(exports: WebAssembly.Exports, module: CoreModule): void {
+  add(exports: WebAssembly.Exports, module: CoreModule, { hasCode, ownsMemory }: CompiledModule): void {
     if (++this.#instances > COMPONENT_LIMITS.coreModules)
       throw new Error(`the component makes more than ${COMPONENT_LIMITS.coreModules} core instances`);
-    if (module.ownsMemory) {
+    if (ownsMemory) {
       if (this.#owners.has(module)) throw new Error("the component makes two instances of a core module that has a memory");
       this.#owners.add(module);
     }
-    if (module.hasCode) this.#tanks.push(new FuelGauge(exports));
+    if (hasCode) this.#tanks.push(new FuelGauge(exports));
   }
 
   /** Fills every tank to a mark; answers what was used since they were filled last. */

@@ -48,7 +48,7 @@ function readSection(reader: Reader, id: number, depth: number, out: Definition[
       if (--budget.modules < 0) reader.fail(`more than ${COMPONENT_LIMITS.coreModules} core modules`);
       out.push({
         kind: "module",
-        module: { bytes: reader.take(reader.end - reader.at), compiled: undefined, hasCode: false, ownsMemory: false },
+        module: { bytes: reader.take(reader.end - reader.at), compiled: undefined },
       });
       return;
     case 2:

@@ -1,5 +1,6 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Bytes } from "../../core/bytes.ts";
+import type { CompiledModule } from "../guest/compiler.ts";
 import { GuestModule } from "../guest/module.ts";
 import { ExtismContext } from "./context.ts";
 import type { ExtismGuest, GuestOwner } from "./guest.ts";
@@ -17,14 +18,14 @@ export class ExtismModule extends GuestModule<ExtismGuest, ExtismContext, Extism
   constructor(
     config: FilterConfig,
     options: ExtismOptions,
-    readonly compiled: WebAssembly.Module,
+    readonly compiled: CompiledModule,
   ) {
     super(config, options);
     this.settings = configOf(config.settings);
   }
 
   protected makeGuest(): ExtismGuest {
-    return instantiateGuest(this, this.compiled);
+    return instantiateGuest(this, this.compiled.module);
   }
 
   protected makeContext(): ExtismContext {

@@ -1,7 +1,9 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Clock } from "../../core/clock.ts";
+import { DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import type { FilterContext, FilterExchange, FilterMetrics, FilterModule, FilterStatus } from "../contract.ts";
+import type { ModuleCompiler } from "./compiler.ts";
 import { Grants } from "./grants.ts";
 import { LogGate } from "./log-gate.ts";
 import { InstancePool, type PooledInstance } from "./pool.ts";
@@ -17,6 +19,13 @@ export interface GuestOptions {
   readonly metrics: FilterMetrics;
   /** One per process, for all ABIs: filters that are granted one name share it. */
   readonly shared: SharedState;
+  /** One per process, for all ABIs: a module that is in use is compiled once. Default: the host's own, without a folder. */
+  readonly compiler?: ModuleCompiler;
+}
+
+/** A snapshot that an earlier version kept on disk knows fewer budgets. */
+export function withWholeBudget(config: FilterConfig): FilterConfig {
+  return { ...config, budget: { ...DEFAULT_FILTER_BUDGET, ...config.budget } };
 }
 
 /** One exchange in one instance. Reused by its module; `epoch` tells one life from the next. */

@@ -3,11 +3,11 @@ import { expect, test } from "bun:test";
 import { buildPuppet } from "../../../test/kit/puppet.ts";
 import { DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
 import { SeededRng } from "../../core/rng.ts";
-import { prepareModule } from "./prepare.ts";
+import { boundsOf, prepareModule } from "./prepare.ts";
 
 const prepare = (wasm: Uint8Array): Uint8Array<ArrayBuffer> | string => {
   try {
-    return Uint8Array.from(prepareModule(wasm, DEFAULT_FILTER_BUDGET));
+    return prepareModule(wasm, boundsOf(DEFAULT_FILTER_BUDGET)).bytes;
   } catch (error) {
     expect(error).toBeInstanceOf(Error);
     return (error as Error).message;

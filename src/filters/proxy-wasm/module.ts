@@ -1,6 +1,7 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Timer } from "../../core/clock.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import type { CompiledModule } from "../guest/compiler.ts";
 import { GuestModule } from "../guest/module.ts";
 import { StreamContext } from "./context.ts";
 import type { ProxyWasmOptions } from "./host.ts";
@@ -16,13 +17,13 @@ export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, P
   constructor(
     config: FilterConfig,
     options: ProxyWasmOptions,
-    readonly compiled: WebAssembly.Module,
+    readonly compiled: CompiledModule,
   ) {
     super(config, options);
   }
 
   protected makeGuest(): GuestInstance {
-    return instantiateGuest(this, this.compiled);
+    return instantiateGuest(this, this.compiled.module);
   }
 
   protected makeContext(): StreamContext {
