@@ -13,6 +13,7 @@ import type { ChainHost } from "../src/filters/chain-types.ts";
 import type { FilterMetrics, FilterModule } from "../src/filters/contract.ts";
 import { ExtismHost } from "../src/filters/extism/host.ts";
 import { SharedState } from "../src/filters/guest/shared.ts";
+import { FilterStats } from "../src/filters/stats.ts";
 import { readGuest } from "../test/kit/component.ts";
 import { filterConfig } from "../test/kit/filters.ts";
 
@@ -21,7 +22,14 @@ const MEASURED = 100_000;
 const ROUNDS = 7;
 const LOADS = 20;
 
-const noMetrics: FilterMetrics = { define: () => 1, record() {}, increment() {}, read: () => 0, onCall() {}, onTrap() {} };
+const noMetrics: FilterMetrics = {
+  define: () => 1,
+  record() {},
+  increment() {},
+  read: () => 0,
+  statsOf: () => new FilterStats(),
+  onTrap() {},
+};
 
 class BenchExchange implements ChainHost {
   readonly request: RequestHead = {

@@ -2,10 +2,11 @@ import { Hono } from "hono";
 import { redactSnapshot } from "../config/sections.ts";
 import type { ProxyEvent } from "../core/events.ts";
 import { renderMetrics } from "../proxy/observe/render.ts";
+import { filterViews } from "./filter-views.ts";
 import { checkAccess, type GuardOptions } from "./guard.ts";
 import type { ProxyHost } from "./host.ts";
 
-const PATHS = ["/healthz", "/readyz", "/metrics", "/config_dump", "/status", "/events"];
+const PATHS = ["/healthz", "/readyz", "/metrics", "/config_dump", "/status", "/filters", "/events"];
 /** Open to everybody who reaches the address: probes send no token, and the answers say nothing. */
 const PROBES: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
 
@@ -37,6 +38,7 @@ export function createAdmin(host: ProxyHost, guard: GuardOptions): (request: Req
     return context.json(redactSnapshot(snapshot));
   });
   app.get("/status", async (context) => context.json(await host.status()));
+  app.get("/filters", async (context) => context.json({ filters: filterViews(await host.status(), await host.metrics()) }));
   app.get("/events", async (context) => context.json({ events: (await host.events()).map(showEvent) }));
   app.notFound((context) => context.json({ error: "There is no such path.", paths: PATHS }, 404));
   app.onError((error, context) => context.json({ error: error.message }, 500));

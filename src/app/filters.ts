@@ -10,6 +10,7 @@ import { ForeignFunctions } from "../filters/proxy-wasm/foreign.ts";
 import { ProxyWasmHost, type ProxyWasmOptions } from "../filters/proxy-wasm/host.ts";
 import { RATE_LIMIT_FUNCTION, RateLimitFunction } from "../filters/rate-limit/foreign.ts";
 import { RateLimitTable, tableBytes } from "../filters/rate-limit/table.ts";
+import { FilterStats } from "../filters/stats.ts";
 
 /** Keys that the exact rate limits of one machine hold at a time; an idle key gives its slot up. 2 MiB. */
 const RATE_LIMIT_SLOTS = 65_536;
@@ -72,7 +73,7 @@ const NO_METRICS: FilterMetrics = {
   record() {},
   increment() {},
   read: () => 0,
-  onCall() {},
+  statsOf: () => new FilterStats(),
   onTrap() {},
 };
 

@@ -247,6 +247,7 @@ export class RunningProxy implements DataPlane {
       filters: (generation?.filters ?? []).map((module) => ({
         name: module.config.name,
         origin: module.config.origin,
+        digest: module.config.digest,
         ...module.status(),
       })),
     };

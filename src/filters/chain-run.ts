@@ -1,4 +1,5 @@
 import { type Bytes, EMPTY_BYTES } from "../core/bytes.ts";
+import type { Clock } from "../core/clock.ts";
 import type { DeadlineQueue } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
 import type { HeaderBlock } from "../core/head.ts";
@@ -15,6 +16,8 @@ export abstract class ChainRun {
   data: Bytes = EMPTY_BYTES;
   /** After `respond`. */
   localResponse: LocalResponse | undefined;
+  /** The filter that answered. */
+  answerer = "";
   /** After `failed`. */
   failure: Failure | undefined;
   /** A filter wrote the path, query or authority: normalise again before sending; the route stays as it was chosen. */
@@ -26,6 +29,8 @@ export abstract class ChainRun {
   protected readonly slots: FilterSlot[] = [];
   protected count = 0;
   protected host: ChainHost | undefined;
+  /** Set when somebody wants to know how long each filter takes in this exchange. */
+  clock: Clock | undefined;
   /** Grows with every close, so that what comes late finds a stranger. */
   protected epoch = 0;
   protected running = false;
@@ -165,7 +170,10 @@ export abstract class ChainRun {
     slot.pendingFailure = undefined;
     slot.pendingResponse = undefined;
     if (pendingFailure !== undefined) return this.break(slot, new Failure("filter_failed", pendingFailure));
-    if (verdict.kind === "fail") return this.break(slot, new Failure("filter_failed", verdict.reason));
+    if (verdict.kind === "fail") {
+      if (verdict.fault !== undefined) slot.module?.stats.onFault(verdict.fault);
+      return this.break(slot, new Failure("filter_failed", verdict.reason));
+    }
     if (pendingResponse !== undefined) return this.answer(slot, pendingResponse);
     if (verdict.kind === "respond") return this.answer(slot, verdict);
     if (verdict.kind === "continue" || lane.resumed) return "forward";
@@ -173,7 +181,10 @@ export abstract class ChainRun {
     if (slot.verdict === "continue") slot.verdict = "pause";
     // A filter that collects a body waits for the peer, whose own time-outs count, until the end is there.
     const { pauseMs } = (slot.module as FilterModule).config.budget;
-    if (at !== "data" || lane.end) this.deadlines.arm(lane.deadline, pauseMs);
+    if (at !== "data" || lane.end) {
+      this.deadlines.arm(lane.deadline, pauseMs);
+      if (this.clock !== undefined) lane.beginWait(this.clock);
+    }
     return "held";
   }
 
@@ -182,6 +193,7 @@ export abstract class ChainRun {
     const { config } = slot.module as FilterModule;
     slot.dead = true;
     slot.verdict = failure.code;
+    slot.readSpent();
     // Closed at once, so that its call-outs end and nothing it does later reaches this exchange.
     const { context } = slot;
     slot.context = undefined;
@@ -194,6 +206,7 @@ export abstract class ChainRun {
     const { config } = slot.module as FilterModule;
     const code = lane.direction === "request" ? "filter_body_too_large" : "filter_reply_too_large";
     slot.verdict = code;
+    slot.module?.stats.onFault("budget");
     return this.failWith(new Failure(code, `more than ${config.budget.bufferBytes} bytes`).addAddress(`filter ${config.name}`));
   }
 
@@ -205,10 +218,13 @@ export abstract class ChainRun {
 
   protected answer(slot: FilterSlot, response: LocalResponse): ChainResult {
     if (this.responseHeadOut) {
+      slot.verdict = "filter_failed";
+      slot.module?.stats.onFault("answer");
       const failure = new Failure("filter_failed", "answered after the head of an answer was sent");
       return this.failWith(failure.addAddress(`filter ${slot.module?.config.name}`));
     }
     slot.verdict = "respond";
+    this.answerer = slot.module?.config.name ?? "";
     this.localResponse = response;
     this.finish();
     return "respond";
@@ -229,6 +245,7 @@ export abstract class ChainRun {
   protected unhold(lane: Lane): Bytes {
     if (lane.held !== "nothing") {
       lane.held = "nothing";
+      if (this.clock !== undefined) lane.endWait(this.clock);
       this.deadlines.disarm(lane.deadline);
     }
     return lane.body.take();
@@ -237,6 +254,7 @@ export abstract class ChainRun {
   protected release(lane: Lane): void {
     if (lane.held === "nothing") return;
     lane.held = "nothing";
+    if (this.clock !== undefined) lane.endWait(this.clock);
     lane.body.clear();
     this.deadlines.disarm(lane.deadline);
   }

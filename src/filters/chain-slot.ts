@@ -1,4 +1,5 @@
 import type { Bytes } from "../core/bytes.ts";
+import type { Clock } from "../core/clock.ts";
 import { Deadline } from "../core/deadline.ts";
 import { HeaderBlock, type RequestHead, type ResponseHead } from "../core/head.ts";
 import { StageBody } from "./chain-body.ts";
@@ -13,6 +14,7 @@ import type {
   FilterModule,
   LocalResponse,
 } from "./contract.ts";
+import type { FaultKind } from "./stats.ts";
 
 /** Where a filter paused. */
 export type HeldAt = "nothing" | "head" | "data" | "trailers";
@@ -30,6 +32,9 @@ export class Lane {
   trailersAdded = false;
   /** `resume` came during the very callback that then paused. */
   resumed = false;
+  /** Since when it waits for the filter; -1: it does not, or nobody wants to know. How long it waited before, ms. */
+  #waitsSinceMs = -1;
+  waitedMs = 0;
   readonly body = new StageBody();
   readonly deadline: Deadline;
 
@@ -47,13 +52,27 @@ export class Lane {
     this.trailers = false;
     this.trailersAdded = false;
     this.resumed = false;
+    this.#waitsSinceMs = -1;
+    this.waitedMs = 0;
     this.body.clear();
     this.body.limitBytes = limitBytes;
+  }
+
+  beginWait(clock: Clock): void {
+    if (this.#waitsSinceMs < 0) this.#waitsSinceMs = clock.nowMs();
+  }
+
+  endWait(clock: Clock): void {
+    if (this.#waitsSinceMs < 0) return;
+    this.waitedMs += clock.nowMs() - this.#waitsSinceMs;
+    this.#waitsSinceMs = -1;
   }
 }
 
 /** What a slot needs from its chain. */
 export interface SlotOwner {
+  /** Time, while somebody wants to know how long filters take. */
+  readonly clock: Clock | undefined;
   readonly request: RequestHead;
   readonly response: ResponseHead | undefined;
   requestTrailers: HeaderBlock | undefined;
@@ -63,7 +82,7 @@ export interface SlotOwner {
   setAttribute(path: readonly string[], value: Bytes): void;
   resumeSlot(slot: FilterSlot, direction: Direction): void;
   respondSlot(slot: FilterSlot, response: LocalResponse): void;
-  failSlot(slot: FilterSlot, reason: string): void;
+  failSlot(slot: FilterSlot, reason: string, fault: FaultKind | undefined): void;
   timeoutSlot(slot: FilterSlot, direction: Direction): void;
   calloutSlot(slot: FilterSlot, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number;
   cancelCallout(id: number): void;
@@ -84,8 +103,11 @@ export class FilterSlot implements FilterExchange {
   /** Set during its own callback; they override the verdict. */
   pendingResponse: LocalResponse | undefined;
   pendingFailure: string | undefined;
-  /** The strongest thing it answered, for the access log. */
+  /** The strongest thing it answered, for metrics and the access log: `continue`, `pause`, `respond` or the code of a failure. */
   verdict = "continue";
+  /** When the exchange is timed: what the filter used, as of `readSpent`. */
+  spentMs = 0;
+  spentFuel = 0;
   readonly requestLane: Lane;
   readonly responseLane: Lane;
 
@@ -103,9 +125,23 @@ export class FilterSlot implements FilterExchange {
     this.pendingResponse = undefined;
     this.pendingFailure = undefined;
     this.verdict = "continue";
+    this.spentMs = 0;
+    this.spentFuel = 0;
     const { bufferBytes } = module.config.budget;
     this.requestLane.reset(bufferBytes);
     this.responseLane.reset(bufferBytes);
+  }
+
+  get isTimed(): boolean {
+    return this.owner.clock !== undefined;
+  }
+
+  /** Writes down what its context used so far: before that is closed, or read. */
+  readSpent(): void {
+    const { context } = this;
+    if (context === undefined || this.owner.clock === undefined) return;
+    this.spentMs = context.spentMs;
+    this.spentFuel = context.spentFuel();
   }
 
   lane(direction: Direction): Lane {
@@ -142,8 +178,8 @@ export class FilterSlot implements FilterExchange {
   respond(context: FilterContext, response: LocalResponse): void {
     if (context === this.context) this.owner.respondSlot(this, response);
   }
-  fail(context: FilterContext, reason: string): void {
-    if (context === this.context) this.owner.failSlot(this, reason);
+  fail(context: FilterContext, reason: string, fault?: FaultKind): void {
+    if (context === this.context) this.owner.failSlot(this, reason, fault);
   }
   callout(request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number {
     return this.owner.calloutSlot(this, request, done);

@@ -15,6 +15,19 @@ import type { CalloutAnswer, CalloutRequest, Direction, LocalResponse } from "./
  */
 export type ChainResult = "forward" | "held" | "respond" | "failed";
 
+/** What one filter did in one exchange. Times and fuel are exact when the exchange is timed, else 0. */
+export interface FilterRun {
+  readonly name: string;
+  /** The strongest thing that it answered: `continue`, `pause`, `respond`, or the code of a failure. */
+  readonly verdict: string;
+  /** In its callbacks, ms. */
+  readonly spentMs: number;
+  /** That the exchange waited for its word, ms. */
+  readonly waitedMs: number;
+  /** Of all its callbacks up to `proxy_on_log`. */
+  readonly fuel: number;
+}
+
 /**
  * What the chain needs from the exchange; the exchange itself implements it. The `onChain…` calls come only for what a
  * chain call answered `held` before (or for a trap that hit this exchange in between), never from inside a chain call.

@@ -1,13 +1,15 @@
 import { assert } from "../core/assert.ts";
 import { type Bytes, EMPTY_BYTES, latin1Text } from "../core/bytes.ts";
+import type { Clock } from "../core/clock.ts";
 import type { DeadlineQueue } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
 import { readAttribute } from "./attributes.ts";
 import { ChainRun } from "./chain-run.ts";
 import { FilterSlot, type Lane, type SlotOwner } from "./chain-slot.ts";
-import type { ChainHost, ChainResult } from "./chain-types.ts";
+import type { ChainHost, ChainResult, FilterRun } from "./chain-types.ts";
 import type { AttributeValue, CalloutAnswer, CalloutRequest, Direction, FilterModule, LocalResponse } from "./contract.ts";
+import type { FaultKind } from "./stats.ts";
 
 /** Idle chains kept for reuse. */
 const POOLED_CHAINS = 1024;
@@ -46,8 +48,9 @@ export class FilterChain extends ChainRun implements SlotOwner {
   }
 
   /** For the pool only. */
-  start(modules: readonly FilterModule[], host: ChainHost): this {
+  start(modules: readonly FilterModule[], host: ChainHost, clock: Clock | undefined): this {
     this.host = host;
+    this.clock = clock;
     this.count = modules.length;
     for (let i = 0; i < modules.length; i++) {
       let slot = this.slots[i];
@@ -130,6 +133,8 @@ export class FilterChain extends ChainRun implements SlotOwner {
   /** The exchange is over and its facts are final: each filter's last look. */
   log(): void {
     for (let i = 0; i < this.count; i++) this.slots[i]?.context?.onLog();
+    if (this.clock === undefined) return;
+    for (let i = 0; i < this.count; i++) this.slots[i]?.readSpent();
   }
 
   /** Closes every context; nothing is called afterwards. The object goes back to its pool: forget it. Idempotent. */
@@ -141,6 +146,7 @@ export class FilterChain extends ChainRun implements SlotOwner {
       const { context } = slot;
       this.release(slot.requestLane);
       this.release(slot.responseLane);
+      if (slot.opened) slot.module?.stats.onVerdict(slot.verdict);
       slot.context = undefined;
       slot.module = undefined;
       // With the host still there: its call-outs are cancelled, and its last callbacks may look at the exchange.
@@ -152,12 +158,14 @@ export class FilterChain extends ChainRun implements SlotOwner {
     this.recycle(this);
   }
 
-  /** Names of the filters that ran and the strongest thing each answered, for the access log; built on demand. */
-  verdicts(): readonly { readonly name: string; readonly verdict: string }[] {
-    const ran: { name: string; verdict: string }[] = [];
+  /** Each filter that saw the request, in order, as of `log`; made on demand. */
+  runs(): readonly FilterRun[] {
+    const ran: FilterRun[] = [];
     for (let i = 0; i < this.count; i++) {
-      const slot = this.slots[i] as FilterSlot;
-      if (slot.opened) ran.push({ name: slot.module?.config.name ?? "", verdict: slot.verdict });
+      const { opened, module, verdict, spentMs, spentFuel, requestLane, responseLane } = this.slots[i] as FilterSlot;
+      if (!opened) continue;
+      const waitedMs = requestLane.waitedMs + responseLane.waitedMs;
+      ran.push({ name: module?.config.name ?? "", verdict, spentMs, waitedMs, fuel: spentFuel });
     }
     return ran;
   }
@@ -170,6 +178,8 @@ export class FilterChain extends ChainRun implements SlotOwner {
   #reset(): void {
     this.data = EMPTY_BYTES;
     this.localResponse = undefined;
+    this.answerer = "";
+    this.clock = undefined;
     this.failure = undefined;
     this.targetChanged = false;
     this.requestTrailers = undefined;
@@ -232,18 +242,21 @@ export class FilterChain extends ChainRun implements SlotOwner {
     this.#emit("request", this.answer(slot, response), false, false);
   }
 
-  failSlot(slot: FilterSlot, reason: string): void {
+  failSlot(slot: FilterSlot, reason: string, fault: FaultKind | undefined): void {
     if (slot.running) {
+      if (fault !== undefined) slot.module?.stats.onFault(fault);
       slot.pendingFailure ??= reason;
       return;
     }
-    if (!this.#mayAct(slot, () => this.failSlot(slot, reason))) return;
+    if (!this.#mayAct(slot, () => this.failSlot(slot, reason, fault))) return;
+    if (fault !== undefined) slot.module?.stats.onFault(fault);
     this.#fail(slot, new Failure("filter_failed", reason));
   }
 
   timeoutSlot(slot: FilterSlot, direction: Direction): void {
     const lane = slot.lane(direction);
     if (this.host === undefined || slot.dead || lane.held === "nothing") return;
+    slot.module?.stats.onFault("deadline");
     this.#fail(
       slot,
       new Failure("filter_timeout", `paused the ${direction} for more than ${slot.module?.config.budget.pauseMs} ms`),
@@ -328,12 +341,19 @@ export class ChainPool {
     if (this.#free.length < POOLED_CHAINS) this.#free.push(chain);
   };
 
-  constructor(readonly deadlines: DeadlineQueue) {}
+  /** `clock`: what times filters when that is asked for; must be exact. */
+  constructor(
+    readonly deadlines: DeadlineQueue,
+    readonly clock?: Clock,
+  ) {}
 
-  /** A chain for one exchange; `close` gives it back. `modules` in the order of configuration; read during the call only. */
-  open(modules: readonly FilterModule[], host: ChainHost): FilterChain {
+  /**
+   * A chain for one exchange; `close` gives it back. `modules` in the order of configuration; read during the call only. `isTimed`:
+   * somebody will read `runs`.
+   */
+  open(modules: readonly FilterModule[], host: ChainHost, isTimed = false): FilterChain {
     const chain = this.#free.pop() ?? new FilterChain(this.deadlines, this.#recycle);
-    return chain.start(modules, host);
+    return chain.start(modules, host, isTimed ? this.clock : undefined);
   }
 }
 

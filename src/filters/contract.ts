@@ -1,6 +1,7 @@
 import type { FilterConfig } from "../config/snapshot.ts";
 import type { Bytes } from "../core/bytes.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
+import type { FaultKind, FilterStats } from "./stats.ts";
 
 /**
  * Seam 7: the filter host. One implementation per ABI (`proxy-wasm/`, `component/`, `extism/`).
@@ -19,6 +20,8 @@ export interface FilterModule {
   readonly config: FilterConfig;
   /** A context for one exchange. Never throws: a context of a broken module fails every callback. */
   open(exchange: FilterExchange): FilterContext;
+  /** What is counted about it, with all modules of its name. */
+  readonly stats: FilterStats;
   /** For status: instances, contexts, calls, traps, last error. */
   status(): FilterStatus;
   /** No new contexts; frees the instances once the last context is closed. */
@@ -36,6 +39,8 @@ export interface FilterStatus {
   readonly fuel?: number;
   /** It broke too often: it is not run any more, its `onFailure` applies. Absent: never. */
   readonly quarantined?: boolean;
+  /** Most fuel that one callback used since it was loaded. Absent: not metered. */
+  readonly callbackFuelMost?: number;
 }
 
 /** What a filter answered. Tagged; `CONTINUE` and `PAUSE` are shared objects, so the common cases allocate nothing. */
@@ -44,7 +49,8 @@ export type Verdict =
   /** The host calls `exchange.resume(index, direction)` later, or the deadline passes. */
   | { readonly kind: "pause" }
   | LocalResponse
-  | { readonly kind: "fail"; readonly reason: string };
+  /** `fault`: what this counts as. Absent: it was counted already (its instance broke), or is none (it has no instance). */
+  | { readonly kind: "fail"; readonly reason: string; readonly fault?: FaultKind };
 
 export interface LocalResponse {
   readonly kind: "respond";
@@ -81,10 +87,16 @@ export interface FilterContext {
   /** False: the filter exports nothing for that direction's body, so the chain need not call nor buffer. */
   readonly wantsRequestBody: boolean;
   readonly wantsResponseBody: boolean;
+  /** Fuel that its callbacks used for this exchange so far. */
+  spentFuel(): number;
+  /** Time that they took, ms; 0 unless the exchange is timed. */
+  readonly spentMs: number;
 }
 
 /** What the proxy offers to a filter; implemented by the chain for the exchange. */
 export interface FilterExchange {
+  /** Somebody wants to know how long each filter took in this exchange: every callback is timed. */
+  readonly isTimed: boolean;
   readonly request: RequestHead;
   /** Undefined until the answer's head is there. */
   readonly response: ResponseHead | undefined;
@@ -110,8 +122,8 @@ export interface FilterExchange {
   resume(context: FilterContext, direction: Direction): void;
   /** A local answer from outside a callback (a call-out's answer, a timer). */
   respond(context: FilterContext, response: LocalResponse): void;
-  /** The filter broke outside a callback: its `onFailure` applies. */
-  fail(context: FilterContext, reason: string): void;
+  /** The filter broke outside a callback: its `onFailure` applies. `fault`: as in a verdict. */
+  fail(context: FilterContext, reason: string, fault?: FaultKind): void;
   /** Starts an HTTP call to a service; 0: refused (unknown, not granted, too many). `done` is called once unless cancelled, never in this call. */
   callout(request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number;
   cancelCallout(id: number): void;
@@ -153,15 +165,14 @@ export interface FilterMetrics {
   record(id: number, value: number): void;
   increment(id: number, by: number): void;
   read(id: number): number;
-  /** A filter call, for the product's own metrics. `us` may stand for several calls: their sum is what counts, not each. */
-  onCall(filter: string, phase: string, us: number): void;
+  /** Where everything about a filter of that name is counted. Called once for each module, which says with `users` that it counts there. */
+  statsOf(filter: string): FilterStats;
+  /** An instance broke, or could not be started again. */
   onTrap(filter: string, reason: string): void;
   /** A call that the filter's capabilities do not grant; `capability` is one of their names. */
   onDenied?(filter: string, capability: string): void;
   /** `reason`: what it broke of last, or why it is out again. */
   onQuarantine?(filter: string, isQuarantined: boolean, reason?: string): void;
-  /** Fuel that a filter used since the last time. */
-  onFuel?(filter: string, fuel: number): void;
   /**
    * Has `pull` called before values are handed on: what filters count in their own memory is added then. Answers how to end
    * that. Absent: such counting is not offered, and each count is a call.

@@ -38,6 +38,6 @@ export class ProxyCore {
     this.clock = new TurnClock(this.turn);
     this.httpDate = new HttpDate(this.clock);
     this.deadlines = new DeadlineQueue(this.clock);
-    this.chains = new ChainPool(this.deadlines);
+    this.chains = new ChainPool(this.deadlines, time);
   }
 }

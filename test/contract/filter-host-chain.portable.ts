@@ -10,6 +10,7 @@ import {
   PAUSE,
   type Verdict,
 } from "../../src/filters/contract.ts";
+import { FilterStats } from "../../src/filters/stats.ts";
 import { FilterBench, filterConfig, settle, type TestExchange } from "../kit/filters.ts";
 import { describe, test } from "../kit/suite.ts";
 
@@ -22,6 +23,7 @@ class FakeFilter implements FilterModule {
   context: FilterContext | undefined;
   exchange: FilterExchange | undefined;
   closed = 0;
+  readonly stats = new FilterStats();
   constructor(
     readonly name: string,
     readonly seen: string[],
@@ -49,6 +51,8 @@ class FakeFilter implements FilterModule {
       close: () => void this.closed++,
       wantsRequestBody: this.wantsBodies,
       wantsResponseBody: this.wantsBodies,
+      spentFuel: () => 0,
+      spentMs: 0,
     };
     return this.context;
   }
@@ -308,10 +312,23 @@ describe("FilterChain: local replies", () => {
     assert.equal(exchange.chain.requestData(bytes("x"), true), "held", "the request goes nowhere any more");
     assert.equal(exchange.respond(403, [], false), "forward");
     assert.deepEqual(seen, ["a requestHead", "b requestHead", "b responseHead", "a responseHead"]);
-    assert.deepEqual(exchange.chain.verdicts(), [
-      { name: "a", verdict: "continue" },
-      { name: "b", verdict: "respond" },
-    ]);
+    assert.deepEqual(
+      exchange.chain.runs().map(({ name, verdict }) => [name, verdict]),
+      [
+        ["a", "continue"],
+        ["b", "respond"],
+      ],
+    );
+    assert.equal(exchange.chain.answerer, "b");
+    exchange.chain.close();
+    assert.deepEqual(
+      filters.map(({ stats }) => stats.verdicts),
+      [
+        { continue: 1, pause: 0, respond: 0, fail: 0 },
+        { continue: 0, pause: 0, respond: 1, fail: 0 },
+        { continue: 0, pause: 0, respond: 0, fail: 0 },
+      ],
+    );
   });
 
   test("from the response side it goes out as it is; after the head it is a failure", () => {

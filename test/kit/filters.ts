@@ -21,6 +21,7 @@ import type {
 import { SharedState } from "../../src/filters/guest/shared.ts";
 import { ForeignFunctions } from "../../src/filters/proxy-wasm/foreign.ts";
 import { ProxyWasmHost } from "../../src/filters/proxy-wasm/host.ts";
+import { FilterStats } from "../../src/filters/stats.ts";
 import { buildPuppet, Puppet, type Script } from "./puppet.ts";
 import { ALL_GRANTED, type FilterPart } from "./snapshot.ts";
 
@@ -45,7 +46,6 @@ export class RecordingMetrics implements FilterMetrics {
   readonly values = new Map<number, number>();
   readonly names: string[] = [];
   readonly traps: string[] = [];
-  calls = 0;
 
   define(filter: string, kind: string, name: string): number {
     this.names.push(`${filter} ${kind} ${name}`);
@@ -61,8 +61,13 @@ export class RecordingMetrics implements FilterMetrics {
   read(id: number): number {
     return this.values.get(id) ?? 0;
   }
-  onCall(): void {
-    this.calls++;
+  readonly stats = new FilterStats();
+  statsOf(): FilterStats {
+    return this.stats;
+  }
+  /** Calls that count: those of exchanges that answer a verdict, and the plugin's own. */
+  get calls(): number {
+    return [...this.stats.phases.values()].reduce((sum, { calls }) => sum + calls, 0);
   }
   onTrap(_filter: string, reason: string): void {
     this.traps.push(reason);
@@ -112,7 +117,7 @@ export class RecordingLog implements Log {
 export class FilterBench {
   readonly clock = new VirtualClock();
   readonly deadlines = new DeadlineQueue(this.clock, 50);
-  readonly chains = new ChainPool(this.deadlines);
+  readonly chains = new ChainPool(this.deadlines, this.clock);
   readonly metrics = new RecordingMetrics();
   readonly log = new RecordingLog();
   readonly shared = new SharedState();
@@ -134,8 +139,8 @@ export class FilterBench {
   }
 
   /** One exchange through a chain of modules. */
-  exchange(modules: readonly FilterModule[], change: Partial<RequestHead> = {}): TestExchange {
-    return new TestExchange(this.chains, modules, change);
+  exchange(modules: readonly FilterModule[], change: Partial<RequestHead> = {}, isTimed = false): TestExchange {
+    return new TestExchange(this.chains, modules, change, isTimed);
   }
 }
 
@@ -175,7 +180,7 @@ export class TestExchange implements ChainHost, ExchangeFacts {
   startWallMs = 1_700_000_000_123;
   durationMs = 12.5;
 
-  constructor(chains: ChainPool, modules: readonly FilterModule[], change: Partial<RequestHead>) {
+  constructor(chains: ChainPool, modules: readonly FilterModule[], change: Partial<RequestHead>, isTimed = false) {
     this.request = {
       method: "GET",
       scheme: "https",
@@ -191,7 +196,7 @@ export class TestExchange implements ChainHost, ExchangeFacts {
       ]),
       ...change,
     };
-    this.chain = chains.open(modules, this);
+    this.chain = chains.open(modules, this, isTimed);
   }
 
   /** A response of the upstream: sets it and runs its head through the chain. */

@@ -105,7 +105,7 @@ describe("soak", () => {
       assert.equal(total(samples, "selvedge_connections"), 0, "downstream connections are open");
       assert.equal(total(samples, "selvedge_upstream_connections"), 0, "upstream connections are counted as open");
       assert.equal(total(samples, "selvedge_upstream_pending_requests"), 0);
-      assert.equal(total(samples, "selvedge_filter_traps_total"), 0);
+      assert.equal(total(samples, "selvedge_filter_faults_total"), 0);
 
       const { answered, tunnels, aborted } = soak.counts;
       assert.deepEqual(requestsOf(samples, "default/main"), { "200 -": answered, "101 -": tunnels });

@@ -4,6 +4,7 @@ import { DeadlineQueue } from "../../core/deadline.ts";
 import type { Log, LogFields, LogLevel } from "../../core/log.ts";
 import { ChainPool } from "../../filters/chain.ts";
 import type { CalloutAnswer, CalloutRequest, FilterHost, FilterMetrics, FilterModule } from "../../filters/contract.ts";
+import { FilterStats } from "../../filters/stats.ts";
 import type { CreateFilterHost } from "../command.ts";
 import type { CalloutDesk } from "./callout-desk.ts";
 
@@ -110,7 +111,9 @@ class KeptMetrics implements FilterMetrics {
   read(id: number): number {
     return this.values.get(this.#nameOf(id)) ?? 0;
   }
-  onCall(): void {}
+  statsOf(): FilterStats {
+    return new FilterStats();
+  }
   onTrap(): void {}
 
   #nameOf(id: number): string {

@@ -9,6 +9,7 @@ import {
   PAUSE,
   type Verdict,
 } from "../contract.ts";
+import { outOfFuel } from "../guest/faults.ts";
 import type { CalloutGate, Grants } from "../guest/grants.ts";
 import { describeAnswer } from "./callouts.ts";
 import { EDITED, type EditResult, type GuestHeader, INVALID, listHeaders, NOT_NOW, OVER_BUDGET, type Part } from "./edits.ts";
@@ -44,6 +45,9 @@ export class ComponentContext implements FilterContext {
   #paused: Direction | undefined;
   /** Fuel that its callbacks used so far. */
   fuelUsed = 0;
+  /** Of the exchange: whether each callback is timed. */
+  isTimed = false;
+  spentMs = 0;
   #refusal = "";
   #outputBytes = 0;
   #done = false;
@@ -51,6 +55,7 @@ export class ComponentContext implements FilterContext {
   open(guest: ComponentGuest, exchange: FilterExchange): void {
     this.guest = guest;
     this.exchange = exchange;
+    this.isTimed = exchange.isTimed;
     guest.addContext(this);
   }
 
@@ -134,8 +139,7 @@ export class ComponentContext implements FilterContext {
   ): Verdict {
     this.#paused = undefined;
     if (callback !== undefined && guest.fault === undefined && !guest.hasFuel(this)) {
-      const { exchangeFuel } = guest.owner.config.budget;
-      return { kind: "fail", reason: `it used up its fuel of ${exchangeFuel} in one exchange` };
+      return { kind: "fail", reason: outOfFuel(guest.owner.config.budget.exchangeFuel, "in one exchange"), fault: "fuel" };
     }
     const answer = callback === undefined ? undefined : guest.enter(phase, callback, args, this);
     if (guest.fault !== undefined) return { kind: "fail", reason: guest.fault };
@@ -143,6 +147,12 @@ export class ComponentContext implements FilterContext {
     const verdict = readVerdict(answer as TaggedValue, this);
     if (verdict === PAUSE) this.#paused = direction;
     return verdict;
+  }
+
+  spentFuel(): number {
+    const { guest } = this;
+    if (guest?.inside === false) guest.settleFuel();
+    return this.fuelUsed;
   }
 
   #refused(): Verdict {
@@ -169,7 +179,10 @@ export class ComponentContext implements FilterContext {
   /** Counts bytes that the filter adds. False: over its budget. */
   spend(bytes: number): boolean {
     const limit = this.guest?.owner.config.budget.outputBytes ?? 0;
-    if (this.#outputBytes + bytes > limit) return false;
+    if (this.#outputBytes + bytes > limit) {
+      this.guest?.owner.stats.onFault("budget");
+      return false;
+    }
     this.#outputBytes += bytes;
     return true;
   }
@@ -214,7 +227,7 @@ export class ComponentContext implements FilterContext {
     this.hands.requestHead = false;
     this.hands.responseHead = false;
     if (verdict.kind === "respond") exchange.respond(this, verdict);
-    else if (verdict.kind === "fail") exchange.fail(this, verdict.reason);
+    else if (verdict.kind === "fail") exchange.fail(this, verdict.reason, verdict.fault);
     else if (direction !== undefined) exchange.resume(this, direction);
   }
 
@@ -258,6 +271,8 @@ export class ComponentContext implements FilterContext {
     this.#refusal = "the context is closed";
     this.#outputBytes = 0;
     this.fuelUsed = 0;
+    this.isTimed = false;
+    this.spentMs = 0;
     this.#done = false;
   }
 }

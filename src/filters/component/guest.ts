@@ -2,6 +2,7 @@ import type { FilterConfig } from "../../config/snapshot.ts";
 import { GuestChance } from "../guest/chance.ts";
 import type { Grants } from "../guest/grants.ts";
 import type { SharedNamespace } from "../guest/shared.ts";
+import type { FilterStats } from "../stats.ts";
 import { GuestStore } from "./call.ts";
 import type { ComponentContext } from "./context.ts";
 import type { EditResult } from "./edits.ts";
@@ -46,7 +47,9 @@ export interface GuestOwner {
   readonly namespace: SharedNamespace;
   readonly grants: Grants;
   readonly metrics: GuestMetrics;
+  readonly stats: FilterStats;
   calls: number;
+  callbackFuelMost: number;
   log(level: string, message: string): void;
   /** Wall-clock time in ns: whole milliseconds unless the filter may see more. */
   timeNanos(): bigint;
@@ -73,6 +76,9 @@ export class ComponentGuest {
   /** All fuel that it used so far, as far as it was looked at. */
   fuelUsed = 0;
   #untilTimed = TIMED_EVERY;
+  /** How many calls the fuel of the last one stands for; 0: it is no sample. */
+  #fuelWeight = 0;
+  #isStarting = true;
   #nextContextId = 1;
   #nextCallId = 1;
   /** Who pays for what was used since fuel was given last. */
@@ -127,6 +133,7 @@ export class ComponentGuest {
     this.meters.endStart();
     this.chance.endStart();
     this.settleFuel();
+    this.#isStarting = false;
   }
 
   /** Writes down what was used since fuel was given last, and takes the rest back. Not while the guest runs. */
@@ -137,6 +144,12 @@ export class ComponentGuest {
   #giveFuel(fuel: number, payer: ComponentContext | undefined): void {
     const used = this.meters.fill(fuel);
     this.fuelUsed += used;
+    const { owner } = this;
+    if (used > owner.callbackFuelMost && !this.#isStarting) owner.callbackFuelMost = used;
+    if (this.#fuelWeight > 0) {
+      owner.stats.callFuel.record(used, this.#fuelWeight);
+      this.#fuelWeight = 0;
+    }
     const spender = this.#spender;
     if (spender !== undefined && spender.epoch === this.#spenderEpoch) spender.fuelUsed += used;
     this.#spender = payer;
@@ -171,12 +184,16 @@ export class ComponentGuest {
       store.fault = `${phase} would have entered a running instance`;
       return undefined;
     }
-    const isTimed = --this.#untilTimed <= 0;
-    if (isTimed) this.#untilTimed = TIMED_EVERY;
-    const startMs = isTimed ? owner.options.clock.nowMs() : 0;
+    const weight = --this.#untilTimed <= 0 ? TIMED_EVERY : 0;
+    if (weight > 0) this.#untilTimed = TIMED_EVERY;
+    const payingTime = payer?.isTimed === true ? payer : undefined;
+    const startMs = weight > 0 || payingTime !== undefined ? owner.options.clock.nowMs() : 0;
     this.inside = true;
     store.beginCall();
-    if (phase !== CONFIGURE_PHASE) this.#fillUp(payer);
+    if (phase !== CONFIGURE_PHASE) {
+      this.#fillUp(payer);
+      this.#fuelWeight = weight;
+    }
     let answer: unknown;
     try {
       answer = callback.call(args);
@@ -184,13 +201,14 @@ export class ComponentGuest {
       store.fault ??= this.meters.describe(error);
     }
     this.inside = false;
+    const ms = weight > 0 || payingTime !== undefined ? owner.options.clock.nowMs() - startMs : 0;
+    if (payingTime !== undefined) payingTime.spentMs += ms;
     owner.calls++;
+    owner.stats.onCall(phase, ms * 1000, this.#isStarting ? 0 : weight);
     if (store.fault !== undefined) {
       owner.onFault(this);
       return undefined;
     }
-    const us = isTimed ? (owner.options.clock.nowMs() - startMs) * 1000 * TIMED_EVERY : 0;
-    owner.options.metrics.onCall(owner.config.name, phase, us);
     return answer;
   }
 }

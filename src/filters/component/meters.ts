@@ -1,6 +1,7 @@
 import { COMPONENT_LIMITS, type FilterBudget } from "../../core/limits.ts";
 import type { CompiledModule } from "../guest/compiler.ts";
-import { describeTrap, FuelGauge } from "../guest/fuel.ts";
+import { describeTrap, outOfFuel, TOO_DEEP } from "../guest/faults.ts";
+import { FuelGauge } from "../guest/fuel.ts";
 import type { CoreModule } from "./definitions.ts";
 import { Trap } from "./memory.ts";
 
@@ -47,10 +48,10 @@ export class Meters {
     if (error instanceof Trap) return `trap: ${error.message}`;
     for (const tank of this.#tanks) {
       const kind = tank.classify();
-      if (kind === "depth") return "its calls nest too deep";
+      if (kind === "depth") return TOO_DEEP;
       if (kind !== "fuel") continue;
-      if (this.#isStarting) return `it used up its fuel of ${this.#mark} while it started`;
-      return `it used up its fuel of ${this.#mark} in one ${this.#mark < this.budget.callbackFuel ? "exchange" : "callback"}`;
+      if (this.#isStarting) return outOfFuel(this.#mark, "while it started");
+      return outOfFuel(this.#mark, this.#mark < this.budget.callbackFuel ? "in one exchange" : "in one callback");
     }
     return describeTrap(error);
   }

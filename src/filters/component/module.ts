@@ -42,6 +42,8 @@ export class ComponentModule extends GuestModule<ComponentGuest, ComponentContex
     if (key.length > PROXY_WASM_LIMITS.nameBytes) return { error: "full" };
     const status = this.namespace.set(key, value, version ?? 0, this.config.budget);
     if (status === OK) return EDITED;
-    return { error: status === CAS_MISMATCH ? "conflict" : "full" };
+    if (status === CAS_MISMATCH) return { error: "conflict" };
+    this.stats.onFault("budget");
+    return { error: "full" };
   }
 }

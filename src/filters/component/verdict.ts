@@ -23,7 +23,7 @@ export function readVerdict(answer: TaggedValue, context: ComponentContext): Ver
     case "pause":
       return PAUSE;
     case "fail":
-      return { kind: "fail", reason: `the filter failed: ${String(answer.value).slice(0, REASON_CHARS)}` };
+      return { kind: "fail", reason: `the filter failed: ${String(answer.value).slice(0, REASON_CHARS)}`, fault: "failed" };
     default:
       return readResponse(answer.value as GuestResponse, context);
   }
@@ -31,7 +31,8 @@ export function readVerdict(answer: TaggedValue, context: ComponentContext): Ver
 
 function readResponse(response: GuestResponse, context: ComponentContext): Verdict {
   const status = parseStatus(String(response.status));
-  if (status === undefined) return { kind: "fail", reason: `the filter answered with the status ${response.status}` };
+  if (status === undefined)
+    return { kind: "fail", reason: `the filter answered with the status ${response.status}`, fault: "answer" };
   const headers = new HeaderBlock();
   let bytes = response.body.byteLength;
   for (const { name, value } of response.headers) {

@@ -1,13 +1,20 @@
 import type { HeaderBlock } from "../../core/head.ts";
 import { CONTINUE, type Direction, type FilterContext, type FilterExchange, PAUSE, type Verdict } from "../contract.ts";
+import { outOfFuel } from "../guest/faults.ts";
 import { writeRequestPseudo, writeStatus } from "../guest/fields.ts";
 import type { Grants } from "../guest/grants.ts";
+import type { FaultKind } from "../stats.ts";
 import { type Answer, AnswerError, type Phase, readAnswer } from "./answer.ts";
 import type { ExtismGuest, GuestFunction } from "./guest.ts";
 import { requestInput, responseInput } from "./input.ts";
 
 const SOURCE = ["source", "address"];
-const failed = (reason: string): Verdict => ({ kind: "fail", reason });
+/** `fault`: what it counts as; absent: it was counted already. */
+const failed = (reason: string, fault?: FaultKind): Verdict => ({
+  kind: "fail",
+  reason,
+  ...(fault === undefined ? {} : { fault }),
+});
 
 /** One exchange in one instance. Reused by its module; `epoch` tells one life from the next. */
 export class ExtismContext implements FilterContext {
@@ -17,6 +24,9 @@ export class ExtismContext implements FilterContext {
   guest: ExtismGuest | undefined;
   /** Fuel that its calls used so far. */
   fuelUsed = 0;
+  /** Of the exchange: whether each call is timed. */
+  isTimed = false;
+  spentMs = 0;
   #refusal = "";
   #outputBytes = 0;
   /** What the plug-in kept when it saw the request. */
@@ -25,6 +35,7 @@ export class ExtismContext implements FilterContext {
   open(guest: ExtismGuest, exchange: FilterExchange): void {
     this.guest = guest;
     this.exchange = exchange;
+    this.isTimed = exchange.isTimed;
     guest.contexts.add(this);
   }
 
@@ -105,22 +116,23 @@ export class ExtismContext implements FilterContext {
   ): Verdict {
     if (guest.fault !== undefined || callback === undefined) return failed(guest.fault ?? "it has no such function");
     const { exchangeFuel } = guest.owner.config.budget;
-    if (this.fuelUsed >= exchangeFuel) return failed(`it used up its fuel of ${exchangeFuel} in one exchange`);
+    if (this.fuelUsed >= exchangeFuel) return failed(outOfFuel(exchangeFuel, "in one exchange"), "fuel");
     const output = guest.call(name, callback, input, this);
-    if (output === undefined) return failed(guest.fault ?? guest.refusal);
+    if (output === undefined) return guest.fault === undefined ? failed(guest.refusal, guest.refusalKind) : failed(guest.fault);
     if (output === "") return CONTINUE;
     this.#outputBytes += guest.kernel.outputSize;
-    if (this.#outputBytes > guest.owner.config.budget.outputBytes) return failed("the filter's answer is larger than its budget");
+    if (this.#outputBytes > guest.owner.config.budget.outputBytes)
+      return failed("the filter's answer is larger than its budget", "budget");
     try {
       return this.#obey(guest, exchange, phase, readAnswer(output, phase), direction);
     } catch (error) {
-      if (error instanceof AnswerError) return failed(`${name}: ${error.message}`);
+      if (error instanceof AnswerError) return failed(`${name}: ${error.message}`, "answer");
       throw error;
     }
   }
 
   #obey(guest: ExtismGuest, exchange: FilterExchange, phase: Phase, answer: Answer, direction: Direction | undefined): Verdict {
-    if (answer.fail !== undefined) return failed(`the filter failed: ${answer.fail}`);
+    if (answer.fail !== undefined) return failed(`the filter failed: ${answer.fail}`, "failed");
     const { grants } = guest.owner;
     if (answer.respond !== undefined) {
       if (!grants.may("respond")) throw new AnswerError("it may not answer (capabilities.respond)");
@@ -132,7 +144,7 @@ export class ExtismContext implements FilterContext {
       if (body === undefined) return CONTINUE;
       if (!grants.mayWriteBody(direction)) throw new AnswerError(`it may not change bodies (capabilities.bodies.${direction})`);
       const buffer = exchange.body(direction);
-      return buffer.replace(0, buffer.length, body) ? CONTINUE : failed("the new body is larger than its budget");
+      return buffer.replace(0, buffer.length, body) ? CONTINUE : failed("the new body is larger than its budget", "budget");
     }
     if (phase !== "body") checkFields(grants, phase, answer);
     const { response } = exchange;
@@ -163,6 +175,10 @@ export class ExtismContext implements FilterContext {
     }
   }
 
+  spentFuel(): number {
+    return this.fuelUsed;
+  }
+
   onLog(): void {}
 
   close(): void {
@@ -172,6 +188,8 @@ export class ExtismContext implements FilterContext {
     this.exchange = undefined;
     this.epoch++;
     this.fuelUsed = 0;
+    this.isTimed = false;
+    this.spentMs = 0;
     this.#outputBytes = 0;
     this.#state = undefined;
     this.#refusal = "the context is closed";

@@ -1,13 +1,14 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import { type Bytes, utf8Text } from "../../core/bytes.ts";
-import { describeCause } from "../../core/failure.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import { GuestChance } from "../guest/chance.ts";
-import { describeTrap, type FuelGauge } from "../guest/fuel.ts";
+import { describeTrap, hostFailure, outOfFuel, TOO_DEEP } from "../guest/faults.ts";
+import type { FuelGauge } from "../guest/fuel.ts";
 import type { Grants } from "../guest/grants.ts";
 import type { GuestMemory } from "../guest/memory.ts";
 import type { SharedNamespace } from "../guest/shared.ts";
 import { OK } from "../proxy-wasm/abi.ts";
+import type { FaultKind, FilterStats } from "../stats.ts";
 import type { ExtismContext } from "./context.ts";
 import type { ExtismOptions } from "./host.ts";
 import { Kernel, type KernelHost } from "./kernel.ts";
@@ -43,7 +44,9 @@ export interface GuestOwner {
   readonly namespace: SharedNamespace;
   readonly grants: Grants;
   readonly settings: ReadonlyMap<string, Bytes>;
+  readonly stats: FilterStats;
   calls: number;
+  callbackFuelMost: number;
   log(level: number, message: string): void;
   logLevel(): number;
   /** Wall-clock time in ns: whole milliseconds unless the filter may see more. */
@@ -64,6 +67,8 @@ export class ExtismGuest implements KernelHost {
   fault: string | undefined;
   /** Why the last call has no answer, though nothing broke. */
   refusal = "";
+  /** What that counts as. */
+  refusalKind: FaultKind = "answer";
   /** A call is on the stack. */
   inside = false;
   bornMs = 0;
@@ -129,23 +134,30 @@ export class ExtismGuest implements KernelHost {
     }
     if (!this.kernel.begin(input)) {
       this.refusal = "what it is to see is larger than the memory that it shares with the host";
+      this.refusalKind = "budget";
       return undefined;
     }
-    const isTimed = --this.#untilTimed <= 0;
-    if (isTimed) this.#untilTimed = TIMED_EVERY;
-    const startMs = isTimed ? owner.options.clock.nowMs() : 0;
+    const weight = --this.#untilTimed <= 0 ? TIMED_EVERY : 0;
+    if (weight > 0) this.#untilTimed = TIMED_EVERY;
+    const isTimed = payer?.isTimed === true;
+    const startMs = weight > 0 || isTimed ? owner.options.clock.nowMs() : 0;
     this.#giveFuel(payer);
     const result = this.#run(callback);
+    const ms = weight > 0 || isTimed ? owner.options.clock.nowMs() - startMs : 0;
     owner.calls++;
+    owner.stats.onCall(phase, ms * 1000, this.#isStarting ? 0 : weight);
     if (typeof result === "bigint") this.fault ??= `${phase} has the wrong type`;
     const used = this.#isStarting ? 0 : this.#settle();
-    if (payer !== undefined) payer.fuelUsed += used;
+    if (used > owner.callbackFuelMost) owner.callbackFuelMost = used;
+    if (weight > 0 && !this.#isStarting) owner.stats.callFuel.record(used, weight);
+    if (payer !== undefined) {
+      payer.fuelUsed += used;
+      payer.spentMs += ms;
+    }
     if (this.fault !== undefined) {
       owner.onFault(this);
       return undefined;
     }
-    const us = isTimed ? (owner.options.clock.nowMs() - startMs) * 1000 * TIMED_EVERY : 0;
-    owner.options.metrics.onCall(owner.config.name, phase, us);
     return this.#readOutput(result);
   }
 
@@ -181,15 +193,18 @@ export class ExtismGuest implements KernelHost {
     const error = kernel.error(ERROR_BYTES);
     if (error !== undefined || (typeof result === "number" && result !== 0)) {
       this.refusal = `the filter failed: ${error ?? `it answered ${String(result)}`}`;
+      this.refusalKind = "failed";
       return undefined;
     }
     const size = kernel.outputSize;
     if (size < 0) {
       this.refusal = "its output lies outside of its memory";
+      this.refusalKind = "pointer";
       return undefined;
     }
     if (size > this.owner.config.budget.outputBytes) {
       this.refusal = "the filter's answer is larger than its budget";
+      this.refusalKind = "budget";
       return undefined;
     }
     return size === 0 ? "" : kernel.output();
@@ -198,10 +213,10 @@ export class ExtismGuest implements KernelHost {
   /** What a trap was about, in words that are the same on every runtime. */
   #describe(error: unknown): string {
     const kind = this.#gauge?.classify();
-    if (kind === "depth") return "its calls nest too deep";
+    if (kind === "depth") return TOO_DEEP;
     if (kind !== "fuel") return describeTrap(error);
-    if (this.#isStarting) return `it used up its fuel of ${this.#given} while it started`;
-    return `it used up its fuel of ${this.#given} in one ${this.#given < this.owner.config.budget.callbackFuel ? "exchange" : "callback"}`;
+    if (this.#isStarting) return outOfFuel(this.#given, "while it started");
+    return outOfFuel(this.#given, this.#given < this.owner.config.budget.callbackFuel ? "in one exchange" : "in one callback");
   }
 
   /**
@@ -221,7 +236,7 @@ export class ExtismGuest implements KernelHost {
 
   /** A host call threw: a bug of ours, or a guest that let the stack run out in it. Never passed on into the guest. */
   onHostError(error: unknown): void {
-    this.stop(`a host call failed: ${describeCause(error)}`);
+    this.stop(hostFailure(error));
   }
 
   // ------------------------------------------------------------ what the kernel asks for (KernelHost)

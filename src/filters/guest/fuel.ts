@@ -30,22 +30,3 @@ export class FuelGauge {
     return classifyTrap(this.exports);
   }
 }
-
-/** Words of JavaScriptCore and V8 for the same traps, and ours. */
-const TRAPS: readonly (readonly [RegExp, string])[] = [
-  [/out of bounds memory|memory access out of bounds/i, "a memory access out of bounds"],
-  [/out of bounds.*table|table.*out of bounds|call_indirect to a null|null table/i, "a table access out of bounds"],
-  [/signature/i, "an indirect call of the wrong type"],
-  [/division by zero|divide by zero|remainder by zero/i, "a division by zero"],
-  [/overflow|unrepresentable/i, "a number that does not fit"],
-  [/unreachable/i, "unreachable code"],
-];
-
-/** Why a guest stopped, in words that are the same on every runtime where that is possible. */
-export function describeTrap(error: unknown): string {
-  if (error instanceof RangeError) return "trap: the stack overflowed";
-  if (!(error instanceof Error)) return "trap: an exception was not caught";
-  const { message } = error;
-  if (!(error instanceof WebAssembly.RuntimeError)) return `trap: ${message.slice(0, 200)}`;
-  return `trap: ${TRAPS.find(([words]) => words.test(message))?.[1] ?? message.slice(0, 200)}`;
-}

@@ -3,6 +3,7 @@ import type { Clock } from "../../core/clock.ts";
 import { DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import type { FilterContext, FilterExchange, FilterMetrics, FilterModule, FilterStatus } from "../contract.ts";
+import type { FilterStats } from "../stats.ts";
 import type { ModuleCompiler } from "./compiler.ts";
 import { Grants } from "./grants.ts";
 import { LogGate } from "./log-gate.ts";
@@ -50,11 +51,14 @@ export abstract class GuestModule<
 {
   readonly namespace: SharedNamespace;
   readonly grants: Grants;
+  readonly stats: FilterStats;
   calls = 0;
   protected readonly pool: InstancePool<Context, Guest>;
   readonly #spare: Context[] = [];
   readonly #gate: LogGate;
   readonly #endPull: (() => void) | undefined;
+  /** Most fuel that one callback used. */
+  callbackFuelMost = 0;
   #contexts = 0;
   /** Fuel that the metrics were told of. */
   #fuelTold = 0;
@@ -66,10 +70,14 @@ export abstract class GuestModule<
   ) {
     this.grants = new Grants(config, options.clock, options.metrics);
     this.namespace = options.shared.acquire(namespaceName(config));
+    this.stats = options.metrics.statsOf(config.name);
+    this.stats.users++;
     const log = options.log.for("filter");
     this.#gate = new LogGate(config, log, options.clock);
-    this.pool = new InstancePool(config, { clock: options.clock, metrics: options.metrics, log }, () => this.makeGuest());
-    this.#endPull = options.metrics.onPull?.(() => this.#tell());
+    this.pool = new InstancePool(config, { clock: options.clock, metrics: options.metrics, stats: this.stats, log }, () =>
+      this.makeGuest(),
+    );
+    this.#endPull = options.metrics.onPull?.(() => this.#pull());
   }
 
   /** An instance that is started and configured. Throws an `Error` that says why not; then nothing of it stays. */
@@ -121,12 +129,17 @@ export abstract class GuestModule<
 
   status(): FilterStatus {
     const { pool } = this;
-    let memoryBytes = 0;
-    for (const guest of pool.instances) memoryBytes += guest.memoryBytes;
     return {
-      ...{ instances: pool.instances.size, contexts: this.#contexts, calls: this.calls, traps: pool.traps, memoryBytes },
-      ...{ lastError: pool.lastError, fuel: pool.fuelUsed(), quarantined: pool.isQuarantined },
+      ...{ instances: pool.instances.size, contexts: this.#contexts, calls: this.calls, traps: pool.traps },
+      ...{ memoryBytes: this.#memoryBytes(), lastError: pool.lastError, fuel: pool.fuelUsed() },
+      ...{ quarantined: pool.isQuarantined, callbackFuelMost: this.callbackFuelMost },
     };
+  }
+
+  #memoryBytes(): number {
+    let bytes = 0;
+    for (const guest of this.pool.instances) bytes += guest.memoryBytes;
+    return bytes;
   }
 
   dispose(): void {
@@ -137,15 +150,25 @@ export abstract class GuestModule<
     if (this.#contexts === 0) this.#drop();
   }
 
-  #tell(): void {
+  /** Before metrics are read. Other modules of this name add to the same sums. */
+  #pull(): void {
+    this.#tellFuel();
+    const { stats, pool } = this;
+    stats.instances += pool.instances.size;
+    stats.contexts += this.#contexts;
+    stats.memoryBytes += this.#memoryBytes();
+  }
+
+  #tellFuel(): void {
     const used = this.pool.fuelUsed();
-    this.options.metrics.onFuel?.(this.config.name, used - this.#fuelTold);
+    this.stats.fuel += used - this.#fuelTold;
     this.#fuelTold = used;
   }
 
   #drop(): void {
-    this.#tell();
+    this.#tellFuel();
     this.#endPull?.();
+    this.stats.users--;
     this.pool.clear();
     this.#spare.length = 0;
   }

@@ -4,6 +4,8 @@ import { describeCause } from "../../core/failure.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import type { FilterMetrics } from "../contract.ts";
+import type { FilterStats } from "../stats.ts";
+import { faultKindOf } from "./faults.ts";
 
 /** What the pool needs to know of an instance. */
 export interface PooledInstance<Context> {
@@ -24,6 +26,7 @@ export interface PoolOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: FilterMetrics;
+  readonly stats: FilterStats;
 }
 
 /**
@@ -78,7 +81,9 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
       if (this.isQuarantined) return `quarantined: ${this.lastError}`;
       return this.lastError === undefined ? "no instance" : `no instance: ${this.lastError}`;
     }
-    return found.contexts.size < this.config.budget.contextsPerInstance ? found : "too many contexts";
+    if (found.contexts.size < this.config.budget.contextsPerInstance) return found;
+    this.options.stats.onFault("budget");
+    return "too many contexts";
   }
 
   /** One that no exchange has, made on the spot when there is room. */
@@ -120,6 +125,7 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     const { config, options } = this;
     const reason = instance.fault ?? "unknown";
     this.traps++;
+    options.stats.onFault(faultKindOf(reason));
     options.metrics.onTrap(config.name, reason);
     options.log.error("a filter broke; its instance is thrown away", { filter: config.name, reason });
     if (this.#current === instance) this.#current = undefined;
@@ -156,7 +162,7 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
       instance.retire();
       this.give(instance);
     }
-    options.metrics.onQuarantine?.(config.name, true);
+    options.metrics.onQuarantine?.(config.name, true, this.lastError);
     options.log.error("a filter is quarantined until its module, settings or budget change", {
       ...{ filter: config.name, faults: times.length, onFailure: config.onFailure, reason: this.lastError },
     });

@@ -1,7 +1,7 @@
 import { latin1Text } from "../../core/bytes.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { GuestMemory } from "../guest/memory.ts";
-import { BAD_ARGUMENT, EMPTY, INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, NOT_FOUND, OK } from "./abi.ts";
+import { BAD_ARGUMENT, CAS_MISMATCH, EMPTY, INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, NOT_FOUND, OK } from "./abi.ts";
 import { pluginProperty } from "./calls-state.ts";
 import type { GuestInstance } from "./instance.ts";
 
@@ -37,8 +37,10 @@ export function setSharedData(
 ): number {
   if (!memory.has(keyAt, keySize) || !memory.has(valueAt, valueSize)) return INVALID_MEMORY_ACCESS;
   if (keySize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
-  const { namespace, config } = guest.owner;
-  return namespace.set(memory.latin1(keyAt, keySize), memory.copy(valueAt, valueSize), cas >>> 0, config.budget);
+  const { namespace, config, stats } = guest.owner;
+  const status = namespace.set(memory.latin1(keyAt, keySize), memory.copy(valueAt, valueSize), cas >>> 0, config.budget);
+  if (status !== OK && status !== CAS_MISMATCH) stats.onFault("budget");
+  return status;
 }
 
 export function registerSharedQueue(

@@ -7,6 +7,7 @@ import {
   PAUSE,
   type Verdict,
 } from "../contract.ts";
+import { outOfFuel } from "../guest/faults.ts";
 import { ACTION_CONTINUE, ROOT_CONTEXT_ID } from "./abi.ts";
 import type { GuestCallback, GuestInstance } from "./instance.ts";
 
@@ -56,8 +57,11 @@ export class StreamContext implements FilterContext {
   responseSeen = false;
   /** Bytes added to headers and bodies so far. */
   outputBytes = 0;
-  /** Fuel that its callbacks used so far. */
+  /** Fuel that its callbacks used so far, as far as its instance has looked. */
   fuelUsed = 0;
+  /** Of the exchange: whether each callback is timed. */
+  isTimed = false;
+  spentMs = 0;
   /** Call-outs under way: our id → the exchange's. */
   callouts: Map<number, number> | undefined;
   /** `proxy_on_done` ran. `waiting`: it answered false, so the guest still needs the context. */
@@ -67,6 +71,7 @@ export class StreamContext implements FilterContext {
     const id = guest.contexts.add(this);
     this.guest = guest;
     this.exchange = exchange;
+    this.isTimed = exchange.isTimed;
     const { contextCreate } = guest.callbacks;
     if (contextCreate !== undefined) guest.enter("context_create", contextCreate, this, id, ROOT_CONTEXT_ID, 0);
   }
@@ -185,7 +190,7 @@ export class StreamContext implements FilterContext {
     let action = ACTION_CONTINUE;
     if (callback !== undefined && guest.fault === undefined && !guest.hasFuel(this)) {
       this.answering = undefined;
-      return { kind: "fail", reason: this.fuelReason };
+      return { kind: "fail", reason: this.fuelReason, fault: "fuel" };
     }
     if (callback !== undefined) action = guest.enter(phase, callback, this, this.id, size, end);
     this.answering = undefined;
@@ -199,7 +204,13 @@ export class StreamContext implements FilterContext {
   }
 
   get fuelReason(): string {
-    return `it used up its fuel of ${this.guest?.owner.config.budget.exchangeFuel} in one exchange`;
+    return outOfFuel(this.guest?.owner.config.budget.exchangeFuel ?? 0, "in one exchange");
+  }
+
+  spentFuel(): number {
+    const { guest } = this;
+    if (guest?.inside === false) guest.settleFuel();
+    return this.fuelUsed;
   }
 
   #refused(): Verdict {
@@ -223,7 +234,10 @@ export class StreamContext implements FilterContext {
   /** Counts bytes that the filter adds. False: over its budget. */
   spend(bytes: number): boolean {
     const limit = this.guest?.owner.config.budget.outputBytes ?? 0;
-    if (this.outputBytes + bytes > limit) return false;
+    if (this.outputBytes + bytes > limit) {
+      this.guest?.owner.stats.onFault("budget");
+      return false;
+    }
     this.outputBytes += bytes;
     return true;
   }
@@ -303,6 +317,8 @@ export class StreamContext implements FilterContext {
     this.#answerCount = 0;
     this.outputBytes = 0;
     this.fuelUsed = 0;
+    this.isTimed = false;
+    this.spentMs = 0;
     this.callouts = undefined;
     this.done = "no";
     this.letGo("request");

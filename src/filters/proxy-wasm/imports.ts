@@ -34,7 +34,7 @@ function guard1(guest: GuestInstance, run: Run1): Import {
     const memory = guest.beginHostCall();
     if (memory === undefined) return INTERNAL_FAILURE;
     try {
-      return run(guest, memory, a);
+      return guest.answerCall(run(guest, memory, a));
     } catch (error) {
       return guest.onHostError(error);
     }
@@ -46,7 +46,7 @@ function guard2(guest: GuestInstance, run: Run2): Import {
     const memory = guest.beginHostCall();
     if (memory === undefined) return INTERNAL_FAILURE;
     try {
-      return run(guest, memory, a, b);
+      return guest.answerCall(run(guest, memory, a, b));
     } catch (error) {
       return guest.onHostError(error);
     }
@@ -58,7 +58,7 @@ function guard3(guest: GuestInstance, run: Run3): Import {
     const memory = guest.beginHostCall();
     if (memory === undefined) return INTERNAL_FAILURE;
     try {
-      return run(guest, memory, a, b, c);
+      return guest.answerCall(run(guest, memory, a, b, c));
     } catch (error) {
       return guest.onHostError(error);
     }
@@ -70,7 +70,7 @@ function guard5(guest: GuestInstance, run: Run5): Import {
     const memory = guest.beginHostCall();
     if (memory === undefined) return INTERNAL_FAILURE;
     try {
-      return run(guest, memory, a, b, c, d, e);
+      return guest.answerCall(run(guest, memory, a, b, c, d, e));
     } catch (error) {
       return guest.onHostError(error);
     }
@@ -82,7 +82,7 @@ function guard6(guest: GuestInstance, run: Run6): Import {
     const memory = guest.beginHostCall();
     if (memory === undefined) return INTERNAL_FAILURE;
     try {
-      return run(guest, memory, a, b, c, d, e, f);
+      return guest.answerCall(run(guest, memory, a, b, c, d, e, f));
     } catch (error) {
       return guest.onHostError(error);
     }
@@ -95,7 +95,7 @@ function guardLong(guest: GuestInstance, run: RunLong): Import {
     const memory = guest.beginHostCall();
     if (memory === undefined) return INTERNAL_FAILURE;
     try {
-      return run(guest, memory, a, b);
+      return guest.answerCall(run(guest, memory, a, b));
     } catch (error) {
       return guest.onHostError(error);
     }
@@ -108,7 +108,7 @@ function guardMany(guest: GuestInstance, run: RunMany): Import {
     const memory = guest.beginHostCall();
     if (memory === undefined) return INTERNAL_FAILURE;
     try {
-      return run(guest, memory, ...args);
+      return guest.answerCall(run(guest, memory, ...args));
     } catch (error) {
       return guest.onHostError(error);
     }

@@ -1,13 +1,14 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
-import { describeCause } from "../../core/failure.ts";
 import type { FilterBudget } from "../../core/limits.ts";
 import type { CalloutAnswer } from "../contract.ts";
 import { GuestChance } from "../guest/chance.ts";
-import { describeTrap, FuelGauge } from "../guest/fuel.ts";
+import { describeTrap, hostFailure, outOfFuel, TOO_DEEP } from "../guest/faults.ts";
+import { FuelGauge } from "../guest/fuel.ts";
 import type { CalloutGate, Grants } from "../guest/grants.ts";
 import type { GuestMemory } from "../guest/memory.ts";
 import type { SharedNamespace } from "../guest/shared.ts";
-import { INTERNAL_FAILURE, ROOT_CONTEXT_ID } from "./abi.ts";
+import type { FilterStats } from "../stats.ts";
+import { INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, ROOT_CONTEXT_ID } from "./abi.ts";
 import type { ForeignName } from "./calls-state.ts";
 import type { StreamContext } from "./context.ts";
 import { ContextTable } from "./context-table.ts";
@@ -49,7 +50,9 @@ export interface GuestOwner {
   readonly grants: Grants;
   /** Metrics that this filter defined: id → kind. */
   readonly metrics: Map<number, "counter" | "gauge" | "histogram">;
+  readonly stats: FilterStats;
   calls: number;
+  callbackFuelMost: number;
   /** An id, or -1 when the budget is used up. */
   defineMetric(kind: "counter" | "gauge" | "histogram", name: string): number;
   log(level: number, message: string): void;
@@ -96,6 +99,8 @@ export class GuestInstance {
   isRetired = false;
   #hostCalls = 0;
   #untilTimed = TIMED_EVERY;
+  /** How many calls the fuel of the last one stands for; 0: it is no sample. */
+  #fuelWeight = 0;
   readonly #budget: FilterBudget;
   #gauge: FuelGauge | undefined;
   /** Until it is configured, all of it pays from the fuel that the module came with. */
@@ -145,9 +150,9 @@ export class GuestInstance {
 
   /** It is configured: from now on each callback has fuel of its own. */
   finishStart(): void {
-    this.#starting = false;
     this.chance.endStart();
     this.settleFuel();
+    this.#starting = false;
   }
 
   /** Writes down what was used since fuel was given last, and takes the rest back. Not while the guest runs. */
@@ -161,6 +166,11 @@ export class GuestInstance {
     const used = this.#given - this.#gauge.swap(given);
     this.#given = given;
     this.fuelUsed += used;
+    if (used > this.owner.callbackFuelMost && !this.#starting) this.owner.callbackFuelMost = used;
+    if (this.#fuelWeight > 0) {
+      this.owner.stats.callFuel.record(used, this.#fuelWeight);
+      this.#fuelWeight = 0;
+    }
     const spender = this.#spender;
     if (spender !== undefined && spender.epoch === this.#spenderEpoch) spender.fuelUsed += used;
     this.#spender = undefined;
@@ -209,11 +219,11 @@ export class GuestInstance {
   /** What a trap was about, in words that are the same on every runtime. */
   describe(error: unknown): string {
     const kind = this.#gauge?.classify();
-    if (kind === "depth") return "its calls nest too deep";
+    if (kind === "depth") return TOO_DEEP;
     if (kind !== "fuel") return describeTrap(error);
     const { callbackFuel } = this.#budget;
-    if (this.#starting) return `it used up its fuel of ${this.#given} while it started`;
-    return `it used up its fuel of ${this.#given} in one ${this.#given < callbackFuel ? "exchange" : "callback"}`;
+    if (this.#starting) return outOfFuel(this.#given, "while it started");
+    return outOfFuel(this.#given, this.#given < callbackFuel ? "in one exchange" : "in one callback");
   }
 
   /**
@@ -225,10 +235,12 @@ export class GuestInstance {
     const { owner } = this;
     if (this.inside) return this.#refuseReentry(phase);
     const weight = this.#timingWeight(context);
-    const startMs = weight > 0 ? owner.options.clock.nowMs() : 0;
+    const payer = this.#calloutPayer ?? context;
+    const isTimed = payer?.isTimed === true;
+    const startMs = weight > 0 || isTimed ? owner.options.clock.nowMs() : 0;
     if (!this.#starting) {
-      const payer = this.#calloutPayer ?? context;
       this.#giveFuel(payer, payer !== context || payer?.answering !== undefined);
+      this.#fuelWeight = weight;
     }
     this.inside = true;
     this.active = context;
@@ -239,7 +251,9 @@ export class GuestInstance {
     } catch (error) {
       this.fault ??= this.describe(error);
     }
-    return this.#leave(phase, result, weight, startMs);
+    const ms = weight > 0 || isTimed ? owner.options.clock.nowMs() - startMs : 0;
+    if (isTimed) payer.spentMs += ms;
+    return this.#leave(phase, result, weight, ms);
   }
 
   /** How many calls the time of this one stands for; 0: counted, not timed; -1: neither. */
@@ -252,19 +266,16 @@ export class GuestInstance {
     return TIMED_EVERY;
   }
 
-  #leave(phase: string, result: unknown, weight: number, startMs: number): number {
+  #leave(phase: string, result: unknown, weight: number, ms: number): number {
     const { owner } = this;
     this.inside = false;
     this.active = undefined;
     owner.calls++;
+    if (weight >= 0) owner.stats.onCall(phase, ms * 1000, this.#starting ? 0 : weight);
     if (typeof result === "bigint") this.fault ??= `proxy_on_${phase} has the wrong type`;
     if (this.fault !== undefined) {
       owner.onFault(this);
       return 0;
-    }
-    if (weight >= 0) {
-      const us = weight > 0 ? (owner.options.clock.nowMs() - startMs) * 1000 * weight : 0;
-      owner.options.metrics.onCall(owner.config.name, phase, us);
     }
     if (this.#deferred.length > 0) queueMicrotask(() => this.#runDeferred());
     return typeof result === "number" ? result : 0;
@@ -288,14 +299,24 @@ export class GuestInstance {
 
   /** At the start of every host call. Undefined: over the budget, or the memory is not there yet. */
   beginHostCall(): GuestMemory | undefined {
-    if (++this.#hostCalls > this.#budget.hostCallsPerCallback || this.fault !== undefined) return undefined;
+    const { hostCallsPerCallback } = this.#budget;
+    if (++this.#hostCalls > hostCallsPerCallback || this.fault !== undefined) {
+      if (this.#hostCalls === hostCallsPerCallback + 1) this.owner.stats.onFault("budget");
+      return undefined;
+    }
     this.memory?.refresh();
     return this.memory;
   }
 
+  /** What a host call answers, on its way to the guest. */
+  answerCall(status: number): number {
+    if (status === INVALID_MEMORY_ACCESS) this.owner.stats.onFault("pointer");
+    return status;
+  }
+
   /** A host call threw: a bug of ours, or a guest that let the stack run out in it. Never passed on into the guest. */
   onHostError(error: unknown): number {
-    this.fault ??= `a host call failed: ${describeCause(error)}`;
+    this.fault ??= hostFailure(error);
     this.#gauge?.swap(-1);
     return INTERNAL_FAILURE;
   }
@@ -341,7 +362,7 @@ export class GuestInstance {
     const callback = this.callbacks.httpCallResponse;
     if (callback === undefined || this.fault !== undefined) return;
     if (callout.context !== undefined && !this.hasFuel(callout.context)) {
-      callout.context.exchange?.fail(callout.context, callout.context.fuelReason);
+      callout.context.exchange?.fail(callout.context, callout.context.fuelReason, "fuel");
       return;
     }
     this.answer = answer;

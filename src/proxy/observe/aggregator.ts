@@ -1,6 +1,6 @@
 import type { Clock } from "../../core/clock.ts";
+import { LogHistogram, TIME_SCALE } from "../../core/histogram.ts";
 import type { MetricsDump } from "./dump.ts";
-import { LogHistogram, TIME_SCALE, VALUE_SCALE } from "./histogram.ts";
 import { METRICS, type MetricDefinition, type MetricKey, OVERFLOW_LABEL } from "./metric-names.ts";
 
 /** A counter or histogram that nothing was added to for this long disappears. */
@@ -74,7 +74,7 @@ export class MetricsAggregator {
       const key = JSON.stringify(own);
       series = table.get(key);
       if (series === undefined) {
-        series = { labels: own, value: 0, histogram: newHistogram(metric, definition), touchedMs: 0 };
+        series = { labels: own, value: 0, histogram: newHistogram(definition), touchedMs: 0 };
         table.set(key, series);
       }
     }
@@ -121,7 +121,7 @@ export class MetricsAggregator {
   }
 }
 
-function newHistogram(metric: MetricKey, definition: MetricDefinition): LogHistogram | undefined {
+function newHistogram(definition: MetricDefinition): LogHistogram | undefined {
   if (definition.kind !== "histogram") return undefined;
-  return new LogHistogram(metric === "filterHistogram" ? VALUE_SCALE : TIME_SCALE);
+  return new LogHistogram(definition.scale ?? TIME_SCALE);
 }

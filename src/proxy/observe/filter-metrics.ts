@@ -1,14 +1,15 @@
 import type { EventLog } from "../../core/events.ts";
+import { LogHistogram, VALUE_SCALE } from "../../core/histogram.ts";
 import type { FilterMetrics } from "../../filters/contract.ts";
+import { FilterStats, type VerdictKind } from "../../filters/stats.ts";
 import type { DumpBuilder } from "./dump.ts";
-import { LogHistogram, VALUE_SCALE } from "./histogram.ts";
 import { OVERFLOW_LABEL } from "./metric-names.ts";
 
 /** Metrics that one filter may define when its budget does not say; the whole process keeps `DEFINED_MAX`. */
 const PER_FILTER_MAX = 256;
 const DEFINED_MAX = 4096;
-const PHASES_MAX = 1000;
-const REASONS_MAX = 256;
+/** Filters with series of their own; what the others do is counted together. */
+const FILTERS_MAX = 1000;
 const NAME_MAX = 256;
 
 type Kind = "counter" | "gauge" | "histogram";
@@ -23,30 +24,17 @@ interface Defined {
   readonly histogram: LogHistogram | undefined;
 }
 
-class CallSeries {
-  calls = 0;
-  us = 0;
-
-  constructor(
-    readonly filter: string,
-    readonly phase: string,
-  ) {}
-}
-
 /** What filters define and what the product counts about filters. Labels with a filter's own text are bounded in length and number. */
 export class FilterMetricsTable implements FilterMetrics {
   readonly #defined: Defined[] = [];
   readonly #ids = new Map<string, number>();
   readonly #perFilter = new Map<string, number>();
-  readonly #calls = new Map<string, Map<string, CallSeries>>();
-  #callSeries = 0;
-  #last = new CallSeries("", "");
+  readonly #stats = new Map<string, FilterStats>();
+  readonly #others = new FilterStats();
   /** Modules of that name in quarantine: an old generation may still hold one. One that was stays, as zero. */
   readonly #quarantined = new Map<string, number>();
-  readonly #fuel = new Map<string, number>();
   readonly #denied = new Map<string, Map<string, number>>();
   readonly #pulls = new Set<() => void>();
-  readonly #traps = new Map<string, { readonly filter: string; readonly reason: string; count: number }>();
 
   constructor(readonly events: EventLog) {}
 
@@ -84,38 +72,18 @@ export class FilterMetricsTable implements FilterMetrics {
     return this.#defined[id]?.value ?? 0;
   }
 
-  onCall(filter: string, phase: string, us: number): void {
-    let series = this.#last;
-    if (series.filter !== filter || series.phase !== phase) {
-      series = this.#callsOf(filter, phase);
-      this.#last = series;
-    }
-    series.calls++;
-    series.us += us;
-  }
-
-  #callsOf(filter: string, phase: string): CallSeries {
-    let byPhase = this.#calls.get(filter);
-    let series = byPhase?.get(phase);
-    if (series !== undefined) return series;
-    if (this.#callSeries >= PHASES_MAX && filter !== OVERFLOW_LABEL) return this.#callsOf(OVERFLOW_LABEL, OVERFLOW_LABEL);
-    if (byPhase === undefined) {
-      byPhase = new Map();
-      this.#calls.set(filter, byPhase);
-    }
-    series = new CallSeries(filter, phase);
-    byPhase.set(phase, series);
-    this.#callSeries++;
-    return series;
+  statsOf(filter: string): FilterStats {
+    let stats = this.#stats.get(filter);
+    if (stats !== undefined) return stats;
+    if (this.#stats.size >= FILTERS_MAX) return this.#others;
+    stats = new FilterStats();
+    this.#stats.set(filter, stats);
+    return stats;
   }
 
   onQuarantine(filter: string, isQuarantined: boolean, reason = ""): void {
     this.events.add(isQuarantined ? "filter_quarantined" : "filter_released", filter, reason);
     this.#quarantined.set(filter, Math.max(0, (this.#quarantined.get(filter) ?? 0) + (isQuarantined ? 1 : -1)));
-  }
-
-  onFuel(filter: string, fuel: number): void {
-    this.#fuel.set(filter, (this.#fuel.get(filter) ?? 0) + fuel);
   }
 
   onDenied(filter: string, capability: string): void {
@@ -131,18 +99,14 @@ export class FilterMetricsTable implements FilterMetrics {
 
   onTrap(filter: string, reason: string): void {
     this.events.add("filter_broke", filter, reason);
-    const full = this.#traps.size >= REASONS_MAX;
-    const text = reason.slice(0, NAME_MAX);
-    let series = this.#traps.get(`${filter}\n${text}`);
-    if (series === undefined) {
-      const key = full ? OVERFLOW_LABEL : `${filter}\n${text}`;
-      series = this.#traps.get(key) ?? { filter: full ? OVERFLOW_LABEL : filter, reason: full ? OVERFLOW_LABEL : text, count: 0 };
-      this.#traps.set(key, series);
-    }
-    series.count++;
   }
 
   drain(dump: DumpBuilder): void {
+    for (const stats of [...this.#stats.values(), this.#others]) {
+      stats.instances = 0;
+      stats.contexts = 0;
+      stats.memoryBytes = 0;
+    }
     for (const pull of this.#pulls) pull();
     for (const defined of this.#defined) {
       const labels = [defined.filter, defined.name];
@@ -152,21 +116,37 @@ export class FilterMetricsTable implements FilterMetrics {
       dump.counter("filterCounter", labels, defined.value - defined.dumped);
       defined.dumped = defined.value;
     }
-    for (const [filter, byPhase] of this.#calls) {
-      for (const [phase, series] of byPhase) {
-        dump.counter("filterCalls", [filter, phase], series.calls);
-        dump.counter("filterSeconds", [filter, phase], series.us / 1e6);
-        series.calls = 0;
-        series.us = 0;
-      }
-    }
     for (const [filter, byCapability] of this.#denied)
       for (const [capability, count] of byCapability) dump.counter("filterDenied", [filter, capability], count);
     this.#denied.clear();
-    for (const [filter, fuel] of this.#fuel) dump.counter("filterFuel", [filter], fuel);
-    this.#fuel.clear();
     for (const [filter, modules] of this.#quarantined) dump.gauge("filterQuarantined", [filter], modules > 0 ? 1 : 0);
-    for (const series of this.#traps.values()) dump.counter("filterTraps", [series.filter, series.reason], series.count);
-    this.#traps.clear();
+    for (const [filter, stats] of this.#stats) {
+      drainStats(dump, filter, stats);
+      // Its last module is gone, and what that did is told.
+      if (stats.users === 0) this.#stats.delete(filter);
+    }
+    if (this.#others.users > 0) drainStats(dump, OVERFLOW_LABEL, this.#others);
   }
+}
+
+function drainStats(dump: DumpBuilder, filter: string, stats: FilterStats): void {
+  for (const [phase, series] of stats.phases) {
+    dump.counter("filterCalls", [filter, phase], series.calls);
+    dump.counter("filterSeconds", [filter, phase], series.us / 1e6);
+    series.calls = 0;
+    series.us = 0;
+  }
+  for (const verdict of Object.keys(stats.verdicts) as VerdictKind[]) {
+    dump.counter("filterVerdicts", [filter, verdict], stats.verdicts[verdict]);
+    stats.verdicts[verdict] = 0;
+  }
+  for (const [kind, count] of stats.faults) dump.counter("filterFaults", [filter, kind], count);
+  stats.faults.clear();
+  dump.counter("filterFuel", [filter], stats.fuel);
+  stats.fuel = 0;
+  dump.histogram("filterCallTime", [filter], stats.callTimes);
+  dump.histogram("filterCallFuel", [filter], stats.callFuel);
+  dump.gauge("filterInstances", [filter], stats.instances);
+  dump.gauge("filterContexts", [filter], stats.contexts);
+  dump.gauge("filterMemory", [filter], stats.memoryBytes);
 }

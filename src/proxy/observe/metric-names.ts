@@ -1,3 +1,6 @@
+import { type HistogramScale, VALUE_SCALE } from "../../core/histogram.ts";
+import { CALL_FUEL_SCALE, CALL_TIME_SCALE, FAULT_KINDS } from "../../filters/stats.ts";
+
 /**
  * Every metric there is, in one table: the recorder, the renderer and docs/operations.md all read it. Names end in their unit
  * (`_seconds`, `_bytes`), counters in `_total`, as Prometheus asks (https://prometheus.io/docs/practices/naming/).
@@ -9,6 +12,8 @@ export interface MetricDefinition {
   readonly help: string;
   /** Series of this metric; one more is counted under `__other__` in every label. */
   readonly seriesMax: number;
+  /** Of a histogram; default: `TIME_SCALE`. */
+  readonly scale?: HistogramScale;
 }
 
 /** The label value that series beyond the budget share. */
@@ -89,9 +94,51 @@ export const METRICS = {
     "Exchanges that wait for an upstream connection.",
     SERVICES_MAX,
   ),
-  filterCalls: metric("counter", "selvedge_filter_calls_total", ["filter", "phase"], "Calls into a filter.", FILTERS_MAX),
-  filterSeconds: metric("counter", "selvedge_filter_seconds_total", ["filter", "phase"], "Time spent in a filter.", FILTERS_MAX),
-  filterTraps: metric("counter", "selvedge_filter_traps_total", ["filter", "reason"], "Calls that trapped.", FILTERS_MAX),
+  filterCalls: metric("counter", "selvedge_filter_calls_total", ["filter", "phase"], "Calls into a filter.", FILTERS_MAX * 8),
+  filterSeconds: metric(
+    "counter",
+    "selvedge_filter_seconds_total",
+    ["filter", "phase"],
+    "Time spent in a filter.",
+    FILTERS_MAX * 8,
+  ),
+  filterCallTime: {
+    ...metric(
+      "histogram",
+      "selvedge_filter_call_seconds",
+      ["filter"],
+      "Time of a callback; a sample that stands for all.",
+      FILTERS_MAX,
+    ),
+    scale: CALL_TIME_SCALE,
+  },
+  filterCallFuel: {
+    ...metric(
+      "histogram",
+      "selvedge_filter_call_fuel",
+      ["filter"],
+      "Fuel of a callback; a sample that stands for all.",
+      FILTERS_MAX,
+    ),
+    scale: CALL_FUEL_SCALE,
+  },
+  filterVerdicts: metric(
+    "counter",
+    "selvedge_filter_verdicts_total",
+    ["filter", "verdict"],
+    "Exchanges that a filter saw, by the strongest thing it answered. verdict: continue, pause, respond or fail (also without an instance).",
+    FILTERS_MAX * 4,
+  ),
+  filterFaults: metric(
+    "counter",
+    "selvedge_filter_faults_total",
+    ["filter", "kind"],
+    `What went wrong in a filter; an instance that breaks counts once, however many exchanges it had. kind: ${Object.keys(FAULT_KINDS).join(", ")}.`,
+    FILTERS_MAX * Object.keys(FAULT_KINDS).length,
+  ),
+  filterInstances: metric("gauge", "selvedge_filter_instances", ["filter"], "Instances of a filter.", FILTERS_MAX),
+  filterContexts: metric("gauge", "selvedge_filter_contexts", ["filter"], "Exchanges that a filter has under way.", FILTERS_MAX),
+  filterMemory: metric("gauge", "selvedge_filter_memory_bytes", ["filter"], "Memory of a filter's instances.", FILTERS_MAX),
   filterDenied: metric(
     "counter",
     "selvedge_filter_denied_total",
@@ -121,13 +168,16 @@ export const METRICS = {
     FILTERS_MAX,
   ),
   filterGauge: metric("gauge", "selvedge_filter_custom", ["filter", "name"], "Gauges that filters define.", FILTERS_MAX),
-  filterHistogram: metric(
-    "histogram",
-    "selvedge_filter_custom_values",
-    ["filter", "name"],
-    "Histograms that filters define, in the filter's own unit.",
-    FILTERS_MAX,
-  ),
+  filterHistogram: {
+    ...metric(
+      "histogram",
+      "selvedge_filter_custom_values",
+      ["filter", "name"],
+      "Histograms that filters define, in the filter's own unit.",
+      FILTERS_MAX,
+    ),
+    scale: VALUE_SCALE,
+  },
   configRevision: metric("gauge", "selvedge_config_revision", [], "Revision that is served; of several workers the lowest."),
   configApplies: metric(
     "counter",

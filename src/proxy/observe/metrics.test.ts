@@ -5,6 +5,7 @@ import { VirtualClock } from "../../core/clock.ts";
 import { FAILURES, Failure, type FailureCode } from "../../core/failure.ts";
 import { MetricsAggregator } from "./aggregator.ts";
 import type { MetricsDump } from "./dump.ts";
+import { DumpBuilder } from "./dump.ts";
 import { METRICS, OVERFLOW_LABEL, PAIRS_MAX } from "./metric-names.ts";
 import { MetricsRecorder } from "./recorder.ts";
 import { renderMetrics } from "./render.ts";
@@ -42,8 +43,19 @@ describe("metrics", () => {
     recorder.onExchangeEnd(makeRecord({ status: 503, failure: "no_endpoint", attempts: 3 }));
     recorder.onExchangeStart();
     recorder.onConfigApplied(7, 3, 12);
-    recorder.filters.onCall("rate-limit", "request_head", 2.5);
-    recorder.filters.onTrap("rate-limit", "unreachable");
+    const stats = recorder.filters.statsOf("rate-limit");
+    stats.users++;
+    stats.onCall("request_head", 2.5, 0);
+    stats.onCall("request_head", 2.5, 61);
+    stats.callFuel.record(1000, 61);
+    stats.onFault("trap");
+    stats.onVerdict("filter_failed");
+    stats.onVerdict("pause");
+    stats.fuel = 900;
+    recorder.filters.onPull(() => {
+      stats.instances += 2;
+      stats.memoryBytes += 65_536;
+    });
     aggregator.add("a", throughPipe(recorder.drain()));
     const families = await scrape(aggregator);
     const pair = { route: "default/shop", service: "default/shop" };
@@ -61,8 +73,19 @@ describe("metrics", () => {
     expect(sampleOf(families, "selvedge_upstream_connects_total", { result: "failed" })).toBe(1);
     expect(sampleOf(families, "selvedge_upstream_connections")).toBe(1);
     expect(sampleOf(families, "selvedge_upstream_pending_requests")).toBe(1);
-    expect(sampleOf(families, "selvedge_filter_calls_total", { phase: "request_head" })).toBe(1);
-    expect(sampleOf(families, "selvedge_filter_traps_total", { reason: "unreachable" })).toBe(1);
+    expect(sampleOf(families, "selvedge_filter_calls_total", { phase: "request_head" })).toBe(2);
+    const filter = "rate-limit";
+    expect(sampleOf(families, "selvedge_filter_seconds_total", { filter })).toBeCloseTo(61 * 2.5e-6);
+    expect(sampleOf(families, "selvedge_filter_call_seconds_count", { filter })).toBe(61);
+    expect(sampleOf(families, "selvedge_filter_call_seconds_sum", { filter })).toBeCloseTo(61 * 2.5e-6);
+    expect(sampleOf(families, "selvedge_filter_call_fuel_sum", { filter })).toBe(61_000);
+    expect(sampleOf(families, "selvedge_filter_call_fuel_bucket", { filter, le: "512" })).toBe(0);
+    expect(sampleOf(families, "selvedge_filter_call_fuel_bucket", { filter, le: "1024" })).toBe(61);
+    expect(sampleOf(families, "selvedge_filter_faults_total", { filter, kind: "trap" })).toBe(1);
+    expect(sampleOf(families, "selvedge_filter_verdicts_total", { filter, verdict: "fail" })).toBe(1);
+    expect(sampleOf(families, "selvedge_filter_verdicts_total", { filter, verdict: "pause" })).toBe(1);
+    expect(sampleOf(families, "selvedge_filter_instances", { filter })).toBe(2);
+    expect(sampleOf(families, "selvedge_filter_memory_bytes", { filter })).toBe(65_536);
     expect(sampleOf(families, "selvedge_config_revision")).toBe(7);
     expect(sampleOf(families, "selvedge_config_applies_total", { result: "applied" })).toBe(1);
     expect(sampleOf(families, "selvedge_config_latency_seconds_sum")).toBeCloseTo(0.012);
@@ -201,15 +224,25 @@ describe("metrics", () => {
     expect(refused).toBe(300 - (256 - 3));
     filters.record(-1, 5);
     filters.increment(99_999, 5);
-    for (let i = 0; i < 1000; i++) filters.onTrap("f", `reason ${i}`);
+    for (let i = 0; i < 1500; i++) {
+      const stats = filters.statsOf(`f${i}`);
+      stats.users++;
+      stats.onFault("trap");
+    }
     aggregator.add("a", throughPipe(recorder.drain()));
     const families = await scrape(aggregator);
     expect(sampleOf(families, "selvedge_filter_custom_total", { name: nasty })).toBe(2);
     expect(sampleOf(families, "selvedge_filter_custom", { name: "level" })).toBe(-2);
     expect(sampleOf(families, "selvedge_filter_custom_values_count", { name: "sizes" })).toBe(1);
-    const traps = families.get("selvedge_filter_traps_total")?.samples ?? [];
-    expect(traps.length).toBeLessThanOrEqual(257);
-    expect(traps.reduce((sum, { value }) => sum + value, 0)).toBe(1000);
+    const faults = families.get("selvedge_filter_faults_total")?.samples ?? [];
+    expect(faults.length).toBe(1001);
+    expect(sampleOf(families, "selvedge_filter_faults_total", { filter: "__other__" })).toBe(500);
+    // Those that nobody uses any more make room.
+    filters.statsOf("f7").users--;
+    filters.drain(new DumpBuilder());
+    const fresh = filters.statsOf("late");
+    expect(Object.is(fresh, filters.statsOf("later"))).toBe(false);
+    expect(Object.is(filters.statsOf("later"), filters.statsOf("latest"))).toBe(true);
   });
 
   test("the table keeps the rules for names", () => {

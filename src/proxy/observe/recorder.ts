@@ -1,9 +1,9 @@
 import type { Clock } from "../../core/clock.ts";
 import { EventLog } from "../../core/events.ts";
 import { FAILURES, type Failure, type FailureCode } from "../../core/failure.ts";
+import { LogHistogram, TIME_SCALE } from "../../core/histogram.ts";
 import { DumpBuilder, type MetricsDump } from "./dump.ts";
 import { FilterMetricsTable } from "./filter-metrics.ts";
-import { LogHistogram, TIME_SCALE } from "./histogram.ts";
 import { CODES_PER_PAIR_MAX, OVERFLOW_LABEL, PAIRS_MAX } from "./metric-names.ts";
 import type { ExchangeRecord, Observer } from "./record.ts";
 import { ServiceTable } from "./service-table.ts";

@@ -1,6 +1,6 @@
 import type { Clock } from "../../core/clock.ts";
+import { LogHistogram, TIME_SCALE } from "../../core/histogram.ts";
 import type { DumpBuilder } from "./dump.ts";
-import { LogHistogram, TIME_SCALE } from "./histogram.ts";
 import { OVERFLOW_LABEL } from "./metric-names.ts";
 import type { ExchangeRecord } from "./record.ts";
 

@@ -29,12 +29,12 @@ export class LogHistogram {
     this.counts = new Float64Array(bucketCount(scale));
   }
 
-  /** `value` in recorded units; negative ones (a clock that jumped) count as 0. */
-  record(value: number): void {
+  /** `value` in recorded units; negative ones (a clock that jumped) count as 0. `weight`: how many such values it stands for. */
+  record(value: number, weight = 1): void {
     const at = bucketOf(this.scale, value);
-    this.counts[at] = (this.counts[at] as number) + 1;
-    if (value > 0) this.sum += value;
-    this.count++;
+    this.counts[at] = (this.counts[at] as number) + weight;
+    if (value > 0) this.sum += value * weight;
+    this.count += weight;
   }
 
   /** Adds what `sparse` says: pairs of bucket and count, one list. Pairs that are not of this scale are ignored. */

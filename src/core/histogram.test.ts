@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { SeededRng } from "../../core/rng.ts";
 import { bucketOf, LogHistogram, TIME_SCALE, upperBoundOf, VALUE_SCALE } from "./histogram.ts";
+import { SeededRng } from "./rng.ts";
 
 describe("LogHistogram", () => {
   test("a bucket includes its upper bound and excludes the one before", () => {

@@ -1,0 +1,58 @@
+import { describeCause } from "../../core/failure.ts";
+import type { FaultKind } from "../stats.ts";
+
+/** Words for what breaks an instance, the same on every runtime where that is possible, and the kind that each counts as. */
+
+export const TOO_DEEP = "its calls nest too deep";
+const FUEL = "it used up its fuel of";
+const HOST = "a host call failed:";
+
+/** `within`: `one callback`, `one exchange`, `while it started`. */
+export function outOfFuel(given: number, within: "in one callback" | "in one exchange" | "while it started"): string {
+  return `${FUEL} ${given} ${within}`;
+}
+
+/** A host call threw: a bug of ours, or a guest that let the stack run out in it. */
+export function hostFailure(error: unknown): string {
+  return `${HOST} ${describeCause(error)}`;
+}
+
+/** Words of JavaScriptCore and V8 for the same traps, and ours. */
+const TRAPS: readonly (readonly [RegExp, string, FaultKind])[] = [
+  [/out of bounds memory|memory access out of bounds/i, "a memory access out of bounds", "memory"],
+  [/out of bounds.*table|table.*out of bounds|call_indirect to a null|null table/i, "a table access out of bounds", "memory"],
+  [/signature/i, "an indirect call of the wrong type", "trap"],
+  [/division by zero|divide by zero|remainder by zero/i, "a division by zero", "trap"],
+  [/overflow|unrepresentable/i, "a number that does not fit", "trap"],
+  [/unreachable/i, "unreachable code", "trap"],
+];
+
+/** Why a guest stopped. */
+export function describeTrap(error: unknown): string {
+  if (error instanceof RangeError) return "trap: the stack overflowed";
+  if (!(error instanceof Error)) return "trap: an exception was not caught";
+  const { message } = error;
+  if (!(error instanceof WebAssembly.RuntimeError)) return `trap: ${message.slice(0, 200)}`;
+  return `trap: ${TRAPS.find(([words]) => words.test(message))?.[1] ?? message.slice(0, 200)}`;
+}
+
+/** Beginnings of reasons, all written by this host: what a guest says comes behind them, so it cannot choose its kind. */
+const BEGINNINGS: readonly (readonly [string, FaultKind])[] = [
+  [FUEL, "fuel"],
+  [TOO_DEEP, "depth"],
+  ["trap: the stack overflowed", "depth"],
+  ...TRAPS.map(([, words, kind]): [string, FaultKind] => [`trap: ${words}`, kind]),
+  ["trap:", "trap"],
+  ["abort:", "trap"],
+  ["the guest aborted", "trap"],
+  ["the guest exited", "trap"],
+  [HOST, "host"],
+  ["its variables are larger than its budget", "budget"],
+  ["more than ", "budget"],
+  ["it hands over more", "budget"],
+];
+
+/** The kind of what broke an instance. */
+export function faultKindOf(reason: string): FaultKind {
+  return BEGINNINGS.find(([beginning]) => reason.startsWith(beginning))?.[1] ?? "other";
+}
