@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { VERSION } from "../cli/version.ts";
 import type { SnapshotSource } from "../config/source.ts";
+import type { PublishMessage } from "../filters/guest/grants.ts";
 import type { LogPlaces } from "../proxy/observe/log-place.ts";
 import type { ProxyHost } from "./host.ts";
 import type { ProcessTools } from "./serving.ts";
@@ -42,8 +43,14 @@ async function createStandalone(options: HostOptions): Promise<ProxyHost> {
   const moduleFolder = moduleFolderOf(options.cacheFolder);
   const { proxy, observer } = await createProxy({
     ...{ clock, log, counters: ownCounters(), reusePort: false, logPlaces, events, moduleFolder },
+    ...publishOf(options),
   });
   return new Standalone({ ...options, version: VERSION, dataPlane: proxy, observer });
+}
+
+function publishOf({ source }: HostOptions): { readonly publish?: PublishMessage } {
+  if (source.publish === undefined) return {};
+  return { publish: (_filter, subject, payload) => source.publish?.(subject, payload) === true };
 }
 
 async function createSupervised(options: HostOptions): Promise<ProxyHost> {
@@ -63,6 +70,7 @@ async function createSupervised(options: HostOptions): Promise<ProxyHost> {
     spawn: createSpawn({
       ...{ folder: folder.path, logLevel: options.logLevel, reusePort: true, logPlaces: options.logPlaces },
       ...(moduleFolder === undefined ? {} : { moduleFolder }),
+      canPublish: options.source.publish !== undefined,
     }),
     storeModule: (digest, bytes) => folder.storeModule(digest, bytes),
     findTakenPorts: (snapshot, held) => findTakenPorts(net, options.workers, snapshot, held),

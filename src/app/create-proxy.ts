@@ -2,6 +2,7 @@ import type { Clock } from "../core/clock.ts";
 import type { EventLog } from "../core/events.ts";
 import type { Log } from "../core/log.ts";
 import { systemRng } from "../core/rng.ts";
+import type { PublishMessage } from "../filters/guest/grants.ts";
 import { FilterRegistry } from "../filters/store.ts";
 import type { LogPlaces } from "../proxy/observe/log-place.ts";
 import { ProxyObserver } from "../proxy/observe/observer.ts";
@@ -26,12 +27,15 @@ export async function createProxy(options: {
   readonly events?: EventLog;
   /** Where rewritten filter modules are kept between processes; undefined: nowhere. */
   readonly moduleFolder?: string | undefined;
+  /** How filters publish over NATS. Absent: there is none. */
+  readonly publish?: PublishMessage;
 }): Promise<CreatedProxy> {
-  const { clock, log, counters, reusePort, unixSockets = true, logPlaces, events, moduleFolder } = options;
+  const { clock, log, counters, reusePort, unixSockets = true, logPlaces, events, moduleFolder, publish } = options;
   const rng = systemRng();
   const observer = new ProxyObserver(clock, rng, log, logPlaces, events);
   const host = createFilterHost({
     ...{ clock, log, metrics: observer.filterMetrics, counters, moduleFolder },
+    ...(publish === undefined ? {} : { publish }),
     callout: (filter, request, done) => proxy.startCallout(filter, request, done),
   });
   const proxy: RunningProxy = new RunningProxy({

@@ -4,6 +4,7 @@ import { describeCause } from "../core/failure.ts";
 import type { Log } from "../core/log.ts";
 import type { FilterHost, FilterMetrics } from "../filters/contract.ts";
 import { ModuleCompiler } from "../filters/guest/compiler.ts";
+import type { PublishMessage } from "../filters/guest/grants.ts";
 import { SharedState } from "../filters/guest/shared.ts";
 import { FilterHosts } from "../filters/hosts.ts";
 import { ForeignFunctions } from "../filters/proxy-wasm/foreign.ts";
@@ -27,10 +28,12 @@ export interface FilterParts {
   readonly moduleFolder?: string | undefined;
   /** Starts calls that belong to no exchange (from a tick). Undefined: all are refused. */
   readonly callout?: ProxyWasmOptions["callout"];
+  /** How they publish over NATS. Undefined: there is none. */
+  readonly publish?: PublishMessage;
 }
 
 /** The filter host of one process with everything that filters may reach. */
-export function createFilterHost({ clock, log, metrics, counters, callout, moduleFolder }: FilterParts): FilterHost {
+export function createFilterHost({ clock, log, metrics, counters, callout, moduleFolder, publish }: FilterParts): FilterHost {
   const foreign = new ForeignFunctions();
   const rateLimit = new RateLimitFunction(new RateLimitTable(counters, { clock }));
   foreign.registerPlaced(
@@ -44,7 +47,7 @@ export function createFilterHost({ clock, log, metrics, counters, callout, modul
     log: log.for("filter"),
     ...(moduleFolder === undefined ? {} : { folder: moduleFolder }),
   });
-  const parts = { clock, log: log.for("filter"), metrics, shared, compiler };
+  const parts = { clock, log: log.for("filter"), metrics, shared, compiler, ...(publish === undefined ? {} : { publish }) };
   return new FilterHosts({
     "proxy-wasm": new ProxyWasmHost({ ...parts, foreign, ...(callout === undefined ? {} : { callout }) }),
     component: lazyHost(async () => new (await import("../filters/component/host.ts")).ComponentHost(parts)),

@@ -24,6 +24,8 @@ export type FromWorker =
   | { readonly type: "ready" }
   | { readonly type: "outcome"; readonly outcome: SnapshotOutcome }
   | { readonly type: "report"; readonly request: number; readonly report: WorkerReport }
+  /** A filter publishes; `payload` in base64. */
+  | { readonly type: "publish"; readonly filter: string; readonly subject: string; readonly payload: string }
   /** Nothing is left; it exits now. */
   | { readonly type: "drained" };
 
@@ -50,6 +52,8 @@ export interface WorkerSettings {
   readonly logPlaces: LogPlaces;
   /** Where rewritten filter modules are kept between processes; absent: nowhere. */
   readonly moduleFolder?: string;
+  /** The supervisor can publish messages of filters. */
+  readonly canPublish: boolean;
 }
 
 export const WORKER_VARIABLE = "SELVEDGE_WORKER_SETTINGS";

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { snapshotOf } from "../../test/kit/snapshot.ts";
+import { filterOf, snapshotOf } from "../../test/kit/snapshot.ts";
 import { SectionJoiner } from "../config/section-joiner.ts";
 import { splitSections } from "../config/sections.ts";
 import type { Snapshot } from "../config/snapshot.ts";
@@ -77,6 +77,7 @@ let workers: FakeWorker[];
 let publish: (update: SnapshotUpdate) => void;
 let outcomes: SnapshotOutcome[];
 let stored: string[];
+let published: string[];
 let taken: string[];
 let supervisor: Supervisor;
 
@@ -101,6 +102,7 @@ beforeEach(async () => {
   workers = [];
   outcomes = [];
   stored = [];
+  published = [];
   taken = [];
   const spawn: SpawnWorker = (index, onMessage, onExit) => {
     const worker = new FakeWorker(index, 100 + workers.length, onMessage, onExit);
@@ -116,6 +118,10 @@ beforeEach(async () => {
         publish = onSnapshot;
       },
       report: (outcome) => void outcomes.push(outcome),
+      publish: (subject, payload) => {
+        published.push(`${subject} ${Buffer.from(payload).toString()}`);
+        return true;
+      },
       stop: async () => {},
     },
     sourceState: () => "connected",
@@ -202,6 +208,22 @@ describe("Supervisor", () => {
     // The revision stays, because a proxy refuses an older one.
     expect(at(0).assemble()).toMatchObject({ revision: 2, digest: good(1).digest });
     expect(at(1).snapshots.length).toBe(2);
+  });
+
+  test("what filters publish passes when it was granted to that filter, and not otherwise", async () => {
+    const filters = [
+      filterOf("may", "sha256:00", { capabilities: { nats: { publish: ["shop.orders"], perSecond: 1, payloadBytes: 9 } } }),
+      filterOf("may-not", "sha256:00"),
+    ];
+    const say = (filter: string, subject: string): void =>
+      at(0).say({ type: "publish", filter: `default/${filter}`, subject, payload: Buffer.from("hello").toString("base64") });
+    say("may", "shop.orders");
+    await send({ ...good(1), filters });
+    say("may", "shop.orders");
+    say("may", "selvedge.config.apply");
+    say("may-not", "shop.orders");
+    say("unknown", "shop.orders");
+    expect(published).toEqual(["shop.orders hello"]);
   });
 
   test("a port that somebody else holds refuses the snapshot before any worker sees it", async () => {

@@ -70,6 +70,7 @@ export class Supervisor implements ProxyHost {
     this.metricsTotals = new MetricsAggregator(clock);
     const events = {
       onOutcome: () => this.#settleOutcome(),
+      onPublish: (filter: string, subject: string, payload: Uint8Array) => this.#publish(filter, subject, payload),
       onReport: (slot: WorkerSlot, report: NonNullable<WorkerSlot["lastReport"]>) => {
         this.metricsTotals.add(`worker-${slot.index}`, report.dump);
         this.metricsTotals.count("cpuSeconds", [`worker-${slot.index}`], report.cpuUs / 1e6);
@@ -106,6 +107,14 @@ export class Supervisor implements ProxyHost {
 
   snapshot(): Snapshot | undefined {
     return this.#applied?.snapshot;
+  }
+
+  /** A worker runs what strangers wrote: what it sends for a filter is held against what the filter was granted. */
+  #publish(filter: string, subject: string, payload: Uint8Array): void {
+    const isGranted = [this.#current, this.#applied].some((each) =>
+      each?.snapshot.filters.some(({ name, capabilities }) => name === filter && capabilities.nats?.publish.includes(subject)),
+    );
+    if (isGranted) this.options.source.publish?.(subject, payload);
   }
 
   #onSnapshot(update: SnapshotUpdate): void {

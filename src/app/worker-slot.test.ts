@@ -21,7 +21,7 @@ function watched() {
       say = onMessage;
       return { pid: 1, send: () => true, kill: () => void kills++ };
     },
-    { onOutcome: () => undefined, onReport: () => undefined, onGone: () => undefined },
+    { onOutcome: () => undefined, onPublish: () => undefined, onReport: () => undefined, onGone: () => undefined },
     clock,
     SILENT_LOG,
   );

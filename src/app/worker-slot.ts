@@ -43,6 +43,7 @@ export interface SlotDelivery {
 
 export interface SlotEvents {
   onOutcome(slot: WorkerSlot, outcome: SnapshotOutcome): void;
+  onPublish(filter: string, subject: string, payload: Uint8Array): void;
   onReport(slot: WorkerSlot, report: WorkerReport): void;
   /** `detail`: how the process ended, in the system's words. */
   onGone(slot: WorkerSlot, reason: "crashed" | "hung" | "stopped", detail: string): void;
@@ -152,6 +153,9 @@ export class WorkerSlot {
         break;
       case "report":
         this.#onReport(message.request, message.report);
+        break;
+      case "publish":
+        this.events.onPublish(message.filter, message.subject, Buffer.from(message.payload, "base64"));
         break;
       case "drained":
         break;

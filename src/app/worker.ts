@@ -2,10 +2,11 @@ import { readFileSync, rmSync } from "node:fs";
 import process from "node:process";
 import { SystemClock } from "../core/clock.ts";
 import { JsonLog } from "../core/log.ts";
+import type { PublishMessage } from "../filters/guest/grants.ts";
 import { onSignal, workerPort } from "../runtime/process.ts";
 import { modulePath, openSharedCounters } from "./counters.ts";
 import { createProxy } from "./create-proxy.ts";
-import type { ToWorker, WorkerSettings } from "./messages.ts";
+import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
 import { processUsage } from "./usage.ts";
 import { WorkerSession } from "./worker-session.ts";
 
@@ -21,6 +22,11 @@ export async function runWorker(settingsText: string): Promise<void> {
   const log = new JsonLog(settings.logLevel, clock, (line) => void process.stderr.write(line)).for(`worker-${settings.index}`);
   // The terminal sends Ctrl-C to the whole group: the supervisor decides when a worker stops.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) onSignal(signal, () => {});
+  const publish: PublishMessage = (filter, subject, payload) => {
+    const message: FromWorker = { type: "publish", filter, subject, payload: Buffer.from(payload).toString("base64") };
+    port.send(message);
+    return true;
+  };
   const { proxy, observer } = await createProxy({
     clock,
     log,
@@ -29,6 +35,7 @@ export async function runWorker(settingsText: string): Promise<void> {
     unixSockets: settings.index === 0,
     logPlaces: settings.logPlaces,
     moduleFolder: settings.moduleFolder,
+    ...(settings.canPublish ? { publish } : {}),
   });
   const session = new WorkerSession({
     dataPlane: proxy,

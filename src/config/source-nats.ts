@@ -1,4 +1,5 @@
 import type { Msg, NatsConnection } from "@nats-io/nats-core";
+import { copyBytes } from "../core/bytes.ts";
 import type { Clock, Timer } from "../core/clock.ts";
 import type { EventLog } from "../core/events.ts";
 import { describeCause } from "../core/failure.ts";
@@ -43,6 +44,7 @@ export type NatsSourceState =
 
 /** Snapshots over NATS. `start` resolves when the last good one was read from disk and NATS was tried once. */
 export interface NatsSource extends SnapshotSource {
+  publish(subject: string, payload: Uint8Array): boolean;
   /** `revision` is the newest that was handed over; 0: none yet. */
   state(): NatsSourceState;
 }
@@ -122,6 +124,14 @@ class NatsSnapshotSource implements NatsSource {
       this.#status = { ...this.#status, rejectedRevision: outcome.revision, issues };
     }
     this.#sendStatus();
+  }
+
+  publish(subject: string, payload: Uint8Array): boolean {
+    const connection = this.#connection;
+    if (connection === undefined || this.#disconnectedAtMs !== undefined || connection.isClosed()) return false;
+    // The client keeps what it is given until it writes; a filter's memory changes before that.
+    connection.publish(subject, copyBytes(payload));
+    return true;
   }
 
   state(): NatsSourceState {

@@ -11,6 +11,8 @@ export interface SnapshotSource {
   start(onSnapshot: (update: SnapshotUpdate) => void): Promise<void>;
   /** Says what became of a snapshot. */
   report(outcome: SnapshotOutcome): void;
+  /** Publishes a message where the snapshots come from; false: not connected now. Absent: nothing can be published there. */
+  publish?(subject: string, payload: Uint8Array): boolean;
   stop(): Promise<void>;
 }
 

@@ -23,6 +23,11 @@ export interface PermissionOptions {
     readonly user: string /** May also read all resources. */;
     readonly read?: boolean;
   })[];
+  /**
+   * What filters of all proxies may publish: subjects, with wildcards behind the first token. Whoever may write Filter
+   * resources chooses among them. Default: nothing.
+   */
+  readonly filterSubjects?: readonly string[];
   /** Name of the account. Default `SELVEDGE`. */
   readonly account?: string;
 }
@@ -33,13 +38,14 @@ interface Permissions {
 }
 
 /** What a proxy may do: hear its own group, read objects (sealed, but for modules), say how it is. No streams, no consumers. */
-export function proxyPermissions(id: string, group = "gateway"): Permissions {
+export function proxyPermissions(id: string, group = "gateway", filterSubjects: readonly string[] = []): Permissions {
   return {
     publish: [
       statusSubject(id),
       manifestGetSubject(group),
       OBJECT_GET_SUBJECT,
       `${OBJECT_GET_SUBJECT}.$O.${NATS_NAMES.objectBucket}.M.*`,
+      ...filterSubjects,
     ],
     subscribe: [snapshotSubject(group), NATS_NAMES.poll, `${inboxPrefix(id)}.>`],
   };
@@ -71,6 +77,8 @@ const STREAM_EXPORTS = [snapshotSubject("*"), NATS_NAMES.poll];
  */
 export function natsPermissions(options: PermissionOptions): string {
   const account = options.account ?? "SELVEDGE";
+  const { filterSubjects = [] } = options;
+  for (const subject of filterSubjects) checkFilterSubject(subject);
   if (!isSubjectToken(account)) throw new Error(`account ${JSON.stringify(account)}: only letters, digits, - and _`);
   const users: string[] = [];
   const proxyAccounts: string[] = [];
@@ -86,17 +94,30 @@ export function natsPermissions(options: PermissionOptions): string {
   for (const { id, group, password } of options.proxies) {
     if (group !== undefined && !isSubjectToken(group))
       throw new Error(`group ${JSON.stringify(group)}: only letters, digits, - and _`);
-    const permissions = proxyPermissions(id, group);
+    const permissions = proxyPermissions(id, group, filterSubjects);
     const user = render(id, password, permissions);
     proxyAccounts.push(renderProxyAccount(account, id, user, permissions));
   }
   for (const { user, password, read } of options.publishers) users.push(render(user, password, publisherPermissions(user, read)));
   const exported = [
-    ...SERVICE_EXPORTS.map((subject) => `      { service: ${quote(subject)} }`),
+    ...[...SERVICE_EXPORTS, ...filterSubjects].map((subject) => `      { service: ${quote(subject)} }`),
     ...STREAM_EXPORTS.map((subject) => `      { stream: ${quote(subject)} }`),
   ];
   const own = `    jetstream: enabled\n    users: [\n${users.join("\n")}\n    ]\n    exports: [\n${exported.join("\n")}\n    ]\n`;
   return `accounts {\n  ${account} {\n${own}  }\n${proxyAccounts.join("")}}\n`;
+}
+
+/** Those of the configuration, of the server and of answers would make filters publishers or administrators. */
+function checkFilterSubject(subject: string): void {
+  const tokens = subject.split(".");
+  const isWhole = tokens.every(
+    (token, i) => /^[^\s*>]+$/.test(token) || (i > 0 && (token === "*" || (token === ">" && i === tokens.length - 1))),
+  );
+  const [first = ""] = tokens;
+  if (!isWhole || /^[$_]/.test(first) || first.toLowerCase() === "selvedge")
+    throw new Error(
+      `subject ${JSON.stringify(subject)}: tokens and dots, the first one no wildcard and none of NATS or Selvedge`,
+    );
 }
 
 function renderProxyAccount(account: string, id: string, user: string, { publish, subscribe }: Permissions): string {

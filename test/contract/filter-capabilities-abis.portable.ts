@@ -138,6 +138,22 @@ describe("capabilities: components", () => {
     exchange.chain.close();
     assert.equal(exchange.callouts[0]?.cancelled, true);
   });
+
+  test("nats: without a grant it is refused by name; with one it publishes there, so large and so many", async () => {
+    const nats = { publish: ["shop.orders"], perSecond: 1, payloadBytes: 5 };
+    await assert.rejects(
+      play({ nats: { ...nats, publish: [] } }, {}),
+      /selvedge:filter\/nats@0.1.0: grant it by capabilities.nats.publish/,
+    );
+    const asked = "publish other x; publish shop.orders longer; publish shop.orders hello; publish shop.orders again";
+    const { log, bench } = await play({ nats }, { "request-head": asked });
+    assert.deepEqual(
+      log.map((line) => line.split(": ")[1]),
+      ["not-granted", "too-large", "ok", "too-many"],
+    );
+    assert.deepEqual(bench.published, ["default/actor shop.orders hello"]);
+    assert.deepEqual(deniedOf(bench), { nats: 2 });
+  });
 });
 
 describe("capabilities: plug-ins of Extism", () => {

@@ -89,6 +89,47 @@ describe("capabilities: beyond the exchange", () => {
     assert.deepEqual(statuses.slice(-5), [bad, bad, 0, 0, no]);
   });
 
+  test("nats: only to granted subjects, so large and so many; not there without a grant or without NATS", async () => {
+    const nats = { publish: ["shop.orders"], perSecond: 2, payloadBytes: 5 };
+    const name = "selvedge.nats_publish";
+    const say = function* (guest: PuppetGuest, message: string): Generator<ReturnType<PuppetGuest["host"]>, number, number> {
+      const args = [guest.put(name), name.length, guest.put(message), message.length, 0, 0];
+      return yield guest.host("proxy_call_foreign_function", ...args);
+    };
+    for (const [capabilities, connected, expected, denied] of [
+      [{ nats: { ...nats, publish: [] } }, true, [1, 1, 1, 1, 1], { nats: 5 }],
+      [{ nats }, "none", [10, 10, 2, 1, 1], { nats: 1 }],
+      [{ nats }, false, [10, 10, 2, 10, 10], { nats: 1 }],
+      [{ nats }, true, [10, 10, 2, 0, 0], { nats: 1 }],
+    ] as const) {
+      const bench = new FilterBench(connected === "none" ? undefined : () => connected);
+      const statuses: number[] = [];
+      bench.puppet.on("request_headers", function* (guest) {
+        for (const text of ["selvedge.config.apply\0x", "shop.orders\0longer", "no end", "shop.orders\0hello", "shop.orders\0"])
+          statuses.push(yield* say(guest, text));
+        return 0;
+      });
+      bench.puppet.on("response_headers", function* (guest) {
+        statuses.push(yield* say(guest, "shop.orders\0more"));
+        return 0;
+      });
+      const exchange = bench.exchange([await bench.load(filterConfig({ capabilities }))]);
+      exchange.chain.requestHead(true);
+      assert.deepEqual(statuses, expected);
+      assert.deepEqual(Object.fromEntries(bench.metrics.denied), denied);
+      assert.deepEqual(
+        bench.published,
+        expected[3] === 0 ? ["default/puppet shop.orders hello", "default/puppet shop.orders "] : [],
+      );
+      if (expected[3] !== 0) continue;
+      exchange.respond(200, [], true);
+      assert.equal(statuses.at(-1), abi.INTERNAL_FAILURE);
+      bench.clock.advance(1000);
+      bench.exchange([await bench.load(filterConfig({ capabilities }))]).chain.requestHead(true);
+      assert.equal(bench.published.length, 4);
+    }
+  });
+
   test("shared data and queues of others are out of reach", async () => {
     const bench = new FilterBench();
     const statuses: number[] = [];

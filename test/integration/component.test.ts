@@ -48,7 +48,7 @@ test(
   "a gateway answers by a component",
   async () => {
     const port = await freePort();
-    const file = writeConfig("good.yaml", port, "{ callouts: [callee], random: true }");
+    const file = writeConfig("good.yaml", port, "{ callouts: [callee], random: true, nats: { publish: [test.actor] } }");
     const running = startSelvedge(["proxy", "-f", file, "--workers", "1", "--admin", "127.0.0.1:0"]);
     try {
       await running.saw("admin  http");
@@ -65,7 +65,11 @@ test(
 test(
   "what a component imports but was not granted is an issue at its place",
   async () => {
-    const { code, out, error } = await runSelvedge(["validate", "-f", writeConfig("bad.yaml", 1, "{ random: true }")]);
+    const { code, out, error } = await runSelvedge([
+      "validate",
+      "-f",
+      writeConfig("bad.yaml", 1, "{ random: true, nats: { publish: [test.actor] } }"),
+    ]);
     expect(code).not.toBe(0);
     expect(out + error).toContain("selvedge:filter/call-out@0.1.0: grant it by capabilities.callouts");
   },

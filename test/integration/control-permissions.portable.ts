@@ -52,6 +52,7 @@ describe("permissions of a secured server", () => {
         { id: "edge-1", password: 'p"1$x' },
         { id: "inner-1", group: "inner", password: "p2" },
       ],
+      filterSubjects: ["shop.>"],
       publishers: [
         { user: "ann", password: "pa" },
         { user: "bob", password: "pb", read: true },
@@ -383,6 +384,31 @@ describe("permissions of a secured server", () => {
     ] as const) {
       await assertRefused(user, password, "subscribe", subscribe, false);
       await assertRefused(user, password, "publish", publish, false);
+    }
+  });
+
+  test("what filters publish reaches the other account, on the subjects that were named and on no others", async () => {
+    const heard: string[] = [];
+    const { connection: control } = await login("control", "control-password");
+    control.subscribe(">", {
+      callback: (_, message) => void (/^(shop|other)/.test(message.subject) && heard.push(message.subject)),
+    });
+    await control.flush();
+    const source = createNatsSource({
+      ...{ address: { servers: [server.url], user: "edge-1", password: 'p"1$x' }, id: "edge-1", version: "t" },
+      ...{ clock, rng: systemRng(), log: SILENT_LOG },
+    });
+    assert.equal(source.publish("shop.orders", new Uint8Array([1])), false, "not connected yet");
+    await source.start(() => {});
+    assert.equal(source.publish("other.orders", new Uint8Array([1])), true);
+    assert.equal(source.publish("shop.orders", new Uint8Array([1])), true);
+    await until(() => heard.length > 0);
+    assert.deepEqual(heard, ["shop.orders"]);
+    await source.stop();
+    assert.equal(source.publish("shop.orders", new Uint8Array([1])), false);
+    for (const subject of ["selvedge.config.apply", "$JS.API.>", "_INBOX.>", "*.a", ">", "a..b", "a.>.b", "a b", ""]) {
+      const options = { control: { user: "control", password: "x" }, proxies: [], publishers: [], filterSubjects: [subject] };
+      assert.throws(() => natsPermissions(options), /subject/);
     }
   });
 

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import type { FilterConfig } from "../../src/config/snapshot.ts";
-import type { Bytes } from "../../src/core/bytes.ts";
+import { type Bytes, latin1Text } from "../../src/core/bytes.ts";
 import { VirtualClock } from "../../src/core/clock.ts";
 import { DeadlineQueue } from "../../src/core/deadline.ts";
 import type { RequestHead } from "../../src/core/head.ts";
@@ -37,7 +37,20 @@ export class ComponentBench {
   readonly metrics = new RecordingMetrics();
   readonly log = new RecordingLog();
   readonly shared = new SharedState();
-  readonly host = new ComponentHost({ clock: this.clock, log: this.log, metrics: this.metrics, shared: this.shared });
+  readonly host = new ComponentHost({
+    clock: this.clock,
+    log: this.log,
+    metrics: this.metrics,
+    shared: this.shared,
+    publish: (...message) => this.#publish(...message),
+  });
+  /** What was published, with the filter and the subject. */
+  readonly published: string[] = [];
+
+  #publish(filter: string, subject: string, payload: Bytes): boolean {
+    this.published.push(`${filter} ${subject} ${latin1Text(payload)}`);
+    return true;
+  }
 
   load(config: FilterConfig, wasm: Bytes = ACTOR): Promise<FilterModule> {
     return this.host.load(wasm, config);

@@ -115,6 +115,26 @@ export class RecordingLog implements Log {
 
 /** A proxy-wasm host in virtual time, with everything it reports kept. */
 export class FilterBench {
+  /** What was published, with the filter and the subject. */
+  readonly published: string[] = [];
+
+  /** `connected`: whether messages can be published now; undefined: there is no NATS at all. */
+  constructor(connected?: () => boolean) {
+    const publish = (filter: string, subject: string, payload: Bytes): boolean => {
+      if (connected?.() !== true) return false;
+      this.published.push(`${filter} ${subject} ${latin1Text(payload)}`);
+      return true;
+    };
+    this.host = new ProxyWasmHost({
+      clock: this.clock,
+      log: this.log,
+      metrics: this.metrics,
+      shared: this.shared,
+      foreign: this.foreign,
+      ...(connected === undefined ? {} : { publish }),
+      callout: (_filter, request, done) => this.rootCallouts.push({ request, done }),
+    });
+  }
   readonly clock = new VirtualClock();
   readonly deadlines = new DeadlineQueue(this.clock, 50);
   readonly chains = new ChainPool(this.deadlines, this.clock);
@@ -125,14 +145,7 @@ export class FilterBench {
   readonly puppet = new Puppet().register(this.foreign);
   /** Calls of the plugin itself. */
   readonly rootCallouts: { request: CalloutRequest; done: (answer: CalloutAnswer | undefined) => void }[] = [];
-  readonly host = new ProxyWasmHost({
-    clock: this.clock,
-    log: this.log,
-    metrics: this.metrics,
-    shared: this.shared,
-    foreign: this.foreign,
-    callout: (_filter, request, done) => this.rootCallouts.push({ request, done }),
-  });
+  readonly host: ProxyWasmHost;
 
   load(config: FilterConfig = filterConfig(), wasm: Bytes = PUPPET): Promise<FilterModule> {
     return this.host.load(wasm, config);

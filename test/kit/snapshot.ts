@@ -109,10 +109,11 @@ export function endpointsOf(service: string, ports: readonly number[]): Endpoint
   };
 }
 
-/** Everything in the exchange, and nothing beyond it but random numbers. */
+/** Everything in the exchange, and nothing beyond it but random numbers and one subject, which the actor's imports need. */
 export const ALL_GRANTED: FilterCapabilities = {
   ...DEFAULT_CAPABILITIES,
   random: true,
+  nats: { ...DEFAULT_CAPABILITIES.nats, publish: ["test.actor"] },
   headers: { request: { read: ["**"], write: ["**"] }, response: { read: ["**"], write: ["**"] } },
   attributes: { read: ["**"], write: ["**"] },
 };

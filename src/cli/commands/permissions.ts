@@ -18,6 +18,12 @@ export const command: Command = {
     },
     { name: "publishers", type: "list", value: "<user>", help: "Who may change configuration, and see nothing." },
     { name: "editors", type: "list", value: "<user>", help: "Who may change configuration, and read all of it." },
+    {
+      name: "filter-subjects",
+      type: "list",
+      value: "<subject>",
+      help: "What filters may publish (capabilities.nats.publish), with wildcards behind the first token.",
+    },
     { name: "account", type: "text", value: "<name>", default: "SELVEDGE", help: "Name of the account." },
     { name: "passwords", type: "text", value: "<file>", help: "File with the passwords (YAML), - for standard input." },
   ],
@@ -51,6 +57,7 @@ export const command: Command = {
         ...publishers.map((user) => ({ user, ...passwordOf(user) })),
         ...editors.map((user) => ({ user, ...passwordOf(user), read: true })),
       ],
+      filterSubjects: flags.list("filter-subjects"),
       account: flags.text("account") ?? "",
     };
     const block = render(options);

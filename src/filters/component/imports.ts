@@ -61,11 +61,13 @@ export class ImportTable implements ImportResolver {
   }
 
   #checkCapability(name: string, interfaceName: string): void {
-    const { callouts, random } = this.guest.owner.grants.capabilities;
-    const isGranted = name === "selvedge:filter/call-out" ? callouts.length > 0 : name !== "selvedge:filter/random" || random;
-    if (isGranted) return;
-    const how = name === "selvedge:filter/random" ? "capabilities.random" : "capabilities.callouts, which names the services";
-    throw new Error(`it imports ${interfaceName}: grant it by ${how}`);
+    const { callouts, random, nats } = this.guest.owner.grants.capabilities;
+    const needs = (isGranted: boolean, how: string): void => {
+      if (!isGranted) throw new Error(`it imports ${interfaceName}: grant it by capabilities.${how}`);
+    };
+    if (name === "selvedge:filter/call-out") needs(callouts.length > 0, "callouts, which names the services");
+    else if (name === "selvedge:filter/random") needs(random, "random");
+    else if (name === "selvedge:filter/nats") needs(nats.publish.length > 0, "nats.publish, which names the subjects");
   }
 }
 

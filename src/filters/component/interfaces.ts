@@ -262,6 +262,19 @@ const CALL_OUT = new Map<string, HostFunction>([
   ],
 ]);
 
+const NATS = new Map<string, HostFunction>([
+  [
+    "publish",
+    defineFor(
+      "func(subject: string, payload: list<u8>) -> result<_, enum{not-granted, too-large, too-many, unavailable}>",
+      (guest) => (subject: string, payload: Uint8Array) => {
+        const answer = guest.owner.grants.publish(subject, payload);
+        return answer === "sent" ? EDITED : { error: answer };
+      },
+    ),
+  ],
+]);
+
 /** By name without version. */
 export const INTERFACES: ReadonlyMap<string, ReadonlyMap<string, HostFunction>> = new Map([
   ["selvedge:filter/types", new Map<string, HostFunction>()],
@@ -272,4 +285,5 @@ export const INTERFACES: ReadonlyMap<string, ReadonlyMap<string, HostFunction>> 
   ["selvedge:filter/shared-data", SHARED_DATA],
   ["selvedge:filter/metrics", METRICS],
   ["selvedge:filter/call-out", CALL_OUT],
+  ["selvedge:filter/nats", NATS],
 ]);

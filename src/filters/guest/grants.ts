@@ -1,4 +1,5 @@
 import type { FilterCapabilities, FilterConfig, NameAccess } from "../../config/snapshot.ts";
+import type { Bytes } from "../../core/bytes.ts";
 import type { Clock } from "../../core/clock.ts";
 import { CREDENTIAL_FIELDS } from "../../core/credentials.ts";
 import type { HeaderBlock } from "../../core/head.ts";
@@ -9,6 +10,10 @@ import { RateGate } from "./rate-gate.ts";
 
 /** Capabilities as denials are counted. */
 export type Capability = Exclude<keyof FilterCapabilities, "calloutLimits" | "clock">;
+
+/** Sends a message over NATS; false: it is not connected. `payload` is used during the call only. */
+export type PublishMessage = (filter: string, subject: string, payload: Bytes) => boolean;
+export type PublishRefusal = "not-granted" | "too-large" | "too-many" | "unavailable";
 
 const ALL: NameAccess = { read: ["*"], write: ["*"] };
 
@@ -77,7 +82,7 @@ export class Grants {
   readonly responseWrite: NameSet | undefined;
   readonly attributeRead: NameSet | undefined;
   readonly attributeWrite: NameSet | undefined;
-  readonly publishing: RateGate;
+  readonly #publishing: RateGate;
   readonly #callouts = new Map<string, CalloutGate>();
   /** Nothing of attributes has to be looked at. */
   readonly #readsAll: boolean;
@@ -86,6 +91,7 @@ export class Grants {
     readonly config: FilterConfig,
     readonly clock: Clock,
     readonly metrics: FilterMetrics,
+    readonly publishMessage?: PublishMessage,
   ) {
     const capabilities = { ...DEFAULT_CAPABILITIES, ...config.capabilities };
     this.capabilities = capabilities;
@@ -96,7 +102,7 @@ export class Grants {
     this.responseWrite = NameSet.of(headers.response.write, isCredential);
     this.attributeRead = NameSet.of(attributes.read, never);
     this.attributeWrite = NameSet.of(attributes.write, isProxysAttribute);
-    this.publishing = new RateGate(nats.perSecond, clock);
+    this.#publishing = new RateGate(nats.perSecond, clock);
     this.#readsAll = [this.requestRead, this.responseRead, this.attributeRead].every((each) => each === undefined);
   }
 
@@ -191,6 +197,22 @@ export class Grants {
     const found = this.capabilities.callouts.find((service) => service === full);
     if (found === undefined) this.deny("callouts");
     return found;
+  }
+
+  /** Publishes a message; answers what kept it from being sent. The payload is used during the call only. */
+  publish(subject: string, payload: Bytes): "sent" | PublishRefusal {
+    const { nats } = this.capabilities;
+    if (!nats.publish.includes(subject)) {
+      this.deny("nats");
+      return "not-granted";
+    }
+    if (payload.byteLength > nats.payloadBytes) return "too-large";
+    if (this.publishMessage === undefined) return "unavailable";
+    if (!this.#publishing.take()) {
+      this.deny("nats");
+      return "too-many";
+    }
+    return this.publishMessage(this.config.name, subject, payload) ? "sent" : "unavailable";
   }
 
   /** Limits of calls to a service, and what is under way. */

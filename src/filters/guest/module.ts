@@ -5,7 +5,7 @@ import type { Log } from "../../core/log.ts";
 import type { FilterContext, FilterExchange, FilterMetrics, FilterModule, FilterStatus } from "../contract.ts";
 import type { FilterStats } from "../stats.ts";
 import type { ModuleCompiler } from "./compiler.ts";
-import { Grants } from "./grants.ts";
+import { Grants, type PublishMessage } from "./grants.ts";
 import { LogGate } from "./log-gate.ts";
 import { InstancePool, type PooledInstance } from "./pool.ts";
 import type { SharedNamespace, SharedState } from "./shared.ts";
@@ -22,6 +22,8 @@ export interface GuestOptions {
   readonly shared: SharedState;
   /** One per process, for all ABIs: a module that is in use is compiled once. Default: the host's own, without a folder. */
   readonly compiler?: ModuleCompiler;
+  /** Publishes over NATS for a filter that was granted the subject; false: not now. Absent: this process has no NATS. */
+  readonly publish?: PublishMessage;
 }
 
 /** A snapshot that an earlier version kept on disk knows fewer budgets. */
@@ -68,7 +70,7 @@ export abstract class GuestModule<
     readonly config: FilterConfig,
     readonly options: Options,
   ) {
-    this.grants = new Grants(config, options.clock, options.metrics);
+    this.grants = new Grants(config, options.clock, options.metrics, options.publish);
     this.namespace = options.shared.acquire(namespaceName(config));
     this.stats = options.metrics.statsOf(config.name);
     this.stats.users++;

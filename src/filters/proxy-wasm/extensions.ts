@@ -1,12 +1,13 @@
-import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import { utf8Text } from "../../core/bytes.ts";
+import { CAPABILITY_LIMITS, PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import { isWritableField, readName } from "../guest/fields.ts";
 import type { GuestMemory } from "../guest/memory.ts";
 import { BAD_ARGUMENT, INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, NOT_FOUND, OK } from "./abi.ts";
 import type { GuestCallbacks, GuestInstance } from "./instance.ts";
 
 /**
- * What this host offers beyond the ABI, as foreign functions that any filter may call: they grant nothing, they only save
- * work. A host without them (Envoy) answers `NOT_FOUND`, and the filter does without.
+ * What this host offers beyond the ABI, as foreign functions that any filter may call. Most grant nothing, they only save
+ * work; publishing is a capability. A host without them (Envoy) answers `NOT_FOUND`, and the filter does without.
  */
 
 /** A call with its arguments at `[at, at + size)`, checked to be inside. Answers a status. */
@@ -104,9 +105,28 @@ function mapCounter(guest: GuestInstance, memory: GuestMemory, at: number, size:
   return guest.mappedCounters.add(memory, id, cell, config.budget.metrics) ? OK : INTERNAL_FAILURE;
 }
 
+/**
+ * `selvedge.nats_publish` (the subject, NUL, the payload): a message over NATS. `NOT_FOUND` without any subject granted, or where
+ * there is no NATS; `INTERNAL_FAILURE`: this subject is not granted, too large, too many within a second, or not connected.
+ */
+function natsPublish(guest: GuestInstance, memory: GuestMemory, at: number, size: number): number {
+  const { grants } = guest.owner;
+  if (grants.capabilities.nats.publish.length === 0) {
+    grants.deny("nats");
+    return NOT_FOUND;
+  }
+  const bytes = memory.view(at, size);
+  const end = bytes.subarray(0, CAPABILITY_LIMITS.patternChars + 1).indexOf(0);
+  if (end < 0) return BAD_ARGUMENT;
+  const answer = grants.publish(utf8Text(bytes.subarray(0, end)), bytes.subarray(end + 1));
+  if (answer === "sent") return OK;
+  return answer === "unavailable" && grants.publishMessage === undefined ? NOT_FOUND : INTERNAL_FAILURE;
+}
+
 /** By name. */
 export const EXTENSIONS: ReadonlyMap<string, Extension> = new Map([
   ["selvedge.skip_callbacks", skipCallbacks],
   ["selvedge.add_response_headers", addResponseHeaders],
   ["selvedge.map_counter", mapCounter],
+  ["selvedge.nats_publish", natsPublish],
 ]);

@@ -19,6 +19,7 @@ mod world {
                 import selvedge:filter/random@0.1.0;
                 import selvedge:filter/shared-data@0.1.0;
                 import selvedge:filter/metrics@0.1.0;
+                import selvedge:filter/nats@0.1.0;
             }
         ",
         world: "selvedge:actor/actor",
@@ -32,7 +33,7 @@ use world::selvedge::filter::call_out::{self, CallAnswer, CallId, CallRequest};
 use world::selvedge::filter::http::{Body, Request, Response, Trailers};
 use world::selvedge::filter::types::{Callbacks, EditError, ExchangeId, Header, LocalResponse, Verdict};
 use world::exports::selvedge::filter::{bodies, call_answers, configuration, heads};
-use world::selvedge::filter::{clock, log, metrics, random, shared_data};
+use world::selvedge::filter::{clock, log, metrics, nats, random, shared_data};
 
 thread_local! {
     static SCRIPTS: RefCell<HashMap<String, Vec<Vec<String>>>> = RefCell::new(HashMap::new());
@@ -212,6 +213,13 @@ fn obey(hands: &Hands, words: &[String]) -> Option<Verdict> {
             }
             None
         }
+        "publish" => tell(match nats::publish(&word(1), word(2).as_bytes()) {
+            Ok(()) => "ok".into(),
+            Err(nats::PublishError::NotGranted) => "not-granted".into(),
+            Err(nats::PublishError::TooLarge) => "too-large".into(),
+            Err(nats::PublishError::TooMany) => "too-many".into(),
+            Err(nats::PublishError::Unavailable) => "unavailable".into(),
+        }),
         "increment" => {
             metrics::increment(number(&word(1)), 1);
             None
