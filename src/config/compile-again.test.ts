@@ -30,12 +30,19 @@ class Author {
 
   any(): Resource {
     const dice = this.pick(20);
-    if (dice === 0) return parse("Gateway", `g${this.pick(3)}`, { listeners: [{ name: "a", port: 1_000 + this.pick(4) }] });
+    if (dice === 0) return this.#gateway();
     if (dice === 1)
       return parse("Filter", `f${this.pick(3)}`, { module: { digest: MODULE.digest }, settings: { a: this.pick(3) } });
     if (dice === 2) return this.#authentication();
     if (dice === 3) return parse("Mesh", "default", { accessLog: { sample: this.pick(3) / 2 } });
     return dice < 8 ? this.#service() : this.#route();
+  }
+
+  #gateway(): Resource {
+    const web = { name: "a", port: 1_000 + this.pick(4) };
+    const streams = { name: `t${this.pick(2)}`, port: 2_000 + this.pick(4), protocol: "TCP" };
+    const listeners = [[web], [web, streams], [streams]][this.pick(3)];
+    return parse("Gateway", `g${this.pick(3)}`, { listeners });
   }
 
   #authentication(): Resource {
@@ -63,6 +70,11 @@ class Author {
       ...(this.pick(6) === 0 ? { filters: [`f${this.pick(3)}`] } : {}),
       ...(this.pick(8) === 0 ? { authentication: `a${this.pick(2)}` } : {}),
     };
+    if (this.pick(9) === 0) {
+      const filters = this.pick(9) === 0 ? [`f${this.pick(3)}`] : [];
+      const gateways = this.pick(2) === 0 ? [] : [`g${this.pick(3)}`];
+      return parse("Route", `r${this.pick(400)}`, { gateways, tcp: { listener: `t${this.pick(2)}`, backends: [backend], filters } });
+    }
     const hosts = [`h${this.pick(12)}.example`, `h${12 + this.pick(12)}.example`];
     return parse("Route", `r${this.pick(400)}`, {
       hosts,

@@ -2,17 +2,18 @@ import { isSameData } from "../core/equal.ts";
 import { canonicalCopy, compareText } from "./canonical.ts";
 import { type Catalogue, fullName } from "./catalogue.ts";
 import { compileAuthentications } from "./compile/authentication.ts";
-import { CompileContext } from "./compile/context.ts";
+import { CompileContext, servesHttp } from "./compile/context.ts";
 import { compileFilters } from "./compile/filter.ts";
 import { compileGateways } from "./compile/gateway.ts";
 import { compileMesh } from "./compile/mesh.ts";
 import { compileRoute } from "./compile/route.ts";
 import { ClaimIndex, refuseRouteConflicts } from "./compile/route-conflicts.ts";
 import { compileService, dependsOnFiles } from "./compile/service.ts";
+import { checkStreamRoutes } from "./compile/stream-routes.ts";
 import type { CompileOptions, CompileResult } from "./compile.ts";
 import type { ConfigIssue } from "./issue.ts";
 import { cutIssues } from "./parse.ts";
-import type { Resource, ServiceResource } from "./schema/index.ts";
+import type { GatewayResource, Resource, ServiceResource } from "./schema/index.ts";
 import { SectionCutter } from "./section-cutter.ts";
 import { nameOfItem } from "./section-layout.ts";
 import type { SnapshotContent } from "./sections.ts";
@@ -22,6 +23,8 @@ import { diffLists, findNamed, patchList } from "./sorted-list.ts";
 interface Compiled {
   readonly catalogue: Catalogue;
   readonly content: SnapshotContent;
+  /** Of its routes those with `tcp`: few, so that they are checked against listeners and filters every time. */
+  readonly streamRoutes: SnapshotContent["routes"];
 }
 
 type Services = Pick<SnapshotContent, "services" | "endpoints">;
@@ -54,6 +57,9 @@ export class SnapshotCompiler {
     });
     const claims = last === undefined ? new ClaimIndex() : this.#claims;
     const { removed, added } = diffLists(last?.content.routes ?? [], routes, nameOfItem);
+    const addedStreams = added.filter((each) => each.tcp !== undefined);
+    const streamRoutes = patchList(last?.streamRoutes ?? [], removed.map(nameOfItem), addedStreams, nameOfItem);
+    checkStreamRoutes(context, streamRoutes, content);
     // Who claimed the same is only looked for when somebody did, or when all issues are told anyway.
     if (context.issues.length > 0 || !claims.replace(removed, added)) refuseRouteConflicts(context, routes);
     const { modules } = context;
@@ -61,7 +67,7 @@ export class SnapshotCompiler {
     const warnings = context.warnings.sort(compareIssues);
     if (issues.length > 0) return { snapshot: undefined, sections: undefined, issues: cutIssues(issues), warnings, modules };
     if (isKept) {
-      this.#last = { catalogue, content };
+      this.#last = { catalogue, content, streamRoutes };
       this.#claims = claims;
     }
     const sections = this.#cutter.cut(content);
@@ -82,13 +88,18 @@ function compileRoutes(context: CompileContext, last: Compiled | undefined): Sna
 
 /** Is something gone that a route may refer to? */
 function losesSomething(before: Catalogue, after: Catalogue): boolean {
-  for (const kind of ["Gateway", "Filter", "Authentication"] as const) {
+  for (const kind of ["Filter", "Authentication"] as const) {
     const { removed } = diffLists<Resource>(before.ofKind(kind), after.ofKind(kind), fullName);
     if (removed.some((each) => after.find(kind, fullName(each)) === undefined)) return true;
   }
+  const gateways = diffLists(before.ofKind("Gateway"), after.ofKind("Gateway"), fullName);
+  if (gateways.removed.some((each) => losesHttp(each, after.find("Gateway", fullName(each))))) return true;
   const { removed } = diffLists(before.ofKind("Service"), after.ofKind("Service"), fullName);
   return removed.some((each) => losesSubset(each, after.find("Service", fullName(each))));
 }
+
+const losesHttp = (before: GatewayResource, after: GatewayResource | undefined): boolean =>
+  after === undefined || (servesHttp(before) && !servesHttp(after));
 
 function losesSubset(before: ServiceResource, after: ServiceResource | undefined): boolean {
   if (after === undefined) return true;

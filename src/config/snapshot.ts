@@ -72,7 +72,8 @@ export interface ListenerConfig {
   readonly address:
     | { readonly kind: "tcp"; readonly host: string; readonly port: number }
     | { readonly kind: "unix"; readonly path: string };
-  readonly protocol: "http" | "https";
+  /** `tcp` and `tls` carry streams of bytes for routes with `tcp`. */
+  readonly protocol: "http" | "https" | "tcp" | "tls";
   /** Hosts served here, lower case, `*.` wildcards; empty: all. */
   readonly hosts: readonly string[];
   readonly tls: ListenerTlsConfig | undefined;
@@ -162,7 +163,20 @@ export interface RouteConfig {
   readonly gateways: readonly ResourceName[];
   /** Lower case, `*.example.org` or `*`; never empty. */
   readonly hosts: readonly string[];
+  /** Empty when `tcp` is given. */
   readonly rules: readonly RuleConfig[];
+  readonly tcp?: TcpConfig;
+}
+
+/** What becomes of the streams of one listener; `hosts` of its route are names of SNI. */
+export interface TcpConfig {
+  /** The last part of the name of a listener that belongs to one of the route's gateways. */
+  readonly listener: string;
+  readonly backends: readonly BackendConfig[];
+  /** Filters in order, by name. */
+  readonly filters: readonly ResourceName[];
+  /** A stream in which nothing moves; undefined: the listener's `tunnelIdleMs`. */
+  readonly idleMs: number | undefined;
 }
 
 export interface RuleConfig {

@@ -18,6 +18,7 @@ export interface WasmSection {
 
 const HEADER_BYTES = 8;
 const CUSTOM = 0;
+const EXPORTS = 7;
 
 /**
  * The sections in order; stops at the first thing that cannot be read, and at more sections than a module may have, because whoever
@@ -48,6 +49,24 @@ export function readSections(wasm: Uint8Array): WasmSection[] {
 /** The content of the first custom section of a name; undefined: there is none. */
 export function findCustomSection(wasm: Uint8Array, name: string): Uint8Array | undefined {
   return readSections(wasm).find((section) => section.id === CUSTOM && section.name === name)?.content;
+}
+
+/** Names of what a core module exports; stops at the first thing that cannot be read. */
+export function readExportNames(wasm: Uint8Array): string[] {
+  const content = readSections(wasm).find((section) => section.id === EXPORTS)?.content ?? new Uint8Array(0);
+  const names: string[] = [];
+  const count = readLength(content, 0);
+  let at = count?.end ?? 0;
+  while (names.length < Math.min(count?.value ?? 0, METER_LIMITS.exports)) {
+    const length = readLength(content, at);
+    const end = length === undefined ? content.byteLength : length.end + length.value;
+    // Behind the name: a kind, and an index.
+    const index = readLength(content, end + 1);
+    if (length === undefined || index === undefined) break;
+    names.push(Buffer.from(content.subarray(length.end, end)).toString("utf8"));
+    at = index.end;
+  }
+  return names;
 }
 
 /** The same module with one custom section more at its end. */

@@ -98,7 +98,8 @@ async function explain(context: CommandContext, { routes, listeners }: Content):
   await loadPatternEngine();
   const router = buildRouter(routes, listeners);
   const wanted = context.flags.text("gateway");
-  const gateways = new Map(listeners.map((listener) => [listener.gateway, listener]));
+  const forRequests = listeners.filter(({ protocol }) => protocol === "http" || protocol === "https");
+  const gateways = new Map(forRequests.map((listener) => [listener.gateway, listener]));
   if (wanted !== undefined && !gateways.has(wanted))
     throw new CommandError(
       `there is no gateway ${printable(wanted)}`,

@@ -4,13 +4,17 @@ import type { IssueCode } from "../codes.ts";
 import type { CompileOptions } from "../compile.ts";
 import type { ConfigIssue } from "../issue.ts";
 import { formatPath, type IssuePath } from "../parse.ts";
-import { type Kind, type Resource, resourceKey } from "../schema/index.ts";
+import { type GatewayResource, type Kind, type Resource, resourceKey } from "../schema/index.ts";
 import type { FileOrInline } from "../schema/tls.ts";
 import { formatSize } from "../schema/units.ts";
 import type { ResourceName } from "../snapshot.ts";
 import { hintFor } from "../suggest.ts";
 
 export { fullName } from "../catalogue.ts";
+
+/** Has it a listener for requests? */
+export const servesHttp = (gateway: GatewayResource): boolean =>
+  gateway.spec.listeners.some(({ protocol }) => protocol !== "TCP" && protocol !== "TLS");
 
 /** What every part of the compiler needs: the resources by name, files, and a place to put issues. */
 export class CompileContext {
@@ -66,10 +70,11 @@ export class CompileContext {
   }
 
   #isMet(need: string): boolean {
-    const [key = "", subset] = need.split("#");
+    const [key = "", part] = need.split("#");
     const found = this.#find(key);
-    if (found === undefined || subset === undefined) return found !== undefined;
-    return found.kind === "Service" && found.spec.subsets.some((each) => each.name === subset);
+    if (found === undefined || part === undefined) return found !== undefined;
+    if (found.kind === "Gateway") return servesHttp(found);
+    return found.kind === "Service" && found.spec.subsets.some((each) => each.name === part);
   }
 
   /** By `Kind namespace/name`. */
@@ -78,6 +83,7 @@ export class CompileContext {
     return this.catalogue.find(key.slice(0, space) as Kind, key.slice(space + 1));
   }
 
+  /** `Kind namespace/name`, with `#subset` behind a service, or `#http` behind a gateway that must have a listener for requests. */
   need(need: string): void {
     this.#needs?.push(need);
   }

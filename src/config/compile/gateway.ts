@@ -33,6 +33,16 @@ export function compileGateways(context: CompileContext): ListenerConfig[] {
   return listeners.map((each) => each.config);
 }
 
+/** The name of a listener within its gateway. */
+export const shortNameOf = (spec: ListenerSpec): string => spec.name ?? `${protocolOf(spec)}-${spec.port ?? "unix"}`;
+
+function protocolOf(spec: ListenerSpec): ListenerConfig["protocol"] {
+  const { protocol = spec.tls === undefined ? "HTTP" : "HTTPS" } = spec;
+  return PROTOCOLS[protocol];
+}
+
+const PROTOCOLS = { HTTP: "http", HTTPS: "https", TCP: "tcp", TLS: "tls" } as const;
+
 /** Can both be bound at once? `0.0.0.0` takes a port on every IPv4 address, `::` on every address. */
 function collide(a: ListenerConfig["address"], b: ListenerConfig["address"]): boolean {
   if (a.kind === "unix" || b.kind === "unix") return a.kind === b.kind && formatAddress(a) === formatAddress(b);
@@ -43,17 +53,16 @@ function collide(a: ListenerConfig["address"], b: ListenerConfig["address"]): bo
 }
 
 function compileListener(context: CompileContext, gateway: GatewayResource, spec: ListenerSpec, path: IssuePath): ListenerConfig {
-  const protocol = (spec.protocol ?? (spec.tls === undefined ? "HTTP" : "HTTPS")) === "HTTPS" ? "https" : "http";
   const address: ListenerConfig["address"] =
     spec.unix === undefined
       ? { kind: "tcp", host: spec.address ?? "0.0.0.0", port: spec.port ?? 0 }
       : { kind: "unix", path: spec.unix };
   const { limits, times, compression } = spec;
   return {
-    name: `${fullName(gateway)}/${spec.name ?? `${protocol}-${spec.port ?? "unix"}`}`,
+    name: `${fullName(gateway)}/${shortNameOf(spec)}`,
     gateway: fullName(gateway),
     address,
-    protocol,
+    protocol: protocolOf(spec),
     hosts: spec.hosts.includes("*") ? [] : sortedSet(spec.hosts),
     tls: spec.tls === undefined ? undefined : compileTls(context, gateway, spec.tls, [...path, "tls"]),
     proxyProtocol: spec.proxyProtocol && {

@@ -2,18 +2,20 @@ import { canonicalItem, compareText, sortedSet } from "../canonical.ts";
 import type { IssuePath } from "../parse.ts";
 import type { RouteResource } from "../schema/index.ts";
 import { variablesOf } from "../schema/paths.ts";
-import type { MatchSpec, RouteSpec, RuleSpec } from "../schema/route.ts";
+import type { MatchSpec, RouteSpec, RuleSpec, TcpSpec } from "../schema/route.ts";
 import type {
   ActionConfig,
   BackendConfig,
   MatchConfig,
   PathMatchConfig,
   PathRewriteConfig,
+  ResourceName,
   RouteConfig,
   RuleConfig,
+  TcpConfig,
   ValueMatchConfig,
 } from "../snapshot.ts";
-import { type CompileContext, fullName } from "./context.ts";
+import { type CompileContext, fullName, servesHttp } from "./context.ts";
 
 /** Routes compiled before, with what must exist for them to be right: most stay the same from one apply to the next. */
 const compiled = new WeakMap<RouteResource, { readonly config: RouteConfig; readonly needs: readonly string[] }>();
@@ -31,7 +33,7 @@ export function compileRoute(context: CompileContext, route: RouteResource): Rou
 function compileAnew(context: CompileContext, route: RouteResource): RouteConfig {
   const { spec } = route;
   const names = new Set<string>();
-  const rules = spec.rules.map((rule, i) => {
+  const rules = (spec.rules ?? []).map((rule, i) => {
     const config = compileRule(context, route, rule, i);
     if (names.has(config.name)) {
       const path: IssuePath = ["spec", "rules", i, "name"];
@@ -40,23 +42,54 @@ function compileAnew(context: CompileContext, route: RouteResource): RouteConfig
     names.add(config.name);
     return config;
   });
-  return { name: fullName(route), gateways: compileGatewayNames(context, route, spec), hosts: sortedSet(spec.hosts), rules };
+  const tcp = spec.tcp === undefined ? {} : { tcp: compileTcp(context, route, spec.tcp) };
+  const gateways = compileGatewayNames(context, route, spec);
+  return { name: fullName(route), gateways, hosts: sortedSet(spec.hosts), rules, ...tcp };
+}
+
+/** Whether its listener and its filters fit is found out when all of them are known: see stream-routes.ts. */
+function compileTcp(context: CompileContext, route: RouteResource, spec: TcpSpec): TcpConfig {
+  const path: IssuePath = ["spec", "tcp"];
+  return {
+    listener: spec.listener,
+    backends: compileBackends(context, route, spec.backends, path),
+    filters: resolveFilters(context, route, spec.filters, path),
+    idleMs: spec.idle,
+  };
+}
+
+function resolveFilters(context: CompileContext, route: RouteResource, filters: readonly string[], path: IssuePath): string[] {
+  const names = filters.map((each, i) => context.resolve(route, "Filter", each, [...path, "filters", i]));
+  return names.filter((each) => each !== undefined);
 }
 
 function compileGatewayNames(context: CompileContext, route: RouteResource, spec: RouteSpec): string[] {
-  const names = spec.gateways.map((each, i) => context.resolve(route, "Gateway", each, ["spec", "gateways", i]));
+  const names = spec.gateways.map((each, i) => {
+    const path: IssuePath = ["spec", "gateways", i];
+    const name = context.resolve(route, "Gateway", each, path);
+    if (name !== undefined && spec.tcp === undefined) needHttp(context, route, name, path);
+    return name;
+  });
   return sortedSet(names.filter((each) => each !== undefined));
+}
+
+/** Rules are about requests. */
+function needHttp(context: CompileContext, route: RouteResource, name: ResourceName, path: IssuePath): void {
+  const gateway = context.find("Gateway", name);
+  context.need(`Gateway ${name}#http`);
+  if (gateway === undefined || servesHttp(gateway)) return;
+  const message = `No listener of Gateway ${name} serves requests: its protocols are TCP or TLS.`;
+  context.report(route, path, "conflicting_fields", message, "a route with tcp serves them");
 }
 
 function compileRule(context: CompileContext, route: RouteResource, rule: RuleSpec, index: number): RuleConfig {
   const path: IssuePath = ["spec", "rules", index];
   const matches = rule.matches.map(compileMatch);
-  const filters = rule.filters.map((each, i) => context.resolve(route, "Filter", each, [...path, "filters", i]));
   return {
     name: rule.name ?? String(index),
     matches,
     action: compileAction(context, route, rule, matches, path),
-    filters: filters.filter((each) => each !== undefined),
+    filters: resolveFilters(context, route, rule.filters, path),
     authentication:
       rule.authentication === undefined
         ? undefined

@@ -8,6 +8,7 @@ import {
 import { isForbiddenTrailer, REQUEST_TRAILERS } from "../../core/trailer-names.ts";
 import { listenAddress, socketPath } from "./address.ts";
 import { headerName, readEditableHeader } from "./headers.ts";
+import { refuseHttpFields } from "./listener-streams.ts";
 import { cidr, hostPattern, list, partName, port } from "./names.ts";
 import { Refusal, refuse, textOf } from "./text.ts";
 import { certificatePair, fileOrInline, minVersion } from "./tls.ts";
@@ -86,7 +87,7 @@ const times = z.strictObject({
   bodyGrace: duration().prefault(formatDuration(TIMES.bodyGraceMs)).describe("How long bodyMinRate is not looked at."),
   keepAliveIdle: duration(100).prefault(formatDuration(TIMES.keepAliveIdleMs)).describe("Between two requests on a connection."),
   writeStall: duration(100).prefault(formatDuration(TIMES.writeStallMs)).describe("A caller that does not take the answer."),
-  tunnelIdle: duration(100).prefault(formatDuration(TIMES.tunnelIdleMs)).describe("A WebSocket in which nothing moves."),
+  tunnelIdle: duration(100).prefault(formatDuration(TIMES.tunnelIdleMs)).describe("A WebSocket or a TCP stream in which nothing moves."),
 });
 
 const forwarding = z.strictObject({
@@ -148,6 +149,8 @@ function readTrailerName(text: string): string | Refusal {
   );
 }
 
+const requestTrailers = list(textOf("header name", readTrailerName), 64).prefault([...REQUEST_TRAILERS]);
+
 const compression = z.strictObject({
   algorithms: list(z.enum(["br", "gzip", "zstd"]), 3)
     .min(1)
@@ -177,9 +180,19 @@ const paths = z.strictObject({
   semicolon: z.enum(["keep", "reject"]).default("reject").describe("`;parameters` in a segment: frameworks disagree about them."),
 });
 
+const PROTOCOLS = ["HTTP", "HTTPS", "TCP", "TLS"] as const;
+
+/** What a listener has that says nothing about requests. */
+const httpDefaults = () => ({
+  ...{ limits: limits.parse({}), times: times.parse({}), forwarding: forwarding.parse({}), paths: paths.parse({}) },
+  ...{ compression: undefined, underscores: "reject", allowTrace: false, requestTrailers: requestTrailers.parse(undefined) },
+});
+
 const listener = z
   .strictObject({
-    name: partName().optional().describe("Unique in the gateway. Default: protocol and port, as `http-8080`."),
+    name: partName()
+      .optional()
+      .describe("Unique in the gateway. Default: protocol and port, as `http-8080`. TCP routes refer to it."),
     address: listenAddress().optional().describe("IP address to listen on. Default: `0.0.0.0`."),
     port: port(0).optional().describe("TCP port; 0 lets the system choose. Either this or `unix` is needed."),
     unix: socketPath()
@@ -187,9 +200,16 @@ const listener = z
       .describe(
         "Path of a Unix socket to listen on instead of a port. The first worker serves it alone: such a socket cannot be shared.",
       ),
-    protocol: z.enum(["HTTP", "HTTPS"]).optional().describe("Default: `HTTPS` when `tls` is given, else `HTTP`."),
-    hosts: list(hostPattern()).prefault([]).describe("Hosts served here (`*.example.org` for a wildcard). Default: all."),
-    tls: tls.optional().describe("Certificates; needed for HTTPS."),
+    protocol: z
+      .enum(PROTOCOLS)
+      .optional()
+      .describe(
+        "Default: `HTTPS` when `tls` is given, else `HTTP`. `TCP` and `TLS` carry streams of bytes to the backends of routes with `tcp`; `TLS` ends the encryption here. Such a listener takes of `limits` only `connections` and `handshakes`, of `times` only `handshake` and `tunnelIdle`, and nothing that is about requests.",
+      ),
+    hosts: list(hostPattern())
+      .prefault([])
+      .describe("Hosts served here (`*.example.org` for a wildcard); those of TLS are names of SNI, TCP has none. Default: all."),
+    tls: tls.optional().describe("Certificates; needed for HTTPS and TLS."),
     proxyProtocol: proxyProtocol.optional().describe("Connections begin with a PROXY header."),
     limits: limits.prefault({}).describe("Bounds of connections and requests."),
     times: times.prefault({}).describe("How long each phase may take."),
@@ -204,11 +224,9 @@ const listener = z
       .boolean()
       .default(false)
       .describe("Pass TRACE and TRACK on. They echo a request, credentials and all: 405 by default."),
-    requestTrailers: list(textOf("header name", readTrailerName), 64)
-      .prefault([...REQUEST_TRAILERS])
-      .describe(
-        "Fields that may stand behind the body of a request; others there are dropped. Answers may have any but those that RFC 9110 §6.5.1 rules out.",
-      ),
+    requestTrailers: requestTrailers.describe(
+      "Fields that may stand behind the body of a request; others there are dropped. Answers may have any but those that RFC 9110 §6.5.1 rules out.",
+    ),
   })
   .superRefine((value, context) => {
     const refuseAt = (field: string, code: "conflicting_fields", message: string, hint = "") =>
@@ -219,11 +237,18 @@ const listener = z
     }
     if (value.unix !== undefined && value.address !== undefined)
       refuseAt("address", "conflicting_fields", "A Unix socket has no address.");
-    if (value.protocol === "HTTPS" && value.tls === undefined) {
-      refuseAt("protocol", "conflicting_fields", "An HTTPS listener needs certificates.", "add tls.certificates");
+    const { protocol } = value;
+    if ((protocol === "HTTPS" || protocol === "TLS") && value.tls === undefined) {
+      const article = protocol === "HTTPS" ? "An" : "A";
+      refuseAt("protocol", "conflicting_fields", `${article} ${protocol} listener needs certificates.`, "add tls.certificates");
     }
-    if (value.protocol === "HTTP" && value.tls !== undefined)
+    if (protocol === "HTTP" && value.tls !== undefined)
       refuseAt("tls", "conflicting_fields", "An HTTP listener has no TLS.", "protocol: HTTPS");
+    if (protocol === "TCP" && value.tls !== undefined)
+      refuseAt("tls", "conflicting_fields", "A TCP listener has no TLS.", "protocol: TLS");
+    if (protocol === "TCP" && value.hosts.length > 0)
+      refuseAt("hosts", "conflicting_fields", "A TCP listener hears no names of hosts.", "protocol: TLS has those of SNI");
+    if (protocol === "TCP" || protocol === "TLS") refuseHttpFields(context, protocol, value, httpDefaults());
     const auth = value.tls?.clientAuth ?? "none";
     if (auth !== "none" && value.tls?.clientCa === undefined) {
       refuse(

@@ -47,7 +47,7 @@ const match = z.strictObject({
 const backendFields = {
   service: reference().describe("Name of a Service."),
   subset: partName().optional().describe("Subset of its endpoints."),
-  weight: z.int().min(0).max(1_000_000).default(1).describe("Share of the requests: weight / sum of all weights."),
+  weight: z.int().min(0).max(1_000_000).default(1).describe("Share of the requests or streams: weight / sum of all weights."),
 };
 const backend = z.union([
   reference().transform((service) => ({ service, subset: undefined, weight: 1 })),
@@ -134,15 +134,40 @@ const rule = z
     }
   });
 
-/** Which request goes where. */
+const tcp = z.strictObject({
+  listener: partName().describe("Name of a listener of its gateways whose protocol is `TCP` or `TLS`."),
+  backends: list(backend).min(1).describe("Services that take the streams. A plain name stands for `{service: name}`."),
+  filters: list(reference(), CONFIG_LIMITS.filtersPerRule)
+    .prefault([])
+    .describe("Filters in order: proxy-wasm modules that have callbacks for streams."),
+  idle: duration(100)
+    .optional()
+    .describe("A stream in which nothing moves for so long is closed. Default: the listener's `times.tunnelIdle`."),
+});
+
+/** Which request, or which stream, goes where. */
 export const routeSpec = z
   .strictObject({
     gateways: list(reference()).prefault([]).describe("Gateways it belongs to. Default: all."),
-    hosts: list(hostPattern()).min(1).prefault(["*"]).describe("Hosts it serves: names, `*.example.org`, or `*` for all."),
-    rules: list(rule).min(1).describe("The most specific match wins, not the first: see Precedence."),
+    hosts: list(hostPattern())
+      .min(1)
+      .prefault(["*"])
+      .describe("Hosts it serves: names, `*.example.org`, or `*` for all. For streams of a TLS listener, names of SNI."),
+    rules: list(rule)
+      .min(1)
+      .optional()
+      .describe("For requests. The most specific match wins, not the first: see Precedence. Either this or `tcp` is needed."),
+    tcp: tcp.optional().describe("For streams of bytes: everything that comes in on one TCP or TLS listener."),
   })
-  .describe("Which request goes where, and what happens to it on the way.");
+  .superRefine((value, context) => {
+    if (value.rules === undefined && value.tcp === undefined)
+      refuse(context, new Refusal("missing_field", "rules is missing.", "or tcp, for a TCP or TLS listener"), "rules");
+    if (value.rules !== undefined && value.tcp !== undefined)
+      refuse(context, new Refusal("choose_one", "A route has either rules or tcp.", "make two routes"), "tcp");
+  })
+  .describe("Which request or stream goes where, and what happens to it on the way.");
 
 export type RouteSpec = z.output<typeof routeSpec>;
-export type RuleSpec = RouteSpec["rules"][number];
+export type RuleSpec = NonNullable<RouteSpec["rules"]>[number];
+export type TcpSpec = NonNullable<RouteSpec["tcp"]>;
 export type MatchSpec = RuleSpec["matches"][number];

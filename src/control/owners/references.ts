@@ -26,14 +26,19 @@ export function referencesOf(resource: Resource): Reference[] {
 }
 
 function routeReferences({ spec }: Extract<Resource, { kind: "Route" }>): Reference[] {
-  const rules = spec.rules.flatMap((rule, i): Reference[] => {
+  const rules = (spec.rules ?? []).flatMap((rule, i): Reference[] => {
     const path = ["spec", "rules", i];
-    const backends = (rule.backends ?? []).map(({ service }, at) => ({ reference: service, path: [...path, "backends", at] }));
     const authentication =
       rule.authentication === undefined ? [] : [{ reference: rule.authentication, path: [...path, "authentication"] }];
-    return [...backends, ...listed(rule.filters, [...path, "filters"]), ...authentication];
+    return [...partReferences(rule.backends ?? [], rule.filters, path), ...authentication];
   });
-  return [...listed(spec.gateways, ["spec", "gateways"]), ...rules];
+  const tcp = spec.tcp === undefined ? [] : partReferences(spec.tcp.backends, spec.tcp.filters, ["spec", "tcp"]);
+  return [...listed(spec.gateways, ["spec", "gateways"]), ...rules, ...tcp];
+}
+
+function partReferences(backends: readonly { service: string }[], filters: readonly string[], path: IssuePath): Reference[] {
+  const services = backends.map(({ service }, at) => ({ reference: service, path: [...path, "backends", at] }));
+  return [...services, ...listed(filters, [...path, "filters"])];
 }
 
 const listed = (references: readonly string[], path: IssuePath): Reference[] =>
