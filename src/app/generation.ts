@@ -20,6 +20,7 @@ import { compileForwarding } from "../proxy/forwarding.ts";
 import type { Authenticator, Generation, ListenerRuntime } from "../proxy/generation.ts";
 import { buildRouter } from "../proxy/routing/build.ts";
 import { loadPatternEngine } from "../proxy/routing/pattern.ts";
+import { buildStreamRoutes } from "../proxy/tcp/routes.ts";
 import { UpstreamService } from "../proxy/upstream/service.ts";
 import type { Net } from "../runtime/net.ts";
 import { RuleTable } from "./rule-table.ts";
@@ -110,6 +111,7 @@ export class GenerationBuilder {
       const generation: Generation = {
         snapshot,
         router: buildRouter(snapshot.routes, snapshot.listeners, previous?.router),
+        streams: buildStreamRoutes(snapshot, previous),
         services: services.upstreams,
         rules,
         filters: leases.map((lease) => lease.module),

@@ -131,7 +131,10 @@ export class RunningProxy implements DataPlane {
       return opened;
     }
     this.#serve(built);
-    for (const [key, port] of opened) this.#ports.set(key, port);
+    for (const [key, port] of opened) {
+      this.#ports.set(key, port);
+      port.begin(built.generation);
+    }
     await this.#settlePorts(wanted);
     this.#warnOfDescriptors(snapshot);
     return [];
@@ -167,7 +170,10 @@ export class RunningProxy implements DataPlane {
       }
     }
     if (issues.length === 0) return opened;
-    for (const port of opened.values()) await port.close();
+    for (const port of opened.values()) {
+      await port.close();
+      port.destroyConnections();
+    }
     return issues;
   }
 

@@ -1,9 +1,15 @@
-import type { RouteConfig, RuleConfig } from "../config/snapshot.ts";
+import type { ResourceName, RouteConfig } from "../config/snapshot.ts";
 import type { FilterModule } from "../filters/contract.ts";
 import type { Authenticator, RuleRuntime, RuleRuntimes } from "../proxy/generation.ts";
 
 /** Nothing runs before such a rule acts. */
 const NOTHING: RuleRuntime = { filters: [], authenticator: undefined };
+
+/** A rule, or what a route of streams says. */
+interface Ruled {
+  readonly filters: readonly ResourceName[];
+  readonly authentication?: ResourceName | undefined;
+}
 
 /**
  * What rules run, by what they name. It depends on nothing else, so a table serves every generation with the same modules and
@@ -12,7 +18,7 @@ const NOTHING: RuleRuntime = { filters: [], authenticator: undefined };
 export class RuleTable implements RuleRuntimes {
   readonly #byNames = new Map<string, RuleRuntime>();
   /** A memory, so that a request does one look-up; not a list of what there is. */
-  readonly #byRule = new WeakMap<RuleConfig, RuleRuntime>();
+  readonly #byRule = new WeakMap<Ruled, RuleRuntime>();
 
   constructor(
     readonly modules: ReadonlyMap<string, FilterModule>,
@@ -20,7 +26,7 @@ export class RuleTable implements RuleRuntimes {
   ) {}
 
   /** Of a rule whose route was checked. */
-  get(rule: RuleConfig): RuleRuntime | undefined {
+  get(rule: Ruled): RuleRuntime | undefined {
     let runtime = this.#byRule.get(rule);
     if (runtime === undefined) {
       runtime = this.#find(rule);
@@ -29,7 +35,7 @@ export class RuleTable implements RuleRuntimes {
     return runtime;
   }
 
-  #find(rule: RuleConfig): RuleRuntime | undefined {
+  #find(rule: Ruled): RuleRuntime | undefined {
     if (rule.filters.length === 0 && rule.authentication === undefined) return NOTHING;
     const names = JSON.stringify([rule.filters, rule.authentication]);
     const known = this.#byNames.get(names);
@@ -45,12 +51,16 @@ export class RuleTable implements RuleRuntimes {
 
   /** Throws an `Error` when a rule names what is not there: the compiler resolves every reference, and a rule without its filter must never serve. */
   check(routes: readonly RouteConfig[]): void {
-    for (const route of routes)
-      for (const rule of route.rules)
-        if (this.#find(rule) === undefined) {
-          const names = [...rule.filters, ...(rule.authentication === undefined ? [] : [rule.authentication])].join(", ");
-          throw new Error(`route ${route.name} rule ${rule.name} names what the snapshot does not have: ${names}`);
-        }
+    for (const route of routes) {
+      for (const rule of route.rules) this.#need(rule, `route ${route.name} rule ${rule.name}`);
+      if (route.tcp !== undefined) this.#need(route.tcp, `route ${route.name}`);
+    }
+  }
+
+  #need(rule: Ruled, where: string): void {
+    if (this.#find(rule) !== undefined) return;
+    const names = [...rule.filters, ...(rule.authentication === undefined ? [] : [rule.authentication])].join(", ");
+    throw new Error(`${where} names what the snapshot does not have: ${names}`);
   }
 
   /** Would a table of these be the same? */

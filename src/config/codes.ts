@@ -50,7 +50,8 @@ export const ISSUE_CODES = {
   listener_conflict: "Two listeners cannot share an address.",
   route_conflict: "Two rules have the identical match on the same host and gateway, or two routes serve the same streams.",
   listener_without_route: "No route serves this TCP or TLS listener: what connects is closed. A warning.",
-  filter_without_streams: "The filter of a TCP route can do nothing there: it is no proxy-wasm module, or has no callback for streams.",
+  filter_without_streams:
+    "The filter of a TCP route can do nothing there: it is no proxy-wasm module, or has no callback for streams.",
   // What is referred to outside.
   file_unreadable: "A file cannot be read.",
   bad_certificate: "Not a PEM certificate.",

@@ -73,7 +73,10 @@ class Author {
     if (this.pick(9) === 0) {
       const filters = this.pick(9) === 0 ? [`f${this.pick(3)}`] : [];
       const gateways = this.pick(2) === 0 ? [] : [`g${this.pick(3)}`];
-      return parse("Route", `r${this.pick(400)}`, { gateways, tcp: { listener: `t${this.pick(2)}`, backends: [backend], filters } });
+      return parse("Route", `r${this.pick(400)}`, {
+        gateways,
+        tcp: { listener: `t${this.pick(2)}`, backends: [backend], filters },
+      });
     }
     const hosts = [`h${this.pick(12)}.example`, `h${12 + this.pick(12)}.example`];
     return parse("Route", `r${this.pick(400)}`, {

@@ -10,5 +10,4 @@ const STREAM_CALLBACKS: ReadonlySet<string> = new Set([
 ]);
 
 /** Does a proxy-wasm module have a callback for streams? */
-export const detectsStreams = (module: Uint8Array): boolean =>
-  readExportNames(module).some((name) => STREAM_CALLBACKS.has(name));
+export const detectsStreams = (module: Uint8Array): boolean => readExportNames(module).some((name) => STREAM_CALLBACKS.has(name));

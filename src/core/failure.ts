@@ -66,6 +66,7 @@ export const FAILURES = {
   no_backend: row("local", 500, 14, "warn", "NC", "never", "The route has no backend that exists."),
   maintenance: row("local", 503, 14, "info", "MM", "never", "This service is in maintenance."),
   overloaded: row("local", 503, 14, "warn", "OM", "never", "The proxy is at its limit."),
+  stream_idle: row("local", 408, 4, "info", "SI", "never", "Nothing moved for too long."),
   draining: row("local", 503, 14, "info", "DR", "never", "The proxy is shutting down."),
   exchange_timeout: row("local", 504, 4, "warn", "UT", "never", "The request took too long."),
   unauthenticated: row("local", 401, 16, "info", "UA", "never", "Valid credentials are required."),
@@ -84,6 +85,7 @@ export const FAILURES = {
   upstream_aborted: row("upstream", 502, 14, "warn", "UC", "never", "The endpoint broke off its answer."),
   // A filter did.
   filter_failed: row("filter", 500, 13, "error", "FF", "never", "A filter failed."),
+  filter_closed: row("filter", 403, 7, "info", "FC", "never", "A filter closed the stream."),
   filter_timeout: row("filter", 504, 4, "error", "FT", "never", "A filter took too long."),
   filter_body_too_large: row("filter", 413, 8, "info", "FB", "never", "The body is larger than a filter may hold."),
   filter_reply_too_large: row("filter", 500, 8, "info", "FB", "never", "The answer is larger than a filter may hold."),

@@ -7,6 +7,9 @@ import type { ConnectionInfo, UpstreamHandler, UpstreamStream } from "./stream.t
 import type { StreamWaiter } from "./upstream/endpoint-pool.ts";
 import type { UpstreamService } from "./upstream/service.ts";
 
+/** Endpoints tried when connecting fails; nothing was sent then, so whatever it was may be sent to another. */
+export const CONNECT_TRIES_MAX = 3;
+
 /** Who made the attempt: an exchange, or a filter's call-out. */
 export interface AttemptOwner {
   /** There is a stream: send the request. */

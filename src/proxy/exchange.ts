@@ -9,7 +9,7 @@ import type { ChainHost, ChainResult } from "../filters/chain-types.ts";
 import type { CalloutAnswer, CalloutRequest, Direction, LocalResponse } from "../filters/contract.ts";
 import type { JwtOutcome } from "../filters/jwt/authenticator.ts";
 import { refuseAtDoor, refuseToken, refuseTunnel } from "./admit.ts";
-import { Attempt, type AttemptOwner } from "./attempt.ts";
+import { Attempt, type AttemptOwner, CONNECT_TRIES_MAX } from "./attempt.ts";
 import { type Endpoint, NO_HINT } from "./balance/picker.ts";
 import { cancelCallout, startCallout } from "./callout.ts";
 import type { ProxyCore } from "./core.ts";
@@ -25,10 +25,9 @@ import { applyRewrite, renormaliseTarget } from "./routing/rewrite.ts";
 import type { RouteMatch } from "./routing/router.ts";
 import { chooseBackend } from "./routing/split.ts";
 import type { DownstreamHandler, DownstreamStream, UpstreamStream } from "./stream.ts";
+import { Tunnel } from "./tunnel.ts";
 import type { UpstreamService } from "./upstream/service.ts";
 
-/** Endpoints tried when connecting fails; nothing of the request was sent then, so any method may be retried. */
-const CONNECT_TRIES_MAX = 3;
 /** Methods that may be sent twice when a kept connection turns out to be stale (RFC 9110 §9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
@@ -49,6 +48,8 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   #early: Bytes[] | undefined;
   #earlyEnd: { readonly trailers: HeaderBlock | undefined } | undefined;
   #deadline: Deadline | undefined;
+  /** Since the 101. */
+  #tunnel: Tunnel | undefined;
 
   constructor(
     readonly core: ProxyCore,
@@ -259,12 +260,14 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
       this.#early.push(copyBytes(viewOf(bytes, start, end)));
       return;
     }
-    if (!this.tunnel) {
-      this.requestBytes += end - start;
-      if (this.#isBodyTooLarge(this.requestBytes)) return;
+    if (this.#tunnel !== undefined) {
+      this.#tunnel.fromDownstream(bytes, start, end);
+      return;
     }
+    this.requestBytes += end - start;
+    if (this.#isBodyTooLarge(this.requestBytes)) return;
     const { chain } = this;
-    if (chain === undefined || this.tunnel || chain.passesData("request")) {
+    if (chain === undefined || chain.passesData("request")) {
       this.#body.send(bytes, start, end);
       return;
     }
@@ -277,13 +280,12 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
       this.#earlyEnd = { trailers };
       return;
     }
-    const { chain } = this;
-    if (this.tunnel) {
-      this.#body.upstream?.sendEnd(undefined);
-      this.#body.ended = true;
-      this.#finishTunnel();
+    if (this.#tunnel !== undefined) {
+      this.#tunnel.endDownstream();
+      if (this.#tunnel.ended) this.#finish();
       return;
     }
+    const { chain } = this;
     if (chain === undefined) {
       this.#body.end(trailers);
       return;
@@ -315,22 +317,21 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   onAttemptData(bytes: Bytes, start: number, end: number): void {
     if (this.done) return;
-    if (!this.tunnel) this.reply.data(bytes, start, end);
-    else if (!this.stream.sendData(bytes, start, end)) this.#body.upstream?.pause();
+    if (this.#tunnel === undefined) this.reply.data(bytes, start, end);
+    else this.#tunnel.fromUpstream(bytes, start, end);
   }
 
   onAttemptEnd(trailers: HeaderBlock | undefined): void {
     if (this.done) return;
-    if (!this.tunnel) {
-      // Its connection may carry another exchange from now on.
-      this.#body.upstream = undefined;
-      if (this.reply.head?.status === 101) this.#fail(new Failure("upstream_aborted", "while a filter held the 101"));
-      else this.reply.end(trailers);
+    if (this.#tunnel !== undefined) {
+      this.#tunnel.endUpstream();
+      if (this.#tunnel.ended) this.#finish();
       return;
     }
-    this.stream.sendEnd(undefined);
-    this.reply.ended = true;
-    this.#finishTunnel();
+    // Its connection may carry another exchange from now on.
+    this.#body.upstream = undefined;
+    if (this.reply.head?.status === 101) this.#fail(new Failure("upstream_aborted", "while a filter held the 101"));
+    else this.reply.end(trailers);
   }
 
   onAttemptFailure(failure: Failure): void {
@@ -341,7 +342,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   }
 
   onWritable(): void {
-    if (this.tunnel) this.#body.upstream?.resume();
+    if (this.#tunnel !== undefined) this.#tunnel.downstreamWritable();
     else this.reply.writable();
   }
 
@@ -372,9 +373,9 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   /** Just before the 101 goes out: what waits behind the request follows at once, and is no body. */
   #openTunnel(): void {
     this.tunnel = true;
+    this.#tunnel = new Tunnel(this.stream, this.#body.upstream as UpstreamStream);
     this.reply.started = true;
     if (this.#deadline !== undefined) this.core.deadlines.remove(this.#deadline);
-    this.#body.ended = false;
   }
 
   /** A new generation serves: a tunnel that it would not open is closed; every other one lives on. */
@@ -382,11 +383,6 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     if (!this.tunnel || this.done) return;
     const refused = refuseTunnel(this.asked ?? this.request, this.connection, this.listener.config.name, generation);
     if (refused !== undefined) this.#fail(refused);
-  }
-
-  /** Over once both sides have finished theirs. */
-  #finishTunnel(): void {
-    if (this.#body.ended && this.reply.ended) this.#finish();
   }
 
   // ---------------------------------------------------------------- failure and finish

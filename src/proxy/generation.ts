@@ -1,9 +1,10 @@
-import type { ListenerConfig, RuleConfig, Snapshot } from "../config/snapshot.ts";
+import type { ListenerConfig, RuleConfig, Snapshot, TcpConfig } from "../config/snapshot.ts";
 import type { RequestHead } from "../core/head.ts";
 import type { FilterModule } from "../filters/contract.ts";
 import type { JwtOutcome } from "../filters/jwt/authenticator.ts";
 import type { ForwardingPolicy } from "./forwarding.ts";
 import type { Router } from "./routing/router.ts";
+import type { StreamRoutes } from "./tcp/routes.ts";
 import type { UpstreamService } from "./upstream/service.ts";
 
 /**
@@ -13,6 +14,7 @@ import type { UpstreamService } from "./upstream/service.ts";
 export interface Generation {
   readonly snapshot: Snapshot;
   readonly router: Router;
+  readonly streams: StreamRoutes;
   readonly services: ReadonlyMap<string, UpstreamService>;
   readonly rules: RuleRuntimes;
   /** Modules that rules may name. */
@@ -21,9 +23,9 @@ export interface Generation {
   readonly listeners: ReadonlyMap<string, ListenerRuntime>;
 }
 
-/** By rule; every rule of the router is in it. The request path does one look-up and no resolving. */
+/** By rule; every rule of the router, and what every route of streams says, is in it. The request path does one look-up and no resolving. */
 export interface RuleRuntimes {
-  get(rule: RuleConfig): RuleRuntime | undefined;
+  get(rule: RuleConfig | TcpConfig): RuleRuntime | undefined;
 }
 
 /** What a rule needs at run time, resolved once. */

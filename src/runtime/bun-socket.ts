@@ -232,6 +232,8 @@ function tellHeld(socket: BunSocket): void {
   }
   socket.held = undefined;
   if (socket.heldEnd && !socket.peerEnded) tellEnd(socket);
+  // Told: a close that comes from now on waits for nothing.
+  socket.heldEnd = false;
   if (!socket.heldClose || socket.closed) return;
   socket.closed = true;
   tellClose(socket);

@@ -403,6 +403,27 @@ export const TLS_SERVER_CASES: readonly Case[] = [
       }),
   },
   {
+    name: "TLS: who paused in front of bytes and an end, took both and then ends as well hears of the close",
+    run: (subject) =>
+      withListener(subject.net, { tls: settings() }, async (accepting) => {
+        const near = await dialTls(subject, accepting, clientTls());
+        const far = await accepting.at(0);
+        far.onBytes = (socket) => {
+          socket.pause();
+          setTimeout(() => socket.resume(), 50);
+        };
+        const whole = pattern(30_000, 7);
+        for (let at = 0; at < whole.byteLength; at += 5_000) near.open().write(whole, at, at + 5_000);
+        near.open().end();
+        await far.untilHeard("end");
+        assert.ok(sameBytes(far.all(), whole), `${far.bytes} bytes`);
+        await turns();
+        far.open().end();
+        await Promise.all([near.untilHeard("close"), far.untilHeard("close")]);
+        assert.deepEqual([near.error, far.error], [undefined, undefined]);
+      }),
+  },
+  {
     name: "TLS: half-close: the other side goes on sending after close_notify",
     run: (subject) =>
       withListener(subject.net, { tls: settings() }, async (accepting) => {

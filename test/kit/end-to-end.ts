@@ -31,7 +31,13 @@ export async function withProxy(
     await proxy.stop();
   }
   const { observer } = proxy;
-  await until(() => observer.inFlight === 0 && observer.connections === 0 && observer.upstreamConnections === 0);
+  await until(
+    () =>
+      observer.inFlight === 0 &&
+      observer.liveStreams.size === 0 &&
+      observer.connections === 0 &&
+      observer.upstreamConnections === 0,
+  );
   assert.equal(observer.pending, 0);
   assert.equal(proxy.proxy.core.callouts.size, 0);
 }

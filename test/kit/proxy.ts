@@ -7,7 +7,7 @@ import { SeededRng } from "../../src/core/rng.ts";
 import type { FilterHost } from "../../src/filters/contract.ts";
 import { FilterRegistry } from "../../src/filters/store.ts";
 import type { Authenticator } from "../../src/proxy/generation.ts";
-import type { ExchangeRecord, Observer } from "../../src/proxy/observe/record.ts";
+import type { ExchangeRecord, Observer, StreamRecord } from "../../src/proxy/observe/record.ts";
 import { selectNet } from "../../src/runtime/select.ts";
 import { until } from "./until.ts";
 
@@ -26,9 +26,26 @@ export interface SeenExchange {
   readonly answeredBy: string;
 }
 
+/** The same of a stream of bytes. */
+export interface SeenStream {
+  readonly route: string;
+  readonly service: string;
+  readonly endpoint: string;
+  readonly attempts: number;
+  readonly code: string;
+  /** With all addresses. */
+  readonly failure: string;
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
+  readonly notes: readonly (readonly [string, string])[];
+}
+
 /** Remembers every exchange; counts what is open, so that a test can see leaks. */
 export class SeeingObserver implements Observer {
   readonly exchanges: SeenExchange[] = [];
+  readonly streams: SeenStream[] = [];
+  /** Those that are open. */
+  readonly liveStreams = new Set<StreamRecord>();
   readonly connectionFailures: string[] = [];
   inFlight = 0;
   connections = 0;
@@ -54,6 +71,18 @@ export class SeeingObserver implements Observer {
       requestId: record.requestId,
       flag: record.failure?.row.flag ?? "",
       answeredBy: record.answeredBy,
+    });
+  }
+  onStreamStart(record: StreamRecord): void {
+    this.liveStreams.add(record);
+  }
+  onStreamEnd(record: StreamRecord): void {
+    this.liveStreams.delete(record);
+    const { receivedBytes, sentBytes, attempts, failure } = record;
+    this.streams.push({
+      ...{ route: record.routeName, service: record.serviceName, endpoint: record.endpointKey },
+      ...{ code: failure?.code ?? "", failure: failure?.toString() ?? "", receivedBytes, sentBytes, attempts },
+      notes: [...(record.filterNotes ?? [])],
     });
   }
   onConnectionOpen(): void {

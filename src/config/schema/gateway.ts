@@ -87,7 +87,9 @@ const times = z.strictObject({
   bodyGrace: duration().prefault(formatDuration(TIMES.bodyGraceMs)).describe("How long bodyMinRate is not looked at."),
   keepAliveIdle: duration(100).prefault(formatDuration(TIMES.keepAliveIdleMs)).describe("Between two requests on a connection."),
   writeStall: duration(100).prefault(formatDuration(TIMES.writeStallMs)).describe("A caller that does not take the answer."),
-  tunnelIdle: duration(100).prefault(formatDuration(TIMES.tunnelIdleMs)).describe("A WebSocket or a TCP stream in which nothing moves."),
+  tunnelIdle: duration(100)
+    .prefault(formatDuration(TIMES.tunnelIdleMs))
+    .describe("A WebSocket or a TCP stream in which nothing moves."),
 });
 
 const forwarding = z.strictObject({

@@ -1,4 +1,3 @@
-import type { ServiceConfig } from "../../config/snapshot.ts";
 import type { Bytes } from "../../core/bytes.ts";
 import type { Clock } from "../../core/clock.ts";
 import { Deadline, type DeadlineQueue } from "../../core/deadline.ts";
@@ -8,11 +7,11 @@ import { DEFAULT_HTTP_LIMITS } from "../../core/limits.ts";
 import type { Socket, SocketHandler } from "../../runtime/net.ts";
 import { Http1Codec } from "../codec/http1.ts";
 import type { Http1Sink } from "../codec/types.ts";
-import { writeProxyHeader } from "../listeners/proxy-header.ts";
 import type { Observer } from "../observe/record.ts";
 import type { SocketBudget } from "../socket-budget.ts";
-import type { ConnectionInfo, UpstreamHandler, UpstreamStream } from "../stream.ts";
+import type { UpstreamHandler, UpstreamStream } from "../stream.ts";
 import type { Turn } from "../turn.ts";
+import { connectFailure, prefaceFor } from "../upstream/connecting.ts";
 import type { EndpointPool, StreamWaiter } from "../upstream/endpoint-pool.ts";
 import { Outbox, type OutboxOwner } from "./outbox.ts";
 
@@ -149,7 +148,7 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
       host.observer.onUpstreamConnect(config.name, false, host.clock.nowMs() - this.#startMs);
       const { waiter } = this;
       this.waiter = undefined;
-      waiter?.onStreamFailure(new Failure(isTlsError(error) ? "upstream_tls" : "connect_failed", "", error));
+      waiter?.onStreamFailure(connectFailure(error));
     } else {
       if (phase === "rest") this.pool.onClosedAtRest(host.clock.nowMs() - this.#startMs);
       else if (phase !== "closed") this.#fail(this.#cutFailure(error));
@@ -342,27 +341,6 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
         this.close();
     }
   }
-}
-
-/** The PROXY header that the service wants, or nothing. */
-function prefaceFor(config: ServiceConfig, connection: ConnectionInfo | undefined): Bytes | undefined {
-  if (config.proxyProtocol === undefined) return undefined;
-  if (connection === undefined || connection.remoteAddress === "")
-    return writeProxyHeader(config.proxyProtocol, undefined, undefined);
-  return writeProxyHeader(
-    config.proxyProtocol,
-    { address: connection.remoteAddress, port: connection.remotePort },
-    { address: connection.localAddress, port: connection.localPort },
-  );
-}
-
-/** OpenSSL's and BoringSSL's codes, as both runtimes report them. */
-function isTlsError(error: Error | undefined): boolean {
-  if (error === undefined) return false;
-  const code = (error as Error & { code?: string }).code ?? "";
-  return (
-    /^(ERR_TLS|ERR_SSL|CERT_|UNABLE_TO|DEPTH_ZERO|SELF_SIGNED|ERR_OSSL)/.test(code) || /certificate|TLS|SSL/i.test(error.message)
-  );
 }
 
 /** The codec's side of the connection (its calls and the socket's have the same names). */

@@ -9,7 +9,7 @@ import type { ProxyCore } from "../core.ts";
 import { type ProxyPeer, readProxyHeader } from "./proxy-header.ts";
 
 /**
- * Seam 2: what happens between accept and HTTP on a listener that reads a PROXY header: header, then TLS, then the
+ * Seam 2: what happens between accept and HTTP (or a stream of bytes) on a listener that reads a PROXY header: header, then TLS, then the
  * connection. Untrusted peers are refused before a byte is read.
  */
 export class AcceptPipeline implements SocketHandler {
@@ -68,9 +68,9 @@ export class AcceptPipeline implements SocketHandler {
     this.#end(new Failure("downstream_reset", "closed before the PROXY header"));
   }
 
-  /** The header is read; what follows is TLS or HTTP. */
+  /** The header is read; what follows is TLS, or what the listener is for. */
   #continue(socket: Socket, rest: Bytes): void {
-    if (this.config.protocol === "http") this.#hand(socket, rest);
+    if (this.config.tls === undefined) this.#hand(socket, rest);
     else if (this.listener === undefined) this.#fail(new Failure("internal", "no listener"));
     else this.listener.startTls(socket, rest, this);
   }

@@ -12,6 +12,8 @@ import type { Generation, ListenerRuntime } from "../generation.ts";
 import { type DownstreamHost, Http1Downstream } from "../http1/downstream.ts";
 import { refuseBytes } from "../refusal.ts";
 import type { ConnectionInfo, DownstreamHandler, DownstreamStream } from "../stream.ts";
+import { carriesStreams } from "../tcp/routes.ts";
+import { TcpStream, type TcpStreamHost } from "../tcp/stream.ts";
 import { AcceptPipeline } from "./accept.ts";
 
 let lastConnectionId = 0;
@@ -20,13 +22,15 @@ let lastConnectionId = 0;
  * One bound address and everything that listens on it. Several listeners (hosts) may share it; connections and exchanges
  * look the current configuration up, so a reload never touches the socket unless the address itself changes.
  */
-export class ListeningPort implements DownstreamHost {
-  readonly #connections = new Set<Http1Downstream>();
+export class ListeningPort implements DownstreamHost, TcpStreamHost {
+  readonly #connections = new Set<Http1Downstream | TcpStream>();
   /** TLS handshakes and PROXY headers under way. */
   #accepting = 0;
   /** What begins under one name must end under it. */
   readonly #openedAs: string;
   #listener: Listener | undefined;
+  /** A generation that knows it serves. */
+  #begun = false;
   /** Never empty; the first one decides what belongs to the socket (PROXY protocol, times, limits). */
   #configs: readonly ListenerConfig[];
   /** Who may send a PROXY header. */
@@ -78,12 +82,18 @@ export class ListeningPort implements DownstreamHost {
         address: config.address,
         tls: serverTlsOf(this.#configs),
         reusePort: reusePort && config.address.kind === "tcp",
-        deferTls: config.proxyProtocol !== undefined && config.protocol === "https",
+        deferTls: config.proxyProtocol !== undefined && config.tls !== undefined,
         handshakeMs: config.times.handshakeMs,
         handshakes: { begin: () => this.#beginHandshake(), end: (error) => this.#endHandshake(error) },
       },
       (socket) => this.#accept(socket),
     );
+  }
+
+  /** The generation that opened it serves now: streams that came meanwhile may go somewhere. */
+  begin(generation: Generation): void {
+    this.#begun = true;
+    for (const connection of this.#connections) if (connection instanceof TcpStream) connection.start(generation);
   }
 
   /** New configuration for the same address: new handshakes and exchanges use it, connections live on. */
@@ -107,7 +117,8 @@ export class ListeningPort implements DownstreamHost {
   /** Closes the tunnels that `generation` would not open. */
   recheckTunnels(generation: Generation): void {
     for (const connection of this.#connections) {
-      if (connection.tunnelling && connection.handler instanceof Exchange) connection.handler.recheckTunnel(generation);
+      if (connection instanceof TcpStream) connection.recheck(generation);
+      else if (connection.tunnelling && connection.handler instanceof Exchange) connection.handler.recheckTunnel(generation);
     }
   }
 
@@ -190,7 +201,7 @@ export class ListeningPort implements DownstreamHost {
     );
   }
 
-  #serve(socket: Socket, source: { readonly address: string; readonly port: number } | undefined): Http1Downstream {
+  #serve(socket: Socket, source: { readonly address: string; readonly port: number } | undefined): SocketHandler {
     const { config } = this;
     lastConnectionId++;
     const info: ConnectionInfo = {
@@ -203,11 +214,20 @@ export class ListeningPort implements DownstreamHost {
       listener: config.name,
       tls: socket.tls,
     };
-    const connection = new Http1Downstream(socket, config, info, this);
-    this.#connections.add(connection);
     this.core.sockets.downstream++;
     this.core.observer.onConnectionOpen(config.name);
+    if (carriesStreams(config)) return this.#openStream(socket, info);
+    const connection = new Http1Downstream(socket, config, info, this);
+    this.#connections.add(connection);
     return connection;
+  }
+
+  #openStream(socket: Socket, info: ConnectionInfo): TcpStream {
+    const { core, config } = this;
+    const stream = new TcpStream(core, socket, info, config.times.tunnelIdleMs, this);
+    this.#connections.add(stream);
+    if (this.#begun) stream.start(core.generation as Generation);
+    return stream;
   }
 
   // ---------------------------------------------------------------- called by connections
@@ -227,9 +247,17 @@ export class ListeningPort implements DownstreamHost {
   }
 
   onDownstreamClosed(connection: Http1Downstream): void {
+    this.#forget(connection, connection.config.name);
+  }
+
+  onStreamClosed(stream: TcpStream): void {
+    this.#forget(stream, stream.connection.listener);
+  }
+
+  #forget(connection: Http1Downstream | TcpStream, listener: string): void {
     if (!this.#connections.delete(connection)) return;
     this.core.sockets.downstream--;
-    this.core.observer.onConnectionClose(connection.config.name);
+    this.core.observer.onConnectionClose(listener);
   }
 
   /** The listener on this address whose hosts cover the request; the most specific wins. */
@@ -277,7 +305,7 @@ function serverTlsOf(configs: readonly ListenerConfig[]): ServerTls | undefined 
     clientAuth: first.clientAuth,
     clientCaPem: first.clientCaPem,
     minVersion: first.minVersion,
-    alpn: ["http/1.1"],
+    alpn: secured.some(carriesStreams) ? [] : ["http/1.1"],
   };
 }
 

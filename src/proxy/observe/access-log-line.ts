@@ -1,7 +1,8 @@
 import type { Clock } from "../../core/clock.ts";
+import type { Failure } from "../../core/failure.ts";
 import { type ByteWriter, Literal } from "../../core/writer.ts";
 import { putNumber, putString } from "./json-bytes.ts";
-import type { ExchangeRecord } from "./record.ts";
+import type { ExchangeRecord, StreamRecord } from "./record.ts";
 import { isSecretHeader, redactQuery } from "./redact.ts";
 
 /** Routes whose part of the line is kept for the next one. */
@@ -32,7 +33,10 @@ const FIELD = {
   attempts: key("attempts"),
   request_bytes: key("request_bytes"),
   response_bytes: key("response_bytes"),
+  received_bytes: key("received_bytes"),
+  sent_bytes: key("sent_bytes"),
   duration_us: key("duration_us"),
+  connect_us: key("connect_us"),
   first_byte_us: key("first_byte_us"),
   tls: key("tls"),
   sni: key("sni"),
@@ -44,6 +48,7 @@ const FIELD = {
 const PROTOCOL_10 = new Literal(',"protocol":"HTTP/1.0"');
 const PROTOCOL_11 = new Literal(',"protocol":"HTTP/1.1"');
 const PROTOCOL_20 = new Literal(',"protocol":"HTTP/2"');
+const PROTOCOL_TCP = new Literal(',"protocol":"TCP"');
 const NO_PROTOCOL = new Literal(',"protocol":""');
 const ID = new Literal('Z","id":');
 const COLON = new Literal(":");
@@ -89,10 +94,7 @@ export class AccessLogLine {
     putTarget(out, record);
     out.literal(request === undefined ? NO_PROTOCOL : protocolOf(request.version));
     putCount(out, FIELD.status, record.status);
-    if (failure !== undefined) {
-      out.text(`,"flag":"${failure.row.flag}","failure":"${failure.code}"`);
-      putField(out, FIELD.detail, failure.toString());
-    }
+    putFailure(out, failure);
     this.#putRouted(out, record);
     if (record.endpointKey !== "") putField(out, FIELD.endpoint, record.endpointKey);
     putCount(out, FIELD.attempts, record.attempts);
@@ -104,14 +106,35 @@ export class AccessLogLine {
     out.text("}\n");
   }
 
+  /**
+   * The line of a stream of bytes: time, id, client, listener, protocol, flag, failure, detail, route, service, subset, endpoint,
+   * attempts, received_bytes, sent_bytes, duration_us, connect_us, tls, sni, peer, notes.
+   */
+  writeStream(record: StreamRecord, out: ByteWriter): void {
+    this.#putStart(out, record.endMs);
+    putString(out, record.id);
+    putField(out, FIELD.client, record.connection.remoteAddress);
+    putField(out, FIELD.listener, record.connection.listener);
+    out.literal(PROTOCOL_TCP);
+    putFailure(out, record.failure);
+    putUnlessEmpty(out, FIELD.route, record.routeName);
+    putUnlessEmpty(out, FIELD.service, record.serviceName);
+    putUnlessEmpty(out, FIELD.subset, record.subsetName);
+    putUnlessEmpty(out, FIELD.endpoint, record.endpointKey);
+    putCount(out, FIELD.attempts, record.attempts);
+    putCount(out, FIELD.received_bytes, record.receivedBytes);
+    putCount(out, FIELD.sent_bytes, record.sentBytes);
+    putCount(out, FIELD.duration_us, microseconds(record.endMs - record.startMs));
+    putCount(out, FIELD.connect_us, microseconds(record.connectMs));
+    putTls(out, record);
+    const { filterNotes } = record;
+    if (filterNotes !== undefined) putObject(out, FIELD.notes, filterNotes.keys(), (name) => filterNotes.get(name));
+    out.text("}\n");
+  }
+
   /** What most lines do not have. */
   #putExtras(out: ByteWriter, record: ExchangeRecord): void {
-    const { tls } = record.connection;
-    if (tls !== undefined) {
-      putField(out, FIELD.tls, tls.version);
-      putField(out, FIELD.sni, tls.serverName ?? "");
-      if (tls.peer !== undefined) putField(out, FIELD.peer, tls.peer.uris[0] ?? tls.peer.subject);
-    }
+    putTls(out, record);
     if (record.tunnel) out.text(',"tunnel":true');
     const { request, filterNotes } = record;
     if (this.#requestHeaders.length > 0 && request !== undefined)
@@ -170,6 +193,19 @@ interface Target {
   readonly subset: string;
   readonly answeredBy: string;
   readonly literal: Literal;
+}
+
+function putFailure(out: ByteWriter, failure: Failure | undefined): void {
+  if (failure === undefined) return;
+  out.text(`,"flag":"${failure.row.flag}","failure":"${failure.code}"`);
+  putField(out, FIELD.detail, failure.toString());
+}
+
+function putTls(out: ByteWriter, { connection: { tls } }: Pick<ExchangeRecord, "connection">): void {
+  if (tls === undefined) return;
+  putField(out, FIELD.tls, tls.version);
+  putField(out, FIELD.sni, tls.serverName ?? "");
+  if (tls.peer !== undefined) putField(out, FIELD.peer, tls.peer.uris[0] ?? tls.peer.subject);
 }
 
 /** `path` and `query`, as they came. */

@@ -5,7 +5,7 @@ import type { Rng } from "../../core/rng.ts";
 import { AccessLogLine } from "./access-log-line.ts";
 import { BatchWriter } from "./batch-writer.ts";
 import { ANY_PLACE, type LogPlaces, placeLog } from "./log-place.ts";
-import type { ExchangeRecord } from "./record.ts";
+import type { ExchangeRecord, StreamRecord } from "./record.ts";
 
 /** Answers from here on are failures: always logged. */
 const FIRST_SERVER_ERROR = 500;
@@ -57,11 +57,23 @@ export class AccessLog {
     writer.endLine();
   }
 
-  #wants(record: ExchangeRecord): boolean {
-    if (record.failure !== undefined || record.status >= FIRST_SERVER_ERROR) return true;
+  /** Once per finished stream. */
+  onStreamEnd(record: StreamRecord): void {
+    const writer = this.#writer;
+    if (writer === undefined || !this.#wants(record)) return;
+    const out = writer.beginLine();
+    if (out === undefined) return;
+    this.#line.writeStream(record, out);
+    writer.endLine();
+  }
+
+  /** A stream has no status: a filter that wants one wants no stream that ended well. */
+  #wants(record: ExchangeRecord | StreamRecord): boolean {
+    const status = "status" in record ? record.status : 0;
+    if (record.failure !== undefined || status >= FIRST_SERVER_ERROR) return true;
     const { filter, sample } = this.#config as AccessLogConfig;
     if (filter !== undefined) {
-      if (filter.minStatus !== undefined && record.status < filter.minStatus) return false;
+      if (filter.minStatus !== undefined && status < filter.minStatus) return false;
       if (filter.minDurationMs !== undefined && record.endMs - record.startMs < filter.minDurationMs) return false;
       if (this.#routes !== undefined && !this.#routes.has(record.routeName)) return false;
     }

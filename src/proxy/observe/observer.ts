@@ -8,7 +8,7 @@ import type { FilterMetrics } from "../../filters/contract.ts";
 import { AccessLog } from "./access-log.ts";
 import type { MetricsDump } from "./dump.ts";
 import type { LogPlaces } from "./log-place.ts";
-import type { ExchangeRecord, Observer } from "./record.ts";
+import type { ExchangeRecord, Observer, StreamRecord } from "./record.ts";
 import { MetricsRecorder } from "./recorder.ts";
 
 /** Everything one proxy process observes: metrics and access log behind the one `Observer` that the data plane knows. */
@@ -45,6 +45,13 @@ export class ProxyObserver implements Observer {
   onExchangeEnd(record: ExchangeRecord): void {
     this.metrics.onExchangeEnd(record);
     this.accessLog.onExchangeEnd(record);
+  }
+  onStreamStart(record: StreamRecord): void {
+    this.metrics.onStreamStart(record);
+  }
+  onStreamEnd(record: StreamRecord): void {
+    this.metrics.onStreamEnd(record);
+    this.accessLog.onStreamEnd(record);
   }
   onConnectionOpen(listener: string): void {
     this.metrics.onConnectionOpen(listener);

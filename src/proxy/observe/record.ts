@@ -42,8 +42,35 @@ export interface ExchangeRecord {
   responseHeader(name: string): string | undefined;
 }
 
-/** Gets everything the proxy observes. One per process; must never throw and never keep the record. */
+/** What is known about a stream of bytes (TCP): the stream itself implements it, and what changes is there while it is open. */
+export interface StreamRecord {
+  readonly connection: ConnectionInfo;
+  readonly id: string;
+  /** "" when none serves the listener. */
+  readonly routeName: string;
+  /** "" when no backend was chosen. */
+  readonly serviceName: string;
+  readonly subsetName: string;
+  readonly endpointKey: string;
+  readonly failure: Failure | undefined;
+  /** What the downstream said, and what it was told. */
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
+  /** Monotonic, ms. */
+  readonly startMs: number;
+  /** From the start until an endpoint was connected; -1: none was. */
+  readonly connectMs: number;
+  /** 0 while it is open. */
+  readonly endMs: number;
+  readonly attempts: number;
+  /** Texts that filters set for the log (`selvedge.log.*` attributes), undefined when none. */
+  readonly filterNotes: ReadonlyMap<string, string> | undefined;
+}
+
+/** Gets everything the proxy observes. One per process; must never throw, and keep no record: that of a stream until its end. */
 export interface Observer {
+  onStreamStart(record: StreamRecord): void;
+  onStreamEnd(record: StreamRecord): void;
   onExchangeStart(): void;
   onExchangeEnd(record: ExchangeRecord): void;
   onConnectionOpen(listener: string): void;

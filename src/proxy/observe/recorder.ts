@@ -5,8 +5,9 @@ import { LogHistogram, TIME_SCALE } from "../../core/histogram.ts";
 import { DumpBuilder, type MetricsDump } from "./dump.ts";
 import { FilterMetricsTable } from "./filter-metrics.ts";
 import { CODES_PER_PAIR_MAX, OVERFLOW_LABEL, PAIRS_MAX } from "./metric-names.ts";
-import type { ExchangeRecord, Observer } from "./record.ts";
+import type { ExchangeRecord, Observer, StreamRecord } from "./record.ts";
 import { ServiceTable } from "./service-table.ts";
+import { StreamTable } from "./stream-table.ts";
 
 /** Series that nothing happened to for this long are forgotten: their differences were dumped, so no total suffers. */
 const IDLE_MS = 10 * 60_000;
@@ -55,6 +56,7 @@ export class MetricsRecorder implements Observer {
   #last = new PairSeries("", "");
   readonly #listeners = new Map<string, ListenerSeries>();
   readonly #services: ServiceTable;
+  readonly #streams: StreamTable;
   #inFlight = 0;
   #revision = 0;
   #applied = 0;
@@ -66,6 +68,7 @@ export class MetricsRecorder implements Observer {
     this.#clock = clock;
     this.filters = new FilterMetricsTable(events);
     this.#services = new ServiceTable(clock);
+    this.#streams = new StreamTable(clock);
   }
 
   /** Exchanges under way. */
@@ -109,6 +112,14 @@ export class MetricsRecorder implements Observer {
     byService.set(service, pair);
     this.#pairs++;
     return pair;
+  }
+
+  onStreamStart(record: StreamRecord): void {
+    this.#streams.onStart(record);
+  }
+  onStreamEnd(record: StreamRecord): void {
+    this.#streams.onEnd(record);
+    if (record.serviceName !== "") this.#services.onStreamEnd(record);
   }
 
   onConnectionOpen(listener: string): void {
@@ -163,6 +174,7 @@ export class MetricsRecorder implements Observer {
     this.#drainPairs(dump);
     this.#drainListeners(dump);
     this.#services.drain(dump);
+    this.#streams.drain(dump);
     this.filters.drain(dump);
     dump.gauge("inFlight", [], this.#inFlight);
     dump.gauge("configRevision", [], this.#revision);

@@ -2,7 +2,7 @@ import type { Clock } from "../../core/clock.ts";
 import { LogHistogram, TIME_SCALE } from "../../core/histogram.ts";
 import type { DumpBuilder } from "./dump.ts";
 import { OVERFLOW_LABEL } from "./metric-names.ts";
-import type { ExchangeRecord } from "./record.ts";
+import type { ExchangeRecord, StreamRecord } from "./record.ts";
 
 const SERVICES_MAX = 2000;
 const IDLE_MS = 10 * 60_000;
@@ -32,6 +32,12 @@ export class ServiceTable {
     series.attempts += record.attempts;
     series.touchedMs = record.endMs;
     if (record.firstByteMs > 0) series.firstBytes.record((record.firstByteMs - record.startMs) * 1000);
+  }
+
+  onStreamEnd(record: StreamRecord): void {
+    const series = this.#of(record.serviceName);
+    series.attempts += record.attempts;
+    series.touchedMs = record.endMs;
   }
 
   onConnect(service: string, ok: boolean, ms: number): void {

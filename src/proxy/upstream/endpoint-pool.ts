@@ -31,6 +31,8 @@ export class EndpointPool {
   /** In order of arrival. */
   readonly #waiting = new Map<StreamWaiter, Deadline>();
   #idleMs: number;
+  /** Connections that each carry one stream of bytes: see `reserve`. */
+  #reserved = 0;
   #closed = false;
 
   constructor(
@@ -44,7 +46,7 @@ export class EndpointPool {
   }
 
   get connections(): number {
-    return this.#all.size;
+    return this.#all.size + this.#reserved;
   }
   get idleConnections(): number {
     return this.#idle.length;
@@ -74,13 +76,31 @@ export class EndpointPool {
     }
     const { limits } = this.config;
     if (this.host.sockets.upstreamFull) return new Failure("pool_overflow", "no file descriptors left");
-    if (this.#all.size < limits.connectionsPerEndpoint) {
+    if (this.connections < limits.connectionsPerEndpoint) {
       this.#connect(waiter);
       return undefined;
     }
     if (this.#waiting.size >= limits.pendingPerEndpoint) return new Failure("pool_overflow", `${limits.pendingPerEndpoint} wait`);
     this.#enqueue(waiter);
     return undefined;
+  }
+
+  /**
+   * Room for a connection that carries one stream of bytes and is never kept; `release` gives it back. Nobody waits for room: such
+   * streams may be open for days.
+   */
+  reserve(): Failure | undefined {
+    const { connectionsPerEndpoint } = this.config.limits;
+    if (this.host.sockets.upstreamFull) return new Failure("pool_overflow", "no file descriptors left");
+    if (this.connections >= connectionsPerEndpoint) return new Failure("pool_overflow", `${connectionsPerEndpoint} connections`);
+    this.#reserved++;
+    this.host.sockets.upstream++;
+    return undefined;
+  }
+
+  release(): void {
+    this.#reserved--;
+    this.#onRoom();
   }
 
   /** The waiter lost interest. A connection being made for it becomes idle. */
@@ -179,10 +199,15 @@ export class EndpointPool {
   /** Idempotent. */
   onGone(connection: Http1Upstream): void {
     if (!this.#all.delete(connection)) return;
-    this.host.sockets.upstream--;
     const at = this.#idle.indexOf(connection);
     if (at >= 0) this.#idle.splice(at, 1);
-    if (this.#all.size >= this.config.limits.connectionsPerEndpoint) return;
+    this.#onRoom();
+  }
+
+  /** A connection is gone: who waits longest may make another. */
+  #onRoom(): void {
+    this.host.sockets.upstream--;
+    if (this.connections >= this.config.limits.connectionsPerEndpoint) return;
     const next = this.#dequeue();
     if (next !== undefined) this.#connect(next);
   }

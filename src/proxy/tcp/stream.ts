@@ -1,0 +1,290 @@
+import { type Bytes, copyBytes } from "../../core/bytes.ts";
+import { Deadline } from "../../core/deadline.ts";
+import { Failure } from "../../core/failure.ts";
+import type { Socket, SocketHandler } from "../../runtime/net.ts";
+import { CONNECT_TRIES_MAX } from "../attempt.ts";
+import { type Endpoint, NO_HINT } from "../balance/picker.ts";
+import type { ProxyCore } from "../core.ts";
+import type { Generation } from "../generation.ts";
+import type { StreamRecord } from "../observe/record.ts";
+import { chooseBackend } from "../routing/split.ts";
+import type { ConnectionInfo } from "../stream.ts";
+import { Tunnel, type TunnelSide } from "../tunnel.ts";
+import type { UpstreamService } from "../upstream/service.ts";
+import type { StreamRoute } from "./routes.ts";
+import { TcpUpstream, type TcpUpstreamOwner } from "./upstream.ts";
+
+/** Whom a stream tells that its connection is gone. */
+export interface TcpStreamHost {
+  onStreamClosed(stream: TcpStream): void;
+}
+
+/**
+ * The life of a stream of bytes, in order: route, pick, connect, carry both ways, finish. The upstream is connected at once and not
+ * when the downstream speaks: with many protocols the server speaks first.
+ */
+export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, StreamRecord {
+  /** Always: drained last, and looked at when a generation begins to serve. */
+  readonly tunnelling = true;
+  readonly id: string;
+  readonly startMs: number;
+  connectMs = -1;
+  endMs = 0;
+  routeName = "";
+  serviceName = "";
+  subsetName = "";
+  endpointKey = "";
+  attempts = 0;
+  receivedBytes = 0;
+  sentBytes = 0;
+  failure: Failure | undefined;
+  filterNotes: ReadonlyMap<string, string> | undefined;
+
+  /** Everything was said, or it broke: nothing goes through any more. */
+  #over = false;
+  #generation: Generation | undefined;
+  #upstream: TcpUpstream | undefined;
+  #upstreamClosed = false;
+  #downstreamClosed = false;
+  /** Since the upstream is connected. */
+  #tunnel: Tunnel | undefined;
+  #tried: Endpoint[] | undefined;
+  /** What the downstream said before: one read at most, because it is paused then. */
+  #early: Bytes | undefined;
+  #earlyEnd = false;
+  #idleMs = 0;
+  #idleEndsMs = 0;
+  readonly #idle = new Deadline(() => this.#onIdle());
+
+  constructor(
+    readonly core: ProxyCore,
+    readonly socket: Socket,
+    readonly connection: ConnectionInfo,
+    /** Of the listener. */
+    readonly tunnelIdleMs: number,
+    readonly host: TcpStreamHost,
+  ) {
+    this.id = core.ids.next();
+    this.startMs = core.clock.nowMs();
+    core.observer.onStreamStart(this);
+  }
+
+  /** Once, when there is a generation that knows the listener. Runs as far as it goes without waiting. */
+  start(generation: Generation): void {
+    if (this.#over) return;
+    this.#generation = generation;
+    const { listener, tls } = this.connection;
+    const route = generation.streams.find(listener, tls?.serverName);
+    if (route === undefined) {
+      this.#fail(new Failure("no_route"));
+      return;
+    }
+    this.routeName = route.name;
+    this.#idleMs = route.tcp.idleMs ?? this.tunnelIdleMs;
+    this.#touch();
+    this.core.deadlines.arm(this.#idle, this.#idleMs);
+    // A route without its filters must not serve.
+    if (route.tcp.filters.length > 0) this.#fail(new Failure("filter_failed", "streams pass no filters yet"));
+    else this.#forward(route, generation);
+  }
+
+  /** A stream has no good moment to end: it may go on until the tunnels' time is over. */
+  drain(): void {}
+
+  /** A new generation serves: a stream whose route is gone is closed, every other one lives on. */
+  recheck(generation: Generation): void {
+    const { listener, tls } = this.connection;
+    const config = generation.listeners.get(listener)?.config;
+    const route = generation.streams.find(listener, tls?.serverName);
+    if (route?.name !== this.routeName) this.#fail(new Failure("no_route", "the route of this stream is gone"));
+    // It is older than the configuration that asks for a certificate; a new connection brings one.
+    else if (config?.tls?.clientAuth === "required" && tls?.peer === undefined)
+      this.#fail(new Failure("forbidden", "no client certificate"));
+  }
+
+  // ---------------------------------------------------------------- pick and connect
+
+  #forward(route: StreamRoute, generation: Generation): void {
+    const backend = chooseBackend(route.tcp.backends, this.core.rng);
+    const service = backend === undefined ? undefined : generation.services.get(backend.service);
+    if (backend === undefined || service === undefined) {
+      this.#fail(new Failure("no_backend"));
+      return;
+    }
+    this.serviceName = backend.service;
+    this.subsetName = backend.subset ?? "";
+    this.#connect(service);
+  }
+
+  #connect(service: UpstreamService): void {
+    const lease = service.pick(this.subsetName, this.#tried === undefined ? NO_HINT : { exclude: this.#tried });
+    if (lease === undefined) {
+      this.#fail(this.failure ?? new Failure("no_endpoint").addAddress(`service ${service.config.name}`));
+      return;
+    }
+    this.attempts++;
+    this.endpointKey = lease.endpoint.key;
+    const pool = service.poolOf(lease.endpoint);
+    const full = pool.reserve();
+    if (full === undefined) {
+      this.#upstream = new TcpUpstream(pool, lease, this.connection, this);
+      return;
+    }
+    lease.settle({ kind: "cancelled", latencyMs: 0 });
+    this.#fail(full.addAddress(`endpoint ${lease.endpoint.key}`).addAddress(`service ${service.config.name}`));
+  }
+
+  #retry(upstream: TcpUpstream, failure: Failure): boolean {
+    const service = this.#generation?.services.get(this.serviceName);
+    if (failure.retry !== "safe" || this.attempts >= CONNECT_TRIES_MAX || service === undefined) return false;
+    this.#tried ??= [];
+    this.#tried.push(upstream.lease.endpoint);
+    // Remembered, so that the last reason is told when no endpoint is left.
+    this.failure = failure;
+    this.#connect(service);
+    return true;
+  }
+
+  onUpstreamOpen(upstream: TcpUpstream): void {
+    this.failure = undefined;
+    this.connectMs = this.core.clock.nowMs() - this.startMs;
+    this.#touch();
+    const tunnel = new Tunnel(this, upstream);
+    this.#tunnel = tunnel;
+    const early = this.#early;
+    this.#early = undefined;
+    this.socket.resume();
+    if (early !== undefined) tunnel.fromDownstream(early, 0, early.byteLength);
+    if (this.#earlyEnd) tunnel.endDownstream();
+  }
+
+  // ---------------------------------------------------------------- what the downstream says
+
+  onOpen(): void {}
+
+  onData(_socket: Socket, bytes: Bytes): void {
+    if (this.#over) return;
+    this.core.turn.enter();
+    this.#touch();
+    this.receivedBytes += bytes.byteLength;
+    this.#toUpstream(bytes);
+    this.core.turn.leave();
+  }
+
+  #toUpstream(bytes: Bytes): void {
+    if (this.#tunnel !== undefined) {
+      this.#tunnel.fromDownstream(bytes, 0, bytes.byteLength);
+      return;
+    }
+    const early = this.#early;
+    this.#early = early === undefined ? copyBytes(bytes) : Buffer.concat([early, bytes]);
+    this.socket.pause();
+  }
+
+  onEnd(): void {
+    if (this.#over) return;
+    this.core.turn.enter();
+    this.#touch();
+    this.#earlyEnd = true;
+    this.#tunnel?.endDownstream();
+    this.core.turn.leave();
+  }
+
+  onDrain(): void {
+    this.core.turn.enter();
+    this.#touch();
+    this.#tunnel?.downstreamWritable();
+    this.core.turn.leave();
+  }
+
+  onClose(_socket: Socket, error: Error | undefined): void {
+    this.core.turn.enter();
+    this.#downstreamClosed = true;
+    if (error !== undefined || this.#tunnel?.ended !== true)
+      this.#fail(new Failure("downstream_reset", "connection closed", error));
+    else this.#finishWhenClosed();
+    this.host.onStreamClosed(this);
+    this.core.turn.leave();
+  }
+
+  // ---------------------------------------------------------------- what the upstream says
+
+  onUpstreamData(bytes: Bytes): void {
+    this.#touch();
+    this.#tunnel?.fromUpstream(bytes, 0, bytes.byteLength);
+  }
+
+  onUpstreamEnd(): void {
+    this.#touch();
+    this.#tunnel?.endUpstream();
+  }
+
+  onUpstreamWritable(): void {
+    this.#touch();
+    this.#tunnel?.upstreamWritable();
+  }
+
+  onUpstreamClosed(failure: Failure | undefined): void {
+    if (failure === undefined) {
+      this.#upstreamClosed = true;
+      this.#finishWhenClosed();
+    } else if (this.#tunnel !== undefined || !this.#retry(this.#upstream as TcpUpstream, failure)) this.#fail(failure);
+  }
+
+  // ---------------------------------------------------------------- the downstream as a side of the tunnel
+
+  sendData(bytes: Bytes, start: number, end: number): boolean {
+    this.sentBytes += end - start;
+    return this.socket.write(bytes, start, end);
+  }
+  sendEnd(): void {
+    this.socket.end();
+  }
+  pause(): void {
+    this.socket.pause();
+  }
+  resume(): void {
+    this.socket.resume();
+  }
+
+  // ---------------------------------------------------------------- time
+
+  #touch(): void {
+    this.#idleEndsMs = this.core.clock.nowMs() + this.#idleMs;
+  }
+
+  #onIdle(): void {
+    const leftMs = this.#idleEndsMs - this.core.clock.nowMs();
+    if (leftMs > 0) {
+      this.core.deadlines.arm(this.#idle, leftMs);
+      return;
+    }
+    this.core.turn.enter();
+    this.#fail(new Failure("stream_idle", `${this.#idleMs} ms`));
+    this.core.turn.leave();
+  }
+
+  // ---------------------------------------------------------------- failure and finish
+
+  /** Both sides are cut, so that both can tell it from an end. */
+  #fail(failure: Failure): void {
+    if (this.#over) return;
+    this.failure = failure.addAddress(this.routeName === "" ? `listener ${this.connection.listener}` : `route ${this.routeName}`);
+    if (failure.row.level === "error") this.core.log.error(failure.toString(), { streamId: this.id });
+    this.#upstream?.destroy();
+    this.#finish();
+    if (!this.#downstreamClosed) queueMicrotask(() => this.socket.destroy());
+  }
+
+  #finishWhenClosed(): void {
+    if (this.#upstreamClosed && this.#downstreamClosed) this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.core.deadlines.remove(this.#idle);
+    this.endMs = this.core.clock.nowMs();
+    this.core.observer.onStreamEnd(this);
+  }
+}

@@ -1,0 +1,144 @@
+import type { Bytes } from "../../core/bytes.ts";
+import { Deadline } from "../../core/deadline.ts";
+import { Failure } from "../../core/failure.ts";
+import type { Socket, SocketHandler } from "../../runtime/net.ts";
+import type { Lease } from "../balance/picker.ts";
+import type { ConnectionInfo } from "../stream.ts";
+import type { TunnelSide } from "../tunnel.ts";
+import { connectFailure, prefaceFor } from "../upstream/connecting.ts";
+import type { EndpointPool } from "../upstream/endpoint-pool.ts";
+
+/** Whose stream it is. */
+export interface TcpUpstreamOwner {
+  /** Connected, and past TLS. */
+  onUpstreamOpen(upstream: TcpUpstream): void;
+  /** Valid only during the call. */
+  onUpstreamData(bytes: Bytes): void;
+  /** The endpoint has said everything. */
+  onUpstreamEnd(): void;
+  onUpstreamWritable(): void;
+  /** The last call. Undefined: both sides had ended. `connect_failed`, `connect_timeout`, `upstream_tls`: it was never open. */
+  onUpstreamClosed(failure: Failure | undefined): void;
+}
+
+/** One connection to an endpoint for one stream of bytes: made for it, never kept. */
+export class TcpUpstream implements SocketHandler, TunnelSide {
+  readonly #socket: Socket;
+  readonly #deadline = new Deadline(() => this.#onTimeout());
+  readonly #startMs: number;
+  /** Undefined once it lost interest. */
+  #owner: TcpUpstreamOwner | undefined;
+  #opened = false;
+  #connectMs = -1;
+  #isSettled = false;
+
+  /** Room in the pool was reserved for it. */
+  constructor(
+    readonly pool: EndpointPool,
+    readonly lease: Lease,
+    connection: ConnectionInfo,
+    owner: TcpUpstreamOwner,
+  ) {
+    const { host, config } = pool;
+    this.#owner = owner;
+    this.#startMs = host.clock.nowMs();
+    this.#socket = pool.net.connect({ address: pool.address, tls: pool.tls, preface: prefaceFor(config, connection) }, this);
+    host.deadlines.arm(this.#deadline, config.limits.connectMs);
+  }
+
+  // ---------------------------------------------------------------- socket
+
+  onOpen(): void {
+    const { host, config } = this.pool;
+    host.turn.enter();
+    this.#opened = true;
+    host.deadlines.remove(this.#deadline);
+    this.#connectMs = host.clock.nowMs() - this.#startMs;
+    host.observer.onUpstreamConnect(config.name, true, this.#connectMs);
+    this.#owner?.onUpstreamOpen(this);
+    host.turn.leave();
+  }
+
+  onData(_socket: Socket, bytes: Bytes): void {
+    this.pool.host.turn.enter();
+    this.#owner?.onUpstreamData(bytes);
+    this.pool.host.turn.leave();
+  }
+
+  onEnd(): void {
+    this.pool.host.turn.enter();
+    this.#owner?.onUpstreamEnd();
+    this.pool.host.turn.leave();
+  }
+
+  onDrain(): void {
+    this.pool.host.turn.enter();
+    this.#owner?.onUpstreamWritable();
+    this.pool.host.turn.leave();
+  }
+
+  onClose(_socket: Socket, error: Error | undefined): void {
+    const { host, config } = this.pool;
+    host.turn.enter();
+    host.deadlines.remove(this.#deadline);
+    if (this.#opened) {
+      host.observer.onUpstreamClose(config.name);
+      this.#tell(error === undefined ? undefined : new Failure("upstream_aborted", "connection closed", error));
+    } else if (this.#owner !== undefined) {
+      host.observer.onUpstreamConnect(config.name, false, host.clock.nowMs() - this.#startMs);
+      this.#tell(connectFailure(error));
+    }
+    this.pool.release();
+    host.turn.leave();
+  }
+
+  #onTimeout(): void {
+    const { host, config } = this.pool;
+    const { connectMs } = config.limits;
+    host.turn.enter();
+    host.observer.onUpstreamConnect(config.name, false, connectMs);
+    this.#socket.destroy();
+    this.#tell(new Failure("connect_timeout", `${connectMs} ms`));
+    host.turn.leave();
+  }
+
+  #tell(failure: Failure | undefined): void {
+    const owner = this.#owner;
+    this.#owner = undefined;
+    failure?.addAddress(`endpoint ${this.lease.endpoint.key}`).addAddress(`service ${this.pool.config.name}`);
+    this.#settle(failure === undefined ? "success" : "failure");
+    owner?.onUpstreamClosed(failure);
+  }
+
+  /** The balancer learns how long connecting took, and that the endpoint has one stream less. */
+  #settle(kind: "success" | "failure" | "cancelled"): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    const latencyMs = this.#connectMs >= 0 ? this.#connectMs : this.pool.host.clock.nowMs() - this.#startMs;
+    this.lease.settle({ kind, latencyMs });
+  }
+
+  // ---------------------------------------------------------------- side of a tunnel
+
+  sendData(bytes: Bytes, start: number, end: number): boolean {
+    return this.#socket.write(bytes, start, end);
+  }
+  sendEnd(): void {
+    this.#socket.end();
+  }
+  pause(): void {
+    this.#socket.pause();
+  }
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Ends it at once, with a reset unless all was said; the owner hears nothing more. Idempotent. */
+  destroy(): void {
+    if (this.#owner === undefined) return;
+    this.#owner = undefined;
+    this.pool.host.deadlines.remove(this.#deadline);
+    this.#settle(this.#opened ? "success" : "cancelled");
+    this.#socket.destroy();
+  }
+}
