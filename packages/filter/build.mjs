@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // Builds a filter in JavaScript: `selvedge-filter-build filter.js -o filter.wasm [--world head-filter] [--wit FOLDER]`.
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -18,11 +18,11 @@ export async function buildFilter(entry, { world = "head-filter", wit = join(HER
   const folder = mkdtempSync(join(tmpdir(), "selvedge-filter-"));
   try {
     // The runtime reads modules from this folder only, by relative names.
-    cpSync(dirname(resolve(entry)), folder, { recursive: true, filter: (path) => !path.includes("node_modules") });
-    writeFileSync(join(folder, "selvedge-filter.js"), readFileSync(join(HERE, "index.js")));
-    const source = readFileSync(entry, "utf8").replaceAll(/(["'])@selvedge\/filter\1/g, '"./selvedge-filter.js"');
-    const jsPath = join(folder, "main.js");
-    writeFileSync(jsPath, source);
+    cpSync(dirname(resolve(entry)), folder, { recursive: true, filter: (path) => !/[\\/]node_modules([\\/]|$)/.test(path) });
+    for (const name of readdirSync(folder, { recursive: true })) linkSdk(folder, String(name));
+    writeFileSync(join(folder, SDK_FILE), readFileSync(join(HERE, "index.js")));
+    const jsPath = join(folder, basename(entry));
+    const source = readFileSync(jsPath, "utf8");
     const { component } = await componentize({ witPath: wit, world, sync: true, jsSource: source, jsPath, moduleRoot: folder });
     return component;
   } finally {
@@ -30,7 +30,20 @@ export async function buildFilter(entry, { world = "head-filter", wit = join(HER
   }
 }
 
-if (process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+/** Its name in that folder: no file of a filter is called like this by chance. */
+const SDK_FILE = "selvedge-filter-sdk.js";
+
+/** Lets one module find the SDK by a relative name. */
+function linkSdk(folder, name) {
+  if (!/\.m?js$/.test(name)) return;
+  const depth = name.split(/[\\/]/).length - 1;
+  const path = join(folder, name);
+  const specifier = `"${depth === 0 ? "./" : "../".repeat(depth)}${SDK_FILE}"`;
+  writeFileSync(path, readFileSync(path, "utf8").replaceAll(/(["'])@selvedge\/filter\1/g, specifier));
+}
+
+// npm links packages: the name that was called need not be the file's own.
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const options = { out: { type: "string", short: "o" }, world: { type: "string" }, wit: { type: "string" } };
   const { values, positionals } = parseArgs({ options, allowPositionals: true });
   const [entry] = positionals;

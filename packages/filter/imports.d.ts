@@ -15,13 +15,13 @@ declare module "selvedge:filter/random@0.1.0" {
 }
 
 declare module "selvedge:filter/shared-data@0.1.0" {
-  export function get(key: string): { value: Uint8Array; version: number } | undefined;
+  export function get(key: string): { value: Uint8Array; version: number } | null;
   /** Throws `conflict` or `full` (`payload` of the error). */
-  export function set(key: string, value: Uint8Array, version: number | undefined): void;
+  export function set(key: string, value: Uint8Array, version: number | null): void;
 }
 
 declare module "selvedge:filter/metrics@0.1.0" {
-  export function define(kind: "counter" | "gauge" | "histogram", name: string): number | undefined;
+  export function define(kind: "counter" | "gauge" | "histogram", name: string): number | null;
   export function increment(metric: number, by: number): void;
   export function observe(metric: number, value: number): void;
 }
@@ -32,7 +32,7 @@ declare module "selvedge:filter/nats@0.1.0" {
 }
 
 declare module "selvedge:filter/call-out@0.1.0" {
-  /** Undefined: refused. The answer comes to `onCallAnswer`. */
+  /** Null: refused. The answer comes to `onCallAnswer`. */
   export function send(
     exchange: number,
     request: {
@@ -44,5 +44,5 @@ declare module "selvedge:filter/call-out@0.1.0" {
       body: Uint8Array;
       timeoutMs: number;
     },
-  ): number | undefined;
+  ): number | null;
 }

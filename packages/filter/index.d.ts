@@ -2,8 +2,8 @@
 
 /** Fields of a message: names in lower case; each character of a value is one byte (U+0000 to U+00FF). */
 export interface Fields {
-  /** Every value joined by commas, so that none stays unseen; undefined: no such field. */
-  header(name: string): string | undefined;
+  /** Every value joined by commas, so that none stays unseen; null: no such field. */
+  header(name: string): string | null;
   headerValues(name: string): string[];
   headers(): Header[];
   /** Throws when the field may not be written, when the head is gone, or when the budget is used up (`payload` of the error says which). */
@@ -28,7 +28,7 @@ export interface Request extends Fields {
   setPath(path: string): void;
   setAuthority(authority: string): void;
   /** Attributes by their names in Envoy: `["source", "address"]`. */
-  attribute(path: string[]): string | undefined;
+  attribute(path: string[]): string | null;
   setAttribute(path: string[], value: string): void;
 }
 
@@ -92,9 +92,9 @@ export interface Filter<Settings, State> {
   onResponseHead?(response: Response, exchange: Exchange<Settings, State>, request: Request, end: boolean): Verdict | undefined;
   onResponseBody?(body: Body, exchange: Exchange<Settings, State>, end: boolean): Verdict | undefined;
   onResponseTrailers?(trailers: Trailers, exchange: Exchange<Settings, State>): Verdict | undefined;
-  /** The answer of a call, or undefined when it failed. */
+  /** The answer of a call, or null when it failed. */
   onCallAnswer?(
-    answer: CallAnswer | undefined,
+    answer: CallAnswer | null,
     exchange: Exchange<Settings, State>,
     request: Request,
     call: number,

@@ -41,9 +41,9 @@ test("only the callbacks that are there are asked for; settings and state reach 
 test("bodies and answers of calls", () => {
   const { bodies, callAnswers } = defineFilter({
     onRequestBody: (_body, _exchange, end) => (end ? undefined : PAUSE),
-    onCallAnswer: (answer) => (answer === undefined ? respond(503) : undefined),
+    onCallAnswer: (answer) => (answer === null ? respond(503) : undefined),
   });
   const { onRequestBody } = bodies as Called;
   expect([onRequestBody?.(1, {}, false), onRequestBody?.(1, {}, true)]).toEqual([PAUSE, CONTINUE]);
-  expect((callAnswers as Called).onCallAnswer?.(1, 2, undefined, {})).toMatchObject({ tag: "respond", val: { status: 503 } });
+  expect((callAnswers as Called).onCallAnswer?.(1, 2, null, {})).toMatchObject({ tag: "respond", val: { status: 503 } });
 });

@@ -210,7 +210,6 @@ describe("component: what does not load", () => {
   const refused: readonly (readonly [string, Uint8Array, RegExp])[] = [
     ["no component", latin1Bytes("hello world, hello"), /not a component/],
     ["no filter", new ComponentBuilder().build(), /exports no selvedge:filter\/configuration@0.1.0: it is no filter/],
-    ["sockets", imports("wasi:sockets/tcp@0.2.0", ...now), /wasi:sockets\/tcp@0.2.0: filters have no sockets/],
     ["wasi:http", imports("wasi:http/outgoing-handler@0.2.0", ...now), /wasi:http.*call-out/],
     [
       "an interface of somebody else",

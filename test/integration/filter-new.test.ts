@@ -2,7 +2,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { appendFileSync, cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { EXIT } from "../../src/cli/command.ts";
-import { LANGUAGES } from "../../src/cli/filter/manifest.ts";
+import { abisOf, LANGUAGES } from "../../src/cli/filter/languages.ts";
 import { inFolder, type Ran, runInFolder } from "../kit/command-line.ts";
 import { TEST_MS } from "../kit/patience.ts";
 
@@ -89,7 +89,7 @@ describe("examples/filters", () => {
         const language = /^language: (.*)$/m.exec(manifest)?.[1] ?? "";
         await filter(folder, "new", name, "--language", language);
         const made = readdirSync(join(folder, name), { recursive: true }).map(String);
-        const bindings = made.filter((path) => /proxy.?wasm.*\.|json\.c$/.test(path));
+        const bindings = made.filter((path) => /proxy.?wasm.*\.|json\.c$|^sdk\/.*\.|\.wit$/.test(path));
         expect(bindings.length > 0 || language === "rust").toBe(true);
         for (const path of bindings)
           expect([path, readFileSync(join(examples, name, path), "utf8")]).toEqual([
@@ -102,16 +102,22 @@ describe("examples/filters", () => {
 });
 
 describe("filter new", () => {
-  test.each([...LANGUAGES])("%s: every file is filled in, and the manifest is good", async (language) => {
+  const all = LANGUAGES.flatMap((language) => abisOf(language).map((abi) => [language, abi] as const));
+  test.each(all)("%s, %s: every file is filled in, and the manifest is good", async (language, abi) => {
     await inFolder({}, async (folder) => {
-      const made = await filter(folder, "new", "my-filter", "--language", language, "--dir", "filters", "--json");
-      const { files } = JSON.parse(made.out) as { files: string[] };
+      const made = await filter(folder, "new", "my-filter", "-l", language, "--abi", abi, "--dir", "filters", "--json");
+      const { files, abi: said } = JSON.parse(made.out) as { files: string[]; abi: string };
+      expect(said).toBe(abi);
       expect(files).toContain("README.md");
       expect(files).toContain("my-filter.test.yaml");
       for (const file of files) {
         const text = readFileSync(join(folder, "filters/my-filter", file), "utf8");
         expect([file, /\{\{\w+\}\}/.test(text)]).toEqual([file, false]);
       }
+      const gateway = readFileSync(join(folder, "filters/my-filter/gateway.yaml"), "utf8");
+      const manifest = readFileSync(join(folder, "filters/my-filter/selvedge-filter.yaml"), "utf8");
+      // What a language needs beyond the defaults is granted where it runs.
+      expect(/^ {2}budget: (.*)$/m.exec(gateway)?.[1]).toBe(/^budget: (.*)$/m.exec(manifest)?.[1]);
       // The table is read before the module is looked for, so this says that both are good.
       expect((await filter(folder, "test", "filters/my-filter")).error).toContain("my-filter.wasm: there is no such file");
     });
@@ -124,9 +130,11 @@ describe("filter new", () => {
         expect(exit).toBe(EXIT.usage);
         return error;
       };
-      expect(await refused("a")).toContain("--language assemblyscript|rust|go|c|zig");
-      expect(await refused("a", "--language", "python")).toContain("no template for python yet");
-      expect(await refused("a", "--language", "cobol")).toContain("there are assemblyscript, rust, go, c, zig");
+      expect(await refused("a")).toContain("--language assemblyscript|rust|go|javascript|typescript|python|c|zig");
+      expect(await refused("a", "--language", "cobol")).toContain("there are assemblyscript, rust, go, javascript,");
+      expect(await refused("a", "--language", "rust", "--abi", "wasi")).toContain("there are proxy-wasm, component, extism");
+      const other = await refused("a", "--language", "python", "--abi", "extism");
+      expect(other).toContain("no template for python with extism\npython has component;");
       expect(await refused("../a", "--language", "go")).toContain("is no name for a filter");
       expect(await refused("taken", "--language", "go")).toContain("not empty");
       expect(readdirSync(folder)).toEqual(["taken"]);
@@ -138,6 +146,9 @@ describe("filter build", () => {
   test.each([
     ["rust", "https://rustup.rs"],
     ["go", "https://go.dev/dl"],
+    ["javascript", "run npm install in"],
+    ["typescript", "run npm install in"],
+    ["python", "pip install componentize-py"],
     ["c", "pip install ziglang"],
     ["zig", "pip install ziglang"],
   ])("%s: a missing toolchain is named with what to install", async (language, hint) => {
@@ -147,6 +158,15 @@ describe("filter build", () => {
       expect(exit).toBe(EXIT.failed);
       expect(error).toContain("not installed");
       expect(error).toContain(hint);
+    });
+  });
+
+  test("an ABI that the language has no way to is refused in the manifest", async () => {
+    const manifest = "name: x\nversion: 1.0.0\nlanguage: zig\nabi: extism\nmodule: dist/x.wasm\n";
+    await inFolder({ "x/selvedge-filter.yaml": manifest }, async (folder) => {
+      const { error } = await filter(folder, "build", "x");
+      expect(error).toContain("x/selvedge-filter.yaml:4:6 unknown_value");
+      expect(error).toContain("makes no extism of zig");
     });
   });
 

@@ -1,10 +1,11 @@
 /** Every language that `filter new` offers and every example: built by its real toolchain, tested by its table. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { cpSync, readdirSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { EXIT } from "../../src/cli/command.ts";
-import { LANGUAGES } from "../../src/cli/filter/manifest.ts";
+import { abisOf, LANGUAGES } from "../../src/cli/filter/languages.ts";
 import { inFolder, type Ran, runInFolder } from "../kit/command-line.ts";
 
 /** Cargo and Go fetch and compile everything the first time. */
@@ -16,10 +17,18 @@ const environment = Object.fromEntries(
 );
 const filter = (cwd: string, ...argv: string[]): Promise<Ran> => runInFolder(cwd, ["filter", ...argv], environment);
 
-/** A toolchain that is missing is a failure here: scripts/long.mjs obtains them all. */
+/** Languages whose toolchain scripts/long.mjs could not obtain and has named; with `CI` set there are none, and their tests fail. */
+const MISSING = new Set((process.env.SELVEDGE_MISSING_LANGUAGES ?? "").split(","));
+
 async function buildAndTest(folder: string, name: string): Promise<void> {
+  // As its README says.
+  if (existsSync(join(folder, name, "sdk/package.json"))) {
+    const install = ["install", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"];
+    const { status, stderr } = spawnSync("npm", install, { cwd: join(folder, name), encoding: "utf8" });
+    expect([status, stderr]).toEqual([0, ""]);
+  }
   const built = await filter(folder, "build", name);
-  expect([built.exit, built.error]).toEqual([EXIT.ok, ""]);
+  if (built.exit !== EXIT.ok) throw new Error(built.error);
   const tested = await filter(folder, "test", name);
   expect(tested.error).toBe("");
   if (tested.exit !== EXIT.ok) throw new Error(tested.out);
@@ -31,9 +40,11 @@ async function buildAndTest(folder: string, name: string): Promise<void> {
 }
 
 describe("filter new", () => {
-  test.each([...LANGUAGES])("%s", async (language) => {
+  const all = LANGUAGES.flatMap((language) => abisOf(language).map((abi) => [language, abi] as const));
+  const built = all.filter(([language]) => !MISSING.has(language));
+  test.each(built)("%s, %s", async (language, abi) => {
     await inFolder({}, async (folder) => {
-      expect((await filter(folder, "new", "my-filter", "--language", language)).exit).toBe(EXIT.ok);
+      expect((await filter(folder, "new", "my-filter", "--language", language, "--abi", abi)).exit).toBe(EXIT.ok);
       await buildAndTest(folder, "my-filter");
     });
   });
@@ -41,10 +52,12 @@ describe("filter new", () => {
 
 describe("examples/filters", () => {
   const names = readdirSync(EXAMPLES, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+  const languageOf = (name: string): string =>
+    /^language: (.*)$/m.exec(readFileSync(join(EXAMPLES, name, "selvedge-filter.yaml"), "utf8"))?.[1] ?? "";
   test("there is one for each language", () => {
-    expect(names).toHaveLength(LANGUAGES.length);
+    expect(new Set(names.map(languageOf))).toEqual(new Set(LANGUAGES));
   });
-  test.each(names)("%s", async (name) => {
+  test.each(names.filter((name) => !MISSING.has(languageOf(name))))("%s", async (name) => {
     await inFolder({}, async (folder) => {
       const skipped = new Set(["target", "dist", "node_modules", ".zig-cache"]);
       cpSync(join(EXAMPLES, name), join(folder, name), {

@@ -4,14 +4,16 @@ import { METADATA_SECTION } from "../../config/module-summary.ts";
 import { appendCustomSection, removeCustomSections } from "../../config/wasm-sections.ts";
 import { utf8Bytes } from "../../core/bytes.ts";
 import { type CommandContext, CommandError, EXIT } from "../command.ts";
+import { planBuild } from "./build-plan.ts";
 import { describeModule, type ModuleDescription } from "./describe.ts";
+import { defaultAbi } from "./languages.ts";
 import type { Project } from "./project.ts";
-import { planBuild, runStep } from "./toolchain.ts";
+import { runStep } from "./toolchain.ts";
 
 /** Builds a project: compiler, metadata, a look at what came out. Throws a `CommandError` with the compiler's own words. */
 export async function buildProject(context: CommandContext, project: Project): Promise<ModuleDescription> {
   const { manifest, folder, shown } = project;
-  const { language, name } = manifest;
+  const { language, name, world } = manifest;
   if (language === undefined)
     throw new CommandError(
       `${shown} names no language`,
@@ -21,7 +23,7 @@ export async function buildProject(context: CommandContext, project: Project): P
   const out = resolve(folder, manifest.module);
   const raw = `${out}.build`;
   const { env } = context.terminal;
-  const plan = planBuild(language, { folder, name, out: raw, env });
+  const plan = planBuild(language, { folder, name, abi: manifest.abi ?? defaultAbi(language), world, out: raw, env });
   if ("missing" in plan) throw new CommandError(plan.missing, plan.hint);
   mkdirSync(dirname(out), { recursive: true });
   try {
@@ -46,15 +48,16 @@ export async function buildProject(context: CommandContext, project: Project): P
 /** The manifest as a custom section, so that a module says what it is wherever it goes. */
 function withMetadata(wasm: Uint8Array, { manifest, read }: Project): Uint8Array {
   const { name, version, description, settings } = manifest;
-  const { capabilities } = read.written as Record<string, unknown>;
-  const metadata = { name, version, description, settings, ...(capabilities === undefined ? {} : { capabilities }) };
+  // As they were written: what is a default of this version need not be one of the next.
+  const { capabilities, budget } = read.written as Record<string, unknown>;
+  const metadata = { name, version, description, settings, capabilities, budget };
   return appendCustomSection(removeCustomSections(wasm, METADATA_SECTION), METADATA_SECTION, utf8Bytes(JSON.stringify(metadata)));
 }
 
 /** What people forget. */
 function hintFor(output: string): string {
   if (/target may not be installed|can't find crate for `(core|std)`/.test(output))
-    return "rustup target add wasm32-unknown-unknown";
+    return `rustup target add ${/wasm32-[a-z0-9-]+/.exec(output)?.[0] ?? "wasm32-unknown-unknown"}`;
   if (/unsupported GOOS\/GOARCH|buildmode=c-shared not supported/.test(output)) return "Go 1.24 or later is needed";
   if (/only allowed with|requires go1\.24/.test(output)) return "Go 1.24 or later is needed";
   return "";

@@ -61,6 +61,10 @@ export function findTables(context: CommandContext, shown: string): string[] {
 export function defaultsOf(context: CommandContext, table: string): Readonly<Record<string, unknown>> {
   const project = findProject(context, resolve(context.terminal.cwd, dirname(table)), dirname(table));
   if (project === undefined) return {};
-  const { module, capabilities } = project.read.written as Record<string, unknown>;
-  return { module: { file: module }, ...(capabilities === undefined ? {} : { capabilities }) };
+  const { module, capabilities, budget } = project.read.written as Record<string, unknown>;
+  return {
+    module: { file: module },
+    ...(capabilities === undefined ? {} : { capabilities }),
+    ...(budget === undefined ? {} : { budget }),
+  };
 }

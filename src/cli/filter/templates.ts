@@ -1,64 +1,36 @@
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import type { FilterAbi } from "../../config/snapshot.ts";
 import { embeddedPath } from "../../runtime/embedded.ts";
 import { CommandError } from "../command.ts";
-import type { Language } from "./manifest.ts";
+import type { Language, Template } from "./languages.ts";
 
-/** What a language's project has in its README. */
-interface LanguageText {
-  readonly title: string;
-  readonly source: string;
-  readonly bindings: string;
-  readonly toolchain: string;
-}
-
-export const LANGUAGE_TEXTS: Readonly<Record<Language, LanguageText>> = {
-  assemblyscript: {
-    title: "AssemblyScript",
-    source: "assembly/index.ts",
-    bindings: "assembly/proxy-wasm/",
-    toolchain: "Building needs the AssemblyScript compiler: `npm install` in this folder.",
-  },
-  rust: {
-    title: "Rust",
-    source: "src/lib.rs",
-    bindings: "Cargo.toml",
-    toolchain: "Building needs Rust (https://rustup.rs) with its target for wasm: `rustup target add wasm32-unknown-unknown`.",
-  },
-  go: {
-    title: "Go",
-    source: "main.go",
-    bindings: "proxywasm/",
-    toolchain: "Building needs Go 1.24 or later (https://go.dev/dl); TinyGo is not needed.",
-  },
-  c: {
-    title: "C",
-    source: "src/filter.c",
-    bindings: "src/proxy_wasm.h",
-    toolchain:
-      "Building needs Zig, which brings a C compiler for wasm with its library: `pip install ziglang`, or https://ziglang.org.",
-  },
-  zig: {
-    title: "Zig",
-    source: "src/main.zig",
-    bindings: "src/proxy_wasm.zig",
-    toolchain: "Building needs Zig 0.16 or later: `pip install ziglang`, or https://ziglang.org.",
-  },
+/** What the README says of the module. */
+const ABI_TEXTS: Readonly<Record<FilterAbi, string>> = {
+  "proxy-wasm": "The module speaks proxy-wasm, so it runs in Envoy as well.",
+  component: "The module is a WebAssembly component of the package `selvedge:filter`.",
+  extism: "The module is a plug-in of Extism.",
 };
 
 /** Files of a new project by path. */
-export function projectFiles(name: string, language: Language): Map<string, string> {
-  const { title, source, bindings, toolchain } = LANGUAGE_TEXTS[language];
-  const values: Readonly<Record<string, string>> = { name, language, title, source, bindings, toolchain };
-  const fill = (text: string): string => text.replace(/\{\{(\w+)\}\}/g, (whole, key: string) => values[key] ?? whole);
+export function projectFiles(name: string, language: Language, abi: FilterAbi, template: Template): Map<string, string> {
+  const { folder, title, source, bindings, bindingsText, toolchain } = template;
+  const budget = template.budget === "" ? "" : `budget: ${template.budget}`;
+  const values = { name, language, abi, title, source, bindings, bindingsText, toolchain, budget, abiText: ABI_TEXTS[abi] };
   const files = new Map<string, string>();
   for (const [path, text] of Object.entries(readBundle())) {
-    const [folder, ...rest] = path.split("/");
-    if (folder !== "common" && folder !== language) continue;
-    const target = fill(rest.join("/"));
-    files.set(target === "gitignore" ? ".gitignore" : target, fill(text));
+    const [from, ...rest] = path.split("/");
+    if (from !== "common" && from !== folder) continue;
+    const target = fill(rest.join("/"), values);
+    files.set(target === "gitignore" ? ".gitignore" : target, fill(text, values));
   }
   return files;
+}
+
+/** Puts values in place of `{{name}}`; a line that has nothing but a name without a value goes away. */
+function fill(text: string, values: Readonly<Record<string, string>>): string {
+  const whole = text.replace(/^ *\{\{(\w+)\}\}\n/gm, (line, key: string) => (values[key] === "" ? "" : line));
+  return whole.replace(/\{\{(\w+)\}\}/g, (written, key: string) => values[key] ?? written);
 }
 
 function readBundle(): Readonly<Record<string, string>> {

@@ -6,7 +6,6 @@ import { WASI_INTERFACES } from "./wasi.ts";
 
 /** Interfaces that nothing can grant, with what to do instead. */
 const REFUSED: readonly (readonly [prefix: string, hint: string])[] = [
-  ["wasi:sockets/", "filters have no sockets; for HTTP there is selvedge:filter/call-out"],
   ["wasi:http/", "filters do not serve or call by wasi:http; for calls there is selvedge:filter/call-out"],
 ];
 

@@ -52,7 +52,10 @@ const insecureList: Run = (guest) => (length: bigint) => insecureBytes(guest, si
 const seed: Run = (guest) => () => [u64Of(insecureBytes(guest, 8)), u64Of(insecureBytes(guest, 8))];
 
 /** By name without version. */
-export const WASI_INTERFACES: ReadonlyMap<string, ReadonlyMap<string, HostFunction>> = new Map([
+export const WASI_INTERFACES: ReadonlyMap<string, ReadonlyMap<string, HostFunction>> = new Map<
+  string,
+  ReadonlyMap<string, HostFunction>
+>([
   [
     "wasi:cli/environment",
     table({ "get-environment": answer([]), "get-arguments": answer([]), "initial-cwd": answer(undefined) }),
@@ -85,6 +88,10 @@ export const WASI_INTERFACES: ReadonlyMap<string, ReadonlyMap<string, HostFuncti
   ["wasi:clocks/wall-clock", table({ now: wallTime, resolution: answer({ seconds: 0n, nanoseconds: 1_000_000 }) })],
   ["wasi:filesystem/types", table({ "filesystem-error-code": answer(undefined) })],
   ["wasi:filesystem/preopens", table({ "get-directories": answer([]) })],
+  // Python links them whatever it does; there is no function behind any of them.
+  ...["network", "instance-network", "tcp", "tcp-create-socket", "udp", "udp-create-socket", "ip-name-lookup"].map(
+    (name) => [`wasi:sockets/${name}`, table({})] as const,
+  ),
   ["wasi:random/random", table({ "get-random-bytes": randomList, "get-random-u64": randomU64 })],
   ["wasi:random/insecure", table({ "get-insecure-random-bytes": insecureList, "get-insecure-random-u64": insecureU64 })],
   ["wasi:random/insecure-seed", table({ "insecure-seed": seed })],
