@@ -64,6 +64,15 @@ describe("preparing modules", () => {
     }
   });
 
+  test("a thread leaves the bytes where they are, also those of a Buffer: what lies beside them is somebody's", async () => {
+    const file = Buffer.concat([PUPPET, PUPPET]);
+    const [one, other] = [file.subarray(0, PUPPET.byteLength), file.subarray(PUPPET.byteLength)];
+    const compiler = compilerOf(undefined, 0);
+    await compiler.compile(one, DEFAULT_FILTER_BUDGET);
+    assert.deepEqual([file.byteLength, Buffer.compare(one, PUPPET)], [2 * PUPPET.byteLength, 0]);
+    await compiler.compile(other, { ...DEFAULT_FILTER_BUDGET, startFuel: 5 });
+  });
+
   test("a thread refuses what is not valid with the engine's words, and goes on", async () => {
     const compiler = compilerOf(undefined, 0);
     // A memory of more pages than there are: cutting it would hide that.

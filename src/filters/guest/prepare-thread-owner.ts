@@ -43,8 +43,8 @@ export class PrepareThread {
         (message) => this.#onAnswer(message as ThreadAnswer),
         (reason) => this.#onFailure(reason),
       );
-      // A copy of its own: the original stays with who has it.
-      const wasm = job.wasm.slice();
+      // A copy of its own: the original stays with who has it. (What slice makes of a Buffer is none.)
+      const wasm = new Uint8Array(job.wasm);
       const question: ThreadQuestion = { id, job: { ...job, wasm }, folder: this.folder };
       this.#thread.post(question, [wasm.buffer as ArrayBuffer]);
     } catch (error) {
