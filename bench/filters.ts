@@ -101,6 +101,7 @@ class BenchExchange implements ChainHost {
     routeName: "default/shop",
     serviceName: "default/shop",
     endpointKey: "",
+    attempts: 1,
     requestBytes: 0,
     responseBytes: 0,
     startWallMs: 0,

@@ -31,6 +31,8 @@ export interface ExchangeFacts {
   readonly serviceName: string;
   /** `host:port` of the upstream, "" while there is none. */
   readonly endpointKey: string;
+  /** Tries at upstreams so far. */
+  readonly attempts: number;
   /** Body bytes so far. */
   readonly requestBytes: number;
   readonly responseBytes: number;
@@ -109,7 +111,7 @@ function readRequest(path: readonly string[], messages: MessageFacts, facts: Exc
     case "method":
       return request.method;
     case "headers":
-      return path.length > 2 ? joinValues(request.headers, path[2] as string) : request.headers.entries();
+      return path.length > 2 ? readRequestField(request, path[2] as string) : requestEntries(request);
     case "referer":
       return request.headers.get("referer");
     case "useragent":
@@ -121,7 +123,7 @@ function readRequest(path: readonly string[], messages: MessageFacts, facts: Exc
     case "protocol":
       return protocolName(request.version);
     case "size":
-      return facts.requestBytes;
+      return declaredLength(request) ?? facts.requestBytes;
     case "total_size":
       return facts.requestBytes + sizeOf(request.headers) + sizeOf(messages.requestTrailers);
     case "duration":
@@ -130,6 +132,48 @@ function readRequest(path: readonly string[], messages: MessageFacts, facts: Exc
       return undefined;
   }
 }
+
+/** As Envoy does: what the request says of its body counts, as long as it says something. */
+function declaredLength(request: RequestHead): number | undefined {
+  const text = request.headers.get("content-length");
+  return text === undefined || text.length === 0 || text.length > 15 ? undefined : Number(text);
+}
+
+/** Header maps of attributes have the pseudo headers in them, and names in any case. */
+function readRequestField(request: RequestHead, name: string): string | undefined {
+  switch (name) {
+    case ":path":
+      return targetOf(request);
+    case ":method":
+      return request.method;
+    case ":scheme":
+      return request.scheme;
+    case ":authority":
+    case "host":
+      return request.authority;
+    default:
+      return joinValues(request.headers, name.toLowerCase());
+  }
+}
+
+const readResponseField = (response: ResponseHead, name: string): string | undefined =>
+  name === ":status" ? String(response.status) : joinValues(response.headers, name.toLowerCase());
+
+function requestEntries(request: RequestHead): [string, string][] {
+  const { authority, method, scheme, headers } = request;
+  return [
+    [":authority", authority],
+    [":path", targetOf(request)],
+    [":method", method],
+    [":scheme", scheme],
+    ...headers.entries(),
+  ];
+}
+
+const responseEntries = (response: ResponseHead): [string, string][] => [
+  [":status", String(response.status)],
+  ...response.headers.entries(),
+];
 
 function readResponse(path: readonly string[], messages: MessageFacts, facts: ExchangeFacts): AttributeValue | undefined {
   const { response } = messages;
@@ -144,11 +188,11 @@ function readResponse(path: readonly string[], messages: MessageFacts, facts: Ex
     case "grpc_status":
       return readGrpcStatus(messages);
     case "headers":
-      return path.length > 2 ? joinValues(response.headers, path[2] as string) : response.headers.entries();
+      return path.length > 2 ? readResponseField(response, path[2] as string) : responseEntries(response);
     case "trailers": {
       const trailers = messages.responseTrailers;
       if (trailers === undefined) return undefined;
-      return path.length > 2 ? joinValues(trailers, path[2] as string) : trailers.entries();
+      return path.length > 2 ? joinValues(trailers, (path[2] as string).toLowerCase()) : trailers.entries();
     }
     case "size":
       return facts.responseBytes;
@@ -184,7 +228,7 @@ function readConnection(path: readonly string[], facts: ExchangeFacts): Attribut
     case "mtls":
       return tls?.peer?.verified ?? false;
     case "requested_server_name":
-      return tls?.serverName;
+      return tls?.serverName ?? "";
     case "tls_version":
       return tls?.version;
     case "subject_peer_certificate":
@@ -205,6 +249,7 @@ function readUpstream(path: readonly string[], facts: ExchangeFacts): AttributeV
   const key = facts.endpointKey;
   if (key === "") return undefined;
   if (path[1] === "address") return wireText(key);
+  if (path[1] === "request_attempt_count") return facts.attempts;
   if (path[1] !== "port") return undefined;
   const port = Number(key.slice(key.lastIndexOf(":") + 1));
   return Number.isInteger(port) ? port : undefined;

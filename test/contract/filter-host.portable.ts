@@ -39,7 +39,8 @@ describe("proxy-wasm: header maps", () => {
       assert.equal(yield* getValue(guest, 0, ":nonsense"), abi.NOT_FOUND);
       for (const map of [1, 2, 3, 4, 5, 6, 7, 8, -1]) {
         assert.equal(yield* getValue(guest, map, "x-many"), abi.BAD_ARGUMENT, `map ${map}`);
-        assert.equal(yield guest.host("proxy_get_header_map_pairs", map, OUT_A, OUT_B), abi.BAD_ARGUMENT);
+        const pairs = map >= 0 && map <= 7 ? abi.OK : abi.BAD_ARGUMENT;
+        assert.equal(yield guest.host("proxy_get_header_map_pairs", map, OUT_A, OUT_B), pairs);
         assert.equal(yield guest.host("proxy_get_header_map_size", map, OUT_A), abi.BAD_ARGUMENT);
         assert.equal(yield* setValue(guest, "add", map, "a", "b"), abi.BAD_ARGUMENT);
         assert.equal(yield guest.host("proxy_remove_header_map_value", map, guest.put("a"), 1), abi.BAD_ARGUMENT);
@@ -271,7 +272,7 @@ describe("proxy-wasm: buffers", () => {
         assert.equal(yield* read(7, 0, 100), '{"a":"\xc3\xa9"}');
         assert.equal(yield* read(7, 1, 3), '"a"');
         assert.equal(yield* read(7, 10, 1), "");
-        assert.equal(yield* read(7, 11, 1), abi.BAD_ARGUMENT);
+        assert.equal(yield* read(7, 11, 1), "");
         assert.equal(yield* read(7, 1, -1), abi.BAD_ARGUMENT);
         assert.equal(yield* read(6, 0, 100), "");
         for (const buffer of [0, 1, 2, 3, 4, 5, 8]) assert.equal(yield* read(buffer, 0, 1), abi.NOT_FOUND, `buffer ${buffer}`);
@@ -339,7 +340,10 @@ describe("proxy-wasm: stream control and local replies", () => {
       return 1;
     });
     const { localResponse } = exchange.chain;
-    assert.deepEqual(localResponse?.headers.entries(), [["x-why", "no"]]);
+    assert.deepEqual(localResponse?.headers.entries(), [
+      ["x-why", "no"],
+      ["content-type", "text/plain"],
+    ]);
     assert.equal(Buffer.from(localResponse?.body ?? []).toString(), "denied");
     assert.deepEqual([localResponse?.status, localResponse?.grpcStatus, localResponse?.details], [403, 7, "why"]);
   });

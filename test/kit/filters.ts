@@ -188,6 +188,7 @@ export class TestExchange implements ChainHost, ExchangeFacts {
   routeName = "default/shop";
   serviceName = "default/shop";
   endpointKey = "10.0.0.1:80";
+  attempts = 1;
   requestBytes = 0;
   responseBytes = 0;
   startWallMs = 1_700_000_000_123;

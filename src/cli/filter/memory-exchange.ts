@@ -51,6 +51,7 @@ export class MemoryExchange implements ChainHost, ExchangeFacts, ReplyOwner, Dow
   readonly routeName: string;
   readonly serviceName: string;
   readonly endpointKey = "192.0.2.200:8080";
+  readonly attempts = 1;
   requestBytes = 0;
   responseBytes = 0;
   readonly startWallMs: number;

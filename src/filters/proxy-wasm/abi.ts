@@ -30,6 +30,7 @@ export const MAP_RESPONSE_HEADERS = 2;
 export const MAP_RESPONSE_TRAILERS = 3;
 export const MAP_CALL_HEADERS = 6;
 export const MAP_CALL_TRAILERS = 7;
+export const MAP_LAST = 7;
 
 // proxy_stream_type_t
 export const STREAM_REQUEST = 0;

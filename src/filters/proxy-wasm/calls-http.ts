@@ -23,6 +23,7 @@ import {
   INVALID_MEMORY_ACCESS,
   MAP_CALL_HEADERS,
   MAP_CALL_TRAILERS,
+  MAP_LAST,
   MAP_REQUEST_HEADERS,
   MAP_REQUEST_TRAILERS,
   MAP_RESPONSE_HEADERS,
@@ -102,8 +103,8 @@ function writableBlock(guest: GuestInstance, map: number): HeaderBlock | undefin
   }
 }
 
-/** A missing map: an error, except while logging, when Envoy reads it as empty. */
-const missingMap = (guest: GuestInstance): number => (guest.active?.logging === true ? OK : BAD_ARGUMENT);
+/** A value of a map that is not there, as in Envoy: SDKs take NOT_FOUND as "none", and everything else as a mistake. */
+const missingMap = (guest: GuestInstance): number => (guest.active?.logging === true ? NOT_FOUND : BAD_ARGUMENT);
 
 function requestOf(guest: GuestInstance): RequestHead | undefined {
   return guest.active?.exchange?.request;
@@ -124,10 +125,7 @@ export function getHeaderMapValue(
 ): number {
   if (!memory.has(keyAt, keySize)) return INVALID_MEMORY_ACCESS;
   const block = readableBlock(guest, map);
-  if (block === undefined) {
-    const status = missingMap(guest);
-    return status === OK ? memory.giveText("", atPointer, sizePointer) : status;
-  }
+  if (block === undefined) return missingMap(guest);
   const key = readName(memory, keyAt, keySize);
   const direction = directionOf(map);
   // What it may not see is not there for it, as in the list of all pairs.
@@ -189,10 +187,8 @@ export function getHeaderMapPairs(
   sizePointer: number,
 ): number {
   const block = readableBlock(guest, map);
-  if (block === undefined) {
-    const status = missingMap(guest);
-    return status === OK ? memory.giveText("", atPointer, sizePointer) : status;
-  }
+  // A map of the ABI that is not there now is an empty one: SDKs panic at any other answer.
+  if (block === undefined) return map >>> 0 <= MAP_LAST ? memory.giveText("", atPointer, sizePointer) : BAD_ARGUMENT;
   const { names, values } = listMap(guest, map, block);
   return memory.givePairs(names, values, atPointer, sizePointer);
 }
@@ -200,13 +196,9 @@ export function getHeaderMapPairs(
 export function getHeaderMapSize(guest: GuestInstance, memory: GuestMemory, map: number, sizePointer: number): number {
   if (!memory.has(sizePointer, 4)) return INVALID_MEMORY_ACCESS;
   const block = readableBlock(guest, map);
-  if (block === undefined && missingMap(guest) !== OK) return BAD_ARGUMENT;
-  let size = 0;
-  if (block !== undefined) {
-    const { names, values } = listMap(guest, map, block);
-    size = pairsSize(names, values);
-  }
-  memory.setU32(sizePointer, size);
+  if (block === undefined) return BAD_ARGUMENT;
+  const { names, values } = listMap(guest, map, block);
+  memory.setU32(sizePointer, pairsSize(names, values));
   return OK;
 }
 
@@ -420,6 +412,8 @@ export function sendLocalResponse(
   replaceBlock(headers, pairs.names, pairs.values);
   grants.cutAnswer(headers);
   headers.remove("content-length");
+  // As Envoy does; what has no type is guessed by browsers.
+  if (bodySize !== 0 && !headers.has("content-type")) headers.add("content-type", "text/plain");
   return respond(guest, {
     kind: "respond",
     status: code,

@@ -142,7 +142,10 @@ export function incrementMetric(guest: GuestInstance, _memory: GuestMemory, id: 
 export function getMetric(guest: GuestInstance, memory: GuestMemory, id: number, pointer: number): number {
   const { metrics, options, grants } = guest.owner;
   if (!memory.has(pointer, 8)) return INVALID_MEMORY_ACCESS;
-  if (!metrics.has(id >>> 0)) return grants.may("metrics") ? NOT_FOUND : INTERNAL_FAILURE;
+  const kind = metrics.get(id >>> 0);
+  if (kind === undefined) return grants.may("metrics") ? NOT_FOUND : INTERNAL_FAILURE;
+  // It has no single value.
+  if (kind === "histogram") return BAD_ARGUMENT;
   guest.pullCounters();
   const value = options.metrics.read(id >>> 0);
   memory.setU64(pointer, Number.isFinite(value) ? BigInt(Math.trunc(value)) : 0n);

@@ -19,7 +19,7 @@ import {
   INVALID_MEMORY_ACCESS,
   NOT_FOUND,
   OK,
-  UNIMPLEMENTED,
+  PARSE_FAILURE,
 } from "./abi.ts";
 import { EXTENSIONS, type Extension } from "./extensions.ts";
 import type { PlacedForeignFunction } from "./foreign.ts";
@@ -137,7 +137,7 @@ export function getBufferBytes(
   if (typeof found === "number") return found;
   const from = start >>> 0;
   const most = maxSize >>> 0;
-  if (from > found.length || from + most > 0xffff_ffff) return BAD_ARGUMENT;
+  if (from + most > 0xffff_ffff) return BAD_ARGUMENT;
   const bytes = found instanceof Uint8Array ? found.subarray(from, from + most) : found.read(from, most);
   return memory.giveBytes(bytes, atPointer, sizePointer);
 }
@@ -350,7 +350,15 @@ function startCallout(guest: GuestInstance, request: CalloutRequest): number {
   return id;
 }
 
-/** gRPC needs HTTP/2 towards upstreams: not there yet. */
-export function grpcUnimplemented(): number {
-  return UNIMPLEMENTED;
+/**
+ * gRPC needs HTTP/2 towards upstreams: not there yet. A call to a service that is not granted is what the ABI calls an unknown
+ * upstream, every other one could not be sent: SDKs hand these two on to the filter and panic at others.
+ */
+export function grpcCall(guest: GuestInstance, memory: GuestMemory, nameAt: number, nameSize: number): number {
+  if (!memory.has(nameAt, nameSize)) return INVALID_MEMORY_ACCESS;
+  const service = grantedService(guest, memory.utf8(nameAt, Math.min(nameSize >>> 0, PROXY_WASM_LIMITS.nameBytes)));
+  return service === undefined ? PARSE_FAILURE : INTERNAL_FAILURE;
 }
+
+/** No call and no stream was ever opened. */
+export const grpcUnknown = (): number => NOT_FOUND;
