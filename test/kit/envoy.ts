@@ -124,7 +124,7 @@ export function wasmFilter(name: string, wasmPath: string, settings: string): ob
 }
 
 /** An HTTP listener with filters in front of one cluster; paths are normalised as our proxy does it. */
-export function httpListener(name: string, filters: object[], cluster: string): object {
+export function httpListener(name: string, filters: object[], cluster: string, options: { trailers?: boolean } = {}): object {
   const router = {
     name: "envoy.filters.http.router",
     typed_config: { "@type": `${ANY}.router.v3.Router`, suppress_envoy_headers: true },
@@ -133,6 +133,7 @@ export function httpListener(name: string, filters: object[], cluster: string): 
     "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
     stat_prefix: name,
     codec_type: "HTTP1",
+    ...(options.trailers === true ? { http_protocol_options: { enable_trailers: true } } : {}),
     normalize_path: true,
     merge_slashes: true,
     generate_request_id: false,
