@@ -139,7 +139,7 @@ function declaredLength(request: RequestHead): number | undefined {
   return text === undefined || text.length === 0 || text.length > 15 ? undefined : Number(text);
 }
 
-/** Header maps of attributes have the pseudo headers in them, and names in any case. */
+/** Header maps of attributes have the pseudo headers in them. */
 function readRequestField(request: RequestHead, name: string): string | undefined {
   switch (name) {
     case ":path":
@@ -152,12 +152,12 @@ function readRequestField(request: RequestHead, name: string): string | undefine
     case "host":
       return request.authority;
     default:
-      return joinValues(request.headers, name.toLowerCase());
+      return joinValues(request.headers, name);
   }
 }
 
 const readResponseField = (response: ResponseHead, name: string): string | undefined =>
-  name === ":status" ? String(response.status) : joinValues(response.headers, name.toLowerCase());
+  name === ":status" ? String(response.status) : joinValues(response.headers, name);
 
 function requestEntries(request: RequestHead): [string, string][] {
   const { authority, method, scheme, headers } = request;
@@ -192,7 +192,7 @@ function readResponse(path: readonly string[], messages: MessageFacts, facts: Ex
     case "trailers": {
       const trailers = messages.responseTrailers;
       if (trailers === undefined) return undefined;
-      return path.length > 2 ? joinValues(trailers, (path[2] as string).toLowerCase()) : trailers.entries();
+      return path.length > 2 ? joinValues(trailers, path[2] as string) : trailers.entries();
     }
     case "size":
       return facts.responseBytes;

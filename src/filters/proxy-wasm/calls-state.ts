@@ -356,7 +356,7 @@ function startCallout(guest: GuestInstance, request: CalloutRequest): number {
  */
 export function grpcCall(guest: GuestInstance, memory: GuestMemory, nameAt: number, nameSize: number): number {
   if (!memory.has(nameAt, nameSize)) return INVALID_MEMORY_ACCESS;
-  const service = grantedService(guest, memory.utf8(nameAt, Math.min(nameSize >>> 0, PROXY_WASM_LIMITS.nameBytes)));
+  const service = guest.owner.grants.service(memory.utf8(nameAt, Math.min(nameSize >>> 0, PROXY_WASM_LIMITS.nameBytes)));
   return service === undefined ? PARSE_FAILURE : INTERNAL_FAILURE;
 }
 

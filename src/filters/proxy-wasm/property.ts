@@ -3,7 +3,12 @@ import type { AttributeValue } from "../contract.ts";
 import { InternTable } from "../guest/interned.ts";
 import { type GuestMemory, pairsSize } from "../guest/memory.ts";
 
-const paths = new InternTable<readonly string[]>((text) => (text.endsWith("\0") ? text.slice(0, -1) : text).split("\0"));
+const paths = new InternTable<readonly string[]>((text) => {
+  const path = (text.endsWith("\0") ? text.slice(0, -1) : text).split("\0");
+  // Names of fields are asked for in any case; what is granted and what is looked up must be one and the same.
+  if (path.length > 2 && (path[1] === "headers" || path[1] === "trailers")) path[2] = (path[2] as string).toLowerCase();
+  return path;
+});
 
 /** A property path (segments parted by NUL) as segments. Check the range with `has` first. */
 export function readPath(memory: GuestMemory, at: number, size: number): readonly string[] {

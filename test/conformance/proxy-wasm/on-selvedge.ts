@@ -4,6 +4,7 @@ import { sha256Digest } from "../../../src/config/canonical.ts";
 import { SystemClock } from "../../../src/core/clock.ts";
 import { DEFAULT_FILTER_BUDGET } from "../../../src/core/limits.ts";
 import { JsonLog } from "../../../src/core/log.ts";
+import { DEFAULT_CAPABILITIES } from "../../../src/filters/guest/grants.ts";
 import { ANY_PLACE } from "../../../src/proxy/observe/log-place.ts";
 import { endpointsOf, filterOf, forwardTo, listenerOf, routeOf, serviceOf, snapshotOf } from "../../kit/snapshot.ts";
 import { assembleModule, type Case } from "./format.ts";
@@ -37,10 +38,19 @@ export async function startOnSelvedge(stages: readonly Stage[], peers: Peers): P
   };
 }
 
+const EVERYTHING = { read: ["**"], write: ["**"] };
+
 export function filterFor(each: Case): ReturnType<typeof filterOf> {
   return filterOf(each.name, sha256Digest(assembleModule(each)), {
     settings: each.configuration ?? each.script ?? "",
-    capabilities: { callouts: ["default/aside", "default/nobody"], sharedData: undefined, rateLimit: false, clock: true },
+    capabilities: {
+      ...DEFAULT_CAPABILITIES,
+      callouts: ["default/aside", "default/nobody"],
+      clock: true,
+      // Also what no wildcard stands for: the suite is about the ABI, not about what is granted.
+      headers: { request: EVERYTHING, response: EVERYTHING },
+      attributes: EVERYTHING,
+    },
     // Reading its script takes a guest more than filters need.
     budget: { ...DEFAULT_FILTER_BUDGET, callbackFuel: 50_000_000, exchangeFuel: 500_000_000, logLinesPerSecond: 10_000 },
   });
