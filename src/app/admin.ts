@@ -1,16 +1,20 @@
 import { Hono } from "hono";
 import { redactSnapshot } from "../config/sections.ts";
 import type { ProxyEvent } from "../core/events.ts";
+import { FILTER_ACTIONS } from "../filters/contract.ts";
 import { renderMetrics } from "../proxy/observe/render.ts";
 import { filterViews } from "./filter-views.ts";
 import { checkAccess, type GuardOptions } from "./guard.ts";
 import type { ProxyHost } from "./host.ts";
 
-const PATHS = ["/healthz", "/readyz", "/metrics", "/config_dump", "/status", "/filters", "/events"];
+const PATHS = [
+  ...["/healthz", "/readyz", "/metrics", "/config_dump", "/status", "/filters", "/events"],
+  ...FILTER_ACTIONS.map((action) => `POST /filters/<namespace>/<name>/${action}`),
+];
 /** Open to everybody who reaches the address: probes send no token, and the answers say nothing. */
 const PROBES: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
 
-/** The admin interface of a proxy, as a function from request to answer: `src/runtime/serve.ts` puts it on a port. Reads only. */
+/** The admin interface of a proxy, as a function from request to answer: `src/runtime/serve.ts` puts it on a port. Reads, but for what can be done to a filter by hand. */
 export function createAdmin(host: ProxyHost, guard: GuardOptions): (request: Request) => Response | Promise<Response> {
   const app = new Hono();
   app.use(async (context, next) => {
@@ -40,6 +44,15 @@ export function createAdmin(host: ProxyHost, guard: GuardOptions): (request: Req
   app.get("/status", async (context) => context.json(await host.status()));
   app.get("/filters", async (context) => context.json({ filters: filterViews(await host.status(), await host.metrics()) }));
   app.get("/events", async (context) => context.json({ events: (await host.events()).map(showEvent) }));
+  for (const action of FILTER_ACTIONS) {
+    const path = `/filters/:namespace/:name/${action}` as const;
+    app.post(path, (context) => {
+      const filter = `${context.req.param("namespace")}/${context.req.param("name")}`;
+      if (host.controlFilter(filter, action)) return context.json({ filter, action });
+      return context.json({ error: `What serves has no filter ${filter}.` }, 404);
+    });
+    app.all(path, (context) => context.json({ error: "Use POST." }, 405, { allow: "POST" }));
+  }
   app.notFound((context) => context.json({ error: "There is no such path.", paths: PATHS }, 404));
   app.onError((error, context) => context.json({ error: error.message }, 500));
   return (request) => app.fetch(request);

@@ -1,5 +1,6 @@
 import type { ConfigIssue } from "../config/issue.ts";
 import type { SnapshotUpdate } from "../config/source.ts";
+import type { FilterAction } from "../filters/contract.ts";
 
 /** What processes need of the data plane: `Proxy` (proxy.ts) is it; tests of the supervisor put a small one in its place. */
 export interface DataPlane {
@@ -9,6 +10,8 @@ export interface DataPlane {
   drain(): Promise<void>;
   /** Closes everything now. Idempotent. */
   stop(): void | Promise<void>;
+  /** Switches a filter off or on, or releases it, whatever is loaded under that name now or later. */
+  controlFilter(filter: string, action: FilterAction): void;
   /** Listeners, filters, pools: plain JSON for /status. */
   status(): unknown;
 }

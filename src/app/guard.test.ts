@@ -58,7 +58,7 @@ describe("guard of local HTTP interfaces (class 44)", () => {
 describe("admin", () => {
   const aggregator = new MetricsAggregator(new VirtualClock());
   aggregator.count("requests", ["r", "s", "200", "-"], 3);
-  const state = { ready: false, serving: false };
+  const state = { ready: false, serving: false, controlled: [] as string[] };
   const host: ProxyHost = {
     start: async () => {},
     get ready() {
@@ -72,6 +72,10 @@ describe("admin", () => {
       ...{ digest: "", issues: [], inFlight: 0, source: "connected", workers: [] },
     }),
     metrics: async () => aggregator.families(),
+    controlFilter: (filter, action) => {
+      state.controlled.push(`${filter} ${action}`);
+      return filter === "default/x";
+    },
     events: async () => [
       { kind: "filter_broke", subject: "default/x", reason: "trap", worker: 1, count: 3, firstMs: 0, lastMs: 86_400_000 },
     ],
@@ -134,6 +138,21 @@ describe("admin", () => {
     ]);
     expect((await get("/nothing")).status).toBe(404);
     expect((await get("/status", { host: "127.0.0.1" }, "POST")).status).toBe(404);
+  });
+
+  test("filters are controlled by POST of whoever may, and by nothing else", async () => {
+    for (const action of ["disable", "enable", "release"]) {
+      const path = `/filters/default/x/${action}`;
+      const done = await get(path, { host: "127.0.0.1" }, "POST");
+      expect([done.status, await done.json()]).toEqual([200, { filter: "default/x", action }]);
+      expect((await get(path)).status).toBe(405);
+      expect((await get(path, { host: "evil.example" }, "POST")).status).toBe(421);
+      expect((await get(path, { host: "127.0.0.1:8081", origin: "http://evil.example" }, "POST")).status).toBe(403);
+    }
+    expect((await get("/filters/default/y/disable", { host: "127.0.0.1" }, "POST")).status).toBe(404);
+    expect((await get("/filters/default/x/explode", { host: "127.0.0.1" }, "POST")).status).toBe(404);
+    expect(state.controlled.slice(0, 3)).toEqual(["default/x disable", "default/x enable", "default/x release"]);
+    expect(state.controlled).toHaveLength(4);
   });
 
   test("the dump holds no private key", async () => {

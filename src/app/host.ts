@@ -1,6 +1,7 @@
 import type { ConfigIssue } from "../config/issue.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import type { ProxyEvent } from "../core/events.ts";
+import type { FilterAction } from "../filters/contract.ts";
 import type { MetricFamily } from "../proxy/observe/aggregator.ts";
 
 /** A running proxy as its admin listener and its process see it, whether it is one process or many. */
@@ -17,6 +18,11 @@ export interface ProxyHost {
   events(): Promise<readonly ProxyEvent[]>;
   /** What serves; undefined before the first. */
   snapshot(): Snapshot | undefined;
+  /**
+   * Switches a filter off or on, or lets it out of quarantine, in all workers. `disable` holds until `enable` or until this
+   * program ends, for whatever is loaded under that name. False: what serves has no such filter.
+   */
+  controlFilter(filter: string, action: FilterAction): boolean;
   /** The log file was rotated. */
   reopenLogs(): void;
   /** In an orderly way: readiness fails, listeners close, exchanges finish, tunnels last. Idempotent. */
@@ -55,3 +61,6 @@ export interface WorkerStatus {
   /** Listeners, filters and pools of this worker. */
   readonly dataPlane: unknown;
 }
+
+export const hasFilter = (snapshot: Snapshot | undefined, filter: string): boolean =>
+  snapshot?.filters.some(({ name }) => name === filter) === true;

@@ -3,6 +3,7 @@ import type { Manifest } from "../config/sections.ts";
 import type { AccessLogConfig } from "../config/snapshot.ts";
 import type { SnapshotOutcome } from "../config/source.ts";
 import type { EventLog, ProxyEvent } from "../core/events.ts";
+import type { FilterAction } from "../filters/contract.ts";
 import type { MetricsDump } from "../proxy/observe/dump.ts";
 import type { LogPlaces } from "../proxy/observe/log-place.ts";
 import type { ProxyObserver } from "../proxy/observe/observer.ts";
@@ -13,6 +14,8 @@ export type ToWorker =
   | { readonly type: "snapshot"; readonly manifest: Manifest; readonly sections: Readonly<Record<string, string>> }
   /** "Are you alive, and what did you see?" `full`: with the status of the data plane. */
   | { readonly type: "poll"; readonly request: number; readonly full: boolean }
+  /** By hand, for all that is loaded under that name now or later. */
+  | { readonly type: "filter"; readonly filter: string; readonly action: FilterAction }
   /** The log file was rotated. */
   | { readonly type: "reopen" }
   /** Finish what is under way, then exit. */

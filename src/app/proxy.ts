@@ -6,7 +6,7 @@ import { describeCause } from "../core/failure.ts";
 import { DEFAULT_LISTENER_CONNECTIONS, DRAIN_TIMES } from "../core/limits.ts";
 import type { Log } from "../core/log.ts";
 import type { Rng } from "../core/rng.ts";
-import type { CalloutAnswer, CalloutRequest } from "../filters/contract.ts";
+import type { CalloutAnswer, CalloutRequest, FilterAction } from "../filters/contract.ts";
 import type { FilterRegistry } from "../filters/store.ts";
 import { startCallout } from "../proxy/callout.ts";
 import { ProxyCore } from "../proxy/core.ts";
@@ -82,6 +82,10 @@ export class RunningProxy implements DataPlane {
     const { generation } = this.core;
     if (generation === undefined || this.#stopped) return 0;
     return startCallout(this.core, generation, filter, request, done);
+  }
+
+  controlFilter(filter: string, action: FilterAction): void {
+    this.options.filters.control(filter, action);
   }
 
   apply(update: SnapshotUpdate): Promise<readonly ConfigIssue[]> {

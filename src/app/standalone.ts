@@ -5,10 +5,11 @@ import type { Clock } from "../core/clock.ts";
 import type { ProxyEvent } from "../core/events.ts";
 import { DRAIN_TIMES } from "../core/limits.ts";
 import type { Log } from "../core/log.ts";
+import type { FilterAction } from "../filters/contract.ts";
 import { type MetricFamily, MetricsAggregator } from "../proxy/observe/aggregator.ts";
 import type { ProxyObserver } from "../proxy/observe/observer.ts";
 import type { DataPlane } from "./data-plane.ts";
-import type { HostStatus, ProxyHost } from "./host.ts";
+import { type HostStatus, hasFilter, type ProxyHost } from "./host.ts";
 import { noteRefusal, refuseLog } from "./messages.ts";
 import { processUsage } from "./usage.ts";
 
@@ -160,6 +161,12 @@ export class Standalone implements ProxyHost {
         },
       ],
     };
+  }
+
+  controlFilter(filter: string, action: FilterAction): boolean {
+    if (!hasFilter(this.#applied, filter)) return false;
+    this.options.dataPlane.controlFilter(filter, action);
+    return true;
   }
 
   reopenLogs(): void {

@@ -254,6 +254,32 @@ describe("Supervisor", () => {
     expect((await supervisor.events())[0]).toMatchObject({ kind: "draining" });
   });
 
+  test("a filter is controlled in all workers, and one that was switched off stays so in new ones", async () => {
+    const filterMessages = (index: number): string[] =>
+      at(index).heard.flatMap((each) => (each.type === "filter" ? [`${each.action} ${each.filter}`] : []));
+    expect(supervisor.controlFilter("default/x", "disable")).toBe(false);
+    await send({ ...good(1), filters: [filterOf("x", "sha256:00")] });
+    for (const index of [0, 1]) at(index).answer("applied");
+    expect(supervisor.controlFilter("default/y", "disable")).toBe(false);
+    expect(supervisor.controlFilter("default/x", "release")).toBe(true);
+    expect(supervisor.controlFilter("default/x", "disable")).toBe(true);
+    for (const index of [0, 1]) expect(filterMessages(index)).toEqual(["release default/x", "disable default/x"]);
+    at(1).exit("signal SIGSEGV");
+    clock.advance(WORKER_TIMES.backoffMinMs);
+    at(1).say({ type: "ready" });
+    expect(
+      at(1)
+        .heard.map(({ type }) => type)
+        .slice(0, 2),
+    ).toEqual(["filter", "snapshot"]);
+    expect(supervisor.controlFilter("default/x", "enable")).toBe(true);
+    expect(filterMessages(1)).toEqual(["disable default/x", "enable default/x"]);
+    at(0).exit("signal SIGSEGV");
+    clock.advance(WORKER_TIMES.backoffMinMs);
+    at(0).say({ type: "ready" });
+    expect(filterMessages(0)).toEqual([]);
+  });
+
   test("a worker that hangs is killed and replaced; one that answers is left alone", async () => {
     at(1).alive = false;
     clock.advance(WORKER_TIMES.hungMs + WORKER_TIMES.pollMs);

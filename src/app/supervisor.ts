@@ -7,9 +7,10 @@ import type { EventLog, ProxyEvent } from "../core/events.ts";
 import { describeCause } from "../core/failure.ts";
 import { DRAIN_TIMES } from "../core/limits.ts";
 import type { Log } from "../core/log.ts";
+import type { FilterAction } from "../filters/contract.ts";
 import { type MetricFamily, MetricsAggregator } from "../proxy/observe/aggregator.ts";
 import { DumpBuilder } from "../proxy/observe/dump.ts";
-import type { HostStatus, ProxyHost, WorkerStatus } from "./host.ts";
+import { type HostStatus, hasFilter, type ProxyHost, type WorkerStatus } from "./host.ts";
 import { localIssue, noteRefusal } from "./messages.ts";
 import { type SlotDelivery, type SpawnWorker, WORKER_TIMES, WorkerSlot } from "./worker-slot.ts";
 
@@ -58,6 +59,8 @@ export class Supervisor implements ProxyHost {
   #issues: readonly ConfigIssue[] = [];
   #rejectedRevision = 0;
   #queue: SnapshotUpdate | undefined;
+  /** Switched off by hand: a new worker must know. */
+  readonly #disabledFilters = new Set<string>();
   #taking = false;
   #pollTimer: Timer | undefined;
   #draining: Promise<void> | undefined;
@@ -246,6 +249,18 @@ export class Supervisor implements ProxyHost {
       source: sourceState(),
       workers,
     };
+  }
+
+  controlFilter(filter: string, action: FilterAction): boolean {
+    if (!hasFilter(this.#applied?.snapshot, filter)) return false;
+    if (action === "disable") this.#disabledFilters.add(filter);
+    if (action === "enable") this.#disabledFilters.delete(filter);
+    const standing = [...this.#disabledFilters].map((each) => ({ type: "filter", filter: each, action: "disable" }) as const);
+    for (const slot of this.#slots) {
+      slot.standing = standing;
+      slot.tell({ type: "filter", filter, action });
+    }
+    return true;
   }
 
   reopenLogs(): void {

@@ -28,6 +28,7 @@ function setUp() {
       },
       drain: async () => void calls.push("drain"),
       stop: () => void calls.push("stop"),
+      controlFilter: (filter, action) => void calls.push(`${action} ${filter}`),
       status: () => "all well",
     },
     observer: new ProxyObserver(clock, new SeededRng(1), SILENT_LOG),
@@ -125,4 +126,10 @@ describe("WorkerSession", () => {
     expect(calls).toEqual(["drain", "stop", "exit 0"]);
     expect(said.map(({ type }) => type)).toEqual(["report", "drained"]);
   });
+});
+
+test("what is done to a filter by hand reaches the data plane", () => {
+  const { session, calls } = setUp();
+  session.onMessage({ type: "filter", filter: "default/x", action: "release" });
+  expect(calls).toEqual(["release default/x"]);
 });

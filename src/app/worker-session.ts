@@ -52,6 +52,9 @@ export class WorkerSession {
       case "poll":
         this.#report(message.request, message.full);
         break;
+      case "filter":
+        this.options.dataPlane.controlFilter(message.filter, message.action);
+        break;
       case "reopen":
         this.options.observer.accessLog.reopen();
         break;

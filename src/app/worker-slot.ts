@@ -72,6 +72,8 @@ export class WorkerSlot {
   lastReport: WorkerReport | undefined;
   /** How often the process was replaced. */
   replaced = 0;
+  /** What every new process is told before its first snapshot. */
+  standing: readonly ToWorker[] = [];
 
   constructor(
     readonly index: number,
@@ -144,6 +146,7 @@ export class WorkerSlot {
     switch (message.type) {
       case "ready":
         this.#ready = true;
+        for (const message of this.standing) this.tell(message);
         if (this.#delivery !== undefined) this.#send(this.#delivery);
         break;
       case "outcome":

@@ -338,6 +338,10 @@ export interface FilterConfig {
   readonly onFailure: "closed" | "open";
   /** One exchange at a time per instance. */
   readonly isolated: boolean;
+  /** Switched off: it does not run, `onFailure` applies. Absent: it is on. */
+  readonly disabled?: boolean;
+  /** Any text: with another one it is another filter, with new instances and no faults. */
+  readonly release?: string;
   readonly budget: FilterBudget;
   readonly capabilities: FilterCapabilities;
 }

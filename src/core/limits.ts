@@ -132,7 +132,9 @@ export interface FilterBudget {
   readonly exchangeFuel: number;
   /** Fuel of an instance until it is configured. Exceeded: it does not start. */
   readonly startFuel: number;
-  /** So many faults within `faultWindowMs` and the filter is not started any more: its `onFailure` applies until its module or configuration changes. 0: never. */
+  /** Fuel of all its instances in one process and second, above the budgets of callbacks and exchanges. Exceeded: `onFailure` until the second is over. */
+  readonly fuelPerSecond: number;
+  /** So many faults within `faultWindowMs` and the filter is not started any more: its `onFailure` applies until it is released or its module or configuration changes. 0: never. */
   readonly faults: number;
   readonly faultWindowMs: number;
   /** Largest linear memory of one instance. Exceeded: `memory.grow` answers -1. */
@@ -162,6 +164,7 @@ export const DEFAULT_FILTER_BUDGET: FilterBudget = {
   callbackFuel: 1_000_000,
   exchangeFuel: 10_000_000,
   startFuel: 200_000_000,
+  fuelPerSecond: 5_000_000_000,
   faults: 10,
   faultWindowMs: 60_000,
   memoryBytes: 64 * 1024 * 1024,
@@ -181,13 +184,18 @@ export const DEFAULT_FILTER_BUDGET: FilterBudget = {
  * Fuel of the built-in filters unless configuration says otherwise: their loops are bounded by the sizes of what they read.
  * Editing JSON costs some 160 for each byte.
  */
-export const BUILTIN_FILTER_FUEL = { callbackFuel: 2_000_000_000, exchangeFuel: 20_000_000_000 } as const;
+export const BUILTIN_FILTER_FUEL = {
+  callbackFuel: 2_000_000_000,
+  exchangeFuel: 20_000_000_000,
+  fuelPerSecond: 100_000_000_000,
+} as const;
 
 /** The most that configuration may give a filter. Exceeded: the resource is refused (`out_of_range`). */
 export const FILTER_BUDGET_MAXIMA: FilterBudget = {
   callbackFuel: 2_000_000_000,
   exchangeFuel: 20_000_000_000,
   startFuel: 2_000_000_000,
+  fuelPerSecond: 100_000_000_000,
   faults: 1_000,
   faultWindowMs: 3_600_000,
   memoryBytes: 1024 * 1024 * 1024,

@@ -24,9 +24,21 @@ export interface FilterModule {
   readonly stats: FilterStats;
   /** For status: instances, contexts, calls, traps, last error. */
   status(): FilterStatus;
+  /** Switches it off and on, or lets it out of quarantine, whatever its configuration says. */
+  control(action: FilterAction): void;
   /** No new contexts; frees the instances once the last context is closed. */
   dispose(): void;
 }
+
+/**
+ * What can be done to a filter by hand. `disable`: it does not run, its `onFailure` applies; `enable` ends that. `release`: it leaves
+ * quarantine with its faults forgotten.
+ */
+export const FILTER_ACTIONS = ["disable", "enable", "release"] as const;
+export type FilterAction = (typeof FILTER_ACTIONS)[number];
+
+/** Whether it runs. `quarantined`: it broke too often; `disabled`: by hand. In both its `onFailure` applies. */
+export type FilterState = "running" | "quarantined" | "disabled";
 
 export interface FilterStatus {
   readonly instances: number;
@@ -41,6 +53,9 @@ export interface FilterStatus {
   readonly quarantined?: boolean;
   /** Most fuel that one callback used since it was loaded. Absent: not metered. */
   readonly callbackFuelMost?: number;
+  readonly state?: FilterState;
+  /** Exchanges that got its `onFailure` because its share of CPU was used up. */
+  readonly throttled?: number;
 }
 
 /** What a filter answered. Tagged; `CONTINUE` and `PAUSE` are shared objects, so the common cases allocate nothing. */
@@ -173,6 +188,9 @@ export interface FilterMetrics {
   onDenied?(filter: string, capability: string): void;
   /** `reason`: what it broke of last, or why it is out again. */
   onQuarantine?(filter: string, isQuarantined: boolean, reason?: string): void;
+  onDisabled?(filter: string, isDisabled: boolean): void;
+  /** An exchange got the filter's `onFailure` because the share of this second was used up. */
+  onThrottle?(filter: string): void;
   /**
    * Has `pull` called before values are handed on: what filters count in their own memory is added then. Answers how to end
    * that. Absent: such counting is not offered, and each count is a call.

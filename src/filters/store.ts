@@ -1,6 +1,6 @@
 import type { FilterConfig } from "../config/snapshot.ts";
 import type { Bytes } from "../core/bytes.ts";
-import type { FilterHost, FilterModule } from "./contract.ts";
+import type { FilterAction, FilterHost, FilterModule } from "./contract.ts";
 
 /** A share in a loaded module. `release` is idempotent; the last one disposes of the module. */
 export interface FilterLease {
@@ -9,6 +9,8 @@ export interface FilterLease {
 }
 
 interface Entry {
+  /** Of the filter. */
+  readonly name: string;
   readonly loading: Promise<FilterModule>;
   holders: number;
 }
@@ -19,6 +21,8 @@ interface Entry {
  */
 export class FilterRegistry {
   readonly #entries = new Map<string, Entry>();
+  /** Filters that were switched off by hand: whatever is loaded under their names is, too. */
+  readonly #disabled = new Set<string>();
 
   constructor(readonly host: FilterHost) {}
 
@@ -35,7 +39,7 @@ export class FilterRegistry {
     const key = identityOf(config);
     let entry = this.#entries.get(key);
     if (entry === undefined) {
-      entry = { loading: this.#load(config, wasm), holders: 0 };
+      entry = { name: config.name, loading: this.#load(config, wasm), holders: 0 };
       this.#entries.set(key, entry);
     }
     entry.holders++;
@@ -49,7 +53,23 @@ export class FilterRegistry {
   }
 
   async #load(config: FilterConfig, wasm: (digest: string) => Promise<Bytes>): Promise<FilterModule> {
-    return this.host.load(await wasm(config.digest), config);
+    const module = await this.host.load(await wasm(config.digest), config);
+    if (this.#disabled.has(config.name)) module.control("disable");
+    return module;
+  }
+
+  /** Does it to all modules of that name, also to those that come later. */
+  control(filter: string, action: FilterAction): void {
+    if (action === "disable") this.#disabled.add(filter);
+    if (action === "enable") this.#disabled.delete(filter);
+    for (const { name, loading } of this.#entries.values()) {
+      if (name !== filter) continue;
+      // One that does not load is told to whoever asked for it.
+      loading.then(
+        (module) => module.control(action),
+        () => {},
+      );
+    }
   }
 
   #lease(key: string, entry: Entry, module: FilterModule): FilterLease {
@@ -78,6 +98,6 @@ export class FilterRegistry {
  * equal configurations have their keys in the same order.
  */
 function identityOf(config: FilterConfig): string {
-  const { name, abi, digest, settings, onFailure, isolated, budget, capabilities } = config;
-  return JSON.stringify([name, abi, digest, settings, onFailure, isolated, budget, capabilities]);
+  const { name, abi, digest, settings, onFailure, isolated, disabled, release, budget, capabilities } = config;
+  return JSON.stringify([name, abi, digest, settings, onFailure, isolated, disabled, release, budget, capabilities]);
 }

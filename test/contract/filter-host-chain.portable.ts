@@ -33,6 +33,7 @@ class FakeFilter implements FilterModule {
   ) {
     this.config = filterConfig({ ...change, name });
   }
+  control(): void {}
   open(exchange: FilterExchange): FilterContext {
     this.exchange = exchange;
     const call = (callback: Callback, end: boolean, shown: string): Verdict => {

@@ -222,6 +222,7 @@ describe("extism: what breaks an instance", () => {
       bench.clock.advance(1_000);
     }
     assert.deepEqual([bad.status().quarantined, bad.status().traps, bad.status().instances], [true, 3, 0]);
+    bench.clock.advance(2_000);
     assert.equal(bench.clock.pending, 0);
     bad.dispose();
     assert.deepEqual(bench.metrics.quarantined, ["default/plugin true", "default/plugin false"]);

@@ -81,6 +81,14 @@ export class RecordingMetrics implements FilterMetrics {
   onQuarantine(filter: string, isQuarantined: boolean): void {
     this.quarantined.push(`${filter} ${isQuarantined}`);
   }
+  readonly disabled: string[] = [];
+  onDisabled(filter: string, isDisabled: boolean): void {
+    this.disabled.push(`${filter} ${isDisabled}`);
+  }
+  throttled = 0;
+  onThrottle(): void {
+    this.throttled++;
+  }
   readonly pulls = new Set<() => void>();
   onPull(pull: () => void): () => void {
     this.pulls.add(pull);

@@ -26,10 +26,13 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
         settings: canonicalJson(spec.settings),
         onFailure: spec.onFailure,
         isolated: spec.isolated,
+        ...(spec.disabled ? { disabled: true } : {}),
+        ...(spec.release === undefined ? {} : { release: spec.release }),
         budget: {
           callbackFuel: budget.callbackFuel ?? fuel.callbackFuel,
           exchangeFuel: budget.exchangeFuel ?? fuel.exchangeFuel,
           startFuel: budget.startFuel,
+          fuelPerSecond: budget.fuelPerSecond ?? fuel.fuelPerSecond,
           faults: budget.faults,
           faultWindowMs: budget.faultWindow,
           memoryBytes: budget.memory,

@@ -47,7 +47,7 @@ const count = (
   text: string,
 ) => z.int().min(least).max(MAXIMA[key]).default(DEFAULTS[key]).describe(text);
 
-const fuel = (key: "callbackFuel" | "exchangeFuel", text: string) =>
+const fuel = (key: "callbackFuel" | "exchangeFuel" | "fuelPerSecond", text: string) =>
   z
     .int()
     .min(1_000)
@@ -61,6 +61,10 @@ const budget = z.strictObject({
     "Work of one callback, about one for each instruction. It bounds work, not time: a million is some 0.1 ms of warm code, 1 ms and more of code that runs for the first time. Beyond: onFailure, and a new instance.",
   ),
   exchangeFuel: fuel("exchangeFuel", "Work of all callbacks of one exchange that answer a verdict. Beyond: onFailure."),
+  fuelPerSecond: fuel(
+    "fuelPerSecond",
+    "Work of all its instances in one worker and second: a share of CPU above the budgets before. It bounds work, not time: the default is some 0.25 to 1 second of warm code. Beyond: onFailure until the second is over, counted in `selvedge_filter_throttled_total`.",
+  ),
   startFuel: count(
     "startFuel",
     1_000,
@@ -69,7 +73,7 @@ const budget = z.strictObject({
   faults: count(
     "faults",
     0,
-    "So many faults within `faultWindow` and the filter is quarantined: it is not run any more and onFailure applies, until its module, settings or budget change. 0: never.",
+    "So many faults within `faultWindow` and the filter is quarantined: it is not run any more and onFailure applies, until it is released by hand or its module, settings or budget change. 0: never.",
   ),
   faultWindow: duration(1_000, MAXIMA.faultWindowMs)
     .prefault(formatDuration(DEFAULTS.faultWindowMs))
@@ -112,6 +116,18 @@ export const filterSpec = z
         "When it traps or exceeds its budget: `closed`: the request fails with 500. `open`: it goes on without the filter.",
       ),
     isolated: z.boolean().default(false).describe("One exchange at a time in an instance, for filters that are not trusted."),
+    disabled: z
+      .boolean()
+      .default(false)
+      .describe("Switched off: it does not run and costs nothing; onFailure applies. `selvedge filter disable` writes it."),
+    release: z
+      .string()
+      .min(1)
+      .max(64)
+      .optional()
+      .describe(
+        "Any text, such as a time. With another one the filter starts anew, which releases it from quarantine. `selvedge filter release` writes it.",
+      ),
     budget: budget.prefault({}).describe("What it may use."),
     capabilities: capabilities
       .prefault({})

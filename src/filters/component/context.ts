@@ -9,7 +9,6 @@ import {
   PAUSE,
   type Verdict,
 } from "../contract.ts";
-import { outOfFuel } from "../guest/faults.ts";
 import type { CalloutGate, Grants } from "../guest/grants.ts";
 import { describeAnswer } from "./callouts.ts";
 import { EDITED, type EditResult, type GuestHeader, INVALID, listHeaders, NOT_NOW, OVER_BUDGET, type Part } from "./edits.ts";
@@ -139,7 +138,7 @@ export class ComponentContext implements FilterContext {
   ): Verdict {
     this.#paused = undefined;
     if (callback !== undefined && guest.fault === undefined && !guest.hasFuel(this)) {
-      return { kind: "fail", reason: outOfFuel(guest.owner.config.budget.exchangeFuel, "in one exchange"), fault: "fuel" };
+      return { kind: "fail", reason: guest.owner.fuelReason(), fault: "fuel" };
     }
     const answer = callback === undefined ? undefined : guest.enter(phase, callback, args, this);
     if (guest.fault !== undefined) return { kind: "fail", reason: guest.fault };

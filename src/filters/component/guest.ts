@@ -50,6 +50,12 @@ export interface GuestOwner {
   readonly stats: FilterStats;
   calls: number;
   callbackFuelMost: number;
+  /** All fuel that its instances used so far. */
+  fuelUsed: number;
+  /** Where the share of this second ends. */
+  readonly fuelLimit: number;
+  /** Why there is no fuel for an exchange. */
+  fuelReason(): string;
   log(level: string, message: string): void;
   /** Wall-clock time in ns: whole milliseconds unless the filter may see more. */
   timeNanos(): bigint;
@@ -73,8 +79,6 @@ export class ComponentGuest {
   inside = false;
   bornMs = 0;
   readonly meters: Meters;
-  /** All fuel that it used so far, as far as it was looked at. */
-  fuelUsed = 0;
   #untilTimed = TIMED_EVERY;
   /** How many calls the fuel of the last one stands for; 0: it is no sample. */
   #fuelWeight = 0;
@@ -143,8 +147,8 @@ export class ComponentGuest {
 
   #giveFuel(fuel: number, payer: ComponentContext | undefined): void {
     const used = this.meters.fill(fuel);
-    this.fuelUsed += used;
     const { owner } = this;
+    owner.fuelUsed += used;
     if (used > owner.callbackFuelMost && !this.#isStarting) owner.callbackFuelMost = used;
     if (this.#fuelWeight > 0) {
       owner.stats.callFuel.record(used, this.#fuelWeight);
@@ -158,6 +162,7 @@ export class ComponentGuest {
 
   /** Has the exchange fuel left for a callback that answers a verdict? */
   hasFuel(context: ComponentContext): boolean {
+    if (this.owner.fuelUsed >= this.owner.fuelLimit) return false;
     const { exchangeFuel, callbackFuel } = this.owner.config.budget;
     const unsettled = this.#spender === context ? callbackFuel : 0;
     if (context.fuelUsed + unsettled < exchangeFuel) return true;

@@ -1,6 +1,5 @@
 import type { HeaderBlock } from "../../core/head.ts";
 import { CONTINUE, type Direction, type FilterContext, type FilterExchange, PAUSE, type Verdict } from "../contract.ts";
-import { outOfFuel } from "../guest/faults.ts";
 import { writeRequestPseudo, writeStatus } from "../guest/fields.ts";
 import type { Grants } from "../guest/grants.ts";
 import type { FaultKind } from "../stats.ts";
@@ -115,8 +114,9 @@ export class ExtismContext implements FilterContext {
     direction?: Direction,
   ): Verdict {
     if (guest.fault !== undefined || callback === undefined) return failed(guest.fault ?? "it has no such function");
-    const { exchangeFuel } = guest.owner.config.budget;
-    if (this.fuelUsed >= exchangeFuel) return failed(outOfFuel(exchangeFuel, "in one exchange"), "fuel");
+    const { owner } = guest;
+    if (this.fuelUsed >= owner.config.budget.exchangeFuel || owner.fuelUsed >= owner.fuelLimit)
+      return failed(owner.fuelReason(), "fuel");
     const output = guest.call(name, callback, input, this);
     if (output === undefined) return guest.fault === undefined ? failed(guest.refusal, guest.refusalKind) : failed(guest.fault);
     if (output === "") return CONTINUE;

@@ -47,6 +47,12 @@ export interface GuestOwner {
   readonly stats: FilterStats;
   calls: number;
   callbackFuelMost: number;
+  /** All fuel that its instances used so far. */
+  fuelUsed: number;
+  /** Where the share of this second ends. */
+  readonly fuelLimit: number;
+  /** Why there is no fuel for an exchange. */
+  fuelReason(): string;
   log(level: number, message: string): void;
   logLevel(): number;
   /** Wall-clock time in ns: whole milliseconds unless the filter may see more. */
@@ -72,8 +78,6 @@ export class ExtismGuest implements KernelHost {
   /** A call is on the stack. */
   inside = false;
   bornMs = 0;
-  /** All fuel that it used so far. */
-  fuelUsed = 0;
   lastLog = "";
   /** Its own memory; undefined: it has none, or does not export it. */
   memory: GuestMemory | undefined;
@@ -117,7 +121,7 @@ export class ExtismGuest implements KernelHost {
   #settle(): number {
     const used = this.#given - Math.max(0, this.#gauge?.swap(0) ?? 0);
     this.#given = 0;
-    this.fuelUsed += used;
+    this.owner.fuelUsed += used;
     return used;
   }
 

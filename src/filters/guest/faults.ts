@@ -8,7 +8,10 @@ const FUEL = "it used up its fuel of";
 const HOST = "a host call failed:";
 
 /** `within`: `one callback`, `one exchange`, `while it started`. */
-export function outOfFuel(given: number, within: "in one callback" | "in one exchange" | "while it started"): string {
+export function outOfFuel(
+  given: number,
+  within: "in one callback" | "in one exchange" | "in one second" | "while it started",
+): string {
   return `${FUEL} ${given} ${within}`;
 }
 

@@ -1,10 +1,11 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
-import type { Clock } from "../../core/clock.ts";
+import type { Clock, Timer } from "../../core/clock.ts";
 import { DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
-import type { FilterContext, FilterExchange, FilterMetrics, FilterModule, FilterStatus } from "../contract.ts";
+import type { FilterAction, FilterContext, FilterExchange, FilterMetrics, FilterModule, FilterStatus } from "../contract.ts";
 import type { FilterStats } from "../stats.ts";
 import type { ModuleCompiler } from "./compiler.ts";
+import { outOfFuel } from "./faults.ts";
 import { Grants, type PublishMessage } from "./grants.ts";
 import { LogGate } from "./log-gate.ts";
 import { InstancePool, type PooledInstance } from "./pool.ts";
@@ -55,6 +56,14 @@ export abstract class GuestModule<
   readonly grants: Grants;
   readonly stats: FilterStats;
   calls = 0;
+  /** All fuel that its instances used, as far as they wrote it down. */
+  fuelUsed = 0;
+  /** `fuelUsed` at which the share of this second is used up. */
+  fuelLimit: number;
+  /** Ends the second; undefined: nothing was used in the last one. */
+  #second: Timer | undefined;
+  /** Contexts that were refused because of it. */
+  #throttled = 0;
   protected readonly pool: InstancePool<Context, Guest>;
   readonly #spare: Context[] = [];
   readonly #gate: LogGate;
@@ -71,6 +80,7 @@ export abstract class GuestModule<
     readonly options: Options,
   ) {
     this.grants = new Grants(config, options.clock, options.metrics, options.publish);
+    this.fuelLimit = config.budget.fuelPerSecond;
     this.namespace = options.shared.acquire(namespaceName(config));
     this.stats = options.metrics.statsOf(config.name);
     this.stats.users++;
@@ -98,7 +108,7 @@ export abstract class GuestModule<
   }
 
   open(exchange: FilterExchange): FilterContext {
-    const guest = this.pool.take();
+    const guest = this.hasShare() ? this.pool.take() : this.fuelReason();
     if (typeof guest === "string") {
       const refused = this.makeContext();
       refused.refuse(guest, exchange);
@@ -108,6 +118,38 @@ export abstract class GuestModule<
     this.#contexts++;
     context.open(guest, exchange);
     return context;
+  }
+
+  /** Is something left of this second's share? */
+  hasShare(): boolean {
+    if (this.#second === undefined) this.#beginSecond();
+    return this.fuelUsed < this.fuelLimit;
+  }
+
+  /** Why an exchange may not use more: the share of this second, which is counted, or its own. */
+  fuelReason(): string {
+    const { fuelPerSecond, exchangeFuel } = this.config.budget;
+    if (this.fuelUsed < this.fuelLimit) return outOfFuel(exchangeFuel, "in one exchange");
+    this.#throttled++;
+    this.options.metrics.onThrottle?.(this.config.name);
+    return outOfFuel(fuelPerSecond, "in one second");
+  }
+
+  /** Each second has its own share; while nothing is used, none begins. */
+  #beginSecond(): void {
+    // Not what was used at the start, nor between seconds.
+    this.pool.settle();
+    const begunAt = this.fuelUsed;
+    this.fuelLimit = begunAt + this.config.budget.fuelPerSecond;
+    this.#second = this.options.clock.setTimer(1_000, () => {
+      this.#second = undefined;
+      this.pool.settle();
+      if (this.fuelUsed > begunAt) this.#beginSecond();
+    });
+  }
+
+  control(action: FilterAction): void {
+    this.pool.control(action);
   }
 
   onContextEnd(guest: Guest, context: Context): void {
@@ -131,10 +173,11 @@ export abstract class GuestModule<
 
   status(): FilterStatus {
     const { pool } = this;
+    pool.settle();
     return {
       ...{ instances: pool.instances.size, contexts: this.#contexts, calls: this.calls, traps: pool.traps },
-      ...{ memoryBytes: this.#memoryBytes(), lastError: pool.lastError, fuel: pool.fuelUsed() },
-      ...{ quarantined: pool.isQuarantined, callbackFuelMost: this.callbackFuelMost },
+      ...{ memoryBytes: this.#memoryBytes(), lastError: pool.lastError, fuel: this.fuelUsed, state: pool.state },
+      ...{ quarantined: pool.state === "quarantined", callbackFuelMost: this.callbackFuelMost, throttled: this.#throttled },
     };
   }
 
@@ -147,6 +190,7 @@ export abstract class GuestModule<
   dispose(): void {
     if (this.#isDisposed) return;
     this.#isDisposed = true;
+    this.#second?.cancel();
     this.pool.dispose();
     this.options.shared.release(namespaceName(this.config));
     if (this.#contexts === 0) this.#drop();
@@ -162,9 +206,9 @@ export abstract class GuestModule<
   }
 
   #tellFuel(): void {
-    const used = this.pool.fuelUsed();
-    this.stats.fuel += used - this.#fuelTold;
-    this.#fuelTold = used;
+    this.pool.settle();
+    this.stats.fuel += this.fuelUsed - this.#fuelTold;
+    this.#fuelTold = this.fuelUsed;
   }
 
   #drop(): void {
@@ -172,6 +216,7 @@ export abstract class GuestModule<
     this.#endPull?.();
     this.stats.users--;
     this.pool.clear();
+    this.#second?.cancel();
     this.#spare.length = 0;
   }
 

@@ -3,7 +3,7 @@ import type { Clock, Timer } from "../../core/clock.ts";
 import { describeCause } from "../../core/failure.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
-import type { FilterMetrics } from "../contract.ts";
+import type { FilterAction, FilterMetrics, FilterState } from "../contract.ts";
 import type { FilterStats } from "../stats.ts";
 import { faultKindOf } from "./faults.ts";
 
@@ -13,8 +13,6 @@ export interface PooledInstance<Context> {
   /** Why it is broken; undefined: it is not. */
   readonly fault: string | undefined;
   readonly bornMs: number;
-  /** All fuel that it used so far, as of the last `settle`. */
-  readonly fuelUsed: number;
   readonly memoryBytes: number;
   /** Writes down what it used and counted so far. Harmless while it runs. */
   settle(): void;
@@ -37,7 +35,8 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
   readonly instances = new Set<Instance>();
   traps = 0;
   lastError: string | undefined;
-  isQuarantined = false;
+  /** Whether it runs; when not, no instance takes new contexts. */
+  state: FilterState = "running";
   /** The instance that takes new contexts; for isolated filters the one to try first. */
   #current: Instance | undefined;
   /** Faults in a row: what the back-off grows with. */
@@ -47,8 +46,8 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
   #restart: Timer | undefined;
   /** Isolated filters: no new instance before this. */
   #blockedUntilMs = 0;
-  /** Fuel of instances that are gone. */
-  #fuelBefore = 0;
+  /** Those that finish what they have begun, after the filter was halted. */
+  readonly #retired = new Set<Instance>();
   #isDisposed = false;
 
   constructor(
@@ -63,9 +62,10 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     return this.#isDisposed ? undefined : this.#current;
   }
 
-  /** Makes the first instance; throws what making it throws. */
+  /** Makes the first instance, unless the filter is switched off; throws what making it throws. */
   start(): void {
-    this.#current = this.#add();
+    if (this.config.disabled === true) this.control("disable");
+    else this.#current = this.#add();
   }
 
   #add(): Instance {
@@ -78,7 +78,8 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
   take(): Instance | string {
     const found = this.config.isolated ? this.#takeFree() : this.#current;
     if (found === undefined || this.#isDisposed) {
-      if (this.isQuarantined) return `quarantined: ${this.lastError}`;
+      if (this.state === "disabled") return "disabled";
+      if (this.state === "quarantined") return `quarantined: ${this.lastError}`;
       return this.lastError === undefined ? "no instance" : `no instance: ${this.lastError}`;
     }
     if (found.contexts.size < this.config.budget.contextsPerInstance) return found;
@@ -88,7 +89,7 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
 
   /** One that no exchange has, made on the spot when there is room. */
   #takeFree(): Instance | undefined {
-    if (this.isQuarantined) return undefined;
+    if (this.state !== "running") return undefined;
     if (this.#current?.contexts.size === 0) return this.#current;
     for (const instance of this.instances) {
       if (instance.contexts.size > 0) continue;
@@ -107,14 +108,14 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
 
   /** A context of this instance ended. */
   give(instance: Instance): void {
-    if (this.isQuarantined && instance.contexts.size === 0) this.#forget(instance);
+    if (this.#retired.has(instance) && instance.contexts.size === 0) this.#forget(instance);
   }
 
   /** False: it was none of ours, or is gone already. */
   #forget(instance: Instance): boolean {
     if (!this.instances.delete(instance)) return false;
+    this.#retired.delete(instance);
     instance.settle();
-    this.#fuelBefore += instance.fuelUsed;
     return true;
   }
 
@@ -131,7 +132,8 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     if (this.#current === instance) this.#current = undefined;
     if (options.clock.nowMs() - instance.bornMs >= PROXY_WASM_LIMITS.restartResetMs) this.#faults = 0;
     const delayMs = this.#countFault(reason);
-    if (!config.isolated) this.#scheduleRestart(delayMs);
+    // After it was released there may be another one already.
+    if (!config.isolated && this.#current === undefined) this.#scheduleRestart(delayMs);
     return true;
   }
 
@@ -154,22 +156,58 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     const times = this.#faultTimesMs;
     times.push(nowMs);
     while (nowMs - (times[0] ?? nowMs) > faultWindowMs) times.shift();
-    if (this.isQuarantined || this.#isDisposed || faults === 0 || times.length < faults) return;
-    this.isQuarantined = true;
-    this.#current = undefined;
-    this.#restart?.cancel();
-    for (const instance of this.instances) {
-      instance.retire();
-      this.give(instance);
-    }
+    if (this.state !== "running" || this.#isDisposed || faults === 0 || times.length < faults) return;
+    this.#halt("quarantined");
     options.metrics.onQuarantine?.(config.name, true, this.lastError);
-    options.log.error("a filter is quarantined until its module, settings or budget change", {
+    options.log.error("a filter is quarantined until it is released, or its module, settings or budget change", {
       ...{ filter: config.name, faults: times.length, onFailure: config.onFailure, reason: this.lastError },
     });
   }
 
+  /** No new contexts. What has begun is finished; instances that nobody uses are freed. */
+  #halt(state: "quarantined" | "disabled"): void {
+    this.state = state;
+    this.#current = undefined;
+    this.#restart?.cancel();
+    for (const instance of this.instances) {
+      instance.retire();
+      this.#retired.add(instance);
+      this.give(instance);
+    }
+  }
+
+  /** By hand. An action that changes nothing (release of a filter that is not quarantined) does nothing. */
+  control(action: FilterAction): void {
+    const { config, options, state } = this;
+    if (this.#isDisposed) return;
+    if (action === "disable" && state !== "disabled") {
+      if (state === "quarantined") options.metrics.onQuarantine?.(config.name, false, "disabled by hand");
+      this.#halt("disabled");
+      options.metrics.onDisabled?.(config.name, true);
+      options.log.warn("a filter was disabled by hand", { filter: config.name, onFailure: config.onFailure });
+    } else if (action === "enable" && state === "disabled") {
+      options.metrics.onDisabled?.(config.name, false);
+      options.log.info("a filter was enabled by hand", { filter: config.name });
+      this.#resume();
+    } else if (action === "release" && state === "quarantined") {
+      options.metrics.onQuarantine?.(config.name, false, "released by hand");
+      options.log.info("a filter was released by hand", { filter: config.name });
+      this.#resume();
+    }
+  }
+
+  /** As if nothing had happened before. */
+  #resume(): void {
+    this.state = "running";
+    this.#faultTimesMs.length = 0;
+    this.#faults = 0;
+    this.#blockedUntilMs = 0;
+    this.lastError = undefined;
+    this.#renew();
+  }
+
   #scheduleRestart(delayMs: number): void {
-    if (this.isQuarantined || this.#isDisposed) return;
+    if (this.state !== "running" || this.#isDisposed) return;
     this.#restart?.cancel();
     this.#restart = this.options.clock.setTimer(delayMs, () => {
       this.#restart = undefined;
@@ -187,13 +225,9 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     }
   }
 
-  fuelUsed(): number {
-    let used = this.#fuelBefore;
-    for (const instance of this.instances) {
-      instance.settle();
-      used += instance.fuelUsed;
-    }
-    return used;
+  /** Has every instance write down what it used. */
+  settle(): void {
+    for (const instance of this.instances) instance.settle();
   }
 
   /** No new instances. Those that are there stay until `clear`. */
@@ -201,7 +235,8 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     this.#isDisposed = true;
     this.#restart?.cancel();
     for (const instance of this.instances) instance.retire();
-    if (this.isQuarantined) this.options.metrics.onQuarantine?.(this.config.name, false);
+    if (this.state === "disabled") this.options.metrics.onDisabled?.(this.config.name, false);
+    if (this.state === "quarantined") this.options.metrics.onQuarantine?.(this.config.name, false);
   }
 
   clear(): void {

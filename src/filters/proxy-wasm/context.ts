@@ -7,7 +7,6 @@ import {
   PAUSE,
   type Verdict,
 } from "../contract.ts";
-import { outOfFuel } from "../guest/faults.ts";
 import { ACTION_CONTINUE, ROOT_CONTEXT_ID } from "./abi.ts";
 import type { GuestCallback, GuestInstance } from "./instance.ts";
 
@@ -190,7 +189,7 @@ export class StreamContext implements FilterContext {
     let action = ACTION_CONTINUE;
     if (callback !== undefined && guest.fault === undefined && !guest.hasFuel(this)) {
       this.answering = undefined;
-      return { kind: "fail", reason: this.fuelReason, fault: "fuel" };
+      return { kind: "fail", reason: guest.owner.fuelReason(), fault: "fuel" };
     }
     if (callback !== undefined) action = guest.enter(phase, callback, this, this.id, size, end);
     this.answering = undefined;
@@ -201,10 +200,6 @@ export class StreamContext implements FilterContext {
       return pendingResponse;
     }
     return action === ACTION_CONTINUE || this.resumed ? CONTINUE : PAUSE;
-  }
-
-  get fuelReason(): string {
-    return outOfFuel(this.guest?.owner.config.budget.exchangeFuel ?? 0, "in one exchange");
   }
 
   spentFuel(): number {

@@ -53,6 +53,12 @@ export interface GuestOwner {
   readonly stats: FilterStats;
   calls: number;
   callbackFuelMost: number;
+  /** All fuel that its instances used so far. */
+  fuelUsed: number;
+  /** Where the share of this second ends. */
+  readonly fuelLimit: number;
+  /** Why there is no fuel for an exchange. */
+  fuelReason(): string;
   /** An id, or -1 when the budget is used up. */
   defineMetric(kind: "counter" | "gauge" | "histogram", name: string): number;
   log(level: number, message: string): void;
@@ -75,8 +81,6 @@ interface Callout {
 /** One instance of a module. It is entered once at a time; after a fault it is never entered again. */
 export class GuestInstance {
   memory: GuestMemory | undefined;
-  /** All fuel that it used so far, as far as it was looked at. */
-  fuelUsed = 0;
   callbacks: GuestCallbacks = NO_CALLBACKS;
   readonly chance: GuestChance;
   readonly contexts = new ContextTable();
@@ -165,7 +169,7 @@ export class GuestInstance {
     if (this.#gauge === undefined) return;
     const used = this.#given - this.#gauge.swap(given);
     this.#given = given;
-    this.fuelUsed += used;
+    this.owner.fuelUsed += used;
     if (used > this.owner.callbackFuelMost && !this.#starting) this.owner.callbackFuelMost = used;
     if (this.#fuelWeight > 0) {
       this.owner.stats.callFuel.record(used, this.#fuelWeight);
@@ -183,6 +187,7 @@ export class GuestInstance {
 
   /** Has the exchange fuel left for a callback that answers a verdict? */
   hasFuel(context: StreamContext): boolean {
+    if (this.owner.fuelUsed >= this.owner.fuelLimit) return false;
     const { exchangeFuel } = this.#budget;
     if (this.#mostUsed(context) < exchangeFuel) return true;
     this.settleFuel();
@@ -362,7 +367,7 @@ export class GuestInstance {
     const callback = this.callbacks.httpCallResponse;
     if (callback === undefined || this.fault !== undefined) return;
     if (callout.context !== undefined && !this.hasFuel(callout.context)) {
-      callout.context.exchange?.fail(callout.context, callout.context.fuelReason, "fuel");
+      callout.context.exchange?.fail(callout.context, this.owner.fuelReason(), "fuel");
       return;
     }
     this.answer = answer;

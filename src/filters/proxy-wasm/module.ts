@@ -53,7 +53,7 @@ export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, P
     const delayMs = Math.max(PROXY_WASM_LIMITS.tickMinMs, periodMs);
     const tick = (): void => {
       this.#ticks.set(guest, this.options.clock.setTimer(delayMs, tick));
-      guest.onTick();
+      if (this.hasShare()) guest.onTick();
     };
     this.#ticks.set(guest, this.options.clock.setTimer(delayMs, tick));
   }

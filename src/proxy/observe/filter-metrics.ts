@@ -33,6 +33,8 @@ export class FilterMetricsTable implements FilterMetrics {
   readonly #others = new FilterStats();
   /** Modules of that name in quarantine: an old generation may still hold one. One that was stays, as zero. */
   readonly #quarantined = new Map<string, number>();
+  readonly #disabled = new Map<string, number>();
+  readonly #throttled = new Map<string, number>();
   readonly #denied = new Map<string, Map<string, number>>();
   readonly #pulls = new Set<() => void>();
 
@@ -86,6 +88,15 @@ export class FilterMetricsTable implements FilterMetrics {
     this.#quarantined.set(filter, Math.max(0, (this.#quarantined.get(filter) ?? 0) + (isQuarantined ? 1 : -1)));
   }
 
+  onDisabled(filter: string, isDisabled: boolean): void {
+    this.events.add(isDisabled ? "filter_disabled" : "filter_enabled", filter, "");
+    this.#disabled.set(filter, Math.max(0, (this.#disabled.get(filter) ?? 0) + (isDisabled ? 1 : -1)));
+  }
+
+  onThrottle(filter: string): void {
+    this.#throttled.set(filter, (this.#throttled.get(filter) ?? 0) + 1);
+  }
+
   onDenied(filter: string, capability: string): void {
     const byCapability = this.#denied.get(filter) ?? new Map<string, number>();
     this.#denied.set(filter, byCapability);
@@ -119,6 +130,9 @@ export class FilterMetricsTable implements FilterMetrics {
     for (const [filter, byCapability] of this.#denied)
       for (const [capability, count] of byCapability) dump.counter("filterDenied", [filter, capability], count);
     this.#denied.clear();
+    for (const [filter, modules] of this.#disabled) dump.gauge("filterDisabled", [filter], modules > 0 ? 1 : 0);
+    for (const [filter, count] of this.#throttled) dump.counter("filterThrottled", [filter], count);
+    this.#throttled.clear();
     for (const [filter, modules] of this.#quarantined) dump.gauge("filterQuarantined", [filter], modules > 0 ? 1 : 0);
     for (const [filter, stats] of this.#stats) {
       drainStats(dump, filter, stats);

@@ -176,6 +176,20 @@ export const METRICS = {
     "Work that filters did, about one for each instruction.",
     FILTERS_MAX,
   ),
+  filterDisabled: metric(
+    "gauge",
+    "selvedge_filter_disabled",
+    ["filter"],
+    "Processes in which a filter was switched off by hand.",
+    FILTERS_MAX,
+  ),
+  filterThrottled: metric(
+    "counter",
+    "selvedge_filter_throttled_total",
+    ["filter"],
+    "Times that a filter's onFailure applied because its share of CPU of that second was used up.",
+    FILTERS_MAX,
+  ),
   filterQuarantined: metric(
     "gauge",
     "selvedge_filter_quarantined",
