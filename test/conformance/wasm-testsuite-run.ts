@@ -1,5 +1,6 @@
 import { DEPTH_EXPORT, FUEL_EXPORT, MeterError, meterModule } from "../../src/filters/meter/index.ts";
 import { ModuleAssembler, type Type } from "../kit/assembler.ts";
+import { readMeter, setMeter, startMetered } from "../kit/metered.ts";
 
 interface Value {
   readonly type: Type;
@@ -114,20 +115,23 @@ class World {
     const module = new WebAssembly.Module(this.rewrite(wasm));
     this.#refill();
     const exports = new WebAssembly.Instance(module, Object.fromEntries(this.#registered) as WebAssembly.Imports).exports;
-    if (this.isMetered) this.#metered.push(exports);
+    if (this.isMetered) {
+      this.#metered.push(exports);
+      startMetered(exports);
+    }
     return exports;
   }
 
   #refill(): void {
     for (const exports of this.#metered) {
-      (exports[FUEL_EXPORT] as WebAssembly.Global).value = FUEL;
-      (exports[DEPTH_EXPORT] as WebAssembly.Global).value = DEPTH;
+      setMeter(exports, FUEL_EXPORT, FUEL);
+      setMeter(exports, DEPTH_EXPORT, DEPTH);
     }
   }
 
   /** Whether some instance ran out of depth in the last action. */
   get isTooDeep(): boolean {
-    return this.#metered.some((exports) => Number((exports[DEPTH_EXPORT] as WebAssembly.Global).value) < 0);
+    return this.#metered.some((exports) => readMeter(exports, DEPTH_EXPORT) < 0);
   }
 
   #act(action: Action, expected: readonly Value[]): string {

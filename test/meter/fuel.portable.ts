@@ -1,8 +1,8 @@
 // The meter: what runs pays, what has paid too much stops, and nobody catches that. The same numbers on every runtime.
 import assert from "node:assert/strict";
-import { classifyTrap, type MeterOptions } from "../../src/filters/meter/index.ts";
+import { classifyTrap, type MeterOptions, meterModule } from "../../src/filters/meter/index.ts";
 import { type FunctionSource, ModuleAssembler } from "../kit/assembler.ts";
-import { MeteredGuest } from "../kit/metered.ts";
+import { MeteredGuest, startMetered, TEST_METER } from "../kit/metered.ts";
 import { describe, test } from "../kit/suite.ts";
 
 type Prepare = (module: ModuleAssembler) => void;
@@ -198,6 +198,10 @@ describe("fuel: exhaustion", () => {
     const module = new ModuleAssembler();
     module.start(module.func({ body: "loop br 0 end" }));
     assert.throws(() => new MeteredGuest(module.build()), WebAssembly.RuntimeError);
+    const { bytes } = meterModule(module.build(), TEST_METER);
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes));
+    assert.throws(() => startMetered(exports), WebAssembly.RuntimeError);
+    assert.equal(classifyTrap(exports), "fuel");
     const short = new ModuleAssembler();
     short.start(short.func({ body: "nop" }));
     assert.equal(new MeteredGuest(short.build(), { fuel: 100 }).fuel, 98);

@@ -80,6 +80,26 @@ describe("meter: what is refused by name", () => {
     refuses(withCode(0x10, 0, 0x0c, 1), "malformed", /label that is not there, 1/);
   });
 
+  test("functions that only the meter adds, and what a start function may be", () => {
+    const referring = (index: number, prepare: (module: ModuleAssembler) => void = () => {}): Uint8Array<ArrayBuffer> => {
+      const module = new ModuleAssembler();
+      module.func({ body: `ref.func ${index} drop` });
+      prepare(module);
+      return module.build();
+    };
+    const startOf = (index: number) => (module: ModuleAssembler) => void module.start(index);
+    refuses(referring(1), "malformed", /no function 1/);
+    refuses(referring(0, startOf(1)), "malformed", /no function 1/);
+    // Exported as the start function it would be declared.
+    refuses(referring(0, startOf(0)), "malformed", /not declared/);
+    const declared = referring(0, (module) => void module.table(1).elements([0]).start(0));
+    assert.ok(WebAssembly.validate(declared) && WebAssembly.validate(meter(declared).bytes));
+    const wrong = new ModuleAssembler();
+    wrong.start(wrong.func({ params: ["i32"], body: "" }));
+    refuses(wrong.build(), "malformed", /start function with parameters/);
+    refuses(new ModuleAssembler().memory(1, 1, "selvedge:start").build(), "unsupported", /metered twice/);
+  });
+
   test("an export that looks like the meter's own", () => {
     for (const name of [FUEL_EXPORT, DEPTH_EXPORT]) {
       refuses(new ModuleAssembler().memory(1, 1, name).build(), "unsupported", /metered twice/);
@@ -149,7 +169,7 @@ describe("meter: bounds", () => {
     const branches = (count: number): Uint8Array<ArrayBuffer> =>
       withCode(...assemble("i32.const 0"), 0x0e, ...uleb(count), ...new Array<number>(count + 1).fill(0));
     accepts(branches(METER_LIMITS.branchTargets));
-    refuses(branches(METER_LIMITS.branchTargets + 1), "limit", /br_table of 32769 targets/);
+    refuses(branches(METER_LIMITS.branchTargets + 1), "limit", /32769 targets in a br_table/);
   });
 
   test("parameters", () => {

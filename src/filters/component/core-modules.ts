@@ -1,6 +1,6 @@
 import { COMPONENT_LIMITS, type FilterBudget } from "../../core/limits.ts";
 import type { ModuleCompiler } from "../guest/compiler.ts";
-import { DEPTH_EXPORT, FUEL_EXPORT } from "../meter/index.ts";
+import { DEPTH_EXPORT, FUEL_EXPORT, START_EXPORT } from "../meter/index.ts";
 import type { ComponentDefinition, CoreModule } from "./definitions.ts";
 
 /**
@@ -37,7 +37,7 @@ function listModules(component: ComponentDefinition): CoreModule[] {
 export function hideMeters(exports: WebAssembly.Exports): WebAssembly.ModuleImports {
   const visible: WebAssembly.ModuleImports = Object.create(null);
   for (const [name, value] of Object.entries(exports)) {
-    if (name !== FUEL_EXPORT && name !== DEPTH_EXPORT) visible[name] = value;
+    if (name !== FUEL_EXPORT && name !== DEPTH_EXPORT && name !== START_EXPORT) visible[name] = value;
   }
   return visible;
 }

@@ -18,7 +18,7 @@ export class Meters {
     this.#mark = budget.startFuel;
   }
 
-  /** A core instance came to life. Throws when there are too many of them. */
+  /** A core instance came to life: runs its start function. Throws what that throws, and when there are too many of them. */
   add(exports: WebAssembly.Exports, module: CoreModule, { hasCode, ownsMemory }: CompiledModule): void {
     if (++this.#instances > COMPONENT_LIMITS.coreModules)
       throw new Error(`the component makes more than ${COMPONENT_LIMITS.coreModules} core instances`);
@@ -26,7 +26,9 @@ export class Meters {
       if (this.#owners.has(module)) throw new Error("the component makes two instances of a core module that has a memory");
       this.#owners.add(module);
     }
-    if (hasCode) this.#tanks.push(new FuelGauge(exports));
+    const tank = new FuelGauge(exports);
+    if (hasCode) this.#tanks.push(tank);
+    tank.start();
   }
 
   /** Fills every tank to a mark; answers what was used since they were filled last. */

@@ -94,8 +94,13 @@ export class ExtismGuest implements KernelHost {
     this.#given = budget.startFuel;
   }
 
-  attach(gauge: FuelGauge, memory: GuestMemory | undefined, callbacks: GuestCallbacks): void {
+  /** Runs the module's start function; look at `fault`. */
+  begin(gauge: FuelGauge): void {
     this.#gauge = gauge;
+    this.#run(() => gauge.start());
+  }
+
+  attach(memory: GuestMemory | undefined, callbacks: GuestCallbacks): void {
     this.memory = memory;
     this.callbacks = callbacks;
   }
@@ -225,12 +230,11 @@ export class ExtismGuest implements KernelHost {
 
   /**
    * Breaks the instance from within a host call. Nothing may be thrown into the guest, which could catch it: without fuel it
-   * traps at its next step. Only while its start function runs there is no fuel to take.
+   * traps at its next step.
    */
   stop(reason: string): void {
     this.fault ??= reason;
-    if (this.#gauge === undefined) throw new Error(this.fault);
-    this.#gauge.swap(-1);
+    this.#gauge?.swap(-1);
   }
 
   /** Counts a call of the host; false: too many, or it is broken already. */

@@ -13,7 +13,7 @@ export function instantiateGuest(owner: GuestOwner, module: WebAssembly.Module):
   const memory = exports.memory instanceof WebAssembly.Memory ? new GuestMemory(exports.memory, () => 0) : undefined;
   const callbacks = collect(exports);
   refuseBodies(owner.grants.capabilities, callbacks);
-  guest.attach(new FuelGauge(exports), memory, callbacks);
+  guest.attach(memory, callbacks);
   // As hosts of Extism do: a reactor, a command, or the runtime of Haskell.
   for (const name of ["_initialize", "_start", "hs_init"]) {
     const start = functionOf(exports, name);
@@ -41,6 +41,7 @@ function link(guest: ExtismGuest, module: WebAssembly.Module): WebAssembly.Expor
   const imports = makeImports(guest, module);
   try {
     const { exports } = new WebAssembly.Instance(module, imports);
+    guest.begin(new FuelGauge(exports));
     // A start function may have caught what stopped it.
     if (guest.fault === undefined) return exports;
   } catch (error) {

@@ -33,9 +33,9 @@ describe("guards", () => {
     expect([...takes].slice(0, 4)).toEqual([20 + 21 + 22, 0, 0, 0]);
   });
 
-  test("what lies between is at most 64 slots, and an unguarded chain at most 2,048", () => {
-    expect(guardedOf(graphOf([[1], [2], [0]], [20, 32, 32], [0]))).toEqual([0]);
-    expect(guardedOf(graphOf([[1], [2], [0]], [20, 33, 32], [0]))).toEqual([0, 1]);
+  test("what lies between is at most 256 slots, and an unguarded chain at most 2,048", () => {
+    expect(guardedOf(graphOf([[1], [2], [0]], [20, 128, 128], [0]))).toEqual([0]);
+    expect(guardedOf(graphOf([[1], [2], [0]], [20, 129, 128], [0]))).toEqual([0, 1]);
     expect(guardedOf(graphOf([[1], []], [1_048, 1_000], []))).toEqual([]);
     expect(guardedOf(graphOf([[1], []], [1_049, 1_000], []))).toEqual([0]);
   });

@@ -3,7 +3,9 @@ import { CallGraph } from "./calls.ts";
 import { BodyDecoder } from "./decode.ts";
 import { BodyEmitter, type BodyShape, type ResultType } from "./emit.ts";
 import { malformed, overLimit } from "./error.ts";
+import { METER_FUNCTIONS, writeMeterBodies, writeMeterType } from "./meters.ts";
 import type { RewriteSettings } from "./module.ts";
+import { NOISY, type PaidEntries } from "./paid.ts";
 import { Plan } from "./plan.ts";
 import type { ByteReader } from "./reader.ts";
 import { checkValueType } from "./refuse.ts";
@@ -12,18 +14,17 @@ import type { ByteSink } from "./sink.ts";
 
 /** What a call takes of the depth besides its values: return address, saved registers, the instance. */
 const CALL_SLOTS = 16;
-/** The most that a function whose callers pay may cost, take of the stack, and have bytes. */
-const PREPAID_FUEL = 64;
-const PREPAID_SLOTS = 64;
-const PREPAID_BYTES = 128;
+/** The most that callers pay for the entry of a function, and what that calls. */
+const PAID_ENTRY_FUEL = 1_024;
 
 /** What is known of a function before and after its instructions were read. */
 interface Body extends BodyShape {
   /** Of the depth: what a call takes, parameters and locals. */
-  readonly slots: number;
+  slots: number;
   readonly results: number;
   depth: number;
-  catches: boolean;
+  isPaid: boolean;
+  isUnchanged: boolean;
   leavesEarly: boolean;
   eventsFrom: number;
   eventsTo: number;
@@ -34,6 +35,8 @@ interface Body extends BodyShape {
 export class CodeRewriter {
   guarded = 0;
   instructions = 0;
+  /** Type of the functions that the meter adds. */
+  meterType = 0;
   readonly #shape: ModuleShape;
   #locals = 0;
   readonly #sink: ByteSink;
@@ -50,7 +53,7 @@ export class CodeRewriter {
    * Writes the type section. The block around a guarded body has the function's results: two or more need a type of their own
    * without parameters, which is appended unless there is one.
    */
-  writeTypes(section: Section): void {
+  writeTypes(section: Section | undefined): void {
     const { bytes, types } = this.#shape;
     const sink = this.#sink;
     const known = new Map<string, number>();
@@ -74,11 +77,14 @@ export class CodeRewriter {
       this.#resultTypes.push({ index });
     }
     const sizeAt = sink.openSection(SECTION.type);
-    sink.reserve(section.end - section.start + 8);
-    sink.u32(types.length + added.length);
-    let from = section.start;
-    while ((bytes[from++] as number) >= 0x80);
-    sink.copy(bytes, from, section.end);
+    sink.reserve((section === undefined ? 0 : section.end - section.start) + 16);
+    this.meterType = types.length + added.length;
+    sink.u32(this.meterType + 1);
+    if (section !== undefined) {
+      let from = section.start;
+      while ((bytes[from++] as number) >= 0x80);
+      sink.copy(bytes, from, section.end);
+    }
     for (const type of added) {
       sink.reserve(type.results + 8);
       sink.byte(0x60);
@@ -86,44 +92,37 @@ export class CodeRewriter {
       sink.u32(type.results);
       sink.copy(bytes, type.resultsAt, type.resultsAt + type.results);
     }
+    writeMeterType(sink);
     sink.closeSection(sizeAt);
   }
 
-  rewrite(reader: ByteReader): void {
-    const { functionTypes, importedFunctions, bytes, globals, entries } = this.#shape;
+  /** Undefined: the module has no code but the meter's own. */
+  rewrite(reader: ByteReader | undefined): void {
+    const { functionTypes, importedFunctions, bytes, globals } = this.#shape;
     const { bounds, splitFuel, foreignFuel } = this.#settings;
     const sink = this.#sink;
-    const count = reader.count();
+    const count = reader?.count() ?? 0;
     if (count !== functionTypes.length - importedFunctions) throw malformed("the module has functions without code");
     sink.reserve(5);
-    sink.u32(count);
-    const plan = new Plan(splitFuel, foreignFuel);
-    const prepaid = new Uint8Array(count);
-    const decoder = new BodyDecoder(this.#shape, plan, prepaid);
+    sink.u32(count + METER_FUNCTIONS);
     const bodies = Array.from({ length: count }, (_, i) =>
-      this.#readBody(reader, functionTypes[importedFunctions + i] as number),
+      this.#readBody(reader as ByteReader, functionTypes[importedFunctions + i] as number),
     );
-    reader.finish("the code section");
-    if (splitFuel > 0) this.#findPrepaid(bodies, decoder, plan, prepaid);
-    decoder.graph = new CallGraph(count);
-    this.#decode(bodies, decoder, plan, prepaid);
-    this.instructions = decoder.instructions;
-    const takes = decoder.graph.placeGuards(entries.map((index) => index - importedFunctions));
+    reader?.finish("the code section");
+    const plan = new Plan(splitFuel, foreignFuel);
+    this.#decode(bodies, plan);
     const masks = {
       memoryBytes: bounds.memoryPages * 65_536,
       memoryPages: bounds.memoryPages,
       tableElements: bounds.tableElements,
     };
     const emitter = new BodyEmitter(sink, bytes, plan, globals, masks);
-    bodies.forEach((body, i) => {
-      if (prepaid[i] !== 0) {
-        emitter.copy(body);
-        return;
-      }
-      body.depth = takes[i] as number;
+    for (const body of bodies) {
       if (body.depth > 0) this.guarded++;
-      emitter.emit(body);
-    });
+      if (body.isUnchanged) emitter.copy(body);
+      else emitter.emit(body);
+    }
+    writeMeterBodies(sink, globals);
   }
 
   /** Reads what stands in front of the instructions. */
@@ -165,7 +164,8 @@ export class CodeRewriter {
       results: type.results,
       resultType: this.#resultTypes[typeIndex] as ResultType,
       depth: 0,
-      catches: false,
+      isPaid: false,
+      isUnchanged: false,
       leavesEarly: false,
       eventsFrom: 0,
       eventsTo: 0,
@@ -174,32 +174,52 @@ export class CodeRewriter {
   }
 
   /**
-   * Finds the short functions that only their callers in the module can call, and that do nothing that takes long: they need not
-   * count, their callers pay for all that they can do. What costs a call costs as much as such a function otherwise.
+   * First who calls whom, which tells where guards stand. Then the plan, callees first: the entry of a function without a guard
+   * that only the module itself can call is paid for by its callers, who have to know what it costs.
    */
-  #findPrepaid(bodies: readonly Body[], decoder: BodyDecoder, plan: Plan, prepaid: Uint8Array): void {
+  #decode(bodies: readonly Body[], plan: Plan): void {
+    const paid: PaidEntries = { fuel: new Int32Array(bodies.length), noise: new Uint8Array(bodies.length).fill(NOISY) };
+    const decoder = new BodyDecoder(this.#shape, plan, paid);
+    const graph = this.#findCalls(bodies, decoder, plan);
     const { entries, importedFunctions } = this.#shape;
-    const isEntry = new Uint8Array(bodies.length);
-    for (const index of entries) isEntry[index - importedFunctions] = 1;
-    bodies.forEach((body, i) => {
-      if (isEntry[i] === 1 || body.end - body.start > PREPAID_BYTES || body.slots > PREPAID_SLOTS) return;
-      decoder.decode(body.start, body.end, body.locals, body.results);
-      if (!decoder.calls && !decoder.isLong && !decoder.catches && plan.fuel <= PREPAID_FUEL) prepaid[i] = plan.fuel;
-      plan.drop(0, 0);
-    });
-    decoder.instructions = 0;
+    const takes = graph.placeGuards(entries.map((index) => index - importedFunctions));
+    for (const i of graph.order) {
+      const body = bodies[i];
+      if (body === undefined) continue;
+      body.depth = takes[i] as number;
+      const mayBePaid = body.depth === 0 && !graph.isEntry(i) && this.#settings.splitFuel > 0;
+      this.#plan(body, decoder, plan, mayBePaid);
+      if (mayBePaid && (plan.costs[body.entry] as number) > PAID_ENTRY_FUEL) {
+        plan.drop(body.eventsFrom, body.entry);
+        this.#plan(body, decoder, plan, false);
+      }
+      if (!body.isPaid) continue;
+      paid.fuel[i] = plan.costs[body.entry] as number;
+      body.isUnchanged = !plan.charges(body.eventsFrom);
+      paid.noise[i] = body.isUnchanged ? decoder.noise : NOISY;
+    }
   }
 
-  #decode(bodies: readonly Body[], decoder: BodyDecoder, plan: Plan, prepaid: Uint8Array): void {
+  #findCalls(bodies: readonly Body[], decoder: BodyDecoder, plan: Plan): CallGraph {
+    const graph = new CallGraph(bodies.length);
+    decoder.graph = graph;
     bodies.forEach((body, i) => {
-      body.eventsFrom = plan.events;
-      body.entry = decoder.decode(body.start, body.end, body.locals, body.results);
-      body.eventsTo = plan.events;
-      body.catches = decoder.catches;
-      body.leavesEarly = decoder.leavesEarly;
+      decoder.decode(body.start, body.end, body.locals, body.results, false);
+      body.slots += decoder.heightMax;
       // What catches has to put the depth right again, which what it called may have left too low.
-      decoder.graph?.close(i, body.slots + decoder.heightMax, decoder.catches && decoder.calls);
-      if (prepaid[i] !== 0) plan.drop(body.eventsFrom, body.entry);
+      graph.close(i, body.slots, decoder.catches && decoder.calls);
+      plan.drop(0, 0);
     });
+    decoder.graph = undefined;
+    this.instructions = decoder.instructions;
+    return graph;
+  }
+
+  #plan(body: Body, decoder: BodyDecoder, plan: Plan, isPaid: boolean): void {
+    body.isPaid = isPaid;
+    body.eventsFrom = plan.events;
+    body.entry = decoder.decode(body.start, body.end, body.locals, body.results, isPaid);
+    body.eventsTo = plan.events;
+    body.leavesEarly = decoder.leavesEarly;
   }
 }

@@ -5,8 +5,21 @@ import type { ModuleShape } from "./shape.ts";
 
 /** Notes that a function can be called through a table, or from outside. */
 export function noteReference(shape: ModuleShape, index: number): void {
+  // Behind these come the meter's own.
+  if (index >= shape.functionTypes.length) throw malformed(`the module has no function ${index}`);
+  if (index === shape.start) shape.isStartDeclared = true;
   if (index < shape.importedFunctions) shape.hostInTable = true;
   else shape.entries.push(index);
+}
+
+/**
+ * The same for an instruction, which may only name what is declared elsewhere. That the start function is exported now declares
+ * it; so the engine would no longer object.
+ */
+export function noteInstructionReference(shape: ModuleShape, index: number): void {
+  if (index === shape.start && !shape.isStartDeclared)
+    throw malformed("the module refers to a function that it has not declared");
+  noteReference(shape, index);
 }
 
 /**

@@ -1,8 +1,11 @@
 import { METER_LIMITS } from "../../core/limits.ts";
 import type { CallGraph } from "./calls.ts";
-import { malformed, overLimit } from "./error.ts";
+import { noteInstructionReference } from "./constants.ts";
+import { malformed } from "./error.ts";
 import { FRAME_BLOCK, FRAME_CATCH, FRAME_ELSE, FRAME_FUNCTION, FRAME_IF, FRAME_LOOP, FRAME_TRY, Frames } from "./frames.ts";
+import { Loops } from "./loops.ts";
 import * as ops from "./opcodes.ts";
+import { ESCAPES, NOISY, type PaidEntries, QUIET } from "./paid.ts";
 import {
   BULK_MEMORY_GROW,
   BULK_TABLE_GROW,
@@ -10,26 +13,28 @@ import {
   EVENT_BULK,
   EVENT_CAUGHT,
   EVENT_LEAVE,
-  EVENT_LOAD,
   EVENT_RETURN,
+  OUTSIDE,
   type Plan,
 } from "./plan.ts";
 import {
   type BlockShape,
   readBlockType,
+  readGrowingTable,
   readMemoryIndex,
   readMiscellaneous,
+  readSelectType,
   readVector,
   refuseMemoryArgument,
 } from "./prefixed.ts";
 import { ByteReader } from "./reader.ts";
-import { checkReferenceType, checkValueType, refuseOpcode } from "./refuse.ts";
-import type { ModuleShape } from "./shape.ts";
+import { checkReferenceType, refuseOpcode } from "./refuse.ts";
+import { checkCount, type ModuleShape, readTagParams } from "./shape.ts";
 
 const { immediates, heights, weights } = ops.PLAIN;
-/** What an instruction pays at least when it branches over many targets or types. */
 const BR_TABLE_FUEL = 2;
-const TABLE_GROW = 15;
+/** Most that an arm that ends in a trap may cost to go free: a call of the host, and what it is told. */
+const DOOMED_FUEL = 300;
 
 /**
  * Walks the instructions of function bodies and fills the plan. It trusts nothing: every index that the inserted code could
@@ -37,10 +42,10 @@ const TABLE_GROW = 15;
  * it is, so what was invalid stays invalid.
  */
 export class BodyDecoder {
-  /** Whether it calls anything that is not paid for by its callers: only then can it be part of a recursion. */
+  /** Whether it calls anything: only then can it be part of a recursion. */
   calls = false;
-  /** Whether it has a loop, or an operation that pays for a length: then it pays for itself. */
-  isLong = false;
+  /** What callers have to do about the counter. */
+  noise = QUIET;
   /** Whether an exception may arrive in it. */
   catches = false;
   /** Whether a branch or a `return` leaves it before its end. */
@@ -53,24 +58,30 @@ export class BodyDecoder {
 
   readonly #shape: ModuleShape;
   readonly #plan: Plan;
-  readonly #prepaid: Uint8Array;
+  readonly #paid: PaidEntries;
   readonly #frames = new Frames();
+  readonly #loops: Loops;
   #reader: ByteReader;
   #height = 0;
+  /** Where a call is followed by a trap. */
+  #doomedAt = -1;
 
-  /** `prepaid`: what the callers of each function pay for it, because it pays nothing itself; 0: it does. */
-  constructor(shape: ModuleShape, plan: Plan, prepaid: Uint8Array) {
+  constructor(shape: ModuleShape, plan: Plan, paid: PaidEntries) {
     this.#shape = shape;
     this.#plan = plan;
-    this.#prepaid = prepaid;
+    this.#loops = new Loops(plan, this.#frames);
+    this.#paid = paid;
     this.#reader = new ByteReader(shape.bytes, 0, 0);
   }
 
   /** Decodes the instructions from `start` to `end`. Returns the segment of the entry. Throws `MeterError`. */
-  decode(start: number, end: number, locals: number, results: number): number {
-    this.calls = this.catches = this.leavesEarly = this.isLong = false;
+  decode(start: number, end: number, locals: number, results: number, isPaid: boolean): number {
+    this.calls = this.catches = this.leavesEarly = false;
+    this.noise = QUIET;
     this.heightMax = this.#height = 0;
-    const entry = this.#plan.begin();
+    this.#doomedAt = -1;
+    const entry = this.#plan.begin(isPaid);
+    this.#loops.begin(entry, isPaid);
     this.#frames.top = -1;
     this.#frames.push(FRAME_FUNCTION, 0, 0, results, entry, entry);
     this.#reader = new ByteReader(this.#shape.bytes, start, end);
@@ -115,10 +126,8 @@ export class BodyDecoder {
           while ((bytes[at++] as number) >= 0x80);
           break;
         case ops.IMM_4_BYTES:
-          at += 4;
-          break;
         case ops.IMM_8_BYTES:
-          at += 8;
+          at += opcode === ops.F32_CONST ? 4 : 8;
           break;
         case ops.IMM_MEMORY_ARGUMENT:
           if ((bytes[at] as number) >= 0x40) throw refuseMemoryArgument(bytes[at] as number);
@@ -146,7 +155,6 @@ export class BodyDecoder {
     this.instructions += count;
   }
 
-  /** Everything with consequences for the flow of control, the stack or the plan. */
   #special(opcode: number): void {
     const plan = this.#plan;
     plan.cost += weights[opcode] as number;
@@ -157,11 +165,10 @@ export class BodyDecoder {
     else this.#rare(opcode);
   }
 
-  /** Blocks, their arms and ends. */
   #structure(opcode: number): void {
     switch (opcode) {
       case 0x00:
-        this.#die();
+        this.#dieInTrap();
         break;
       case 0x02:
         this.#enter(FRAME_BLOCK);
@@ -187,20 +194,18 @@ export class BodyDecoder {
     }
   }
 
-  /** Branches and calls. */
   #jump(opcode: number): void {
     const reader = this.#reader;
     const plan = this.#plan;
     switch (opcode) {
-      case 0x0c:
-        this.#branch(reader.u32(), this.#frames.top);
+      case 0x0c: {
+        const opcodeAt = reader.at - 1;
+        this.#loops.exit(this.#branch(reader.u32(), this.#frames.top), opcodeAt);
         this.#die();
         break;
+      }
       case 0x0d:
-        this.#height--;
-        this.#branch(reader.u32(), this.#frames.top);
-        plan.close();
-        plan.open(reader.at);
+        this.#branchIf();
         break;
       case 0x0e:
         this.#branchTable();
@@ -222,18 +227,7 @@ export class BodyDecoder {
   #exception(opcode: number): void {
     switch (opcode) {
       case 0x07:
-        this.#catch(this.#tagParams());
-        break;
-      case 0x08:
-        this.#tagParams();
-        this.#die();
-        break;
-      case 0x09:
-        this.#frames.target(this.#reader.u32(), this.#frames.top);
-        this.#die();
-        break;
-      case 0x0a:
-        this.#die();
+        this.#catch(readTagParams(this.#shape, this.#reader));
         break;
       case 0x18:
         this.#delegate();
@@ -242,16 +236,23 @@ export class BodyDecoder {
         this.#catch(0);
         break;
       default:
-        throw refuseOpcode(opcode);
+        this.#throw(opcode);
     }
+  }
+
+  #throw(opcode: number): void {
+    if (opcode < 0x08 || opcode > 0x0a) throw refuseOpcode(opcode);
+    this.#noteEscape(this.#reader.at - 1);
+    if (opcode === 0x08) readTagParams(this.#shape, this.#reader);
+    else if (opcode === 0x09) this.#frames.target(this.#reader.u32(), this.#frames.top);
+    this.#die();
   }
 
   #rare(opcode: number): void {
     const reader = this.#reader;
     switch (opcode) {
       case 0x1c:
-        if (reader.count() !== 1) throw malformed("the module has a select of more than one type");
-        checkValueType(reader.byte());
+        readSelectType(reader);
         this.#height -= 2;
         break;
       case 0x25:
@@ -269,7 +270,7 @@ export class BodyDecoder {
         checkReferenceType(reader.byte());
         break;
       case 0xd2:
-        this.#noteFunction(reader.u32());
+        noteInstructionReference(this.#shape, reader.u32());
         break;
       case 0xfc:
       case 0xfd:
@@ -280,13 +281,35 @@ export class BodyDecoder {
     }
   }
 
-  /** A reference to a function must be declared elsewhere, and was noted there. */
-  #noteFunction(index: number): void {
-    const { importedFunctions, hostInTable, entries } = this.#shape;
-    const own = index - importedFunctions;
-    if (own < 0 ? !hostInTable : this.#prepaid[own] !== 0)
-      throw malformed("the module refers to a function that it has not declared");
-    entries.push(index);
+  /** Here something is called or thrown that does not come back, or leaves the counter as it is when it does. */
+  #noteEscape(opcodeAt: number): void {
+    this.noise = Math.max(this.noise, ESCAPES);
+    this.#loops.exit(OUTSIDE, opcodeAt);
+  }
+
+  /**
+   * Compilers end a failed check so: they call what reports it, then trap. Such an arm is not charged for, if it is cheap: the
+   * trap ends everything, and of a guest that trapped all fuel counts as used. Else every function with a check would use the
+   * counter, and every loop that calls one.
+   */
+  #dieInTrap(): void {
+    const plan = this.#plan;
+    if (this.#doomedAt === this.#reader.at - 1 && this.#shape.tagTypes.length === 0) plan.forgive(DOOMED_FUEL);
+    else this.#loops.exit(OUTSIDE, this.#reader.at - 1);
+    this.#die();
+  }
+
+  #branchIf(): void {
+    const reader = this.#reader;
+    const plan = this.#plan;
+    const opcodeAt = reader.at - 1;
+    this.#height--;
+    const target = this.#branch(reader.u32(), this.#frames.top);
+    const { kinds, params, results } = this.#frames;
+    const operands = (kinds[target] === FRAME_LOOP ? params[target] : results[target]) as number;
+    this.#loops.exit(target, opcodeAt, operands === 0 ? reader.at - opcodeAt : 0);
+    plan.close();
+    plan.open(reader.at);
   }
 
   #push(kind: number, { params, results }: BlockShape): void {
@@ -303,26 +326,13 @@ export class BodyDecoder {
   }
 
   #enterLoop(): void {
-    const plan = this.#plan;
     const opcodeAt = this.#reader.at - 1;
     const type = readBlockType(this.#shape, this.#reader);
-    this.isLong = true;
-    plan.close();
+    this.noise = NOISY;
+    const movesPrologue = !this.calls && this.#loops.takePrologue();
+    this.#plan.close();
     this.#push(FRAME_LOOP, type);
-    // Three events, found again from here.
-    this.#frames.events[this.#frames.top] = plan.events;
-    plan.addEvent(opcodeAt, EVENT_LOAD, plan.isCurrent ? 0 : 1);
-    plan.addEvent(this.#reader.at, EVENT_CAUGHT, 0);
-    plan.openRoot(this.#reader.at);
-  }
-
-  /** Now it is known whether the loop calls anything. If so, its header loads the counter, and nobody does before it. */
-  #endLoop(top: number): void {
-    const plan = this.#plan;
-    if (plan.calls === this.#frames.calls[top]) return;
-    const event = this.#frames.events[top] as number;
-    plan.eventValue[event] = 0;
-    plan.eventValue[event + 2] = (plan.eventValue[event + 2] as number) | 1;
+    this.#loops.open(opcodeAt, this.#reader.at, movesPrologue);
   }
 
   #enterIf(): void {
@@ -357,13 +367,6 @@ export class BodyDecoder {
     this.#nextArm(FRAME_CATCH, operands);
   }
 
-  #tagParams(): number {
-    const tag = this.#reader.u32();
-    const type = this.#shape.types[this.#shape.tagTypes[tag] ?? -1];
-    if (type === undefined) throw malformed(`the module has no tag ${tag}`);
-    return type.params;
-  }
-
   #enterTryTable(): void {
     const reader = this.#reader;
     this.catches = true;
@@ -373,7 +376,7 @@ export class BodyDecoder {
     for (let i = 0; i < count; i++) {
       const kind = reader.byte();
       if (kind > 3) throw malformed("the module has an unknown kind of catch");
-      if (kind < 2) this.#tagParams();
+      if (kind < 2) readTagParams(this.#shape, this.#reader);
       const target = this.#branch(reader.u32(), outside);
       this.#frames.caught[target] = 1;
       if (this.#frames.kinds[target] === FRAME_LOOP) this.#plan.eventValue[(this.#frames.events[target] as number) + 1] = 1;
@@ -396,7 +399,7 @@ export class BodyDecoder {
     const isDead = plan.segment < 0;
     const goesOn = (kind === FRAME_BLOCK || kind === FRAME_TRY) && frames.targeted[top] === 0;
     this.#height = (frames.bases[top] as number) + (frames.results[top] as number);
-    if (kind === FRAME_LOOP) this.#endLoop(top);
+    if (kind === FRAME_LOOP) this.#loops.close(top, this.#reader.at, isDead);
     if (goesOn) return;
     plan.close();
     if (top === 0) return;
@@ -419,10 +422,12 @@ export class BodyDecoder {
 
   #branchTable(): void {
     const reader = this.#reader;
+    const opcodeAt = reader.at - 1;
     const count = reader.count();
-    if (count > METER_LIMITS.branchTargets)
-      throw overLimit(`the module has a br_table of ${count} targets, the limit is ${METER_LIMITS.branchTargets}`);
-    for (let i = 0; i <= count; i++) this.#branch(reader.u32(), this.#frames.top);
+    checkCount(count, METER_LIMITS.branchTargets, "targets in a br_table");
+    let outermost = this.#frames.top;
+    for (let i = 0; i <= count; i++) outermost = Math.min(outermost, this.#branch(reader.u32(), this.#frames.top));
+    this.#loops.exit(outermost, opcodeAt);
     this.#plan.cost += BR_TABLE_FUEL;
     this.#die();
   }
@@ -440,10 +445,9 @@ export class BodyDecoder {
     const { functionTypes, importedFunctions } = this.#shape;
     if (callee >= functionTypes.length) throw malformed(`the module calls a function that is not there, ${callee}`);
     const own = callee - importedFunctions;
-    const prepaid = own < 0 ? 0 : (this.#prepaid[own] as number);
-    this.#plan.cost += own < 0 ? ops.WEIGHTS.hostCall : prepaid;
+    this.#plan.cost += own < 0 ? ops.WEIGHTS.hostCall : (this.#paid.fuel[own] as number);
     this.graph?.add(own < 0 ? this.graph.elsewhere : own);
-    this.#leave(functionTypes[callee] as number, isTail, opcodeAt, prepaid > 0);
+    this.#leave(functionTypes[callee] as number, isTail, opcodeAt, own < 0 ? NOISY : (this.#paid.noise[own] as number));
   }
 
   #callIndirect(isTail: boolean): void {
@@ -454,16 +458,20 @@ export class BodyDecoder {
     this.#height--;
     if (this.#shape.hostInTable) this.#plan.cost += ops.WEIGHTS.hostCall;
     this.graph?.add(this.graph.elsewhere);
-    this.#leave(type, isTail, opcodeAt, false);
+    this.#leave(type, isTail, opcodeAt, NOISY);
   }
 
-  #leave(typeIndex: number, isTail: boolean, opcodeAt: number, isPrepaid: boolean): void {
+  #leave(typeIndex: number, isTail: boolean, opcodeAt: number, noise: number): void {
     const type = this.#shape.types[typeIndex];
     if (type === undefined) throw malformed(`the module has no type ${typeIndex}`);
-    if (!isPrepaid) {
-      this.calls = true;
+    this.calls = true;
+    const { at, bytes } = this.#reader;
+    if (bytes[at] === 0x00) this.#doomedAt = at;
+    // Where exceptions arrive, what they passed may have used the counter. A tail call leaves whatever loop it stands in.
+    if (isTail || (this.catches && noise !== QUIET) || (noise === NOISY && bytes[at] !== 0x00)) {
+      this.noise = NOISY;
       this.#plan.noteCall();
-    }
+    } else if (noise !== QUIET) this.#noteEscape(opcodeAt);
     this.#height = Math.max(0, this.#height - type.params) + type.results;
     if (!isTail) return;
     this.#plan.addEvent(opcodeAt, EVENT_LEAVE, 0);
@@ -478,20 +486,14 @@ export class BodyDecoder {
     this.#plan.cost += table.weights[number] as number;
     this.#height += table.heights[number] as number;
     if (table.immediates[number] !== ops.IMM_SPECIAL) return;
-    this.#bulk(opcodeAt, number === TABLE_GROW ? this.#growingTable(opcodeAt) : bulkOf(number));
+    this.#bulk(opcodeAt, number === ops.TABLE_GROW ? BULK_TABLE_GROW + readGrowingTable(reader, opcodeAt) : bulkOf(number));
   }
 
   #bulk(opcodeAt: number, kind: number): void {
-    this.isLong = true;
+    this.noise = NOISY;
     this.#plan.addEvent(opcodeAt, EVENT_BULK, kind);
+    // Uses the global, and leaves both right.
+    this.#plan.noteCall();
     this.#plan.isCurrent = true;
-  }
-
-  /** Which table grows: read once more, now for its index. */
-  #growingTable(opcodeAt: number): number {
-    const reader = this.#reader;
-    reader.at = opcodeAt + 1;
-    reader.u32();
-    return BULK_TABLE_GROW + reader.u32();
   }
 }

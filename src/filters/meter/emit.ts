@@ -8,9 +8,12 @@ import {
   EVENT_CAUGHT,
   EVENT_CHARGE,
   EVENT_LEAVE,
-  EVENT_LOAD,
+  EVENT_LOOP,
+  EVENT_LOOP_END,
   EVENT_RETURN,
   EVENT_ROOT,
+  LOOP_IS_LEAF,
+  LOOP_LOADS,
   type Plan,
 } from "./plan.ts";
 import type { ByteSink } from "./sink.ts";
@@ -45,7 +48,7 @@ const TYPE_I32 = 0x7f;
 const TYPE_EMPTY = 0x40;
 
 /** Most bytes that one event inserts; and that the entry and end of a function take. */
-const EVENT_BYTES = 64;
+const EVENT_BYTES = 80;
 const FRAME_BYTES = 128;
 
 /** A function of the module, and what its depth guard needs. */
@@ -64,9 +67,10 @@ export interface BodyShape {
   readonly depth: number;
   /** Type of the block around its body: a byte that is a type, or an index from `typeIndex`. */
   readonly resultType: ResultType;
-  /** Whether an exception may arrive in it, and whether a branch leaves it before its end. */
-  readonly catches: boolean;
+  /** Whether a branch leaves it before its end. */
   readonly leavesEarly: boolean;
+  /** Whether its callers pay for the entry. Then it has no guard. */
+  readonly isPaid: boolean;
   /** Its part of the plan: events from one to another, and the segment of its entry. */
   readonly eventsFrom: number;
   readonly eventsTo: number;
@@ -92,7 +96,7 @@ export function maskFor(bound: number): number {
 
 /**
  * Writes function bodies with the plan's insertions. All insertions leave the operand stack as it was. Each body gets one
- * local of type i32 behind its own, and one more when exceptions may arrive in it.
+ * local of type i32 behind its own, and one more when it is guarded.
  */
 export class BodyEmitter {
   readonly #sink: ByteSink;
@@ -101,6 +105,9 @@ export class BodyEmitter {
   readonly #fuel: number;
   readonly #masks: LengthMasks;
   #temporary = 0;
+  #ownDepth = 0;
+  /** Frame of the outermost open loop that calls nothing; -1: the global is right. */
+  #leaf = -1;
 
   constructor(sink: ByteSink, bytes: Bytes, plan: Plan, fuelGlobal: number, masks: LengthMasks) {
     this.#sink = sink;
@@ -131,29 +138,29 @@ export class BodyEmitter {
     const sizeAt = sink.length;
     sink.length += sizeWidth;
     const isGuarded = body.depth > 0;
-    const keepsDepth = isGuarded && body.catches;
     this.#temporary = body.locals;
-    const ownDepth = body.locals + 1;
+    this.#ownDepth = body.locals + 1;
+    this.#leaf = -1;
     sink.u32(body.localRuns + 1);
     sink.copy(this.#bytes, body.localsAt, body.start);
     sink.u32(isGuarded ? 2 : 1);
     sink.byte(TYPE_I32);
-    this.#enter(body, ownDepth);
+    this.#enter(body);
     const isWrapped = isGuarded && body.leavesEarly;
     if (isWrapped) {
       sink.byte(OP.block);
       if ("byte" in body.resultType) sink.byte(body.resultType.byte);
       else sink.s32(body.resultType.index);
     }
-    this.#insertEvents(body, ownDepth);
+    this.#insertEvents(body);
     if (isWrapped) sink.byte(OP.end);
-    if (isGuarded) this.#giveBack(body.depth, keepsDepth ? ownDepth : -1);
+    if (isGuarded) this.#giveBack(body.depth);
     sink.byte(OP.end);
     sink.patchU32(sizeAt, sink.length - sizeAt - sizeWidth, sizeWidth);
   }
 
   /** The body without its last `end`. */
-  #insertEvents(body: BodyShape, ownDepth: number): void {
+  #insertEvents(body: BodyShape): void {
     const sink = this.#sink;
     const { eventAt, eventKind, eventValue, costs } = this.#plan;
     let cursor = body.start;
@@ -162,27 +169,77 @@ export class BodyEmitter {
       const value = eventValue[i] as number;
       const fuel = kind <= EVENT_CHARGE ? (costs[value >> 1] as number) : 0;
       if (kind === EVENT_CHARGE && fuel === 0) continue;
-      if (kind === EVENT_LOAD && value === 0) continue;
-      if (kind >= EVENT_RETURN && kind <= EVENT_CAUGHT && (body.depth === 0 || (kind === EVENT_CAUGHT && value === 0))) continue;
       const at = eventAt[i] as number;
       sink.copy(this.#bytes, cursor, at);
       cursor = at;
       if (kind === EVENT_CHARGE) this.#pay(fuel, (value & 1) !== 0);
       else if (kind === EVENT_ROOT) this.#root(fuel, (value & 1) !== 0);
       else if (kind === EVENT_BULK) this.#payLength(value);
-      else if (kind === EVENT_LEAVE) this.#giveBack(body.depth, -1);
-      else if (kind === EVENT_CAUGHT) {
-        this.#op(OP.localGet, ownDepth);
-        this.#op(OP.globalSet, this.#depth);
-      } else if (kind === EVENT_LOAD) {
-        this.#op(OP.globalGet, this.#fuel);
-        this.#op(OP.localSet, this.#temporary);
-      } else {
-        this.#op(OP.br, value);
-        cursor = at + 1;
-      }
+      else if (kind >= EVENT_LOOP) cursor += this.#loopEvent(kind, value, at);
+      else if (body.depth > 0) cursor += this.#depthEvent(kind, value, body.depth);
+      else if (kind === EVENT_RETURN) this.#flush();
     }
     sink.copy(this.#bytes, cursor, body.end - 1);
+  }
+
+  /** What only guarded functions need. Returns how many bytes of the original it takes the place of. */
+  #depthEvent(kind: number, value: number, depth: number): number {
+    if (kind === EVENT_RETURN) {
+      this.#flush();
+      this.#op(OP.br, value);
+      return 1;
+    }
+    if (kind === EVENT_LEAVE) this.#giveBack(depth);
+    else if (kind === EVENT_CAUGHT && value !== 0) {
+      this.#op(OP.localGet, this.#ownDepth);
+      this.#op(OP.globalSet, this.#depth);
+    }
+    return 0;
+  }
+
+  /** The edges of loops. Returns how many bytes of the original it takes the place of. */
+  #loopEvent(kind: number, value: number, at: number): number {
+    if (kind === EVENT_LOOP) {
+      if (this.#leaf >= 0) return 0;
+      if ((value & LOOP_IS_LEAF) !== 0) this.#leaf = value >> 2;
+      if ((value & LOOP_LOADS) === 0) return 0;
+      this.#op(OP.globalGet, this.#fuel);
+      this.#op(OP.localSet, this.#temporary);
+      return 0;
+    }
+    if (kind === EVENT_LOOP_END) {
+      if (value >> 1 !== this.#leaf) return 0;
+      if ((value & 1) === 0) this.#flush();
+      this.#leaf = -1;
+      return 0;
+    }
+    return this.#exit(value, at);
+  }
+
+  /** Something may leave the loop: then the global has to be right. */
+  #exit(value: number, at: number): number {
+    const target = (value >> 3) - 1;
+    if (this.#leaf < 0 || target >= this.#leaf) return 0;
+    const size = value & 7;
+    if (size === 0) {
+      this.#flush();
+      return 0;
+    }
+    let label = 0;
+    for (let i = size - 1; i > 0; i--) label = label * 128 + ((this.#bytes[at + i] as number) & 0x7f);
+    this.#sink.byte(OP.if);
+    this.#sink.byte(TYPE_EMPTY);
+    this.#flush();
+    this.#op(OP.br, label + 1);
+    this.#sink.byte(OP.end);
+    return size;
+  }
+
+  /** In a loop that calls nothing the counter is in the local alone. */
+  #flush(): void {
+    if (this.#leaf < 0) return;
+    this.#op(OP.localGet, this.#temporary);
+    this.#op(OP.globalSet, this.#fuel);
   }
 
   #op(opcode: number, index: number): void {
@@ -197,24 +254,32 @@ export class BodyEmitter {
 
   /** The counter is in the local already, or has to be loaded: after that it is. */
   #pay(fuel: number, loads: boolean): void {
-    this.#subtract(this.#fuel, fuel, this.#temporary, loads);
+    if (this.#leaf >= 0) {
+      this.#difference(OP.localGet, this.#temporary, fuel);
+      this.#op(OP.localSet, this.#temporary);
+      return;
+    }
+    if (loads) this.#difference(OP.globalGet, this.#fuel, fuel);
+    else this.#difference(OP.localGet, this.#temporary, fuel);
+    this.#op(OP.localTee, this.#temporary);
+    this.#op(OP.globalSet, this.#fuel);
   }
 
-  #subtract(global: number, amount: number, local: number, loads: boolean): void {
-    if (loads) this.#op(OP.globalGet, global);
-    else this.#op(OP.localGet, local);
+  /** A local or global less an amount. */
+  #difference(opcode: number, index: number, amount: number): void {
+    this.#op(opcode, index);
     this.#constant(amount);
     this.#sink.byte(OP.i32Sub);
-    this.#op(OP.localTee, local);
-    this.#op(OP.globalSet, global);
   }
 
+  /** What ran out stays negative in the global: every further check traps as well. */
   #trapIfNegative(): void {
     const sink = this.#sink;
     this.#constant(0);
     sink.byte(OP.i32Lt);
     sink.byte(OP.if);
     sink.byte(TYPE_EMPTY);
+    this.#flush();
     sink.byte(OP.unreachable);
     sink.byte(OP.end);
   }
@@ -225,25 +290,31 @@ export class BodyEmitter {
     this.#trapIfNegative();
   }
 
-  /** Fuel and depth are checked at once: their bits or'ed are negative when one of them is. */
-  #enter({ depth, entry }: BodyShape, ownDepth: number): void {
-    const fuel = this.#plan.costs[entry] as number;
+  /**
+   * Fuel and depth are checked at once: their bits or'ed are negative when one of them is. An entry that costs nothing is paid
+   * for by the callers, or by the header of the loop that follows.
+   */
+  #enter({ depth, entry, isPaid }: BodyShape): void {
+    const fuel = isPaid ? 0 : (this.#plan.costs[entry] as number);
     if (depth === 0) {
-      this.#root(fuel, true);
+      if (fuel > 0) this.#root(fuel, true);
       return;
     }
-    this.#pay(fuel, true);
-    this.#subtract(this.#depth, depth, ownDepth, true);
-    this.#op(OP.localGet, this.#temporary);
-    this.#op(OP.localGet, ownDepth);
-    this.#sink.byte(OP.i32Or);
+    if (fuel > 0) this.#pay(fuel, true);
+    this.#difference(OP.globalGet, this.#depth, depth);
+    this.#op(OP.localTee, this.#ownDepth);
+    this.#op(OP.globalSet, this.#depth);
+    this.#op(OP.localGet, this.#ownDepth);
+    if (fuel > 0) {
+      this.#op(OP.localGet, this.#temporary);
+      this.#sink.byte(OP.i32Or);
+    }
     this.#trapIfNegative();
   }
 
-  /** Gives the frame's depth back: from the global, or from this frame's own value when exceptions may have passed. */
-  #giveBack(depth: number, ownDepth: number): void {
-    if (ownDepth >= 0) this.#op(OP.localGet, ownDepth);
-    else this.#op(OP.globalGet, this.#depth);
+  /** Gives the frame's depth back, from this frame's own value: a load would wait for what the last call has stored. */
+  #giveBack(depth: number): void {
+    this.#op(OP.localGet, this.#ownDepth);
     this.#constant(depth);
     this.#sink.byte(OP.i32Add);
     this.#op(OP.globalSet, this.#depth);

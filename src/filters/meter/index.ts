@@ -5,28 +5,29 @@
  * What the host has to do:
  * 1. Before: `WebAssembly.validate(wasm)` of the ORIGINAL must be true (or it was compiled). The meter decodes what it needs
  *    and copies the rest; only an engine decides what is valid.
- * 2. Compile the result, instantiate it. The start function and everything until the host sets the fuel is paid from `fuel`.
- * 3. `instance.exports[FUEL_EXPORT].value = n` once per callback or exchange. Setting and reading costs about 50 ns each, so
- *    read it when there was a trap, or for a metric.
+ * 2. Compile the result, instantiate it, and call `instance.exports[START_EXPORT]` when there is one: it is the module's start
+ *    function, which the engine no longer calls by itself, so that there are exports to ask why it stopped. It and everything
+ *    until the host sets the fuel is paid from `fuel`.
+ * 3. `instance.exports[FUEL_EXPORT](n)` once per callback or exchange sets the fuel and answers what was left of it, in some 5 ns.
  * 4. After a trap: `classifyTrap` tells fuel, depth and the guest's own faults apart. Exhausted fuel stays negative, so every
- *    further entry traps again. Throw the instance away: a trap leaves the guest's state half-done.
- * 5. `DEPTH_EXPORT` needs no setting: every guarded function gives back what it took, and every recursion passes one. Only a JavaScript error that was thrown through
- *    the guest leaves it too low; then set it to `depth` again, or throw the instance away.
+ *    further check traps again. After a fault of the guest's own what is left may be too much: a loop that calls nothing keeps
+ *    the counter in a local until it is left. Count all of it as used, and throw the instance away: its state is half-done.
+ * 5. `DEPTH_EXPORT` needs no setting: every guarded function gives back what it took, and every recursion passes one. Only a
+ *    JavaScript error that was thrown through the guest leaves it too low; then set it to `depth` again, or throw the instance
+ *    away.
  * 6. Never throw into a guest: a guest with exceptions catches what a host function throws. It cannot catch exhaustion.
  */
 
 import type { Bytes } from "../../core/bytes.ts";
 import { METER_LIMITS } from "../../core/limits.ts";
+import { DEPTH_EXPORT, FUEL_EXPORT } from "./meters.ts";
 import { rewriteModule } from "./module.ts";
 
 export { MeterError, type MeterProblem } from "./error.ts";
+export { DEPTH_EXPORT, FUEL_EXPORT, START_EXPORT } from "./meters.ts";
 
-/** The exported mutable i32 that holds the fuel left. Negative: exhausted. A module with an export of this name is refused. */
-export const FUEL_EXPORT = "selvedge:fuel";
-/** The exported mutable i32 that holds how much deeper calls may nest. Negative: exceeded. */
-export const DEPTH_EXPORT = "selvedge:depth";
 /** Changes whenever the same module would be rewritten to other bytes: part of every key that rewritten modules are kept under. */
-export const METER_VERSION = 2;
+export const METER_VERSION = 3;
 
 export interface MeterOptions {
   /** Fuel until the host sets it: start function and first calls. 0 to 2^31 - 1. */
@@ -62,7 +63,7 @@ export interface MeteredModule {
   readonly report: MeterReport;
 }
 
-/** Nests some 2,000 calls of ordinary functions, and leaves the host room on V8's stack of 984 KiB. */
+/** Nests some 2,000 calls of ordinary functions that call themselves, and leaves the host room on V8's stack of 984 KiB. */
 export const DEFAULT_DEPTH = 60_000;
 
 /**
@@ -74,8 +75,6 @@ export function meterModule(wasm: Bytes, options: MeterOptions): MeteredModule {
   return rewriteModule(wasm, {
     fuel: Math.min(options.fuel, METER_LIMITS.counter),
     depth: Math.min(depth, METER_LIMITS.counter),
-    fuelName: FUEL_EXPORT,
-    depthName: DEPTH_EXPORT,
     bounds: {
       memoryPages: Math.min(65_536, Math.floor(options.memoryBytes / 65_536)),
       tableElements: Math.min(options.tableElements, METER_LIMITS.tableElements),
@@ -87,14 +86,20 @@ export function meterModule(wasm: Bytes, options: MeterOptions): MeteredModule {
 
 export type TrapKind = "fuel" | "depth" | "guest";
 
+/** Sets a counter of an instance, answers what was in it. */
+export type MeterSwap = (value: number) => number;
+
 /**
  * After a trap: what ran out, or `guest` for a fault of the guest's own (`unreachable`, division by zero, a bad address). Fuel
- * comes first when both did. An instance that never came to be, because its start function trapped, has no exports: pass
- * undefined, the answer is `guest`.
+ * comes first when both did.
  */
-export function classifyTrap(exports: WebAssembly.Exports | undefined): TrapKind {
-  if (exports === undefined) return "guest";
-  if (Number((exports[FUEL_EXPORT] as WebAssembly.Global).value) < 0) return "fuel";
-  if (Number((exports[DEPTH_EXPORT] as WebAssembly.Global).value) < 0) return "depth";
-  return "guest";
+export function classifyTrap(exports: WebAssembly.Exports): TrapKind {
+  if (peek(exports[FUEL_EXPORT] as MeterSwap) < 0) return "fuel";
+  return peek(exports[DEPTH_EXPORT] as MeterSwap) < 0 ? "depth" : "guest";
+}
+
+function peek(swap: MeterSwap): number {
+  const value = swap(0);
+  swap(value);
+  return value;
 }

@@ -1,10 +1,11 @@
-import { type Bytes, utf8Bytes } from "../../core/bytes.ts";
+import type { Bytes } from "../../core/bytes.ts";
 import { METER_LIMITS } from "../../core/limits.ts";
 import { copyImports, copyMemories, copyTables, type Limits, readElements, readGlobals, type SizeBounds } from "./bounds.ts";
 import { CodeRewriter } from "./code.ts";
 import { noteReference } from "./constants.ts";
 import { malformed, unsupported } from "./error.ts";
 import type { MeteredModule } from "./index.ts";
+import { DEPTH_EXPORT, FUEL_EXPORT, METER_FUNCTIONS, START_EXPORT, writeMeterExport, writeMeterGlobals } from "./meters.ts";
 import { ByteReader } from "./reader.ts";
 import {
   checkCount,
@@ -23,8 +24,6 @@ import { ByteSink } from "./sink.ts";
 export interface RewriteSettings {
   readonly fuel: number;
   readonly depth: number;
-  readonly fuelName: string;
-  readonly depthName: string;
   readonly bounds: SizeBounds;
   readonly splitFuel: number;
   readonly foreignFuel: number;
@@ -33,7 +32,12 @@ export interface RewriteSettings {
 /** Custom sections whose offsets into the code, or whose meaning, rewriting breaks. */
 const MOVED = /^(\.debug_|metadata\.code\.|reloc\.|linking$|sourceMappingURL$|external_debug_info$)/;
 
-/** Rewrites section by section; the two globals and their exports come last in their sections, so that no index moves. */
+const OWN_NAMES: readonly string[] = [FUEL_EXPORT, DEPTH_EXPORT, START_EXPORT];
+
+/** Sections that a metered module always has, in their order. */
+const ALWAYS = [SECTION.type, SECTION.function, SECTION.global, SECTION.export, SECTION.code] as const;
+
+/** Rewrites section by section; what the meter adds comes last in each, so that no index moves. */
 export function rewriteModule(wasm: Bytes, settings: RewriteSettings): MeteredModule {
   const sections = splitSections(wasm);
   // Room for what is inserted, so that the buffer rarely grows.
@@ -50,9 +54,8 @@ class ModuleRewriter {
   readonly #dropped: string[] = [];
   #code: CodeRewriter | undefined;
   #memory: Limits | undefined;
-  #hasGlobals = false;
-  #hasExports = false;
-  #hasCode = false;
+  /** How many of `ALWAYS` are written. */
+  #written = 0;
 
   constructor(wasm: Bytes, settings: RewriteSettings, sink: ByteSink) {
     this.#wasm = wasm;
@@ -62,14 +65,14 @@ class ModuleRewriter {
   }
 
   run(sections: readonly Section[]): MeteredModule {
+    const shape = this.#shape;
+    const start = sections.find(({ id }) => id === SECTION.start);
+    if (start !== undefined) shape.start = this.#readStart(start);
     for (const section of sections) {
       if (section.id !== SECTION.custom) this.#addMissing(rankOf(section.id));
       this.#rewrite(section);
     }
     this.#addMissing(Number.POSITIVE_INFINITY);
-    const shape = this.#shape;
-    if (!this.#hasCode && shape.functionTypes.length > shape.importedFunctions)
-      throw malformed("the module has functions without code");
     const memory = this.#memory;
     return {
       bytes: this.#sink.finish(),
@@ -84,10 +87,27 @@ class ModuleRewriter {
     };
   }
 
-  /** The sections of globals and exports are written even when the module has none, before the one of this rank. */
+  /** Some sections are written even when the module has none, before the one of this rank. */
   #addMissing(rank: number): void {
-    if (!this.#hasGlobals && rank > rankOf(SECTION.global)) this.#globals(undefined);
-    if (!this.#hasExports && rank > rankOf(SECTION.export)) this.#exports(undefined);
+    for (let id = ALWAYS[this.#written]; id !== undefined && rank > rankOf(id); id = ALWAYS[this.#written])
+      this.#always(id, undefined);
+  }
+
+  /** Writes one of the sections that there always are. Undefined: the module has none. */
+  #always(id: number, section: Section | undefined): void {
+    const reader = section === undefined ? undefined : new ByteReader(this.#wasm, section.start, section.end);
+    this.#written++;
+    if (id === SECTION.type) {
+      if (reader !== undefined) readTypes(this.#shape, reader);
+      this.#codeRewriter().writeTypes(section);
+      return;
+    }
+    const sizeAt = this.#sink.openSection(id);
+    if (id === SECTION.function) this.#functions(reader);
+    else if (id === SECTION.global) this.#globals(reader);
+    else if (id === SECTION.export) this.#exports(reader);
+    else this.#codeRewriter().rewrite(reader);
+    this.#sink.closeSection(sizeAt);
   }
 
   #rewrite(section: Section): void {
@@ -98,10 +118,6 @@ class ModuleRewriter {
     switch (section.id) {
       case SECTION.custom:
         this.#custom(section, reader);
-        return;
-      case SECTION.type:
-        readTypes(shape, reader);
-        this.#codeRewriter().writeTypes(section);
         return;
       case SECTION.import:
         this.#within(section, () => {
@@ -116,15 +132,15 @@ class ModuleRewriter {
           this.#memory = copyMemories(shape, reader, sink, bounds) ?? this.#memory;
         });
         return;
+      case SECTION.type:
+      case SECTION.function:
       case SECTION.global:
-        this.#globals(reader);
-        return;
       case SECTION.export:
-        this.#exports(reader);
-        return;
       case SECTION.code:
-        this.#hasCode = true;
-        this.#within(section, () => this.#codeRewriter().rewrite(reader));
+        this.#always(section.id, section);
+        return;
+      case SECTION.start:
+        // Exported instead.
         return;
       default:
         this.#read(section, reader);
@@ -135,10 +151,8 @@ class ModuleRewriter {
 
   /** Sections that stay as they are. */
   #read(section: Section, reader: ByteReader): void {
-    if (section.id === SECTION.function) readFunctions(this.#shape, reader);
-    else if (section.id === SECTION.tag) readTags(this.#shape, reader);
+    if (section.id === SECTION.tag) readTags(this.#shape, reader);
     else if (section.id === SECTION.element) readElements(this.#shape, reader);
-    else if (section.id === SECTION.start) this.#shape.entries.push(reader.u32());
     else if (section.id === SECTION.data) checkCount(reader.count(), METER_LIMITS.dataSegments, "data segments");
   }
 
@@ -163,63 +177,77 @@ class ModuleRewriter {
     this.#sink.copy(this.#wasm, section.at, section.end);
   }
 
-  #globals(reader: ByteReader | undefined): void {
-    this.#hasGlobals = true;
-    const sink = this.#sink;
-    const shape = this.#shape;
-    const sizeAt = sink.openSection(SECTION.global);
-    const count = reader?.count() ?? 0;
-    sink.reserve(32);
-    sink.u32(count + 2);
-    if (reader !== undefined) {
-      const from = reader.at;
-      readGlobals(shape, reader, count);
-      sink.reserve(reader.end - from + 32);
-      sink.copy(this.#wasm, from, reader.end);
-    }
-    for (const initial of [this.#settings.fuel, this.#settings.depth]) {
-      // A mutable i32 with a constant.
-      sink.byte(0x7f);
-      sink.byte(0x01);
-      sink.byte(0x41);
-      sink.s32(initial);
-      sink.byte(0x0b);
-    }
-    sink.closeSection(sizeAt);
+  #readStart(section: Section): number {
+    const reader = new ByteReader(this.#wasm, section.start, section.end);
+    const index = reader.u32();
+    reader.finish("the start section");
+    return index;
   }
 
-  #exports(reader: ByteReader | undefined): void {
-    this.#hasExports = true;
+  #functions(reader: ByteReader | undefined): void {
     const sink = this.#sink;
-    const { fuelName, depthName } = this.#settings;
-    const sizeAt = sink.openSection(SECTION.export);
+    const shape = this.#shape;
+    const { meterType } = this.#codeRewriter();
+    const from = reader?.at ?? 0;
+    if (reader !== undefined) readFunctions(shape, reader);
+    const count = shape.functionTypes.length - shape.importedFunctions;
+    sink.reserve((reader === undefined ? 0 : reader.end - from) + 20);
+    sink.u32(count + METER_FUNCTIONS);
+    if (reader !== undefined) {
+      const list = new ByteReader(this.#wasm, from, reader.end);
+      list.u32();
+      sink.copy(this.#wasm, list.at, list.end);
+    }
+    for (let i = 0; i < METER_FUNCTIONS; i++) sink.u32(meterType);
+  }
+
+  #globals(reader: ByteReader | undefined): void {
+    const sink = this.#sink;
     const count = reader?.count() ?? 0;
     sink.reserve(5);
     sink.u32(count + 2);
+    if (reader !== undefined) {
+      const from = reader.at;
+      readGlobals(this.#shape, reader, count);
+      sink.reserve(reader.end - from);
+      sink.copy(this.#wasm, from, reader.end);
+    }
+    writeMeterGlobals(sink, [this.#settings.fuel, this.#settings.depth]);
+  }
+
+  #exports(reader: ByteReader | undefined): void {
+    const sink = this.#sink;
+    const { start, functionTypes } = this.#shape;
+    if (start !== undefined) this.#checkStart(start);
+    const count = reader?.count() ?? 0;
+    sink.reserve(5);
+    sink.u32(count + METER_FUNCTIONS + (start === undefined ? 0 : 1));
     if (reader !== undefined) {
       const from = reader.at;
       this.#readExports(reader, count);
       sink.reserve(reader.end - from);
       sink.copy(this.#wasm, from, reader.end);
     }
-    [fuelName, depthName].forEach((name, i) => {
-      const bytes = utf8Bytes(name);
-      sink.reserve(bytes.length + 16);
-      sink.u32(bytes.length);
-      sink.copy(bytes, 0, bytes.length);
-      sink.byte(0x03);
-      sink.u32(this.#shape.globals + i);
-    });
-    sink.closeSection(sizeAt);
+    writeMeterExport(sink, FUEL_EXPORT, functionTypes.length);
+    writeMeterExport(sink, DEPTH_EXPORT, functionTypes.length + 1);
+    if (start !== undefined) writeMeterExport(sink, START_EXPORT, start);
+  }
+
+  /** What the engine would check, did it still see the start section. */
+  #checkStart(start: number): void {
+    const { types, functionTypes } = this.#shape;
+    if (start >= functionTypes.length) throw malformed(`the module has no function ${start}`);
+    this.#shape.entries.push(start);
+    const type = types[functionTypes[start] as number];
+    if (type?.params !== 0 || type.results !== 0) throw malformed("the module has a start function with parameters or results");
   }
 
   #readExports(reader: ByteReader, count: number): void {
     checkCount(count, METER_LIMITS.exports, "exports");
-    const { fuelName, depthName } = this.#settings;
     const shape = this.#shape;
     for (let i = 0; i < count; i++) {
       const name = reader.name();
-      if (name === fuelName || name === depthName)
+      if (OWN_NAMES.includes(name))
         throw unsupported(`the module has an export that is called "${name}" already: it is metered twice, or pretends to be`);
       const kind = reader.byte();
       const index = reader.u32();

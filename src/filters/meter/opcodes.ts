@@ -58,6 +58,10 @@ function defineTable(size: number, rows: readonly (readonly [first: number, name
   return { names, immediates, heights, weights };
 }
 
+export const F32_CONST = 0x43;
+/** Behind 0xfc. */
+export const TABLE_GROW = 15;
+
 /** Weights that are not a matter of the opcode alone. */
 export const WEIGHTS = {
   /** A call of an imported function, directly or when the module has one in a table. */

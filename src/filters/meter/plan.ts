@@ -2,7 +2,7 @@ import { METER_LIMITS } from "../../core/limits.ts";
 import { overLimit } from "./error.ts";
 
 // What is inserted into a body, in the order of places.
-/** `F -= cost of segment value / 2`, and a check: loop headers. Odd: the local does not hold F here, load it. */
+/** `F -= cost of segment value / 2`, and a check: loop headers, and dear segments. Odd: the local does not hold F here, load it. */
 export const EVENT_ROOT = 0;
 /** `F -= cost of segment value / 2`, when that is not 0. Odd: as above. */
 export const EVENT_CHARGE = 1;
@@ -14,8 +14,26 @@ export const EVENT_RETURN = 3;
 export const EVENT_LEAVE = 4;
 /** Where an exception arrives: the depth is set to this frame's again, when `value` is not 0. */
 export const EVENT_CAUGHT = 5;
-/** Before a loop: F is loaded into the local, when `value` is not 0. */
-export const EVENT_LOAD = 6;
+/** A loop begins: `LOOP_LOADS`, `LOOP_IS_LEAF`, and the loop's frame times four. */
+export const EVENT_LOOP = 6;
+/** It ends. The loop's frame times two; odd: nobody comes here. */
+export const EVENT_LOOP_END = 7;
+/** An instruction in a loop that may leave it: see `exitValue`. */
+export const EVENT_EXIT = 8;
+
+/** F is loaded into the local before the loop. */
+export const LOOP_LOADS = 1;
+/** The loop calls nothing: inside, the counter is in the local alone. */
+export const LOOP_IS_LEAF = 2;
+
+/** Where something goes that leaves the function, or that nobody knows the target of. */
+export const OUTSIDE = -1;
+
+/**
+ * Which frame something leaves for. `branchIfBytes`: a `br_if` without operands, of so many bytes, can be written as an `if`;
+ * everything else (0) is preceded by what has to be done.
+ */
+export const exitValue = (target: number, branchIfBytes: number): number => (target + 1) * 8 + branchIfBytes;
 
 // Operations that pay for a length.
 export const BULK_MEMORY = 0;
@@ -29,18 +47,22 @@ export function bulkOf(opcode: number): number {
   return opcode === 12 || opcode === 14 || opcode === 17 ? BULK_TABLE : BULK_MEMORY;
 }
 
-const ROOT = 1;
+/** Its charge is checked, or paid for by the callers. */
+const CHECKED = 1;
 const OWN = 2;
+/** Most that a function spends without a check in one pass: the counter may be overdrawn by so much, once for each open frame. */
+const UNCHECKED_FUEL = 4_096;
 
 /**
- * What to insert into the functions, and what each straight piece of code (segment) costs. Every function entry and loop header
- * is a root: there the counter is checked. A segment that costs `splitFuel` or more is charged for where it begins, without a
- * check, because the next root catches it: between two roots there is no way back. A cheaper one is added to the segment that
- * dominates it in the same loop, up to `foreignFuel`: the charge is an upper bound, never less than what runs.
+ * What to insert into the functions, and what each straight piece of code (segment) costs. Every loop header is a root: there
+ * the counter is checked. So is the entry of a function, unless its callers pay for it. A segment that costs `splitFuel` or more
+ * is charged for where it begins; as long as a function has not spent `UNCHECKED_FUEL` that way without a check, because the
+ * next root catches it: between two roots there is no way back. A cheaper one is added to the segment that dominates it in the
+ * same loop, up to `foreignFuel`: the charge is an upper bound, never less than what runs.
  *
- * The counter lives in a global; a local of each function holds its value as well, and every charge sets both. So a loop that
- * calls nothing never waits for the global: with a load for each round, short loops took a third longer. `isCurrent` tells
- * whether the local is right at the place that is being read: a call makes it stale.
+ * The counter lives in a global; a local of each function holds its value as well, and every charge sets both, but in a loop
+ * that calls nothing: there only the local is right, and whatever leaves the loop sets the global. `isCurrent` tells whether the
+ * local is right at the place that is being read: a call makes it stale.
  *
  * Columns of numbers instead of objects: a module has millions of instructions. The plan keeps all functions, because what is
  * inserted into one depends on who calls it.
@@ -69,18 +91,27 @@ export class Plan {
   /** Calls so far that made it stale. */
   calls = 0;
 
+  /** Event that opened the open segment. */
+  #opened = 0;
+  /** What the function may still spend without a check. */
+  #unchecked = 0;
+
   constructor(
     readonly splitFuel: number,
     readonly foreignFuel: number,
   ) {}
 
-  /** Begins a function. Returns the segment of its entry. */
-  begin(): number {
+  /**
+   * Begins a function. `isPaid`: its entry is paid for by the callers, who know nothing of the rest: that is checked all of it.
+   * Returns the segment of its entry.
+   */
+  begin(isPaid: boolean): number {
     this.segment = -1;
     this.cost = 0;
     this.fuel = 0;
-    this.isCurrent = true;
-    const entry = this.#newSegment(ROOT | OWN);
+    this.isCurrent = !isPaid;
+    this.#unchecked = isPaid ? 0 : UNCHECKED_FUEL;
+    const entry = this.#newSegment(CHECKED | OWN);
     this.dominator = entry;
     return entry;
   }
@@ -89,6 +120,16 @@ export class Plan {
   drop(events: number, segments: number): void {
     this.events = events;
     this.segments = segments;
+  }
+
+  /** Whether what was planned from this event on uses the counter. */
+  charges(from: number): boolean {
+    for (let i = from; i < this.events; i++) {
+      const kind = this.eventKind[i] as number;
+      if (kind === EVENT_BULK || kind === EVENT_LOOP) return true;
+      if (kind <= EVENT_CHARGE && this.costs[(this.eventValue[i] as number) >> 1] !== 0) return true;
+    }
+    return false;
   }
 
   /** After a call: the counter is not what the local says. */
@@ -126,14 +167,37 @@ export class Plan {
 
   /** Opens a segment at `at`. */
   open(at: number): void {
+    this.#opened = this.events;
     this.addEvent(at, EVENT_CHARGE, this.#newSegment(0) * 2 + (this.isCurrent ? 0 : 1));
   }
 
   /** Opens the segment of a loop header at `at`. */
   openRoot(at: number): void {
-    this.addEvent(at, EVENT_ROOT, this.#newSegment(ROOT | OWN) * 2);
+    this.addEvent(at, EVENT_ROOT, this.#newSegment(CHECKED | OWN) * 2);
     this.dominator = this.segment;
     this.isCurrent = true;
+  }
+
+  /** What the open segment costs is to be moved to the one that is opened next, and nothing is added to it any more. */
+  takeCost(): number {
+    const { cost, segment } = this;
+    this.cost = 0;
+    this.#foreign[segment] = this.foreignFuel + 1;
+    this.isCurrent = false;
+    return cost;
+  }
+
+  /** What the open segment costs is not charged, if it is no more than this, and not a root. */
+  forgive(fuelMax: number): void {
+    if (this.segment < 0 || this.cost > fuelMax || ((this.#flags[this.segment] as number) & CHECKED) !== 0) return;
+    this.cost = 0;
+  }
+
+  /** Moves it back after all: others may be added to it again. */
+  returnCost(from: number, to: number, cost: number): void {
+    this.costs[from] = (this.costs[from] as number) - cost;
+    this.costs[to] = cost;
+    this.#foreign[to] = 0;
   }
 
   /** Ends the open segment, if there is one: now it is known who is charged. */
@@ -144,19 +208,28 @@ export class Plan {
     if (cost === 0) return;
     this.fuel += cost;
     if (this.fuel > METER_LIMITS.functionFuel) throw overLimit("the module has a function that costs too much in one pass");
-    if (((this.#flags[segment] as number) & ROOT) !== 0) {
+    if (((this.#flags[segment] as number) & CHECKED) !== 0) {
       this.costs[segment] = (this.costs[segment] as number) + cost;
       return;
     }
-    const foreign = (this.#foreign[this.dominator] as number) + cost;
-    if (cost < this.splitFuel && foreign <= this.foreignFuel) {
-      this.#foreign[this.dominator] = foreign;
-      this.costs[this.dominator] = (this.costs[this.dominator] as number) + cost;
+    const { dominator } = this;
+    const foreign = (this.#foreign[dominator] as number) + cost;
+    const isAffordable = ((this.#flags[dominator] as number) & CHECKED) !== 0 || this.#unchecked >= cost;
+    if (cost < this.splitFuel && foreign <= this.foreignFuel && isAffordable) {
+      this.#foreign[dominator] = foreign;
+      this.costs[dominator] = (this.costs[dominator] as number) + cost;
+      if (((this.#flags[dominator] as number) & CHECKED) === 0) this.#unchecked -= cost;
       return;
     }
     this.costs[segment] = (this.costs[segment] as number) + cost;
     this.#flags[segment] = OWN;
     this.dominator = segment;
+    if (this.#unchecked >= cost) {
+      this.#unchecked -= cost;
+      return;
+    }
+    this.#flags[segment] = OWN | CHECKED;
+    this.eventKind[this.#opened] = EVENT_ROOT;
   }
 
   /** After a block: the segment that was open at its beginning dominates again, or the one that dominated that. */

@@ -34,6 +34,12 @@ export function readBlockType(shape: ModuleShape, reader: ByteReader): BlockShap
   return type;
 }
 
+/** The type of a `select` that names it: one only (§3.3.4). */
+export function readSelectType(reader: ByteReader): void {
+  if (reader.count() !== 1) throw malformed("the module has a select of more than one type");
+  checkValueType(reader.byte());
+}
+
 /** The index of a memory: there is only number 0. */
 export function readMemoryIndex(reader: ByteReader): void {
   if (reader.byte() !== 0) throw refuseMultiMemory();
@@ -83,4 +89,11 @@ export function readVector(reader: ByteReader): number {
       throw refusePrefixed(0xfd, opcode);
   }
   return opcode;
+}
+
+/** Which table a `table.grow` means: read once more, now for its index. */
+export function readGrowingTable(reader: ByteReader, opcodeAt: number): number {
+  reader.at = opcodeAt + 1;
+  reader.u32();
+  return reader.u32();
 }

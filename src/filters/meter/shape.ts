@@ -101,6 +101,10 @@ export interface ModuleShape {
   tables: number;
   /** Whether an imported function may be called through a table: then every such call is charged for it. */
   hostInTable: boolean;
+  /** Index of the start function. Known from the beginning. */
+  start: number | undefined;
+  /** Whether it is exported or referred to, besides. */
+  isStartDeclared: boolean;
 }
 
 export const newShape = (bytes: Bytes): ModuleShape => ({
@@ -114,6 +118,8 @@ export const newShape = (bytes: Bytes): ModuleShape => ({
   memories: 0,
   tables: 0,
   hostInTable: false,
+  start: undefined,
+  isStartDeclared: false,
 });
 
 /** Refuses `count` of something above its bound. */
@@ -176,4 +182,12 @@ export function readReferenceType(reader: ByteReader): number {
   const type = reader.byte();
   checkReferenceType(type);
   return type;
+}
+
+/** Reads the index of a tag. Returns how many values it carries. */
+export function readTagParams(shape: ModuleShape, reader: ByteReader): number {
+  const tag = reader.u32();
+  const type = shape.types[shape.tagTypes[tag] ?? -1];
+  if (type === undefined) throw malformed(`the module has no tag ${tag}`);
+  return type.params;
 }

@@ -146,10 +146,21 @@ export class GuestInstance {
     this.owner.setTick(this, 0);
   }
 
-  attach(memory: GuestMemory, callbacks: GuestCallbacks, exports: WebAssembly.Exports): void {
+  /** Runs the module's start function. Throws an `Error` that says what stopped it. */
+  begin(exports: WebAssembly.Exports): void {
+    this.#gauge = new FuelGauge(exports);
+    try {
+      this.#gauge.start();
+    } catch (error) {
+      this.fault ??= this.describe(error);
+    }
+    // It may have caught what stopped it.
+    if (this.fault !== undefined) throw new Error(this.fault);
+  }
+
+  attach(memory: GuestMemory, callbacks: GuestCallbacks): void {
     this.memory = memory;
     this.callbacks = callbacks;
-    this.#gauge = new FuelGauge(exports);
   }
 
   /** It is configured: from now on each callback has fuel of its own. */
@@ -213,12 +224,11 @@ export class GuestInstance {
 
   /**
    * Breaks the instance from within a host call. The guest is not to go on, but nothing may be thrown into it: it could catch
-   * that. Without fuel it traps at its next step. Only while its start function runs there is no fuel to take.
+   * that. Without fuel it traps at its next step.
    */
   stop(reason: string): void {
     this.fault ??= reason;
-    if (this.#gauge === undefined) throw new Error(this.fault);
-    this.#gauge.swap(-1);
+    this.#gauge?.swap(-1);
   }
 
   /** What a trap was about, in words that are the same on every runtime. */

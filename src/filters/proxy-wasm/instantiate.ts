@@ -25,19 +25,14 @@ export function instantiateGuest(owner: GuestOwner, module: WebAssembly.Module):
 
 function initialise(guest: GuestInstance, instance: WebAssembly.Instance): GuestInstance {
   const { exports } = instance;
-  // A start function may have caught what stopped it.
-  if (guest.fault !== undefined) throw new Error(guest.fault);
+  guest.begin(exports);
   if (!ABI_MARKERS.some((marker) => typeof exports[marker] === "function")) {
     throw new Error("the module exports no proxy_abi_version_0_2_1, _0_2_0 or _0_1_0: it is no proxy-wasm filter");
   }
   if (!(exports.memory instanceof WebAssembly.Memory)) throw new Error("the module exports no memory");
   const allocator = callbackOf(exports, "proxy_on_memory_allocate") ?? callbackOf(exports, "malloc");
   if (allocator === undefined) throw new Error("the module exports neither proxy_on_memory_allocate nor malloc");
-  guest.attach(
-    new GuestMemory(exports.memory, guardAllocator(guest, allocator)),
-    collectCallbacks(exports, guest.owner.grants),
-    exports,
-  );
+  guest.attach(new GuestMemory(exports.memory, guardAllocator(guest, allocator)), collectCallbacks(exports, guest.owner.grants));
   guest.bornMs = guest.owner.options.clock.nowMs();
   try {
     start(guest, exports);
