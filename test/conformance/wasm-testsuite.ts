@@ -6,7 +6,8 @@
  *
  * The folder has the suite's `.wast` files (also found as `wasm-testsuite` in `SELVEDGE_DATA`). They are converted by
  * `wasm-tools json-from-wast` (`SELVEDGE_WASM_TOOLS`, or on PATH; `cargo install wasm-tools`), else by wabt's `wast2json`
- * (`SELVEDGE_WAST2JSON`, or on PATH); what neither can read is listed. Exit status 1: something differs, or nothing ran.
+ * (`SELVEDGE_WAST2JSON`, or on PATH); what neither can read is listed. Exit status 1: something differs; 2: nothing ran, the suite
+ * or what converts it is absent.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -17,6 +18,8 @@ import { dataFolder } from "../kit/data.ts";
 import { type Command, SpecRun } from "./wasm-testsuite-run.ts";
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
+/** Exit status. */
+const ABSENT = 2;
 const FEATURES = ["exceptions", "tail-call", "extended-const", "relaxed-simd", "function-references", "multi-memory", "threads"];
 
 const folder = process.env.SELVEDGE_WASM_TESTSUITE ?? dataFolder("wasm-testsuite");
@@ -65,12 +68,12 @@ function convert(
 function main(): number {
   if (folder === undefined) {
     say("the WebAssembly test suite is ABSENT: set SELVEDGE_WASM_TESTSUITE; nothing was compared");
-    return 1;
+    return ABSENT;
   }
   const converters = findConverters();
   if (converters.length === 0) {
     say("wasm-tools and wast2json are ABSENT: set SELVEDGE_WASM_TOOLS or SELVEDGE_WAST2JSON; nothing was compared");
-    return 1;
+    return ABSENT;
   }
   const files = readdirSync(folder, { recursive: true, encoding: "utf8" })
     .filter((path) => path.endsWith(".wast") && (words.length === 0 || words.some((word) => path.includes(word))))
