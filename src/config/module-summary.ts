@@ -6,6 +6,9 @@ import { findCustomSection } from "./wasm-sections.ts";
 /** Name of the custom section that holds a filter's metadata (docs/filters.md) as JSON. */
 export const METADATA_SECTION = "selvedge.filter";
 
+/** Longer metadata is not looked at: reading it takes time of processes that serve others. */
+export const METADATA_BYTES = 64 * 1024;
+
 /** A stored module as people are shown it. */
 export interface ModuleSummary {
   /** `sha256:` and hex. */
@@ -21,6 +24,7 @@ export interface ModuleSummary {
 
 const TEXT_CHARS = 100;
 
+/** Takes time in proportion to the module's size: keep what it answers. */
 export function summariseModule(bytes: Uint8Array): ModuleSummary {
   const metadata = readMetadata(bytes);
   const text = (key: string): string => {
@@ -35,7 +39,7 @@ export function summariseModule(bytes: Uint8Array): ModuleSummary {
 
 function readMetadata(bytes: Uint8Array): Readonly<Record<string, unknown>> {
   const section = findCustomSection(bytes, METADATA_SECTION);
-  if (section === undefined) return {};
+  if (section === undefined || section.byteLength > METADATA_BYTES) return {};
   try {
     const value: unknown = JSON.parse(Buffer.from(section).toString("utf8"));
     return typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {};

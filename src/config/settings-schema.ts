@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { describeZodIssues, type FieldProblem, type SchemaNode } from "./field-issues.ts";
-import { METADATA_SECTION } from "./module-summary.ts";
+import { METADATA_BYTES, METADATA_SECTION } from "./module-summary.ts";
 import type { Json } from "./parse.ts";
 import { findCustomSection } from "./wasm-sections.ts";
 
@@ -14,14 +14,12 @@ const KEYWORDS = new Set([
   ...["items", "minItems", "maxItems", "minLength", "maxLength"],
   ...["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "anyOf", "oneOf", "allOf"],
 ]);
-/** Longer schemas are not looked at. */
-const SCHEMA_BYTES = 64 * 1024;
 const DEPTH_MAX = 16;
 
 /** What of a filter's settings does not fit the JSON Schema in its module's metadata. No schema, or one that cannot be read: nothing. */
 export function checkSettings(wasm: Uint8Array, settings: string): FieldProblem[] {
   const section = findCustomSection(wasm, METADATA_SECTION);
-  if (section === undefined || section.byteLength > SCHEMA_BYTES) return [];
+  if (section === undefined || section.byteLength > METADATA_BYTES) return [];
   try {
     const metadata = JSON.parse(Buffer.from(section).toString("utf8")) as { readonly settings?: unknown };
     const schema = plainSchema(metadata.settings, 0);

@@ -2,8 +2,10 @@ import { describe, expect, test } from "bun:test";
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { METADATA_BYTES, METADATA_SECTION } from "../config/module-summary.ts";
 import { builtinModules } from "../config/modules.ts";
 import type { SnapshotUpdate } from "../config/source.ts";
+import { appendCustomSection } from "../config/wasm-sections.ts";
 import { SystemClock } from "../core/clock.ts";
 import { SILENT_LOG } from "../core/log.ts";
 import { SeededRng } from "../core/rng.ts";
@@ -183,6 +185,20 @@ describe("control plane without NATS", () => {
       ...by,
     });
     expect(unknown).toMatchObject({ ok: false, issues: [{ code: "unknown_module" }] });
+    await plane.stop();
+  });
+
+  test("what a module says of itself is read once, and not when it is long", async () => {
+    const plane = await startPlane();
+    const header = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    const metadata = (version: string): Uint8Array =>
+      appendCustomSection(header, METADATA_SECTION, new TextEncoder().encode(JSON.stringify({ name: "f", version })));
+    await plane.putModule(metadata("1"));
+    await plane.putModule(metadata("2".repeat(METADATA_BYTES)));
+    const listed = await plane.listModules();
+    expect(listed.map(({ name }) => name).sort()).toEqual(["", "f"]);
+    const again = await plane.listModules();
+    for (const summary of again) expect(listed.includes(summary)).toBe(true);
     await plane.stop();
   });
 

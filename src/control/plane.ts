@@ -65,6 +65,8 @@ export class Plane implements ControlPlane {
   #viewsBehind = 0;
   #viewBroken = false;
   #stopped = false;
+  /** Of the modules that were there when they were listed last. */
+  #summaries: ReadonlyMap<string, ModuleSummary> = new Map();
   readonly #timers = new Map<string, Timer>();
   readonly #proxies: ProxyTable;
 
@@ -165,13 +167,21 @@ export class Plane implements ControlPlane {
 
   async listModules(): Promise<readonly ModuleSummary[]> {
     const { store } = this.options;
-    const found: ModuleSummary[] = [];
-    // One after the other: there may be many, and each may be large.
+    const found = new Map<string, ModuleSummary>();
+    // One after the other: there may be many, and each may be large. A digest is read once, and others have their turn between.
     for (const digest of await store.listModules()) {
+      const known = this.#summaries.get(digest);
+      if (known !== undefined) {
+        found.set(digest, known);
+        continue;
+      }
       const bytes = await store.getModule(digest);
-      if (bytes !== undefined) found.push(summariseModule(bytes));
+      if (bytes === undefined) continue;
+      found.set(digest, summariseModule(bytes));
+      await new Promise<void>((resolve) => setImmediate(resolve));
     }
-    return found;
+    this.#summaries = found;
+    return [...found.values()];
   }
 
   get(filter: { readonly kind?: string; readonly namespace?: string; readonly name?: string } = {}): readonly StoredResource[] {
