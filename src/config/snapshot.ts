@@ -51,6 +51,10 @@ export interface AccessLogConfig {
         readonly routes: readonly ResourceName[] | undefined;
       }
     | undefined;
+  /** Log what each filter did. Absent: no. */
+  readonly filters?: boolean;
+  /** Name filters that took longer, and log such exchanges always. Absent: do not. */
+  readonly slowFilterMs?: number;
   /** Request headers to log besides the fixed fields; values of credentials are never logged. */
   readonly requestHeaders: readonly string[];
   readonly responseHeaders: readonly string[];

@@ -2,6 +2,8 @@ import type { Clock } from "../core/clock.ts";
 import type { Failure } from "../core/failure.ts";
 import type { RequestHead, ResponseHead } from "../core/head.ts";
 import type { ExchangeFacts } from "../filters/attributes.ts";
+import type { FilterChain } from "../filters/chain.ts";
+import type { FilterRun } from "../filters/chain-types.ts";
 import type { AttributeValue } from "../filters/contract.ts";
 import { readJwtAttribute } from "../filters/jwt/attribute.ts";
 import type { VerifiedToken } from "../filters/jwt/authenticator.ts";
@@ -44,7 +46,21 @@ export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord {
   }
 
   abstract readonly reply: Reply;
-  abstract readonly filterNotes: ReadonlyMap<string, string> | undefined;
+  /** Open between the start of the first filter and the end. */
+  chain: FilterChain | undefined;
+
+  get filterNotes(): ReadonlyMap<string, string> | undefined {
+    return this.chain?.notes;
+  }
+  filterRuns(): readonly FilterRun[] {
+    return this.chain?.runs() ?? [];
+  }
+  get answeringFilter(): string {
+    return this.answeredBy === "filter" ? (this.chain?.answerer ?? "") : "";
+  }
+  get answerDetails(): string {
+    return this.answeredBy === "filter" ? (this.chain?.localResponse?.details ?? "") : "";
+  }
 
   rememberAsked(): void {
     this.asked = { ...this.request, headers: this.request.headers.copy() };

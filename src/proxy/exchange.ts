@@ -4,7 +4,6 @@ import { Deadline } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
 import { HeaderBlock, type RequestHead, type ResponseHead } from "../core/head.ts";
 import type { ExchangeFacts } from "../filters/attributes.ts";
-import type { FilterChain } from "../filters/chain.ts";
 import type { ChainHost, ChainResult } from "../filters/chain-types.ts";
 import type { CalloutAnswer, CalloutRequest, Direction, LocalResponse } from "../filters/contract.ts";
 import type { JwtOutcome } from "../filters/jwt/authenticator.ts";
@@ -36,8 +35,6 @@ const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRAC
  * finish. Synchronous unless a phase pauses: a filter, a token's verification, a connection being made.
  */
 export class Exchange extends ExchangeState implements DownstreamHandler, AttemptOwner, ChainHost, ReplyOwner {
-  chain: FilterChain | undefined;
-
   readonly reply: Reply;
   #match: RouteMatch | undefined;
   #attempt: Attempt | undefined;
@@ -143,7 +140,8 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
       this.#act();
       return;
     }
-    const chain = this.core.chains.open(rule.filters, this);
+    const { filters, slowFilterMs } = this.generation.snapshot.mesh.accessLog;
+    const chain = this.core.chains.open(rule.filters, this, filters === true || slowFilterMs !== undefined);
     this.chain = chain;
     const result = chain.requestHead(this.#body.ended);
     if (result === "held") this.#invite();
@@ -485,9 +483,5 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   cancelCallout(id: number): void {
     cancelCallout(this.core, id);
-  }
-
-  get filterNotes(): ReadonlyMap<string, string> | undefined {
-    return this.chain?.notes;
   }
 }

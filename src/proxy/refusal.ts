@@ -53,6 +53,11 @@ class Refusal implements ExchangeRecord {
     this.endMs = this.startMs;
   }
 
+  readonly answeringFilter = "";
+  readonly answerDetails = "";
+  filterRuns(): readonly [] {
+    return [];
+  }
   responseHeader(): string | undefined {
     return undefined;
   }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { RuleConfig } from "../../src/config/snapshot.ts";
+import type { MeshConfig, RuleConfig } from "../../src/config/snapshot.ts";
 import { SystemClock } from "../../src/core/clock.ts";
 import { DEFAULT_FILTER_BUDGET, type FilterBudget } from "../../src/core/limits.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
@@ -11,10 +11,10 @@ import { ProxyWasmHost } from "../../src/filters/proxy-wasm/host.ts";
 import type { Authenticator } from "../../src/proxy/generation.ts";
 import { CLOSE, GET, judge, wholeBody, withUpstream } from "../kit/end-to-end.ts";
 import { RecordingMetrics } from "../kit/filters.ts";
-import type { TestProxy } from "../kit/proxy.ts";
+import type { SeenExchange, TestProxy } from "../kit/proxy.ts";
 import { buildPuppet, type Command, OUT_A, OUT_B, Puppet, type PuppetGuest, type Script } from "../kit/puppet.ts";
 import { connectRaw, okText, type RawUpstream, sayRaw, startRawUpstream, startUpstream } from "../kit/raw.ts";
-import { endpointsOf, type FilterPart, filterOf, forwardTo, routeOf, serviceOf } from "../kit/snapshot.ts";
+import { endpointsOf, type FilterPart, filterOf, forwardTo, routeOf, serviceOf, snapshotOf } from "../kit/snapshot.ts";
 import { describe, test } from "../kit/suite.ts";
 import { until } from "../kit/until.ts";
 
@@ -45,7 +45,7 @@ async function withFilters(
   settings: readonly Setting[],
   upstream: RawUpstream,
   body: (proxy: TestProxy, puppet: Puppet) => Promise<void>,
-  more: { rule?: Partial<RuleConfig>; aside?: RawUpstream; authenticator?: Authenticator } = {},
+  more: { rule?: Partial<RuleConfig>; aside?: RawUpstream; authenticator?: Authenticator; mesh?: MeshConfig } = {},
 ): Promise<void> {
   const foreign = new ForeignFunctions();
   const puppet = new Puppet().register(foreign);
@@ -67,7 +67,10 @@ async function withFilters(
     await withUpstream(
       upstream,
       (proxy) => body(proxy, puppet),
-      { routes: [routeOf("r", [rule])], services, endpoints, filters, authentications },
+      {
+        ...{ routes: [routeOf("r", [rule])], services, endpoints, filters, authentications },
+        ...(more.mesh === undefined ? {} : { mesh: more.mesh }),
+      },
       {
         filterHost,
         modules: new Map(settings.map(({ wasm }) => [digestOf(wasm), wasm])),
@@ -87,6 +90,52 @@ const post = (body: string, fields = ""): string =>
   `POST /p HTTP/1.1\r\nhost: a\r\n${CLOSE}${fields}content-length: ${body.length}\r\n\r\n${body}`;
 
 const field = (heard: string, name: string): string | undefined => new RegExp(`\r\n${name}: ([^\r]*)`).exec(heard)?.[1];
+
+describe("what an exchange says of its filters", () => {
+  const { mesh } = snapshotOf();
+  const limit = { limits: [{ name: "a", requests: 1, per: "hour", key: ["clientIp"] }] };
+  const settings = [
+    builtin("transform", { response: { headers: [{ op: "set", name: "x-a", value: "b" }] } }),
+    builtin("rate-limit", limit),
+  ];
+  const seen = async (accessLog: Partial<MeshConfig["accessLog"]>): Promise<readonly SeenExchange[]> => {
+    let exchanges: readonly SeenExchange[] = [];
+    await withFilters(
+      settings,
+      await echo(),
+      async (proxy) => {
+        for (let i = 0; i < 2; i++) await sayRaw(proxy.port(), GET);
+        await until(() => proxy.observer.exchanges.length === 2);
+        exchanges = proxy.observer.exchanges;
+      },
+      { mesh: { ...mesh, accessLog: { ...mesh.accessLog, ...accessLog } } },
+    );
+    return exchanges;
+  };
+
+  test("each filter with its verdict; who answered is named; time and fuel only when somebody asked", async () => {
+    for (const [accessLog, isTimed] of [
+      [{ filters: true }, true],
+      [{ slowFilterMs: 1_000 }, true],
+      [{}, false],
+    ] as const) {
+      const [first, second] = await seen(accessLog);
+      assert.deepEqual(
+        first?.filterRuns.map(({ name, verdict, spentMs, fuel }) => [name, verdict, spentMs > 0, fuel > 0]),
+        [
+          ["default/f0", "continue", isTimed, isTimed],
+          ["default/f1", "continue", isTimed, isTimed],
+        ],
+      );
+      assert.equal(first?.answeringFilter, "");
+      assert.deepEqual(
+        second?.filterRuns.map(({ verdict }) => verdict),
+        ["continue", "respond"],
+      );
+      assert.deepEqual([second?.status, second?.answeredBy, second?.answeringFilter], [429, "filter", "default/f1"]);
+    }
+  });
+});
 
 describe("built-in filters in a proxy", () => {
   test("transform: headers both ways, path, JSON body, CORS", async () => {

@@ -4,6 +4,7 @@ import { SystemClock } from "../../src/core/clock.ts";
 import type { Failure } from "../../src/core/failure.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
 import { SeededRng } from "../../src/core/rng.ts";
+import type { FilterRun } from "../../src/filters/chain-types.ts";
 import type { FilterHost } from "../../src/filters/contract.ts";
 import { FilterRegistry } from "../../src/filters/store.ts";
 import type { Authenticator } from "../../src/proxy/generation.ts";
@@ -24,6 +25,8 @@ export interface SeenExchange {
   readonly requestId: string;
   readonly flag: string;
   readonly answeredBy: string;
+  readonly answeringFilter: string;
+  readonly filterRuns: readonly FilterRun[];
 }
 
 /** The same of a stream of bytes. */
@@ -71,6 +74,8 @@ export class SeeingObserver implements Observer {
       requestId: record.requestId,
       flag: record.failure?.row.flag ?? "",
       answeredBy: record.answeredBy,
+      answeringFilter: record.answeringFilter,
+      filterRuns: record.filterRuns(),
     });
   }
   onStreamStart(record: StreamRecord): void {

@@ -56,6 +56,9 @@ export function makeRecord({ failure, ...changes }: Changes = {}): ExchangeRecor
     attempts: 1,
     tunnel: false,
     filterNotes: undefined,
+    filterRuns: () => [],
+    answeringFilter: "",
+    answerDetails: "",
     responseHeader: () => undefined,
     ...changes,
   };

@@ -11,13 +11,15 @@ export function compileMesh(context: CompileContext): MeshConfig {
     context.report(other, ["metadata", "name"], "mesh_conflict", message, "put everything into one");
   }
   const { accessLog, tracing, trustedProxies, drain, filters } = mesh?.spec ?? meshSpec.parse({});
-  const { filter } = accessLog;
+  const { filter, filters: logsFilters, slowFilter, ...settings } = accessLog;
   const routes = filter?.routes?.map((each, i) =>
     mesh === undefined ? each : context.resolve(mesh, "Route", each, ["spec", "accessLog", "filter", "routes", i]),
   );
   return {
     accessLog: {
-      ...accessLog,
+      ...settings,
+      ...(logsFilters ? { filters: true } : {}),
+      ...(slowFilter === undefined ? {} : { slowFilterMs: slowFilter }),
       filter: filter && {
         minStatus: filter.minStatus,
         minDurationMs: filter.minDuration,

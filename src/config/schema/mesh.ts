@@ -25,6 +25,17 @@ const accessLog = z.strictObject({
     ),
   sample: share().default(1).describe("Share of the requests that are logged, 0 to 1. Failures always are."),
   filter: logFilter.optional().describe("Log only requests that meet all of this. Failures always are."),
+  filters: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Log what each filter did: `filters` with its name, verdict, microseconds in its callbacks and waiting for it, and fuel. Each callback is then timed, which costs two readings of the clock.",
+    ),
+  slowFilter: duration()
+    .optional()
+    .describe(
+      "Name filters that took, or let the request wait, longer than this, and log such requests whatever `sample` and `filter` say. Times each callback, as `filters` does.",
+    ),
   requestHeaders: list(loggedHeader(), 64).prefault([]).describe("Request headers to log."),
   responseHeaders: list(loggedHeader(), 64).prefault([]).describe("Answer headers to log."),
 });

@@ -1,6 +1,7 @@
 import type { Clock } from "../../core/clock.ts";
 import type { Failure } from "../../core/failure.ts";
 import { type ByteWriter, Literal } from "../../core/writer.ts";
+import type { FilterRun } from "../../filters/chain-types.ts";
 import { putNumber, putString } from "./json-bytes.ts";
 import type { ExchangeRecord, StreamRecord } from "./record.ts";
 import { isSecretHeader, redactQuery } from "./redact.ts";
@@ -44,6 +45,12 @@ const FIELD = {
   request_headers: key("request_headers"),
   response_headers: key("response_headers"),
   notes: key("notes"),
+  filter: key("filter"),
+  filters: key("filters"),
+  us: key("us"),
+  waited_us: key("waited_us"),
+  fuel: key("fuel"),
+  verdict: key("verdict"),
 };
 const PROTOCOL_10 = new Literal(',"protocol":"HTTP/1.0"');
 const PROTOCOL_11 = new Literal(',"protocol":"HTTP/1.1"');
@@ -52,12 +59,14 @@ const PROTOCOL_TCP = new Literal(',"protocol":"TCP"');
 const NO_PROTOCOL = new Literal(',"protocol":""');
 const ID = new Literal('Z","id":');
 const COLON = new Literal(":");
+const NAME = new Literal('{"name":');
+const SLOW = new Literal(',"slow":true');
 
 /**
  * Writes the line of one exchange. The fields and their order are a contract (docs/operations.md):
- * time, id, trace, client, listener, method, authority, path, query, protocol, status, flag, failure, detail, answered_by,
+ * time, id, trace, client, listener, method, authority, path, query, protocol, status, flag, failure, detail, filter, answered_by,
  * route, rule, service, subset, endpoint, attempts, request_bytes, response_bytes, duration_us, first_byte_us, tls, sni, peer,
- * tunnel, request_headers, response_headers, notes. Texts that are empty are left out, as is what only some exchanges have
+ * tunnel, request_headers, response_headers, notes, filters. Texts that are empty are left out, as is what only some exchanges have
  * (flag, failure and detail of a failure, tls and behind).
  *
  * Every text goes through `putString`, so that nothing a peer sent can end a field or a line (class 43). The line is written
@@ -73,16 +82,27 @@ export class AccessLogLine {
   #second = -1;
   #secondLiteral = new Literal("");
 
-  /** Header names in lower case; those of credentials are left out. */
-  constructor(clock: Clock, requestHeaders: readonly string[], responseHeaders: readonly string[]) {
+  /** Header names in lower case; those of credentials are left out. `allFilters`: say what each filter did, not of slow ones only. */
+  constructor(
+    clock: Clock,
+    requestHeaders: readonly string[],
+    responseHeaders: readonly string[],
+    readonly allFilters = false,
+    readonly slowFilterMs = Number.POSITIVE_INFINITY,
+  ) {
     this.#clock = clock;
     this.#requestHeaders = requestHeaders.map((name) => name.toLowerCase()).filter((name) => !isSecretHeader(name));
     this.#responseHeaders = responseHeaders.map((name) => name.toLowerCase()).filter((name) => !isSecretHeader(name));
     this.#offsetMs = clock.wallMs() - clock.nowMs();
   }
 
-  /** Appends the line, with its newline. */
-  write(record: ExchangeRecord, out: ByteWriter): void {
+  /** Some filter took, or let the exchange wait, longer than it should. */
+  isSlow({ spentMs, waitedMs }: FilterRun): boolean {
+    return spentMs + waitedMs > this.slowFilterMs;
+  }
+
+  /** Appends the line, with its newline. `runs`: what filters did, if the settings ask for it. */
+  write(record: ExchangeRecord, out: ByteWriter, runs: readonly FilterRun[] = []): void {
     const { request, failure } = record;
     this.#putStart(out, record.endMs);
     putString(out, record.requestId);
@@ -95,6 +115,8 @@ export class AccessLogLine {
     out.literal(request === undefined ? NO_PROTOCOL : protocolOf(request.version));
     putCount(out, FIELD.status, record.status);
     putFailure(out, failure);
+    if (failure === undefined && record.answerDetails !== "") putField(out, FIELD.detail, record.answerDetails);
+    if (record.answeringFilter !== "") putField(out, FIELD.filter, record.answeringFilter);
     this.#putRouted(out, record);
     if (record.endpointKey !== "") putField(out, FIELD.endpoint, record.endpointKey);
     putCount(out, FIELD.attempts, record.attempts);
@@ -103,6 +125,7 @@ export class AccessLogLine {
     putCount(out, FIELD.duration_us, microseconds(record.endMs - record.startMs));
     putCount(out, FIELD.first_byte_us, record.firstByteMs > 0 ? microseconds(record.firstByteMs - record.startMs) : 0);
     this.#putExtras(out, record);
+    if (runs.length > 0) this.#putFilters(out, runs);
     out.text("}\n");
   }
 
@@ -130,6 +153,26 @@ export class AccessLogLine {
     const { filterNotes } = record;
     if (filterNotes !== undefined) putObject(out, FIELD.notes, filterNotes.keys(), (name) => filterNotes.get(name));
     out.text("}\n");
+  }
+
+  /** All of them, or those that were slow. */
+  #putFilters(out: ByteWriter, runs: readonly FilterRun[]): void {
+    let isFirst = true;
+    for (const run of runs) {
+      const slow = this.isSlow(run);
+      if (!slow && !this.allFilters) continue;
+      if (isFirst) out.literal(FIELD.filters);
+      out.text(isFirst ? "[" : ",");
+      isFirst = false;
+      putField(out, NAME, run.name);
+      putField(out, FIELD.verdict, run.verdict);
+      putCount(out, FIELD.us, microseconds(run.spentMs));
+      if (run.waitedMs > 0) putCount(out, FIELD.waited_us, microseconds(run.waitedMs));
+      putCount(out, FIELD.fuel, run.fuel);
+      if (slow) out.literal(SLOW);
+      out.text("}");
+    }
+    if (!isFirst) out.text("]");
   }
 
   /** What most lines do not have. */

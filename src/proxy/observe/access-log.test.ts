@@ -152,6 +152,48 @@ describe("access log line", () => {
   });
 });
 
+describe("filters in the access log", () => {
+  const runs = [
+    { name: "default/a", verdict: "continue", spentMs: 0.0123, waitedMs: 0, fuel: 900 },
+    { name: 'default/b"x', verdict: "filter_failed", spentMs: 3, waitedMs: 7.5, fuel: 12_000 },
+  ];
+  const record = (changes: Partial<ExchangeRecord> = {}): ExchangeRecord => ({
+    ...makeRecord(),
+    filterRuns: () => runs,
+    ...changes,
+  });
+  const [first, second] = [
+    { name: "default/a", verdict: "continue", us: 12, fuel: 900 },
+    { name: 'default/b"x', verdict: "filter_failed", us: 3000, waited_us: 7500, fuel: 12_000 },
+  ];
+
+  test("all of them when asked, in order, beside the ids that join the line with others; nothing by default", async () => {
+    const [line] = await logged({ filters: true }, [record()]);
+    expect(line).toMatchObject({ filters: [first, second], id: expect.any(String), trace: expect.any(String) });
+    const [plain] = await logged({}, [record()]);
+    expect(plain).not.toHaveProperty("filters");
+    const [none] = await logged({ filters: true }, [record({ filterRuns: () => [] })]);
+    expect(none).not.toHaveProperty("filters");
+  });
+
+  test("a slow one is named though nobody asked for detail, and its request is logged whatever the sample", async () => {
+    const slow = { ...second, slow: true };
+    expect((await logged({ slowFilterMs: 10 }, [record()]))[0]?.filters).toEqual([slow]);
+    expect((await logged({ slowFilterMs: 10, filters: true }, [record()]))[0]?.filters).toEqual([first, slow]);
+    expect((await logged({ slowFilterMs: 10.5 }, [record()]))[0]).not.toHaveProperty("filters");
+    const quiet = { sample: 0, filter: { minStatus: 599, minDurationMs: undefined, routes: undefined } };
+    expect(await logged({ slowFilterMs: 10.5, ...quiet }, [record()])).toEqual([]);
+    expect((await logged({ slowFilterMs: 10, ...quiet }, [record()])).map(({ filters }) => filters)).toEqual([[slow]]);
+  });
+
+  test("an answer that a filter gave names the filter, with its details", async () => {
+    const answered = { answeredBy: "filter", answeringFilter: "default/b", answerDetails: "rate limited" };
+    expect((await logged({}, [record(answered)]))[0]).toMatchObject({
+      ...{ answered_by: "filter", filter: "default/b", detail: "rate limited" },
+    });
+  });
+});
+
 describe("access log settings", () => {
   test("sampling keeps its share, and every failure", async () => {
     const good = Array.from({ length: 1000 }, () => makeRecord());

@@ -2,6 +2,7 @@ import type { AccessLogConfig } from "../../config/snapshot.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { Log } from "../../core/log.ts";
 import type { Rng } from "../../core/rng.ts";
+import type { FilterRun } from "../../filters/chain-types.ts";
 import { AccessLogLine } from "./access-log-line.ts";
 import { BatchWriter } from "./batch-writer.ts";
 import { ANY_PLACE, type LogPlaces, placeLog } from "./log-place.ts";
@@ -9,6 +10,7 @@ import type { ExchangeRecord, StreamRecord } from "./record.ts";
 
 /** Answers from here on are failures: always logged. */
 const FIRST_SERVER_ERROR = 500;
+const NO_RUNS: readonly FilterRun[] = [];
 
 /** Decides which exchanges are logged, and writes them: one JSON object per line. */
 export class AccessLog {
@@ -16,6 +18,7 @@ export class AccessLog {
   #writer: BatchWriter | undefined;
   #line: AccessLogLine;
   #routes: ReadonlySet<string> | undefined;
+  #readsRuns = false;
   #carriedLines = 0;
   #carriedDropped = 0;
 
@@ -39,7 +42,9 @@ export class AccessLog {
   /** Takes the settings of a new snapshot, which `refuses` let pass. The file stays open when its path did not change. */
   configure(config: AccessLogConfig): void {
     this.#config = config;
-    this.#line = new AccessLogLine(this.clock, config.requestHeaders, config.responseHeaders);
+    const { requestHeaders, responseHeaders, filters, slowFilterMs } = config;
+    this.#line = new AccessLogLine(this.clock, requestHeaders, responseHeaders, filters, slowFilterMs);
+    this.#readsRuns = filters === true || slowFilterMs !== undefined;
     this.#routes = config.filter?.routes === undefined ? undefined : new Set(config.filter.routes);
     const path = config.enabled ? this.#place(config.path) : undefined;
     if (path !== undefined && this.#writer?.path === path) return;
@@ -50,10 +55,13 @@ export class AccessLog {
   /** Once per finished exchange. */
   onExchangeEnd(record: ExchangeRecord): void {
     const writer = this.#writer;
-    if (writer === undefined || !this.#wants(record)) return;
+    if (writer === undefined) return;
+    const line = this.#line;
+    const runs = this.#readsRuns ? record.filterRuns() : NO_RUNS;
+    if (!this.#wants(record) && !runs.some((run) => line.isSlow(run))) return;
     const out = writer.beginLine();
     if (out === undefined) return;
-    this.#line.write(record, out);
+    line.write(record, out, runs);
     writer.endLine();
   }
 

@@ -1,5 +1,6 @@
 import type { Failure } from "../../core/failure.ts";
 import type { RequestHead } from "../../core/head.ts";
+import type { FilterRun } from "../../filters/chain-types.ts";
 import type { ConnectionInfo } from "../stream.ts";
 
 /**
@@ -39,6 +40,11 @@ export interface ExchangeRecord {
   readonly tunnel: boolean;
   /** Texts that filters set for the log (`selvedge.log.*` attributes), undefined when none. */
   readonly filterNotes: ReadonlyMap<string, string> | undefined;
+  /** What each filter did; with times only when the access log's settings ask for them. Made by this call. */
+  filterRuns(): readonly FilterRun[];
+  /** Of an answer that a filter gave: which one, and its details; else "". */
+  readonly answeringFilter: string;
+  readonly answerDetails: string;
   responseHeader(name: string): string | undefined;
 }
 
