@@ -1,87 +1,13 @@
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import type { MeshConfig, RuleConfig } from "../../src/config/snapshot.ts";
-import { SystemClock } from "../../src/core/clock.ts";
-import { DEFAULT_FILTER_BUDGET, type FilterBudget } from "../../src/core/limits.ts";
-import { SILENT_LOG } from "../../src/core/log.ts";
-import { SharedState } from "../../src/filters/guest/shared.ts";
-import { ForeignFunctions } from "../../src/filters/proxy-wasm/foreign.ts";
-import { ProxyWasmHost } from "../../src/filters/proxy-wasm/host.ts";
 import type { Authenticator } from "../../src/proxy/generation.ts";
-import { CLOSE, GET, judge, wholeBody, withUpstream } from "../kit/end-to-end.ts";
-import { RecordingMetrics } from "../kit/filters.ts";
-import type { SeenExchange, TestProxy } from "../kit/proxy.ts";
-import { buildPuppet, type Command, OUT_A, OUT_B, Puppet, type PuppetGuest, type Script } from "../kit/puppet.ts";
+import { CLOSE, GET, judge, wholeBody } from "../kit/end-to-end.ts";
+import { type Command, OUT_A, OUT_B, type Puppet, type PuppetGuest, type Script } from "../kit/puppet.ts";
 import { connectRaw, okText, type RawUpstream, sayRaw, startRawUpstream, startUpstream } from "../kit/raw.ts";
-import { endpointsOf, type FilterPart, filterOf, forwardTo, routeOf, serviceOf, snapshotOf } from "../kit/snapshot.ts";
 import { describe, test } from "../kit/suite.ts";
 import { until } from "../kit/until.ts";
+import { builtin, puppetFilter, withFilters } from "../kit/with-filters.ts";
 
 // Filters in a whole proxy, on real sockets: the built-in ones, and a puppet that does whatever a test says.
-
-const digestOf = (bytes: Uint8Array): string => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
-const PUPPET = buildPuppet();
-type Builtin = "rate-limit" | "authz" | "transform";
-const read = (name: Builtin): Uint8Array =>
-  new Uint8Array(readFileSync(new URL(`../../dist/filters/${name}.wasm`, import.meta.url)));
-
-interface Setting {
-  readonly wasm: Uint8Array;
-  readonly part: FilterPart;
-}
-
-const builtin = (name: Builtin, settings: unknown, part: FilterPart = {}): Setting => ({
-  wasm: read(name),
-  part: { settings: JSON.stringify(settings), ...part },
-});
-const puppetFilter = (part: FilterPart = {}, budget: Partial<FilterBudget> = {}): Setting => ({
-  wasm: PUPPET,
-  part: { budget: { ...DEFAULT_FILTER_BUDGET, ...budget }, ...part },
-});
-
-/** A proxy whose only route has these filters, in front of `upstream`; `aside` is a service for call-outs. */
-async function withFilters(
-  settings: readonly Setting[],
-  upstream: RawUpstream,
-  body: (proxy: TestProxy, puppet: Puppet) => Promise<void>,
-  more: { rule?: Partial<RuleConfig>; aside?: RawUpstream; authenticator?: Authenticator; mesh?: MeshConfig } = {},
-): Promise<void> {
-  const foreign = new ForeignFunctions();
-  const puppet = new Puppet().register(foreign);
-  const clock = new SystemClock();
-  const filterHost = new ProxyWasmHost({
-    clock,
-    log: SILENT_LOG,
-    metrics: new RecordingMetrics(),
-    shared: new SharedState(),
-    foreign,
-  });
-  const filters = settings.map(({ wasm, part }, i) => filterOf(`f${i}`, digestOf(wasm), part));
-  const rule = forwardTo("up", { filters: filters.map(({ name }) => name), ...more.rule });
-  const services = [serviceOf("up"), serviceOf("aside")];
-  const endpoints = [endpointsOf("up", [upstream.port]), endpointsOf("aside", more.aside === undefined ? [] : [more.aside.port])];
-  const authentications =
-    more.rule?.authentication === undefined ? [] : [{ name: more.rule.authentication, required: true, jwt: [] }];
-  try {
-    await withUpstream(
-      upstream,
-      (proxy) => body(proxy, puppet),
-      {
-        ...{ routes: [routeOf("r", [rule])], services, endpoints, filters, authentications },
-        ...(more.mesh === undefined ? {} : { mesh: more.mesh }),
-      },
-      {
-        filterHost,
-        modules: new Map(settings.map(({ wasm }) => [digestOf(wasm), wasm])),
-        ...(more.authenticator === undefined ? {} : { authenticator: more.authenticator }),
-      },
-    );
-  } finally {
-    await more.aside?.stop();
-  }
-  assert.deepEqual(puppet.errors, []);
-}
 
 const echo = (): Promise<RawUpstream> =>
   startUpstream(({ head, body }) => okText(`${head.split("\r\n")[0]}|${body}`, "content-type: text/plain\r\nx-up: 1\r\n"));
@@ -90,52 +16,6 @@ const post = (body: string, fields = ""): string =>
   `POST /p HTTP/1.1\r\nhost: a\r\n${CLOSE}${fields}content-length: ${body.length}\r\n\r\n${body}`;
 
 const field = (heard: string, name: string): string | undefined => new RegExp(`\r\n${name}: ([^\r]*)`).exec(heard)?.[1];
-
-describe("what an exchange says of its filters", () => {
-  const { mesh } = snapshotOf();
-  const limit = { limits: [{ name: "a", requests: 1, per: "hour", key: ["clientIp"] }] };
-  const settings = [
-    builtin("transform", { response: { headers: [{ op: "set", name: "x-a", value: "b" }] } }),
-    builtin("rate-limit", limit),
-  ];
-  const seen = async (accessLog: Partial<MeshConfig["accessLog"]>): Promise<readonly SeenExchange[]> => {
-    let exchanges: readonly SeenExchange[] = [];
-    await withFilters(
-      settings,
-      await echo(),
-      async (proxy) => {
-        for (let i = 0; i < 2; i++) await sayRaw(proxy.port(), GET);
-        await until(() => proxy.observer.exchanges.length === 2);
-        exchanges = proxy.observer.exchanges;
-      },
-      { mesh: { ...mesh, accessLog: { ...mesh.accessLog, ...accessLog } } },
-    );
-    return exchanges;
-  };
-
-  test("each filter with its verdict; who answered is named; time and fuel only when somebody asked", async () => {
-    for (const [accessLog, isTimed] of [
-      [{ filters: true }, true],
-      [{ slowFilterMs: 1_000 }, true],
-      [{}, false],
-    ] as const) {
-      const [first, second] = await seen(accessLog);
-      assert.deepEqual(
-        first?.filterRuns.map(({ name, verdict, spentMs, fuel }) => [name, verdict, spentMs > 0, fuel > 0]),
-        [
-          ["default/f0", "continue", isTimed, isTimed],
-          ["default/f1", "continue", isTimed, isTimed],
-        ],
-      );
-      assert.equal(first?.answeringFilter, "");
-      assert.deepEqual(
-        second?.filterRuns.map(({ verdict }) => verdict),
-        ["continue", "respond"],
-      );
-      assert.deepEqual([second?.status, second?.answeredBy, second?.answeringFilter], [429, "filter", "default/f1"]);
-    }
-  });
-});
 
 describe("built-in filters in a proxy", () => {
   test("transform: headers both ways, path, JSON body, CORS", async () => {
