@@ -76,7 +76,8 @@ describe("examples/filters", () => {
         recursive: true,
         filter: (path) => !path.endsWith("/dist"),
       });
-      expect((await filter(folder, "build", "geo-header")).error).toBe("");
+      const built = await filter(folder, "build", "geo-header");
+      expect([built.exit, built.error]).toEqual([EXIT.ok, "building geo-header (assemblyscript)\n"]);
       expect((await filter(folder, "test", "geo-header")).out).toEndWith("7 passed\n");
     });
   });

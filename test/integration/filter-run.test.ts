@@ -1,5 +1,5 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { inFolder, runInFolder } from "../kit/command-line.ts";
 import { TEST_MS } from "../kit/patience.ts";
@@ -12,7 +12,7 @@ test("filter run serves the filter, takes a saved change, and keeps serving when
   await inFolder({}, async (folder) => {
     await runInFolder(folder, ["filter", "new", "geo", "--language", "assemblyscript"]);
     const port = await freePort();
-    const running = startSelvedge(["filter", "run", join(folder, "geo")], { PORT: String(port) });
+    const running = startSelvedge(["filter", "run", join(folder, "geo"), "--port", String(port)], { PORT: "1" });
     try {
       await running.saw("built dist/geo.wasm");
       await running.saw("selvedge proxy");
@@ -26,6 +26,40 @@ test("filter run serves the filter, takes a saved change, and keeps serving when
       writeFileSync(source, `${text}\nconst broken: i32 = nowhere;\n`);
       await running.saw("what served before goes on");
       expect(await greeting()).toBe("good morning!");
+    } finally {
+      running.child.kill("SIGINT");
+      await running.finished;
+    }
+  });
+});
+
+/** A compiler that has read its source, and takes its time. */
+const SLOW_COMPILER = `#!/bin/sh
+cat src/main.zig >> ../read
+while [ ! -e ../go ]; do sleep 0.1; done
+for last; do :; done
+cp "$SELVEDGE_TEST_MODULE" "\${last#-femit-bin=}"
+`;
+
+test("filter run: what is saved while the first build goes on is built as well", async () => {
+  const gateway = `apiVersion: selvedge.dev/v1
+kind: Gateway
+metadata: { name: edge }
+spec: { listeners: [{ address: 127.0.0.1, port: "\${PORT}" }] }
+`;
+  const files = { "geo/src/main.zig": "one\n", "geo/gateway.yaml": gateway, compiler: SLOW_COMPILER };
+  const manifest = "name: geo\nversion: 1.0.0\nlanguage: zig\nmodule: dist/geo.wasm\n";
+  await inFolder({ ...files, "geo/selvedge-filter.yaml": manifest }, async (folder) => {
+    chmodSync(join(folder, "compiler"), 0o755);
+    const module = join(import.meta.dir, "../../dist/filters/authz.wasm");
+    const env = { ZIG: join(folder, "compiler"), SELVEDGE_TEST_MODULE: module };
+    const running = startSelvedge(["filter", "run", join(folder, "geo"), "--port", String(await freePort())], env);
+    const read = (): string => (existsSync(join(folder, "read")) ? readFileSync(join(folder, "read"), "utf8") : "");
+    try {
+      await until(() => read() === "one\n");
+      writeFileSync(join(folder, "geo/src/main.zig"), "two, longer\n");
+      writeFileSync(join(folder, "go"), "");
+      await until(() => read() === "one\ntwo, longer\n");
     } finally {
       running.child.kill("SIGINT");
       await running.finished;

@@ -27,6 +27,15 @@ export const command: Command = {
       help: "Configuration to serve.",
     },
     {
+      name: "port",
+      type: "number",
+      value: "<port>",
+      min: 1,
+      max: 65_535,
+      defaultText: "8080, or PORT of the environment",
+      help: "PORT for a gateway.yaml that reads its port from it, as those of filter new do.",
+    },
+    {
       name: "admin",
       type: "text",
       value: "<address>",
@@ -42,9 +51,12 @@ export const command: Command = {
     const gateway = flags.text("gateway") ?? join(project.folder, "gateway.yaml");
     const path = resolve(terminal.cwd, gateway);
     if (!existsSync(path)) throw new CommandError(`${gateway}: there is no such file`, "name one with --gateway", EXIT.usage);
-    await build(context, project);
+    // Watched before it is built: what is saved while the compiler reads would else be in no build.
     const stop = watchSources(project.folder, new SystemClock(), () => void rebuild(context, project));
     try {
+      const first = build(context, project);
+      building = first.catch(() => {});
+      await first;
       return await context.launch.proxy(await proxyContext(context, path));
     } finally {
       stop();
@@ -81,5 +93,8 @@ async function proxyContext(context: CommandContext, gateway: string): Promise<C
   const specs = [...proxy.flags, ...GLOBAL_FLAGS];
   const argv = ["-f", gateway, "--mode", "sidecar", "--id", "filter-run"];
   argv.push("--admin", flags.text("admin") ?? "off", "--log-level", flags.text("log-level") ?? "info");
-  return { flags: decideFlags(specs, readCommandLine(argv, specs, "proxy"), {}, new Map()), args: [], terminal, launch };
+  const port = flags.number("port");
+  const env = port === undefined ? terminal.env : { ...terminal.env, PORT: String(port) };
+  const values = decideFlags(specs, readCommandLine(argv, specs, "proxy"), {}, new Map());
+  return { flags: values, args: [], terminal: { ...terminal, env }, launch };
 }

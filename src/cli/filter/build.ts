@@ -3,10 +3,12 @@ import { dirname, resolve } from "node:path";
 import { METADATA_SECTION } from "../../config/module-summary.ts";
 import { appendCustomSection, removeCustomSections } from "../../config/wasm-sections.ts";
 import { utf8Bytes } from "../../core/bytes.ts";
+import { SystemClock } from "../../core/clock.ts";
 import { type CommandContext, CommandError, EXIT } from "../command.ts";
 import { planBuild } from "./build-plan.ts";
 import { describeModule, type ModuleDescription } from "./describe.ts";
 import { defaultAbi } from "./languages.ts";
+import { startProgress } from "./progress.ts";
 import type { Project } from "./project.ts";
 import { runStep } from "./toolchain.ts";
 
@@ -26,9 +28,10 @@ export async function buildProject(context: CommandContext, project: Project): P
   const plan = planBuild(language, { folder, name, abi: manifest.abi ?? defaultAbi(language), world, out: raw, env });
   if ("missing" in plan) throw new CommandError(plan.missing, plan.hint);
   mkdirSync(dirname(out), { recursive: true });
+  const progress = startProgress(context, `building ${name} (${language})`, new SystemClock());
   try {
     for (const step of plan.steps) {
-      const { code, output } = await runStep(step, folder, env);
+      const { code, output } = await runStep(step, folder, env, (line) => progress.say(line));
       if (code !== 0) throw new CommandError(`${output.trim()}\n${step.tool.command} ended with ${code}`, hintFor(output));
     }
     const made = plan.made ?? raw;
@@ -41,6 +44,7 @@ export async function buildProject(context: CommandContext, project: Project): P
     renameSync(`${out}.new`, out);
     return description;
   } finally {
+    progress.end();
     rmSync(raw, { force: true });
   }
 }

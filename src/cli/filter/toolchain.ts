@@ -86,8 +86,13 @@ export function isExecutable(path: string): boolean {
   }
 }
 
-/** Runs one step; resolves with its exit code and everything it printed. */
-export function runStep(step: BuildStep, cwd: string, env: Env): Promise<{ readonly code: number; readonly output: string }> {
+/** Runs one step; resolves with its exit code and everything it printed. `onLine`: the newest line, as it comes. */
+export function runStep(
+  step: BuildStep,
+  cwd: string,
+  env: Env,
+  onLine: (line: string) => void = () => {},
+): Promise<{ readonly code: number; readonly output: string }> {
   return new Promise((resolve) => {
     const child = spawn(step.tool.command, [...step.tool.args, ...step.args], {
       ...{ cwd, stdio: ["ignore", "pipe", "pipe"] },
@@ -95,7 +100,9 @@ export function runStep(step: BuildStep, cwd: string, env: Env): Promise<{ reado
     });
     let output = "";
     const take = (chunk: Buffer): void => {
-      output += chunk.toString("utf8");
+      const text = chunk.toString("utf8");
+      output += text;
+      onLine(text.trimEnd().split("\n").at(-1) ?? "");
     };
     child.stdout?.on("data", take);
     child.stderr?.on("data", take);

@@ -3,7 +3,10 @@ import { join } from "node:path";
 import type { Clock, Timer } from "../../core/clock.ts";
 
 /** What compilers and package managers make. */
-const SKIPPED = new Set(["dist", "node_modules", "target", ".zig-cache", ".git", "zig-out"]);
+const SKIPPED = new Set([
+  ...["dist", "node_modules", "target", ".zig-cache", ".git", "zig-out", "__pycache__"],
+  ...["Cargo.lock", "go.sum", "package-lock.json"],
+]);
 /** Files looked at; a project of more is watched in part. */
 const FILES_MAX = 2_000;
 const POLL_MS = 250;
