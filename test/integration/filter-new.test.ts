@@ -77,7 +77,8 @@ describe("examples/filters", () => {
         filter: (path) => !path.endsWith("/dist"),
       });
       const built = await filter(folder, "build", "geo-header");
-      expect([built.exit, built.error]).toEqual([EXIT.ok, "building geo-header (assemblyscript)\n"]);
+      expect(built.exit).toBe(EXIT.ok);
+      expect(built.error).toStartWith("building geo-header (assemblyscript)\n");
       expect((await filter(folder, "test", "geo-header")).out).toEndWith("7 passed\n");
     });
   });

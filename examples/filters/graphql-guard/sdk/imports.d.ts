@@ -26,6 +26,11 @@ declare module "selvedge:filter/metrics@0.1.0" {
   export function observe(metric: number, value: number): void;
 }
 
+declare module "selvedge:filter/nats@0.1.0" {
+  /** Throws `not-granted`, `too-large`, `too-many` or `unavailable` (`payload` of the error). */
+  export function publish(subject: string, payload: Uint8Array): void;
+}
+
 declare module "selvedge:filter/call-out@0.1.0" {
   /** Null: refused. The answer comes to `onCallAnswer`. */
   export function send(
