@@ -53,7 +53,11 @@ export class RuleTable implements RuleRuntimes {
   check(routes: readonly RouteConfig[]): void {
     for (const route of routes) {
       for (const rule of route.rules) this.#need(rule, `route ${route.name} rule ${rule.name}`);
-      if (route.tcp !== undefined) this.#need(route.tcp, `route ${route.name}`);
+      if (route.tcp === undefined) continue;
+      this.#need(route.tcp, `route ${route.name}`);
+      const blind = route.tcp.filters.find((name) => this.modules.get(name)?.config.abi !== "proxy-wasm");
+      if (blind !== undefined)
+        throw new Error(`route ${route.name}: filter ${blind} is no proxy-wasm module and sees no streams`);
     }
   }
 

@@ -111,9 +111,25 @@ export abstract class ChainRun {
     const verdict = lane.direction === "request" ? context.onRequestData(end) : context.onResponseData(end);
     slot.running = false;
     const result = this.judge(slot, lane, verdict, "data");
-    if (result === "held") return lane.body.keep() ? "held" : this.failTooLarge(slot, lane);
+    if (result === "held") {
+      if (!lane.body.keep()) return this.failTooLarge(slot, lane);
+      if (this.isFull(slot, lane)) this.waitFull(slot, lane);
+      return "held";
+    }
     if (result === "forward") this.data = this.unhold(lane);
     return result;
+  }
+
+  /** A filter holds as much of a stream as it may. */
+  protected isFull(slot: FilterSlot, lane: Lane): boolean {
+    if (this.host?.isStream !== true || lane.held !== "data") return false;
+    return lane.body.length >= (slot.module as FilterModule).config.budget.bufferBytes;
+  }
+
+  /** The peer of a stream has nothing to fear from a filter that is slow: it waits. Now only the filter can end the pause. */
+  protected waitFull(slot: FilterSlot, lane: Lane): void {
+    this.pauseSource(lane.direction);
+    this.deadlines.arm(lane.deadline, (slot.module as FilterModule).config.budget.pauseMs);
   }
 
   /** `carry`: body bytes that filters before this one let go only now. */
@@ -268,7 +284,11 @@ export abstract class ChainRun {
 
   protected resumeSource(direction: Direction): void {
     if (!(direction === "request" ? this.requestSourcePaused : this.responseSourcePaused)) return;
-    for (let i = 0; i < this.count; i++) if (this.slots[i]?.lane(direction).held === "head") return;
+    for (let i = 0; i < this.count; i++) {
+      const slot = this.slots[i] as FilterSlot;
+      const lane = slot.lane(direction);
+      if (lane.held === "head" || this.isFull(slot, lane)) return;
+    }
     if (direction === "request") this.requestSourcePaused = false;
     else this.responseSourcePaused = false;
     this.host?.resumeSource(direction);

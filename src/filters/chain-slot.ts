@@ -73,6 +73,7 @@ export class Lane {
 export interface SlotOwner {
   /** Time, while somebody wants to know how long filters take. */
   readonly clock: Clock | undefined;
+  readonly isStream: boolean;
   readonly request: RequestHead;
   readonly response: ResponseHead | undefined;
   requestTrailers: HeaderBlock | undefined;
@@ -116,7 +117,8 @@ export class FilterSlot implements FilterExchange {
     this.responseLane = new Lane("response", () => owner.timeoutSlot(this, "response"));
   }
 
-  prepare(module: FilterModule, index: number): void {
+  /** `slackBytes`: what may come beyond the budget before a source that is told to wait does. */
+  prepare(module: FilterModule, index: number, slackBytes: number): void {
     this.module = module;
     this.index = index;
     this.opened = false;
@@ -128,8 +130,12 @@ export class FilterSlot implements FilterExchange {
     this.spentMs = 0;
     this.spentFuel = 0;
     const { bufferBytes } = module.config.budget;
-    this.requestLane.reset(bufferBytes);
-    this.responseLane.reset(bufferBytes);
+    this.requestLane.reset(bufferBytes + slackBytes);
+    this.responseLane.reset(bufferBytes + slackBytes);
+  }
+
+  get isStream(): boolean {
+    return this.owner.isStream;
   }
 
   get isTimed(): boolean {

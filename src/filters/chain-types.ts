@@ -33,6 +33,8 @@ export interface FilterRun {
  * chain call answered `held` before (or for a trap that hit this exchange in between), never from inside a chain call.
  */
 export interface ChainHost {
+  /** It is a stream of bytes: `request` is empty, and there never is a response. Default: false. */
+  readonly isStream?: boolean;
   /** Edited in place by filters. When a filter wrote `:path`, `chain.targetChanged` is true: normalise again before sending. */
   readonly request: RequestHead;
   /** Set before `chain.responseHead` is called; edited in place by filters. */
@@ -51,7 +53,7 @@ export interface ChainHost {
   onChainRespond(response: LocalResponse): void;
   /** A filter failed closed outside a callback, or its pause took too long. */
   onChainFail(failure: Failure): void;
-  /** Back-pressure while a head is held and body bytes come; always balanced by `resumeSource` unless the chain is closed. */
+  /** Back-pressure while a head is held and body bytes come, or a filter holds as much of a stream as it may; always balanced by `resumeSource` unless the chain is closed. */
   pauseSource(direction: Direction): void;
   resumeSource(direction: Direction): void;
 }

@@ -13,6 +13,8 @@ import type { FaultKind } from "./stats.ts";
 
 /** Idle chains kept for reuse. */
 const POOLED_CHAINS = 1024;
+/** What one read of a socket may bring: beyond what a filter may hold of a stream before its source is told to wait. */
+const STREAM_SLACK_BYTES = 1024 * 1024;
 const NOTE_PREFIX = "selvedge.log.";
 
 /**
@@ -58,7 +60,7 @@ export class FilterChain extends ChainRun implements SlotOwner {
         slot = new FilterSlot(this);
         this.slots.push(slot);
       }
-      slot.prepare(modules[i] as FilterModule, i);
+      slot.prepare(modules[i] as FilterModule, i, host.isStream === true ? STREAM_SLACK_BYTES : 0);
     }
     return this;
   }
@@ -128,6 +130,11 @@ export class FilterChain extends ChainRun implements SlotOwner {
     if (this.bypass) return "forward";
     if (trailers === undefined) return this.leave(this.runData("response", 0, EMPTY_BYTES, true));
     return this.leave(this.runTrailers("response", 0, EMPTY_BYTES));
+  }
+
+  /** The connection of a stream with one of its sides is over. */
+  sideClosed(side: "downstream" | "upstream", byPeer: boolean): void {
+    for (let i = 0; i < this.count; i++) this.slots[i]?.context?.onSideClosed?.(side, byPeer);
   }
 
   /** The exchange is over and its facts are final: each filter's last look. */
@@ -203,9 +210,13 @@ export class FilterChain extends ChainRun implements SlotOwner {
   get response(): ResponseHead | undefined {
     return this.host?.response;
   }
+  get isStream(): boolean {
+    return this.host?.isStream === true;
+  }
 
   attributeOf(_slot: FilterSlot, path: readonly string[]): AttributeValue | undefined {
     if (this.host === undefined) return undefined;
+    if (this.isStream && (path[0] === "request" || path[0] === "response")) return undefined;
     // What the proxy knows comes first: a filter cannot forge `source.address` for those behind it.
     return readAttribute(path, this, this.host.facts) ?? this.#attributes?.get(attributeKey(path));
   }

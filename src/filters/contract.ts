@@ -84,7 +84,9 @@ export const PAUSE: Verdict = { kind: "pause" };
 export type Direction = "request" | "response";
 
 /**
- * One filter's view of one exchange, in the order of the life of a request. Heads and trailers are edited in place through
+ * One filter's view of one exchange, in the order of the life of a request. A stream of bytes (`FilterExchange.isStream`) comes the
+ * same way: its new connection is the head of a request without an end, what the downstream says is the body of the request, what the
+ * upstream says is the body of the answer. It has no trailers and no head of an answer, and `respond` closes it in an orderly way. Heads and trailers are edited in place through
  * `exchange`. Body callbacks get what came since the last call; after a pause the chain buffers (within the budget) and the
  * filter reads and replaces the whole buffer through `exchange.body`.
  */
@@ -95,6 +97,8 @@ export interface FilterContext {
   onResponseHead(end: boolean): Verdict;
   onResponseData(end: boolean): Verdict;
   onResponseTrailers(): Verdict;
+  /** Only of a stream, once for each side: the connection with that side is over, because the peer ended it or else we did. */
+  onSideClosed?(side: "downstream" | "upstream", byPeer: boolean): void;
   /** The exchange is over; the last look. */
   onLog(): void;
   /** Frees the context; later answers of call-outs do nothing. Idempotent, also after `onLog`. */
@@ -112,6 +116,8 @@ export interface FilterContext {
 export interface FilterExchange {
   /** Somebody wants to know how long each filter took in this exchange: every callback is timed. */
   readonly isTimed: boolean;
+  /** It is a stream of bytes and no HTTP exchange: `request` is empty. */
+  readonly isStream: boolean;
   readonly request: RequestHead;
   /** Undefined until the answer's head is there. */
   readonly response: ResponseHead | undefined;

@@ -18,6 +18,8 @@ export const ACTION_CONTINUE = 0;
 // proxy_buffer_type_t
 export const BUFFER_REQUEST_BODY = 0;
 export const BUFFER_RESPONSE_BODY = 1;
+export const BUFFER_DOWNSTREAM_DATA = 2;
+export const BUFFER_UPSTREAM_DATA = 3;
 export const BUFFER_CALL_BODY = 4;
 export const BUFFER_VM_CONFIGURATION = 6;
 export const BUFFER_PLUGIN_CONFIGURATION = 7;
@@ -35,7 +37,13 @@ export const MAP_LAST = 7;
 // proxy_stream_type_t
 export const STREAM_REQUEST = 0;
 export const STREAM_RESPONSE = 1;
+export const STREAM_DOWNSTREAM = 2;
+export const STREAM_UPSTREAM = 3;
 export const STREAM_LAST = 3;
+
+// proxy_peer_type_t
+export const PEER_LOCAL = 1;
+export const PEER_REMOTE = 2;
 
 // wasi_errno_t
 export const WASI_SUCCESS = 0;

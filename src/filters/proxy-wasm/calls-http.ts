@@ -30,11 +30,14 @@ import {
   MAP_RESPONSE_TRAILERS,
   NOT_FOUND,
   OK,
+  STREAM_DOWNSTREAM,
   STREAM_LAST,
   STREAM_REQUEST,
   STREAM_RESPONSE,
+  STREAM_UPSTREAM,
   UNIMPLEMENTED,
 } from "./abi.ts";
+import type { StreamContext } from "./context.ts";
 import type { GuestInstance } from "./instance.ts";
 
 /** Host calls about header maps and the stream. Every one answers a status and never throws on what a guest passes. */
@@ -60,7 +63,9 @@ function mayWrite(guest: GuestInstance, map: number, key: string): boolean {
 
 /** The block behind a map, for reading; undefined: no such map, or not there now. */
 function readableBlock(guest: GuestInstance, map: number): HeaderBlock | undefined {
-  const exchange = guest.active?.exchange;
+  const context = guest.active;
+  // A stream of bytes has no heads.
+  const exchange = context?.isStream === true ? undefined : context?.exchange;
   switch (map) {
     case MAP_REQUEST_HEADERS:
       return exchange?.request.headers;
@@ -85,7 +90,7 @@ const NO_FIELDS = new HeaderBlock();
 function writableBlock(guest: GuestInstance, map: number): HeaderBlock | undefined {
   const context = guest.active;
   const exchange = context?.exchange;
-  if (context === undefined || exchange === undefined) return undefined;
+  if (context === undefined || exchange === undefined || context.isStream) return undefined;
   const { hands } = context;
   switch (map) {
     case MAP_REQUEST_HEADERS:
@@ -355,11 +360,18 @@ function keepUnwritable(
   return kept;
 }
 
+/** The direction that a stream type of the ABI means to this context; a status: none. */
+function laneOf({ isStream }: StreamContext, stream: number): Direction | number {
+  if (stream >>> 0 > STREAM_LAST) return BAD_ARGUMENT;
+  if (stream === (isStream ? STREAM_DOWNSTREAM : STREAM_REQUEST)) return "request";
+  return stream === (isStream ? STREAM_UPSTREAM : STREAM_RESPONSE) ? "response" : UNIMPLEMENTED;
+}
+
 export function continueStream(guest: GuestInstance, _memory: GuestMemory, stream: number): number {
-  if (stream !== STREAM_REQUEST && stream !== STREAM_RESPONSE) return stream >>> 0 <= STREAM_LAST ? UNIMPLEMENTED : BAD_ARGUMENT;
   const context = guest.active;
   if (context?.exchange === undefined) return BAD_ARGUMENT;
-  const direction = stream === STREAM_REQUEST ? "request" : "response";
+  const direction = laneOf(context, stream);
+  if (typeof direction === "number") return direction;
   if (context.answering === direction) {
     context.resumed = true;
     return OK;
@@ -374,8 +386,10 @@ export function continueStream(guest: GuestInstance, _memory: GuestMemory, strea
 }
 
 export function closeStream(guest: GuestInstance, _memory: GuestMemory, stream: number): number {
-  if (stream !== STREAM_REQUEST && stream !== STREAM_RESPONSE) return stream >>> 0 <= STREAM_LAST ? UNIMPLEMENTED : BAD_ARGUMENT;
-  if (guest.active?.exchange === undefined) return BAD_ARGUMENT;
+  const context = guest.active;
+  if (context?.exchange === undefined) return BAD_ARGUMENT;
+  const direction = laneOf(context, stream);
+  if (typeof direction === "number") return direction;
   if (!guest.owner.grants.may("respond")) return INTERNAL_FAILURE;
   // Whatever `onFailure` says: closing is what the filter wants. With the head out, an answer turns into a reset.
   return respond(guest, {
@@ -405,7 +419,7 @@ export function sendLocalResponse(
   const code = parseStatus(String(status));
   const pairs = memory.readPairs(headersAt, headersSize);
   const context = guest.active;
-  if (context?.exchange === undefined || code === undefined || pairs === undefined) return BAD_ARGUMENT;
+  if (context?.exchange === undefined || context.isStream || code === undefined || pairs === undefined) return BAD_ARGUMENT;
   const { grants } = guest.owner;
   if (!grants.may("respond") || !context.spend((bodySize >>> 0) + (headersSize >>> 0))) return INTERNAL_FAILURE;
   const headers = new HeaderBlock();

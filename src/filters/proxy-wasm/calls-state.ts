@@ -2,7 +2,7 @@ import { type Bytes, EMPTY_BYTES, utf8Bytes } from "../../core/bytes.ts";
 import { HeaderBlock } from "../../core/head.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import { wireText } from "../attributes.ts";
-import type { AttributeValue, BodyBuffer, CalloutRequest } from "../contract.ts";
+import type { AttributeValue, BodyBuffer, CalloutRequest, Direction } from "../contract.ts";
 import { replaceBlock } from "../guest/fields.ts";
 import { InternTable } from "../guest/interned.ts";
 import type { GuestMemory } from "../guest/memory.ts";
@@ -10,10 +10,12 @@ import { RATE_LIMIT_FUNCTION } from "../rate-limit/foreign.ts";
 import {
   BAD_ARGUMENT,
   BUFFER_CALL_BODY,
+  BUFFER_DOWNSTREAM_DATA,
   BUFFER_LAST,
   BUFFER_PLUGIN_CONFIGURATION,
   BUFFER_REQUEST_BODY,
   BUFFER_RESPONSE_BODY,
+  BUFFER_UPSTREAM_DATA,
   BUFFER_VM_CONFIGURATION,
   INTERNAL_FAILURE,
   INVALID_MEMORY_ACCESS,
@@ -105,14 +107,15 @@ export function setProperty(
 
 /** The bytes or the body behind a buffer id; a number is the status that says why there are none. */
 function findBuffer(guest: GuestInstance, buffer: number): Bytes | BodyBuffer | number {
-  const context = guest.active;
   switch (buffer) {
     case BUFFER_REQUEST_BODY:
-      if (!guest.owner.grants.mayReadBody("request")) return INTERNAL_FAILURE;
-      return context?.exchange !== undefined && context.hands.requestBody ? context.exchange.body("request") : NOT_FOUND;
+      return findBody(guest, "request", false);
     case BUFFER_RESPONSE_BODY:
-      if (!guest.owner.grants.mayReadBody("response")) return INTERNAL_FAILURE;
-      return context?.exchange !== undefined && context.hands.responseBody ? context.exchange.body("response") : NOT_FOUND;
+      return findBody(guest, "response", false);
+    case BUFFER_DOWNSTREAM_DATA:
+      return findBody(guest, "request", true);
+    case BUFFER_UPSTREAM_DATA:
+      return findBody(guest, "response", true);
     case BUFFER_CALL_BODY:
       return guest.answer?.body ?? NOT_FOUND;
     case BUFFER_VM_CONFIGURATION:
@@ -122,6 +125,14 @@ function findBuffer(guest: GuestInstance, buffer: number): Bytes | BodyBuffer | 
     default:
       return buffer >>> 0 <= BUFFER_LAST ? NOT_FOUND : BAD_ARGUMENT;
   }
+}
+
+function findBody(guest: GuestInstance, direction: Direction, isStream: boolean): BodyBuffer | number {
+  if (!guest.owner.grants.mayReadBody(direction)) return INTERNAL_FAILURE;
+  const context = guest.active;
+  if (context?.exchange === undefined || context.isStream !== isStream) return NOT_FOUND;
+  const { requestBody, responseBody } = context.hands;
+  return (direction === "request" ? requestBody : responseBody) ? context.exchange.body(direction) : NOT_FOUND;
 }
 
 export function getBufferBytes(
@@ -169,7 +180,10 @@ export function setBufferBytes(
   const found = findBuffer(guest, buffer);
   if (typeof found === "number") return found;
   if (found instanceof Uint8Array) return BAD_ARGUMENT;
-  if (!guest.owner.grants.mayWriteBody(buffer === BUFFER_REQUEST_BODY ? "request" : "response")) return INTERNAL_FAILURE;
+  if (
+    !guest.owner.grants.mayWriteBody(buffer === BUFFER_REQUEST_BODY || buffer === BUFFER_DOWNSTREAM_DATA ? "request" : "response")
+  )
+    return INTERNAL_FAILURE;
   if (!memory.has(valueAt, valueSize)) return INVALID_MEMORY_ACCESS;
   if (guest.active?.spend(valueSize >>> 0) !== true) return INTERNAL_FAILURE;
   return found.replace(start >>> 0, size >>> 0, memory.view(valueAt, valueSize)) ? OK : INTERNAL_FAILURE;

@@ -7,7 +7,7 @@ import {
   PAUSE,
   type Verdict,
 } from "../contract.ts";
-import { ACTION_CONTINUE, ROOT_CONTEXT_ID } from "./abi.ts";
+import { ACTION_CONTINUE, PEER_LOCAL, PEER_REMOTE, ROOT_CONTEXT_ID } from "./abi.ts";
 import type { GuestCallback, GuestInstance } from "./instance.ts";
 
 /** Fields that a request shows besides its header block: the pseudo headers. */
@@ -24,7 +24,7 @@ interface Hands {
   responseTrailers: boolean;
 }
 
-/** A stream context: one exchange in one instance. Reused by its module; `epoch` tells one life from the next. */
+/** A stream context: one exchange, or one stream of bytes (TCP), in one instance. Reused by its module; `epoch` tells one life from the next. */
 export class StreamContext implements FilterContext {
   id = 0;
   epoch = 0;
@@ -60,6 +60,8 @@ export class StreamContext implements FilterContext {
   fuelUsed = 0;
   /** Of the exchange: whether each callback is timed. */
   isTimed = false;
+  /** A stream of bytes: it has the callbacks for those instead of those for heads and bodies. */
+  isStream = false;
   spentMs = 0;
   /** Call-outs under way: our id → the exchange's. */
   callouts: Map<number, number> | undefined;
@@ -71,6 +73,7 @@ export class StreamContext implements FilterContext {
     this.guest = guest;
     this.exchange = exchange;
     this.isTimed = exchange.isTimed;
+    this.isStream = exchange.isStream;
     const { contextCreate } = guest.callbacks;
     if (contextCreate !== undefined) guest.enter("context_create", contextCreate, this, id, ROOT_CONTEXT_ID, 0);
   }
@@ -82,15 +85,21 @@ export class StreamContext implements FilterContext {
   }
 
   get wantsRequestBody(): boolean {
-    return this.guest === undefined || this.guest.callbacks.requestBody !== undefined;
+    return this.guest === undefined || this.#dataCallback(this.guest, "request") !== undefined;
   }
   get wantsResponseBody(): boolean {
-    return this.guest === undefined || this.guest.callbacks.responseBody !== undefined;
+    return this.guest === undefined || this.#dataCallback(this.guest, "response") !== undefined;
+  }
+
+  #dataCallback({ callbacks }: GuestInstance, direction: Direction): GuestCallback | undefined {
+    if (this.isStream) return direction === "request" ? callbacks.downstreamData : callbacks.upstreamData;
+    return direction === "request" ? callbacks.requestBody : callbacks.responseBody;
   }
 
   onRequestHead(end: boolean): Verdict {
     const { guest, exchange, hands } = this;
     if (guest === undefined || exchange === undefined) return this.#refused();
+    if (this.isStream) return this.#ask(guest, "request", "new_connection", guest.callbacks.newConnection, 0, 0);
     const { requestHeaders } = guest.callbacks;
     if (requestHeaders === undefined && guest.fault === undefined) return CONTINUE;
     hands.requestHead = true;
@@ -105,7 +114,8 @@ export class StreamContext implements FilterContext {
     if (guest === undefined || exchange === undefined) return this.#refused();
     hands.requestBody = true;
     const size = exchange.body("request").length;
-    const verdict = this.#ask(guest, "request", "request_body", guest.callbacks.requestBody, size, end ? 1 : 0);
+    const phase = this.isStream ? "downstream_data" : "request_body";
+    const verdict = this.#ask(guest, "request", phase, this.#dataCallback(guest, "request"), size, end ? 1 : 0);
     if (verdict !== PAUSE) hands.requestBody = false;
     return verdict;
   }
@@ -156,7 +166,8 @@ export class StreamContext implements FilterContext {
     if (guest === undefined || exchange === undefined) return this.#refused();
     hands.responseBody = true;
     const size = exchange.body("response").length;
-    const verdict = this.#ask(guest, "response", "response_body", guest.callbacks.responseBody, size, end ? 1 : 0);
+    const phase = this.isStream ? "upstream_data" : "response_body";
+    const verdict = this.#ask(guest, "response", phase, this.#dataCallback(guest, "response"), size, end ? 1 : 0);
     if (verdict !== PAUSE) hands.responseBody = false;
     return verdict;
   }
@@ -175,6 +186,14 @@ export class StreamContext implements FilterContext {
     return verdict;
   }
 
+  onSideClosed(side: "downstream" | "upstream", byPeer: boolean): void {
+    const { guest } = this;
+    if (guest === undefined || guest.fault !== undefined || this.exchange === undefined) return;
+    const phase = `${side}_connection_close`;
+    const callback = side === "downstream" ? guest.callbacks.downstreamClose : guest.callbacks.upstreamClose;
+    if (callback !== undefined) guest.enter(phase, callback, this, this.id, byPeer ? PEER_REMOTE : PEER_LOCAL, 0);
+  }
+
   /** Runs a callback and turns the action, and what the guest did meanwhile, into a verdict. */
   #ask(
     guest: GuestInstance,
@@ -186,6 +205,8 @@ export class StreamContext implements FilterContext {
   ): Verdict {
     this.resumed = false;
     this.answering = direction;
+    // What a stream adds is bounded by callback: it may go on for days.
+    if (this.isStream) this.outputBytes = 0;
     let action = ACTION_CONTINUE;
     if (callback !== undefined && guest.fault === undefined && !guest.hasFuel(this)) {
       this.answering = undefined;
@@ -313,6 +334,7 @@ export class StreamContext implements FilterContext {
     this.outputBytes = 0;
     this.fuelUsed = 0;
     this.isTimed = false;
+    this.isStream = false;
     this.spentMs = 0;
     this.callouts = undefined;
     this.done = "no";

@@ -131,6 +131,10 @@ const HOT1: Readonly<Record<string, Run1>> = {
   // 0.1.0 had one function per direction.
   proxy_continue_request: (guest, memory) => http.continueStream(guest, memory, 0),
   proxy_continue_response: (guest, memory) => http.continueStream(guest, memory, 1),
+  proxy_resume_downstream: (guest, memory) => http.continueStream(guest, memory, 2),
+  proxy_resume_upstream: (guest, memory) => http.continueStream(guest, memory, 3),
+  proxy_close_downstream: (guest, memory) => http.closeStream(guest, memory, 2),
+  proxy_close_upstream: (guest, memory) => http.closeStream(guest, memory, 3),
   proxy_clear_route_cache: () => UNIMPLEMENTED,
 };
 const HOT3: Readonly<Record<string, Run3>> = {

@@ -34,6 +34,11 @@ export interface GuestCallbacks {
   readonly responseHeaders: GuestCallback | undefined;
   readonly responseBody: GuestCallback | undefined;
   readonly responseTrailers: GuestCallback | undefined;
+  readonly newConnection: GuestCallback | undefined;
+  readonly downstreamData: GuestCallback | undefined;
+  readonly upstreamData: GuestCallback | undefined;
+  readonly downstreamClose: GuestCallback | undefined;
+  readonly upstreamClose: GuestCallback | undefined;
   readonly httpCallResponse: GuestCallback | undefined;
   readonly queueReady: GuestCallback | undefined;
   readonly tick: GuestCallback | undefined;
@@ -200,6 +205,8 @@ export class GuestInstance {
   hasFuel(context: StreamContext): boolean {
     if (this.owner.fuelUsed >= this.owner.fuelLimit) return false;
     const { exchangeFuel } = this.#budget;
+    // A stream may go on for days: each of its callbacks has its own.
+    if (context.isStream) return true;
     if (this.#mostUsed(context) < exchangeFuel) return true;
     this.settleFuel();
     return context.fuelUsed < exchangeFuel;
@@ -213,7 +220,7 @@ export class GuestInstance {
       return;
     }
     let given = callbackFuel;
-    if (isLimited && this.#mostUsed(payer) + callbackFuel > exchangeFuel) {
+    if (isLimited && !payer.isStream && this.#mostUsed(payer) + callbackFuel > exchangeFuel) {
       this.settleFuel();
       given = Math.min(callbackFuel, exchangeFuel - payer.fuelUsed);
     }
@@ -414,6 +421,11 @@ const NO_CALLBACKS: GuestCallbacks = {
   responseHeaders: undefined,
   responseBody: undefined,
   responseTrailers: undefined,
+  newConnection: undefined,
+  downstreamData: undefined,
+  upstreamData: undefined,
+  downstreamClose: undefined,
+  upstreamClose: undefined,
   httpCallResponse: undefined,
   queueReady: undefined,
   tick: undefined,

@@ -1,11 +1,18 @@
+import type { FilterConfig } from "../../config/snapshot.ts";
 import { type Bytes, copyBytes } from "../../core/bytes.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { Failure } from "../../core/failure.ts";
+import { HeaderBlock, type RequestHead } from "../../core/head.ts";
+import type { ExchangeFacts } from "../../filters/attributes.ts";
+import type { FilterChain } from "../../filters/chain.ts";
+import type { ChainHost, ChainResult } from "../../filters/chain-types.ts";
+import type { CalloutAnswer, CalloutRequest, Direction } from "../../filters/contract.ts";
 import type { Socket, SocketHandler } from "../../runtime/net.ts";
 import { CONNECT_TRIES_MAX } from "../attempt.ts";
 import { type Endpoint, NO_HINT } from "../balance/picker.ts";
+import { cancelCallout, startCallout } from "../callout.ts";
 import type { ProxyCore } from "../core.ts";
-import type { Generation } from "../generation.ts";
+import type { Generation, RuleRuntime } from "../generation.ts";
 import type { StreamRecord } from "../observe/record.ts";
 import { chooseBackend } from "../routing/split.ts";
 import type { ConnectionInfo } from "../stream.ts";
@@ -14,16 +21,25 @@ import type { UpstreamService } from "../upstream/service.ts";
 import type { StreamRoute } from "./routes.ts";
 import { TcpUpstream, type TcpUpstreamOwner } from "./upstream.ts";
 
+/** After a filter closed a stream: how long the downstream may take what was said to it. */
+const LINGER_MS = 2_000;
+
+/** Streams have no heads; nobody changes this one. */
+const NO_REQUEST: RequestHead = {
+  ...{ method: "", scheme: "", authority: "", path: "", query: undefined, version: 11, upgrade: undefined },
+  headers: new HeaderBlock(),
+};
+
 /** Whom a stream tells that its connection is gone. */
 export interface TcpStreamHost {
   onStreamClosed(stream: TcpStream): void;
 }
 
 /**
- * The life of a stream of bytes, in order: route, pick, connect, carry both ways, finish. The upstream is connected at once and not
+ * The life of a stream of bytes, in order: route, filter, pick, connect, carry both ways, finish. The upstream is connected at once and not
  * when the downstream speaks: with many protocols the server speaks first.
  */
-export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, StreamRecord {
+export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, StreamRecord, ChainHost, ExchangeFacts {
   /** Always: drained last, and looked at when a generation begins to serve. */
   readonly tunnelling = true;
   readonly id: string;
@@ -38,11 +54,18 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
   receivedBytes = 0;
   sentBytes = 0;
   failure: Failure | undefined;
-  filterNotes: ReadonlyMap<string, string> | undefined;
+  readonly isStream = true;
+  readonly request = NO_REQUEST;
+  readonly response = undefined;
 
   /** Everything was said, or it broke: nothing goes through any more. */
   #over = false;
   #generation: Generation | undefined;
+  #route: StreamRoute | undefined;
+  #chain: FilterChain | undefined;
+  /** A filter holds as much of what the downstream says as it may. */
+  #isHeld = false;
+  #upstreamEnded = false;
   #upstream: TcpUpstream | undefined;
   #upstreamClosed = false;
   #downstreamClosed = false;
@@ -83,9 +106,28 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
     this.#idleMs = route.tcp.idleMs ?? this.tunnelIdleMs;
     this.#touch();
     this.core.deadlines.arm(this.#idle, this.#idleMs);
-    // A route without its filters must not serve.
-    if (route.tcp.filters.length > 0) this.#fail(new Failure("filter_failed", "streams pass no filters yet"));
-    else this.#forward(route, generation);
+    this.#filter(route, generation);
+  }
+
+  // ---------------------------------------------------------------- filter
+
+  #filter(route: StreamRoute, generation: Generation): void {
+    this.#route = route;
+    const { filters } = generation.rules.get(route.tcp) as RuleRuntime;
+    if (filters.length === 0) {
+      this.#forward();
+      return;
+    }
+    const chain = this.core.chains.open(filters, this);
+    this.#chain = chain;
+    if (this.#passed(chain.requestHead(false))) this.#forward();
+  }
+
+  /** True when the filters let it through; else what they want instead is under way. */
+  #passed(result: ChainResult): boolean {
+    if (result === "respond") this.#closeForFilter();
+    else if (result === "failed") this.#fail(this.#chain?.failure ?? new Failure("filter_failed"));
+    return result === "forward";
   }
 
   /** A stream has no good moment to end: it may go on until the tunnels' time is over. */
@@ -104,9 +146,9 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
 
   // ---------------------------------------------------------------- pick and connect
 
-  #forward(route: StreamRoute, generation: Generation): void {
-    const backend = chooseBackend(route.tcp.backends, this.core.rng);
-    const service = backend === undefined ? undefined : generation.services.get(backend.service);
+  #forward(): void {
+    const backend = chooseBackend(this.#route?.tcp.backends ?? [], this.core.rng);
+    const service = backend === undefined ? undefined : this.#generation?.services.get(backend.service);
     if (backend === undefined || service === undefined) {
       this.#fail(new Failure("no_backend"));
       return;
@@ -153,7 +195,7 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
     this.#tunnel = tunnel;
     const early = this.#early;
     this.#early = undefined;
-    this.socket.resume();
+    this.resume();
     if (early !== undefined) tunnel.fromDownstream(early, 0, early.byteLength);
     if (this.#earlyEnd) tunnel.endDownstream();
   }
@@ -167,11 +209,14 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
     this.core.turn.enter();
     this.#touch();
     this.receivedBytes += bytes.byteLength;
-    this.#toUpstream(bytes);
+    const chain = this.#chain;
+    if (chain === undefined || chain.passesData("request")) this.#toUpstream(bytes);
+    else if (this.#passed(chain.requestData(bytes, false))) this.#toUpstream(chain.data);
     this.core.turn.leave();
   }
 
   #toUpstream(bytes: Bytes): void {
+    if (bytes.byteLength === 0) return;
     if (this.#tunnel !== undefined) {
       this.#tunnel.fromDownstream(bytes, 0, bytes.byteLength);
       return;
@@ -185,9 +230,18 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
     if (this.#over) return;
     this.core.turn.enter();
     this.#touch();
+    const chain = this.#chain;
+    if (chain === undefined) this.#endDownstream();
+    else if (this.#passed(chain.requestEnd(undefined))) {
+      this.#toUpstream(chain.data);
+      this.#endDownstream();
+    }
+    this.core.turn.leave();
+  }
+
+  #endDownstream(): void {
     this.#earlyEnd = true;
     this.#tunnel?.endDownstream();
-    this.core.turn.leave();
   }
 
   onDrain(): void {
@@ -203,6 +257,7 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
     if (error !== undefined || this.#tunnel?.ended !== true)
       this.#fail(new Failure("downstream_reset", "connection closed", error));
     else this.#finishWhenClosed();
+    if (this.#over) this.core.deadlines.remove(this.#idle);
     this.host.onStreamClosed(this);
     this.core.turn.leave();
   }
@@ -211,12 +266,24 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
 
   onUpstreamData(bytes: Bytes): void {
     this.#touch();
-    this.#tunnel?.fromUpstream(bytes, 0, bytes.byteLength);
+    const chain = this.#chain;
+    if (chain === undefined || chain.passesData("response")) this.#toDownstream(bytes);
+    else if (this.#passed(chain.responseData(bytes, false))) this.#toDownstream(chain.data);
+  }
+
+  #toDownstream(bytes: Bytes): void {
+    if (bytes.byteLength > 0) this.#tunnel?.fromUpstream(bytes, 0, bytes.byteLength);
   }
 
   onUpstreamEnd(): void {
     this.#touch();
-    this.#tunnel?.endUpstream();
+    this.#upstreamEnded = true;
+    const chain = this.#chain;
+    if (chain === undefined) this.#tunnel?.endUpstream();
+    else if (this.#passed(chain.responseEnd(undefined))) {
+      this.#toDownstream(chain.data);
+      this.#tunnel?.endUpstream();
+    }
   }
 
   onUpstreamWritable(): void {
@@ -244,7 +311,91 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
     this.socket.pause();
   }
   resume(): void {
-    this.socket.resume();
+    if (!this.#isHeld) this.socket.resume();
+  }
+
+  // ---------------------------------------------------------------- what filters see and do
+
+  get facts(): ExchangeFacts {
+    return this;
+  }
+  get clientAddress(): string {
+    return this.connection.remoteAddress;
+  }
+  get requestId(): string {
+    return this.id;
+  }
+  get requestBytes(): number {
+    return this.receivedBytes;
+  }
+  get responseBytes(): number {
+    return this.sentBytes;
+  }
+  get durationMs(): number {
+    return (this.#over ? this.endMs : this.core.clock.nowMs()) - this.startMs;
+  }
+  get startWallMs(): number {
+    return this.core.clock.wallMs() - this.durationMs;
+  }
+  dynamicAttribute(): undefined {
+    return undefined;
+  }
+  get filterNotes(): ReadonlyMap<string, string> | undefined {
+    return this.#chain?.notes;
+  }
+
+  onChainForward(direction: Direction, head: boolean, data: Bytes, end: boolean): void {
+    if (this.#over) return;
+    this.core.turn.enter();
+    this.#touch();
+    if (direction === "response") {
+      this.#toDownstream(data);
+      if (end) this.#tunnel?.endUpstream();
+    } else {
+      this.#toUpstream(data);
+      if (end) this.#endDownstream();
+      if (head) this.#forward();
+    }
+    this.core.turn.leave();
+  }
+
+  onChainRespond(): void {
+    this.core.turn.enter();
+    this.#closeForFilter();
+    this.core.turn.leave();
+  }
+
+  onChainFail(failure: Failure): void {
+    this.core.turn.enter();
+    this.#fail(failure);
+    this.core.turn.leave();
+  }
+
+  pauseSource(direction: Direction): void {
+    if (direction === "response") {
+      this.#upstream?.hold(true);
+      return;
+    }
+    this.#isHeld = true;
+    this.socket.pause();
+  }
+
+  resumeSource(direction: Direction): void {
+    if (direction === "response") {
+      this.#upstream?.hold(false);
+      return;
+    }
+    this.#isHeld = false;
+    // Before the upstream is connected, what came waits for that.
+    if (this.#tunnel !== undefined || this.#early === undefined) this.socket.resume();
+  }
+
+  callout(filter: FilterConfig, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number {
+    return this.#generation === undefined ? 0 : startCallout(this.core, this.#generation, filter, request, done);
+  }
+
+  cancelCallout(id: number): void {
+    cancelCallout(this.core, id);
   }
 
   // ---------------------------------------------------------------- time
@@ -260,7 +411,9 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
       return;
     }
     this.core.turn.enter();
-    this.#fail(new Failure("stream_idle", `${this.#idleMs} ms`));
+    // It was closed for a filter, and the downstream had its time.
+    if (this.#over) this.socket.destroy();
+    else this.#fail(new Failure("stream_idle", `${this.#idleMs} ms`));
     this.core.turn.leave();
   }
 
@@ -276,6 +429,21 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
     if (!this.#downstreamClosed) queueMicrotask(() => this.socket.destroy());
   }
 
+  /** In an orderly way: the downstream gets what was said to it, and an end. */
+  #closeForFilter(): void {
+    if (this.#over) return;
+    this.failure = new Failure("filter_closed")
+      .addAddress(`filter ${this.#chain?.answerer}`)
+      .addAddress(`route ${this.routeName}`);
+    this.#upstream?.destroy();
+    this.#finish();
+    if (this.#downstreamClosed) return;
+    this.socket.end();
+    this.socket.resume();
+    this.#idleEndsMs = this.core.clock.nowMs() + LINGER_MS;
+    this.core.deadlines.arm(this.#idle, LINGER_MS);
+  }
+
   #finishWhenClosed(): void {
     if (this.#upstreamClosed && this.#downstreamClosed) this.#finish();
   }
@@ -285,6 +453,14 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
     this.#over = true;
     this.core.deadlines.remove(this.#idle);
     this.endMs = this.core.clock.nowMs();
+    const chain = this.#chain;
+    if (chain !== undefined) {
+      chain.sideClosed("downstream", this.#downstreamClosed);
+      if (this.#upstream !== undefined) chain.sideClosed("upstream", this.#upstreamEnded || this.failure?.side === "upstream");
+      chain.log();
+    }
     this.core.observer.onStreamEnd(this);
+    chain?.close();
+    this.#chain = undefined;
   }
 }

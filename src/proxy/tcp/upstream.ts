@@ -31,6 +31,7 @@ export class TcpUpstream implements SocketHandler, TunnelSide {
   #opened = false;
   #connectMs = -1;
   #isSettled = false;
+  #isHeld = false;
 
   /** Room in the pool was reserved for it. */
   constructor(
@@ -130,7 +131,14 @@ export class TcpUpstream implements SocketHandler, TunnelSide {
     this.#socket.pause();
   }
   resume(): void {
-    this.#socket.resume();
+    if (!this.#isHeld) this.#socket.resume();
+  }
+
+  /** A filter holds as much of what the endpoint says as it may, or (false) does no longer. */
+  hold(isHeld: boolean): void {
+    this.#isHeld = isHeld;
+    if (isHeld) this.#socket.pause();
+    else this.#socket.resume();
   }
 
   /** Ends it at once, with a reset unless all was said; the owner hears nothing more. Idempotent. */
