@@ -21,6 +21,7 @@ export const CHECKS: Readonly<Record<string, (run: ExampleRun) => Promise<void>>
   quickstart: checkQuickstart,
   "rate-limit": checkRateLimit,
   static: checkStatic,
+  tcp: checkTcp,
   tls: checkTls,
   transform: checkTransform,
   "unix-socket": checkUnixSocket,
@@ -254,6 +255,21 @@ async function checkProxyProtocol(run: ExampleRun): Promise<void> {
   expect(await ask(v1, "127.0.0.1")).toContain('"x-forwarded-for": "203.0.113.7"');
   expect(await ask(v1, "127.0.0.2")).toBe("");
   expect(await ask("", "127.0.0.1")).toBe("");
+}
+
+async function checkTcp(run: ExampleRun): Promise<void> {
+  const socket = net.connect(run.port(8080), "127.0.0.1");
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  socket.on("error", () => {});
+  const next = (): Promise<string> => new Promise((resolve) => socket.once("data", (chunk) => resolve(chunk.toString("latin1"))));
+  expect(await next()).toStartWith("INFO {");
+  await editAndWait(run, (yaml) => yaml.replace("backends: [nats]", "backends: [nats]\n    idle: 10m"));
+  socket.write('CONNECT {"verbose":false}\r\nPING\r\n');
+  expect(await next()).toContain("PONG");
+  await editAndWait(run, (yaml) =>
+    yaml.replace("metadata: { name: nats }\nspec:\n  tcp:", "metadata: { name: other }\nspec:\n  tcp:"),
+  );
+  await closed;
 }
 
 async function checkUnixSocket(run: ExampleRun): Promise<void> {
