@@ -365,6 +365,8 @@ describe("router: properties", () => {
       const got = router.match(gateway, head);
       const show = `${label}: ${gateway} ${head.method} ${head.authority} ${head.path} ?${head.query} ${JSON.stringify(head.headers.entries())}`;
       assert.equal(got?.address, expected && `Route ${expected.route.name} rule ${expected.rule.name}`, show);
+      // What is done with it is what it says now, not only where.
+      assert.deepEqual(got?.rule, expected?.rule, show);
       // Explain's first candidate without a mismatch is the winner.
       const winner = router.explain(gateway, head).candidates.find((each) => each.mismatch === "");
       assert.equal(winner?.address, got?.address, show);
@@ -395,19 +397,27 @@ describe("router: properties", () => {
     }
   });
 
+  const answering = (route: RouteConfig, step: number): RouteConfig => {
+    const action = { kind: "respond", status: 200, headers: [], body: `step ${step}` } as const;
+    return structuredClone({ ...route, rules: route.rules.map((rule) => ({ ...rule, action })) });
+  };
+
   test("a chain of incremental builds agrees with the naive router at each step, and the old routers do not change", () => {
-    for (let seed = 1; seed <= 25; seed++) {
+    for (let seed = 1; seed <= 40; seed++) {
       const rng = new SeededRng(seed);
       let routes = Array.from({ length: 8 }, (_, i) => randomRoute(rng, i));
       let router = buildRouter(routes, listeners);
       for (let step = 0; step < 12; step++) {
         const old = { router, routes };
         const at = rng.below(routes.length + 1);
-        const change = rng.below(4);
+        const change = rng.below(6);
         if (change === 0) routes = [...routes, randomRoute(rng, 100 + step)];
         else if (change === 1) routes = routes.filter((_, i) => i !== at);
         else if (change === 2)
           routes = routes.map((route, i) => (i === at ? { ...randomRoute(rng, 0), name: route.name } : route));
+        // The same is asked of requests, something else is done; of one route, or of all that name gateways and of all others.
+        else if (change === 3) routes = routes.map((route, i) => (i === at ? answering(route, step) : route));
+        else if (change === 4) routes = routes.map((route) => (route.gateways.length > 0 ? answering(route, step) : route));
         // New objects, equal data: nothing must be lost.
         else routes = structuredClone(routes);
         router = buildRouter(routes, listeners, router);

@@ -1,7 +1,7 @@
 import type { ListenerConfig, RouteConfig } from "../../config/snapshot.ts";
 import { commonEnds } from "../../config/sorted-list.ts";
 import { isSameData } from "../../core/equal.ts";
-import { belongsTo, type CompiledRoute, compileRoute } from "./candidate.ts";
+import { asksTheSame, belongsTo, type Candidate, type CompiledRoute, compileRoute } from "./candidate.ts";
 import { HostMap } from "./host.ts";
 import { hostsOf, indexRoutes, type MatchIndex } from "./match-index.ts";
 import { RouteTable, type Scope } from "./route-table.ts";
@@ -29,6 +29,8 @@ export function buildRouter(routes: readonly RouteConfig[], listeners: readonly 
 interface Change {
   readonly before: CompiledRoute | undefined;
   readonly after: CompiledRoute | undefined;
+  /** Both are there and ask the same: only what is done with requests differs. */
+  readonly exchange?: boolean;
 }
 
 /**
@@ -82,9 +84,9 @@ function compileRoutes(
       continue;
     }
     try {
-      const after = compileRoute(config);
+      const after = compileRoute(config, same);
       compiled.push(after);
-      changes.push({ before: same, after });
+      changes.push({ before: same, after, exchange: same !== undefined && asksTheSame(same, after) });
     } catch (error) {
       problems.push(error instanceof Error ? error.message : String(error));
     }
@@ -100,6 +102,7 @@ type Indexes = ReadonlyMap<string, MatchIndex>;
 
 /** The gateways that routes name, and "" for all others: each has an index of its own. */
 function indexClasses(routes: readonly CompiledRoute[], changes: readonly Change[], before: Indexes | undefined): Indexes {
+  if (before !== undefined && changes.every((change) => change.exchange === true)) return exchangeAll(before, changes);
   const few = changes.length * REBUILD_SHARE < routes.length;
   const old = before !== undefined && few && !changes.some(namesGateways) ? before : undefined;
   const classes = old === undefined ? classesOf(routes) : old.keys();
@@ -110,6 +113,23 @@ function indexClasses(routes: readonly CompiledRoute[], changes: readonly Change
     const changed = index === undefined ? undefined : changeIndex(index, changes, name);
     const usable = changed !== undefined && !changed.isWorn;
     indexes.set(name, usable ? changed : indexRoutes(routes.filter((route) => belongsTo(route, name))));
+  }
+  return indexes;
+}
+
+/** Everything is where it was. */
+function exchangeAll(before: Indexes, changes: readonly Change[]): Indexes {
+  if (changes.length === 0) return before;
+  const indexes = new Map<string, MatchIndex>();
+  for (const [name, old] of before) {
+    let index = old;
+    for (const { before: gone, after } of changes) {
+      if (gone === undefined || after === undefined || !belongsTo(after, name)) continue;
+      if (index === old) index = old.fork();
+      for (const [i, candidate] of after.candidates.entries())
+        for (const host of hostsOf(candidate)) index.exchange(host, gone.candidates[i] as Candidate, candidate);
+    }
+    indexes.set(name, index);
   }
   return indexes;
 }

@@ -1,5 +1,6 @@
 import type { MatchConfig, PathMatchConfig, RouteConfig, RuleConfig, ValueMatchConfig } from "../../config/snapshot.ts";
 import { utf8Bytes } from "../../core/bytes.ts";
+import { isSameData } from "../../core/equal.ts";
 import { Failure } from "../../core/failure.ts";
 import { renormalisePath } from "../codec/path.ts";
 import { ValueCondition } from "./condition.ts";
@@ -32,16 +33,35 @@ export interface CompiledRoute {
   readonly candidates: readonly Candidate[];
 }
 
+/** Does one ask the same of requests as the other, so that they differ only in what is done then? Both are the same route. */
+export function asksTheSame(one: CompiledRoute, other: CompiledRoute): boolean {
+  return (
+    one.candidates.length === other.candidates.length &&
+    isSameData(one.config.hosts, other.config.hosts) &&
+    isSameData(one.config.gateways, other.config.gateways) &&
+    one.candidates.every((candidate, i) => isSameData(candidate.config, other.candidates[i]?.config))
+  );
+}
+
 /** Do requests to this gateway see the route? */
 export const belongsTo = (route: CompiledRoute, gateway: string): boolean =>
   route.config.gateways.length === 0 || route.config.gateways.includes(gateway);
 
-/** Throws an `Error` naming the route and what cannot be compiled. */
-export function compileRoute(config: RouteConfig): CompiledRoute {
+/**
+ * Throws an `Error` naming the route and what cannot be compiled. `former`: the same route as it was; a match that says the same and
+ * stands at the same place is not compiled again.
+ */
+export function compileRoute(config: RouteConfig, former?: CompiledRoute): CompiledRoute {
   const candidates: Candidate[] = [];
   for (const rule of config.rules) {
     const address = `Route ${config.name} rule ${rule.name}`;
     for (const match of rule.matches) {
+      const known = former?.candidates[candidates.length];
+      if (known !== undefined && isSameData(known.config, match)) {
+        const { matchedPrefix, variables } = known.result;
+        candidates.push({ ...known, config: match, result: { route: config, rule, address, matchedPrefix, variables } });
+        continue;
+      }
       try {
         candidates.push(compileMatch(config, rule, match, address, candidates.length));
       } catch (cause) {

@@ -18,10 +18,11 @@ export class Chains {
   /** The pool's, one step nearer. */
   readonly #terms: readonly Terms[];
 
-  constructor(copyOf?: Chains) {
+  /** `kept`: nothing will be inserted or removed, only exchanged. */
+  constructor(copyOf?: Chains, kept = false) {
     this.results = copyOf === undefined ? [undefined] : copyOf.results.slice();
     this.#candidates = copyOf === undefined ? [undefined] : copyOf.#candidates.slice();
-    this.#links = copyOf === undefined ? new Int32Array(64) : copyOf.#links.slice();
+    this.#links = copyOf === undefined ? new Int32Array(64) : kept ? copyOf.#links : copyOf.#links.slice();
     this.#pool = copyOf === undefined ? new TermsPool() : copyOf.#pool;
     this.#terms = this.#pool.list;
   }
@@ -60,6 +61,15 @@ export class Chains {
     if (last === 0) return this.#nameOf(next);
     this.#links[last * 2 + 1] = next;
     return chain;
+  }
+
+  /** Puts a candidate that asks the same into the place of another. */
+  exchange(chain: number, before: Candidate, after: Candidate): void {
+    let link = chain >> 1;
+    while (link !== 0 && this.#candidates[link] !== before) link = this.#next(link);
+    if (link === 0) return;
+    this.#candidates[link] = after;
+    this.results[link] = after.result;
   }
 
   #next(link: number): number {

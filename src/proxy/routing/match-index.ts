@@ -49,11 +49,11 @@ const TEMPLATE_SHIFT = 16;
  * come in order.
  */
 export class MatchIndex {
-  #hosts = new HostTable();
-  #edges = new EdgeTable();
-  #chains = new Chains();
+  #hosts: HostTable;
+  #edges: EdgeTable;
+  #chains: Chains;
   /** Records of hosts with a wildcard. */
-  #wild = new HostMap<number>();
+  #wild: HostMap<number>;
   /** Of all paths. */
   #maxLength = 0;
   /** Candidates that are in it, by host, and those that were taken out since it was made. */
@@ -62,17 +62,31 @@ export class MatchIndex {
   #lastAuthority = "";
   #lastKey = "";
 
+  constructor(former?: MatchIndex, kept = false) {
+    if (former === undefined) {
+      this.#hosts = new HostTable();
+      this.#edges = new EdgeTable();
+      this.#chains = new Chains();
+      this.#wild = new HostMap();
+      return;
+    }
+    this.#hosts = kept ? former.#hosts : former.#hosts.copy();
+    this.#edges = kept ? former.#edges : former.#edges.copy();
+    this.#chains = new Chains(former.#chains, kept);
+    this.#wild = former.#wild;
+    this.#maxLength = former.#maxLength;
+    this.#live = former.#live;
+    this.#removed = former.#removed;
+  }
+
   /** The same content, to be changed without harm to this one. */
   copy(): MatchIndex {
-    const twin = new MatchIndex();
-    twin.#hosts = this.#hosts.copy();
-    twin.#edges = this.#edges.copy();
-    twin.#chains = new Chains(this.#chains);
-    twin.#wild = this.#wild;
-    twin.#maxLength = this.#maxLength;
-    twin.#live = this.#live;
-    twin.#removed = this.#removed;
-    return twin;
+    return new MatchIndex(this);
+  }
+
+  /** The same content, only for `exchange`: both have the tables of where things are in common. */
+  fork(): MatchIndex {
+    return new MatchIndex(this, true);
   }
 
   /** So much was taken out that a new index is worth its price: what is empty stays in the way of requests. */
@@ -85,18 +99,25 @@ export class MatchIndex {
   /** Puts candidates in that belong to hosts as configured. Cheapest in the order of precedence backwards. */
   insert(host: string, candidate: Candidate): void {
     if (!canBeAsked(host, candidate)) return;
-    const record = this.#addHost(host);
-    this.#change(record, candidate, true);
+    const { words, at } = this.#place(this.#addHost(host), candidate);
+    words[at] = this.#chains.insert(words[at] as number, candidate);
     this.#live++;
   }
 
   /** Takes out what was put in. */
   remove(host: string, candidate: Candidate): void {
     if (!canBeAsked(host, candidate)) return;
-    const record = this.#addHost(host);
-    this.#change(record, candidate, false);
+    const { words, at } = this.#place(this.#addHost(host), candidate);
+    words[at] = this.#chains.remove(words[at] as number, candidate);
     this.#live--;
     this.#removed++;
+  }
+
+  /** Puts what asks the same into the place of what was put in. */
+  exchange(host: string, before: Candidate, after: Candidate): void {
+    if (!canBeAsked(host, before)) return;
+    const { words, at } = this.#place(this.#addHost(host), before);
+    this.#chains.exchange(words[at] as number, before, after);
   }
 
   #addHost(host: string): number {
@@ -110,18 +131,20 @@ export class MatchIndex {
     return record;
   }
 
-  #change(host: number, candidate: Candidate, isNew: boolean): void {
-    const { kind, path, template } = candidate;
-    if (kind === "regex") this.#changeChain(this.#hosts.words, host + REGEXES, candidate, isNew);
-    else if (kind === "prefix" && path === "") this.#changeChain(this.#hosts.words, host + ROOTS, candidate, isNew);
-    else if (template === undefined)
-      this.#changeEdge(this.#addPath(host, path, false) + (kind === "exact" ? FIRST : SECOND), candidate, isNew);
+  /** Where the chain with a candidate is, or would be; what leads there is made when it is not there yet. */
+  #place(host: number, { kind, path, template }: Candidate): { readonly words: Int32Array; readonly at: number } {
+    if (kind === "regex") return { words: this.#hosts.words, at: host + REGEXES };
+    if (kind === "prefix" && path === "") return { words: this.#hosts.words, at: host + ROOTS };
+    let at: number;
+    if (template === undefined) at = this.#addPath(host, path, false) + (kind === "exact" ? FIRST : SECOND);
     else {
       const front = literalFront(template.segments);
       const first = this.#below(this.#addPath(host, front.path, true));
       const end = this.#addSegments(first, template.segments, front.count);
-      this.#changeEdge(end + (template.segments.at(-1)?.kind === "rest" ? SECOND : FIRST), candidate, isNew);
+      at = end + (template.segments.at(-1)?.kind === "rest" ? SECOND : FIRST);
     }
+    // Not before: it grows with what is made.
+    return { words: this.#edges.words, at };
   }
 
   #addPath(host: number, path: string, hasTemplate: boolean): number {
@@ -151,15 +174,6 @@ export class MatchIndex {
       node = segment.kind === "variable" ? this.#below(node) : this.#edges.add(node, segment.text);
     }
     return node;
-  }
-
-  #changeEdge(at: number, candidate: Candidate, isNew: boolean): void {
-    this.#changeChain(this.#edges.words, at, candidate, isNew);
-  }
-
-  #changeChain(words: Int32Array, at: number, candidate: Candidate, isNew: boolean): void {
-    const chain = words[at] as number;
-    words[at] = isNew ? this.#chains.insert(chain, candidate) : this.#chains.remove(chain, candidate);
   }
 
   // ---------------------------------------------------------------- matching
