@@ -1,3 +1,4 @@
+import { utf8Text } from "../core/bytes.ts";
 import { isSameData } from "../core/equal.ts";
 import { sha256Digest } from "./canonical.ts";
 import { mapAuthenticationSecrets, mapListenerSecrets, mapServiceSecrets } from "./secrets.ts";
@@ -65,9 +66,20 @@ const ALL_KINDS: ReadonlySet<string> = new Set([...WHOLE, ...SHARDED]);
 
 /** As `canonicalJson` has it, by one call for all of it: section names are no numbers, and no value is an object. */
 function digestOfSections(sections: Digests): string {
+  if (isSorted(sections)) return sha256Digest(JSON.stringify(sections));
   const sorted: Record<string, string> = {};
   for (const name of Object.keys(sections).sort()) sorted[name] = sections[name] ?? "";
   return sha256Digest(JSON.stringify(sorted));
+}
+
+/** Who cuts writes them in order. */
+function isSorted(sections: Digests): boolean {
+  let last = "";
+  for (const name in sections) {
+    if (name < last) return false;
+    last = name;
+  }
+  return true;
 }
 
 /** Kinds of which a section is new, another or gone. With other secrets, all may be. */
@@ -118,9 +130,11 @@ class SectionReader {
     const prefix = `${kind}-`;
     const gone = new Set<string>();
     const added: object[] = [];
-    for (const name of Object.keys(this.manifest.sections)) {
+    for (const name in this.manifest.sections) {
       if (!name.startsWith(prefix)) continue;
-      const former = (this.before.get(name)?.value ?? []) as readonly object[];
+      const before = this.before.get(name);
+      if (before !== undefined && this.#isAsBefore(before, name)) continue;
+      const former = (before?.value ?? []) as readonly object[];
       const section = this.#read(name, (value) => this.#openItems(kind, value as readonly object[], former, last));
       if (section.value === former) continue;
       const diff = diffLists(former, section.value as readonly object[], nameOfItem);
@@ -145,11 +159,15 @@ class SectionReader {
     return patchList(last, gone, changed, nameOfItem);
   }
 
+  #isAsBefore({ digest, secretsDigest }: ReadSection, name: string): boolean {
+    return digest === this.manifest.sections[name] && (secretsDigest === "" || secretsDigest === this.#secretsDigest);
+  }
+
   /** A section of the same digest is what it was; when it holds secrets that changed, it is opened anew. */
   #read(name: string, open: (closed: unknown, former: unknown) => unknown): ReadSection {
     const digest = this.#digestOf(name);
     const former = this.before.get(name);
-    if (former?.digest === digest && (former.secretsDigest === "" || former.secretsDigest === this.#secretsDigest)) return former;
+    if (former !== undefined && this.#isAsBefore(former, name)) return former;
     const secretsDigest = HOLDS_SECRETS.test(name) ? this.#secretsDigest : "";
     const closed = former?.digest === digest ? former.closed : this.#parse(name);
     const section: ReadSection = { digest, secretsDigest, closed, value: open(closed, former?.value) };
@@ -206,7 +224,7 @@ class SectionReader {
     const bytes = this.get(digest);
     if (bytes === undefined) throw new Error(`section ${name} (${digest}) is missing`);
     if (!this.verified && sha256Digest(bytes) !== digest) throw new Error(`section ${name} does not fit its digest`);
-    const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    const value: unknown = JSON.parse(utf8Text(bytes));
     if (typeof value !== "object" || value === null) throw new Error(`section ${name} is malformed`);
     return value;
   }

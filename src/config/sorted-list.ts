@@ -74,6 +74,21 @@ export function diffLists<T>(before: readonly T[], after: readonly T[], nameOf: 
   return { removed, added };
 }
 
+/** Nothing comes and nothing goes: one copy is all. Undefined: something does. */
+function replaceItems<T>(list: readonly T[], edits: ReadonlyMap<string, T | undefined>, nameOf: NameOf<T>): T[] | undefined {
+  const places: number[] = [];
+  for (const [name, item] of edits) {
+    const at = positionOf(list, name, nameOf);
+    const found = list[at];
+    if (item === undefined || found === undefined || nameOf(found) !== name) return undefined;
+    places.push(at);
+  }
+  const next = list.slice();
+  let i = 0;
+  for (const item of edits.values()) next[places[i++] as number] = item as T;
+  return next;
+}
+
 /** The list without the names in `removed` and with the items in `added`; `added` replaces an item of its name. */
 export function patchList<T>(
   list: readonly T[],
@@ -85,6 +100,8 @@ export function patchList<T>(
   for (const name of removed) edits.set(name, undefined);
   for (const item of added) edits.set(nameOf(item), item);
   if (edits.size === 0) return list;
+  const replaced = replaceItems(list, edits, nameOf);
+  if (replaced !== undefined) return replaced;
   const sorted = [...edits].sort(([a], [b]) => (a < b ? -1 : 1));
   if (list.length === 0) return sorted.flatMap(([, item]) => (item === undefined ? [] : [item]));
   const pieces: (readonly T[])[] = [];

@@ -1,3 +1,4 @@
+import { utf8Bytes, utf8Text } from "../../core/bytes.ts";
 import { sha256Digest } from "../canonical.ts";
 import type { Manifest } from "../sections.ts";
 
@@ -35,7 +36,7 @@ export function parseAnnouncement(bytes: Uint8Array): Announcement {
   const { inline: texts } = value as { readonly inline?: unknown };
   if (typeof texts === "object" && texts !== null) {
     for (const [digest, text] of Object.entries(texts)) {
-      const content = Buffer.from(String(text), "utf8");
+      const content = utf8Bytes(String(text));
       if (sha256Digest(content) === digest) inline.set(digest, content);
     }
   }
@@ -48,21 +49,24 @@ export function parseManifest(bytes: Uint8Array): Manifest {
 }
 
 function parseObject(bytes: Uint8Array): object {
-  const value: unknown = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"));
+  const value: unknown = JSON.parse(utf8Text(bytes));
   if (typeof value !== "object" || value === null) throw new Error("the manifest is not an object");
   return value;
 }
 
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
+const isDigest = (value: unknown): value is string => typeof value === "string" && DIGEST.test(value);
+
 function manifestOf(value: object): Manifest {
   const { revision, digest, group, sections, modules, publishedAtMs } = value as Partial<Manifest>;
   if (!Number.isSafeInteger(revision) || revision === undefined || revision < 1) throw new Error("the manifest has no revision");
-  if (typeof digest !== "string" || !DIGEST.test(digest)) throw new Error("the manifest has no digest");
+  if (!isDigest(digest)) throw new Error("the manifest has no digest");
   if (typeof group !== "string") throw new Error("the manifest has no group");
   if (typeof sections !== "object" || sections === null || !Array.isArray(modules))
     throw new Error("the manifest has no sections");
-  for (const each of [...Object.values(sections), ...modules])
-    if (typeof each !== "string" || !DIGEST.test(each)) throw new Error("the manifest names something that is not a digest");
+  for (const name in sections)
+    if (!isDigest(sections[name])) throw new Error("the manifest names something that is not a digest");
+  if (!modules.every(isDigest)) throw new Error("the manifest names something that is not a digest");
   return { revision, digest, group, sections, modules, publishedAtMs: typeof publishedAtMs === "number" ? publishedAtMs : 0 };
 }

@@ -76,10 +76,12 @@ export class SnapshotLoader {
 
   #bytesOf(manifest: Manifest): Map<string, Uint8Array> {
     const bytes = new Map<string, Uint8Array>();
-    for (const digest of digestsOf(manifest)) {
-      const content = this.#known.get(digest);
-      if (content !== undefined) bytes.set(digest, content);
-    }
+    const keep = (digest: string | undefined): void => {
+      const content = this.#known.get(digest ?? "");
+      if (digest !== undefined && content !== undefined) bytes.set(digest, content);
+    };
+    for (const name in manifest.sections) keep(manifest.sections[name]);
+    for (const digest of manifest.modules) keep(digest);
     return bytes;
   }
 }
