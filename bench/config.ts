@@ -1,7 +1,7 @@
 /**
  * How long a change of configuration takes: published over NATS → applied by every worker of a gateway, or by 20 sidecars, all
  * real processes on one machine, with few routes and with 10,000. And what idle processes hold in memory.
- * Run: `node scripts/bench.mjs --config-only` (`--changes 200 --workers 2 --sidecars 20 --only gateway,sidecars --json --write`).
+ * Run: `node scripts/bench.mjs --config-only` (`--changes 200 --warm-up 800 --workers 2 --sidecars 20 --only gateway,sidecars --json --write`).
  *
  * Exact, because all of it is one clock: this process takes the time before it publishes and when the acknowledgement of the last
  * proxy arrives here (a gateway acknowledges when all its workers serve), so that the way of the acknowledgement is in the figure.
@@ -24,7 +24,6 @@ const IDLE_MS = 10_000;
 const PAUSE_MS = 20;
 const MANY_ROUTES = 10_000;
 const ROUTES_PER_APPLY = 2_000;
-const WARM_UP = 20;
 /** Until what a proxy puts off (its copy on disk, JIT) is done: it belongs to the changes. */
 const SETTLE_MS = 2_500;
 
@@ -46,14 +45,16 @@ export interface ConfigSeries {
   readonly answered?: Quantiles;
   /** The command starts → the last acknowledgement; only with the real command. */
   readonly fromCommand?: Quantiles;
+  /** Changes before those that count: code that has run a few times only is interpreted, and compiling it takes time of its own. */
+  readonly warmUp?: number;
+  /** As `proxyMs`, of these. */
+  readonly proxyColdMs?: number;
   /** Processor time of one proxy (all its processes and threads) for one change, in ms: all that was used, also what it uses anyway. */
   readonly proxyMs: number;
   /** Of `proxyMs`, what the same processes used in as much time without changes, right after them. */
   readonly proxyIdleMs?: number;
   /** Of `proxyMs`, the threads that compile what runs often: less with every change. */
   readonly proxyCompilerMs?: number;
-  /** `proxyMs` of the second half of the changes alone. */
-  readonly proxyLaterMs?: number;
   readonly controlMs: number;
 }
 
@@ -74,6 +75,7 @@ export interface ConfigReport {
 const { values } = parseArgs({
   options: {
     changes: { type: "string", default: "200" },
+    "warm-up": { type: "string", default: "800" },
     workers: { type: "string", default: String(cpus().length) },
     sidecars: { type: "string", default: "20" },
     only: { type: "string", default: "gateway,sidecars" },
@@ -82,6 +84,7 @@ const { values } = parseArgs({
   },
 });
 const changes = Number(values.changes);
+const warmUp = Number(values["warm-up"]);
 const say = (line: string): void => void process.stderr.write(`· ${line}\n`);
 
 function quantiles(times: readonly number[]): Quantiles {
@@ -140,9 +143,14 @@ async function measureSeries(world: World, progress: Progress, options: SeriesOp
   const controlPid = world.control.child.pid as number;
   const controlBefore = { ms: 0 };
   const used = new ProxyMeter(pids);
-  for (let i = -WARM_UP; i < options.changes; i++) {
-    if (i === 0) controlBefore.ms = processorMs(controlPid);
-    if (i === 0 || i === options.changes >> 1) used.mark();
+  let proxyColdMs = 0;
+  const cold = used.total();
+  for (let i = -warmUp; i < options.changes; i++) {
+    if (i === 0) {
+      controlBefore.ms = processorMs(controlPid);
+      proxyColdMs = (used.total() - cold) / Math.max(1, warmUp) / pids.length;
+    }
+    if (i === 0) used.mark();
     const revision = ++progress.revision;
     const text = changingRoute(++progress.mark);
     const startMs = performance.now();
@@ -168,7 +176,14 @@ async function measureSeries(world: World, progress: Progress, options: SeriesOp
   used.mark();
   const controlMs = (processorMs(controlPid) - controlBefore.ms) / options.changes;
   const series: ConfigSeries = {
-    ...{ name: options.name, routes: options.routes, changes: options.changes, applied: quantiles(applied ?? []) },
+    ...{
+      name: options.name,
+      routes: options.routes,
+      changes: options.changes,
+      warmUp,
+      proxyColdMs,
+      applied: quantiles(applied ?? []),
+    },
     ...(options.port === undefined ? {} : { answered: quantiles(answered ?? []) }),
     ...(options.withCommand ? { fromCommand: quantiles(fromCommand ?? []) } : {}),
     ...(await used.finish(options.changes)),
@@ -185,27 +200,32 @@ interface Mark {
   readonly compilerMs: ReadonlyMap<number, number>;
 }
 
-/** Processor time of proxies over a series of changes: from the first mark, and from the second, which is half-way. */
+/** Processor time of proxies over a series of changes, from the first mark to the second. */
 class ProxyMeter {
   readonly #marks: Mark[] = [];
 
   constructor(readonly pids: readonly number[]) {}
 
+  /** Of all proxies so far, in ms. */
+  total(): number {
+    return this.pids.reduce((sum, pid) => sum + processorMs(pid), 0);
+  }
+
   mark(): void {
     this.#marks.push({
       atMs: performance.now(),
-      usedMs: this.pids.reduce((sum, pid) => sum + processorMs(pid), 0),
+      usedMs: this.total(),
       compilerMs: new Map(this.pids.flatMap((pid) => [...threadsMs(pid, "JITWorker")])),
     });
   }
 
   /** Waits as long as the changes took, without any, to know what the processes use anyway. */
-  async finish(changes: number): Promise<Pick<ConfigSeries, "proxyMs" | "proxyIdleMs" | "proxyCompilerMs" | "proxyLaterMs">> {
+  async finish(changes: number): Promise<Pick<ConfigSeries, "proxyMs" | "proxyIdleMs" | "proxyCompilerMs">> {
     const compilers = [...this.#lastMark().compilerMs];
     await sleep(SETTLE_MS);
     this.mark();
-    const [start, half, , end] = this.#marks;
-    if (start === undefined || half === undefined || end === undefined) throw new Error("a series has two marks");
+    const [start, , end] = this.#marks;
+    if (start === undefined || end === undefined) throw new Error("a series has two marks");
     await sleep(end.atMs - start.atMs);
     this.mark();
     const each = changes * this.pids.length;
@@ -214,7 +234,6 @@ class ProxyMeter {
       proxyIdleMs: (this.#lastMark().usedMs - end.usedMs) / each,
       // Such threads end when there is nothing to do for a while: then their part is not known, and this is too small.
       proxyCompilerMs: compilers.reduce((sum, [task, ms]) => sum + ms - (start.compilerMs.get(task) ?? 0), 0) / each,
-      proxyLaterMs: (end.usedMs - half.usedMs) / ((changes - (changes >> 1)) * this.pids.length),
     };
   }
 

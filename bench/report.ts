@@ -86,7 +86,7 @@ function proxiesSection(report: Report): string[] {
 
 const CONFIG_COLUMNS = [
   ...(["change of one route", "routes", "applied p50 ms", "p90", "p99", "max"] as const),
-  ...(["answered p50 ms", "p99", "CPU ms/proxy", "2nd half", "idle", "JIT", "CPU ms/control"] as const),
+  ...(["answered p50 ms", "p99", "CPU ms/proxy", "cold", "idle", "JIT", "CPU ms/control"] as const),
 ];
 
 const shown = (times: Quantiles | undefined, which: keyof Quantiles): string => times?.[which].toFixed(1) ?? "-";
@@ -98,7 +98,7 @@ function configCells(series: ConfigSeries): string[] {
     String(series.routes),
     ...[shown(applied, "p50"), shown(applied, "p90"), shown(applied, "p99"), shown(applied, "max")],
     ...[shown(answered, "p50"), shown(answered, "p99")],
-    ...[series.proxyMs, series.proxyLaterMs, series.proxyIdleMs, series.proxyCompilerMs].map((ms) => ms?.toFixed(2) ?? "-"),
+    ...[series.proxyMs, series.proxyColdMs, series.proxyIdleMs, series.proxyCompilerMs].map((ms) => ms?.toFixed(2) ?? "-"),
     series.controlMs.toFixed(2),
   ];
 }
@@ -142,8 +142,8 @@ function configSection(report: ConfigReport): string[] {
     "arrived (a gateway acknowledges when all its workers serve the revision); `answered` until a request that was then sent on a new",
     "connection is answered by the new route. With the command, time starts when the message is heard. Budgets: p50 under 50 ms; with",
     "20 sidecars p99 within 50 ms, and 1 ms of CPU per proxy and change. CPU is all that a proxy used in the time of the changes, divided",
-    "by them (20 came before); beside it the second half of them alone, and how much of it the same processes use in as much time without",
-    "changes (`idle`) and for compiling what runs often (`JIT`).",
+    "by them; beside it the same of the changes before them, while the code is still cold, and how much of it the same processes use in as",
+    "much time without changes (`idle`) and for compiling what runs often (`JIT`).",
     "",
     ...markdownTable([CONFIG_COLUMNS, ...report.series.map(configCells)]),
     "",
