@@ -36,6 +36,31 @@ test("the README's gateway for your own service is valid", async () => {
   expect([code, out, error]).toEqual([0, "✓ 3 resources are valid\n", ""]);
 });
 
+test("every YAML block of the page on porting is valid configuration", async () => {
+  const blocks = [...read("docs/filters-porting.md").matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text]) => text ?? "");
+  expect(blocks.length).toBeGreaterThan(0);
+  const folder = newFolder();
+  blocks.forEach((text, i) => {
+    writeFileSync(join(folder.path, `${i}.yaml`), text);
+  });
+  for (let i = 0; i < blocks.length; i++) {
+    const { code, error } = await runSelvedge(["validate", "-f", join(folder.path, `${i}.yaml`)]);
+    expect([code, error]).toEqual([0, ""]);
+  }
+  folder.remove();
+});
+
+/** Suites that the threat model names are there: a test that moved must not leave a claim behind. */
+test("every test that the threat model names exists", () => {
+  const text = read("docs/filters-threat-model.md");
+  const named = [...text.matchAll(/\btest\/[A-Za-z0-9/.-]*[A-Za-z0-9]/g)].map(([name]) => name);
+  expect(named.length).toBeGreaterThan(10);
+  const missing = named.filter(
+    (name) => !["", ".portable.ts", ".test.ts", ".ts"].some((end) => existsSync(join(ROOT, name + end))),
+  );
+  expect(missing).toEqual([]);
+});
+
 describe.each(PAGES)("%s", (page) => {
   test("every command of ours that it shows exists, with its flags", async () => {
     const commands = await loadAllCommands();
