@@ -98,7 +98,7 @@ async function explain(context: CommandContext, { routes, listeners }: Content):
   await loadPatternEngine();
   const router = buildRouter(routes, listeners);
   const wanted = context.flags.text("gateway");
-  const forRequests = listeners.filter(({ protocol }) => protocol === "http" || protocol === "https");
+  const forRequests = listeners.filter(({ protocol }) => protocol !== "tcp" && protocol !== "tls");
   const gateways = new Map(forRequests.map((listener) => [listener.gateway, listener]));
   if (wanted !== undefined && !gateways.has(wanted))
     throw new CommandError(
