@@ -1,16 +1,41 @@
 import { type CommandContext, CommandError, EXIT } from "./command.ts";
+import { printable } from "./terminal.ts";
+
+/** How long a proxy may take for an answer. */
+const ANSWER_MS = 30_000;
 
 /** What a proxy serves, secrets redacted, from its admin address (`--admin-url`, `--admin-token`). `hint`: what to do when nobody answers. */
-export async function fetchConfigDump({ flags }: CommandContext, hint: string): Promise<unknown> {
+export async function fetchConfigDump(context: CommandContext, hint: string): Promise<unknown> {
+  const response = await askAdmin(context, "GET", "/config_dump", hint);
+  if (!response.ok) throw await refusal(response);
+  return response.json();
+}
+
+/** Tells a proxy something at its admin address; answers what it says. */
+export async function postAdmin(context: CommandContext, path: string, hint: string): Promise<unknown> {
+  const response = await askAdmin(context, "POST", path, hint);
+  if (response.ok) return response.json();
+  if (response.status === 404) {
+    const { error } = (await response.json().catch(() => ({}))) as { readonly error?: unknown };
+    throw new CommandError(`the proxy says: ${printable(String(error ?? "there is no such filter"))}`, "", EXIT.notFound);
+  }
+  throw await refusal(response);
+}
+
+async function askAdmin({ flags }: CommandContext, method: string, path: string, hint: string): Promise<Response> {
   const url = flags.text("admin-url") ?? "";
   const token = flags.text("admin-token");
   const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
-  let response: Response;
+  const signal = AbortSignal.timeout(ANSWER_MS);
   try {
-    response = await fetch(new URL("/config_dump", url), { headers, redirect: "error" });
+    return await fetch(new URL(path, url), { method, headers, redirect: "error", signal });
   } catch (error) {
     throw new CommandError(`no proxy answers at ${url} (${(error as Error).message})`, hint, EXIT.unreachable);
   }
-  if (!response.ok) throw new CommandError(`the proxy answered ${response.status}: ${(await response.text()).slice(0, 200)}`);
-  return response.json();
+}
+
+async function refusal(response: Response): Promise<CommandError> {
+  const text = printable((await response.text()).slice(0, 200));
+  const hint = response.status === 401 ? "give the token with --admin-token" : "";
+  return new CommandError(`the proxy answered ${response.status}: ${text}`, hint);
 }

@@ -24,7 +24,7 @@ beforeAll(async () => {
   server = await startNats();
   plane = createControlPlane({
     backend: { kind: "nats", address: { servers: [server.url] } },
-    ...{ modules: builtinModules(new Map()), version: "test" },
+    ...{ modules: builtinModules(), version: "test" },
     ...{ clock: new SystemClock(), rng: systemRng(), log: SILENT_LOG },
   });
   await plane.start();
@@ -67,6 +67,35 @@ test("apply and delete, under the name of the user", async () => {
   expect([named.exit, named.error]).toEqual([EXIT.ok, ""]);
   expect((await plane.history())[0]?.author).toBe("bob");
   expect((await run(["delete", "Service/shop"])).exit).toBe(EXIT.notFound);
+});
+
+test("filter disable, enable and release change the resource and nothing else of it", async () => {
+  const filter = `apiVersion: selvedge.dev/v1
+kind: Filter
+metadata: { name: limits, annotations: { note: mine } }
+spec: { module: { builtin: rate-limit }, settings: { limits: [{ name: a, requests: 1, per: second, key: [clientIp] }] } }
+`;
+  expect((await run(["apply", "-f", "-"], filter)).exit).toBe(EXIT.ok);
+  const specOf = async (): Promise<Record<string, unknown>> => {
+    const { written } = JSON.parse((await run(["get", "Filter/limits", "-o", "json"])).out) as {
+      written: { metadata: unknown; spec: Record<string, unknown> };
+    };
+    expect(written.metadata).toMatchObject({ annotations: { note: "mine" } });
+    return written.spec;
+  };
+  const before = await specOf();
+  const disabled = await run(["filter", "disable", "limits"]);
+  expect([disabled.exit, disabled.error]).toEqual([EXIT.ok, ""]);
+  expect(disabled.out).toContain("Filter/limits changed");
+  expect(await specOf()).toEqual({ ...before, disabled: true });
+  // Released, it is still disabled: one does not say anything of the other.
+  expect((await run(["filter", "release", "default/limits", "--json"])).exit).toBe(EXIT.ok);
+  const released = await specOf();
+  expect(released).toEqual({ ...before, disabled: true, release: expect.stringMatching(/^20.*Z$/) });
+  expect((await run(["filter", "enable", "Filter/limits"])).exit).toBe(EXIT.ok);
+  const { disabled: _gone, ...enabled } = released;
+  expect(await specOf()).toEqual(enabled);
+  expect(await run(["filter", "disable", "nothing"])).toMatchObject({ exit: EXIT.notFound });
 });
 
 test(
@@ -179,7 +208,7 @@ test(
     const secured = await startNats({ config });
     const control = createControlPlane({
       backend: { kind: "nats", address: { servers: [secured.url], user: "control", password: "pc" } },
-      ...{ modules: builtinModules(new Map()), version: "test" },
+      ...{ modules: builtinModules(), version: "test" },
       ...{ clock: new SystemClock(), rng: systemRng(), log: SILENT_LOG },
     });
     try {
@@ -217,7 +246,7 @@ test(
     const control = createControlPlane({
       backend: { kind: "nats", address: { servers: [server.url] }, id: "second" },
       owners: new Owners(await parseOwners("publishers:\n  carol: { namespaces: [hers], endpoints: [127.0.0.0/8] }\n")),
-      ...{ modules: builtinModules(new Map()), version: "test" },
+      ...{ modules: builtinModules(), version: "test" },
       ...{ clock: new SystemClock(), rng: systemRng(), log: SILENT_LOG },
     });
     await plane.stop();

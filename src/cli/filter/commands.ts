@@ -51,5 +51,20 @@ export const FILTER_COMMANDS: CommandGroup = {
       summary: "List the modules that are stored, and the filters that name them",
       load: () => import("../commands/filter-list.ts"),
     },
+    {
+      name: "filter disable",
+      summary: "Stop running a filter, without taking it off its routes",
+      load: () => import("../commands/filter-disable.ts"),
+    },
+    {
+      name: "filter enable",
+      summary: "Run a filter again that was disabled",
+      load: () => import("../commands/filter-enable.ts"),
+    },
+    {
+      name: "filter release",
+      summary: "Let a filter out of quarantine",
+      load: () => import("../commands/filter-release.ts"),
+    },
   ],
 };

@@ -1,0 +1,8 @@
+import { switchCommand } from "../filter/switch.ts";
+
+export const command = switchCommand("release", {
+  summary: "let a filter out of quarantine",
+  description:
+    "A filter that kept breaking is not run any more until its module, settings or budget change, or until this: it starts anew, with no faults counted.",
+  says: "what made it break is gone",
+});
