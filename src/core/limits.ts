@@ -284,6 +284,14 @@ export const PREPARE_LIMITS = {
   cacheLeftoverMs: 600_000,
 } as const;
 
+/** Bounds of TCP streams that nobody has to configure. */
+export const STREAM_LIMITS = {
+  /** What may come beyond a filter's `bufferBytes` before a peer that is told to wait does: one read of a socket. Exceeded: `filter_body_too_large`. */
+  slackBytes: 1024 * 1024,
+  /** After a filter closed a stream: how long its downstream may take what was said to it. Exceeded: cut off. */
+  lingerMs: 2_000,
+} as const;
+
 /** Bounds of the host of WebAssembly components that are not a matter of one filter's budget. */
 export const COMPONENT_LIMITS = {
   /** Definitions of one component, items of one list in it, nested ones included. More: refused when loaded. */

@@ -4,6 +4,7 @@ import type { Clock } from "../core/clock.ts";
 import type { DeadlineQueue } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
+import { STREAM_LIMITS } from "../core/limits.ts";
 import { readAttribute } from "./attributes.ts";
 import { ChainRun } from "./chain-run.ts";
 import { FilterSlot, type Lane, type SlotOwner } from "./chain-slot.ts";
@@ -13,8 +14,6 @@ import type { FaultKind } from "./stats.ts";
 
 /** Idle chains kept for reuse. */
 const POOLED_CHAINS = 1024;
-/** What one read of a socket may bring: beyond what a filter may hold of a stream before its source is told to wait. */
-const STREAM_SLACK_BYTES = 1024 * 1024;
 const NOTE_PREFIX = "selvedge.log.";
 
 /**
@@ -60,7 +59,7 @@ export class FilterChain extends ChainRun implements SlotOwner {
         slot = new FilterSlot(this);
         this.slots.push(slot);
       }
-      slot.prepare(modules[i] as FilterModule, i, host.isStream === true ? STREAM_SLACK_BYTES : 0);
+      slot.prepare(modules[i] as FilterModule, i, host.isStream === true ? STREAM_LIMITS.slackBytes : 0);
     }
     return this;
   }

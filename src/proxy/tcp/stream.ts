@@ -3,6 +3,7 @@ import { type Bytes, copyBytes } from "../../core/bytes.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { Failure } from "../../core/failure.ts";
 import { HeaderBlock, type RequestHead } from "../../core/head.ts";
+import { STREAM_LIMITS } from "../../core/limits.ts";
 import type { ExchangeFacts } from "../../filters/attributes.ts";
 import type { FilterChain } from "../../filters/chain.ts";
 import type { ChainHost, ChainResult } from "../../filters/chain-types.ts";
@@ -20,9 +21,6 @@ import { Tunnel, type TunnelSide } from "../tunnel.ts";
 import type { UpstreamService } from "../upstream/service.ts";
 import type { StreamRoute } from "./routes.ts";
 import { TcpUpstream, type TcpUpstreamOwner } from "./upstream.ts";
-
-/** After a filter closed a stream: how long the downstream may take what was said to it. */
-const LINGER_MS = 2_000;
 
 /** Streams have no heads; nobody changes this one. */
 const NO_REQUEST: RequestHead = {
@@ -440,8 +438,8 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
     if (this.#downstreamClosed) return;
     this.socket.end();
     this.socket.resume();
-    this.#idleEndsMs = this.core.clock.nowMs() + LINGER_MS;
-    this.core.deadlines.arm(this.#idle, LINGER_MS);
+    this.#idleEndsMs = this.core.clock.nowMs() + STREAM_LIMITS.lingerMs;
+    this.core.deadlines.arm(this.#idle, STREAM_LIMITS.lingerMs);
   }
 
   #finishWhenClosed(): void {
