@@ -40,6 +40,14 @@ class KernelBuilder {
 function addMemoryFunctions(kernel: KernelBuilder): void {
   const roundUp = `global.get @end local.get 0 i32.const 7 i32.add i32.const -8 i32.and i32.add i32.const 8 i32.add`;
   const capacity = "memory.size 0 i32.const 16 i32.shl";
+  // So many pages at least; 0: no room. By a share of what is there, as long as there is room for that: where an engine moves a memory
+  // that grows, a plug-in that takes page after page would have it moved 255 times (9 s of one call).
+  const shares = [0, 2, 4].map(
+    (shift) => `memory.size 0 i32.const ${shift} i32.shr_u local.tee 1 local.get 0 i32.ge_u if
+       local.get 1 memory.grow 0 i32.const -1 i32.ne if i32.const 1 return end
+     end`,
+  );
+  kernel.add("$grow", ["i32"], ["i32"], `${shares.join(" ")} local.get 0 memory.grow 0 i32.const -1 i32.ne`, ["i32"]);
   // A new block; 0: no room.
   kernel.add(
     "place",
@@ -48,8 +56,8 @@ function addMemoryFunctions(kernel: KernelBuilder): void {
     `local.get 0 i32.const 1 i32.sub i32.const ${MAX_BLOCK} i32.ge_u if i32.const 0 return end
      global.get @end local.set 1 ${roundUp} local.set 2
      local.get 2 ${capacity} i32.gt_u if
-       local.get 2 ${capacity} i32.sub i32.const 65535 i32.add i32.const 16 i32.shr_u memory.grow 0
-       i32.const -1 i32.eq if i32.const 0 return end
+       local.get 2 ${capacity} i32.sub i32.const 65535 i32.add i32.const 16 i32.shr_u call $grow
+       i32.eqz if i32.const 0 return end
      end
      local.get 1 local.get 0 i32.store
      local.get 1 local.get 1 i32.const 8 i32.add i32.const ${TAG} i32.xor i32.store +4

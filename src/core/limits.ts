@@ -237,6 +237,15 @@ export const CALLOUT_LIMITS_MAXIMA = {
 export const DEFAULT_PUBLISH_LIMITS = { perSecond: 100, payloadBytes: 64 * 1024 } as const;
 export const PUBLISH_LIMITS_MAXIMA = { perSecond: 10_000, payloadBytes: 256 * 1024 } as const;
 
+/**
+ * What one filter may add to heads and trailers of one exchange in each direction, and the head of a response or a call of its own:
+ * as much as a peer may send. Exceeded: the call fails with the ABI's own error.
+ */
+export const FILTER_HEAD_LIMITS = {
+  fields: DEFAULT_HTTP_LIMITS.headerCount,
+  bytes: DEFAULT_HTTP_LIMITS.headerSectionBytes,
+} as const;
+
 /** Bounds of what is granted to filters. */
 export const CAPABILITY_LIMITS = {
   /** Patterns in one list of field or attribute names, subjects of one filter. More: refused when the resource is read. */

@@ -1,6 +1,7 @@
 import { HeaderBlock } from "../../core/head.ts";
 import type { CalloutAnswer } from "../contract.ts";
 import { parseStatus } from "../guest/fields.ts";
+import { fitsHead, sizeOfFields } from "../guest/head-budget.ts";
 import { type GuestHeader, isEditable, isWireText, listHeaders } from "./edits.ts";
 import type { ComponentGuest } from "./guest.ts";
 
@@ -38,7 +39,8 @@ export function sendCall(guest: ComponentGuest, exchangeId: number, request: Cal
     if (!isEditable(key, value)) return undefined;
     headers.add(key, value);
   }
-  if (sizeOf(headers) + request.body.byteLength > config.budget.outputBytes) return undefined;
+  if (!fitsHead(headers) || sizeOfFields(headers.names, headers.values) + request.body.byteLength > config.budget.outputBytes)
+    return undefined;
   const gate = grants.calloutsTo(service);
   if (!gate.begin()) return undefined;
   const call = guest.nextCallId();
@@ -56,12 +58,6 @@ export function sendCall(guest: ComponentGuest, exchangeId: number, request: Cal
   }
   context.calls.set(call, { theirs, gate });
   return call;
-}
-
-function sizeOf({ names, values }: HeaderBlock): number {
-  let size = 0;
-  for (let i = 0; i < names.length; i++) size += (names[i] as string).length + (values[i] as string).length;
-  return size;
 }
 
 /** An answer as the guest gets it; undefined: the call failed. */

@@ -1,4 +1,5 @@
 import type { HeaderBlock } from "../../core/head.ts";
+import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import {
   type BodyBuffer,
   type CalloutAnswer,
@@ -10,6 +11,7 @@ import {
   type Verdict,
 } from "../contract.ts";
 import type { CalloutGate, Grants } from "../guest/grants.ts";
+import { HeadBudget } from "../guest/head-budget.ts";
 import { describeAnswer } from "./callouts.ts";
 import { EDITED, type EditResult, type GuestHeader, INVALID, listHeaders, NOT_NOW, OVER_BUDGET, type Part } from "./edits.ts";
 import type { ComponentFunction } from "./functions.ts";
@@ -49,6 +51,7 @@ export class ComponentContext implements FilterContext {
   spentMs = 0;
   #refusal = "";
   #outputBytes = 0;
+  readonly #head = new HeadBudget();
   #done = false;
 
   open(guest: ComponentGuest, exchange: FilterExchange): void {
@@ -175,6 +178,11 @@ export class ComponentContext implements FilterContext {
     return listHeaders(block, this.grants?.readable(this.#directionOf(part)));
   }
 
+  /** The same for a field of a head or trailers, which have a bound of their own. */
+  spendField(part: Part, bytes: number): boolean {
+    return this.#head.take(this.#directionOf(part), 1, bytes) && this.spend(bytes + PROXY_WASM_LIMITS.headerOverheadBytes);
+  }
+
   /** Counts bytes that the filter adds. False: over its budget. */
   spend(bytes: number): boolean {
     const limit = this.guest?.owner.config.budget.outputBytes ?? 0;
@@ -269,6 +277,7 @@ export class ComponentContext implements FilterContext {
     this.#paused = undefined;
     this.#refusal = "the context is closed";
     this.#outputBytes = 0;
+    this.#head.reset();
     this.fuelUsed = 0;
     this.isTimed = false;
     this.spentMs = 0;

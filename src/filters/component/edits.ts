@@ -1,5 +1,4 @@
 import type { HeaderBlock } from "../../core/head.ts";
-import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import { isWritableField, lowerName } from "../guest/fields.ts";
 import type { NameSet } from "../guest/name-set.ts";
 import type { ComponentContext } from "./context.ts";
@@ -37,7 +36,7 @@ export function writeField(
   if (block === undefined) return NOT_NOW;
   const key = lowerName(name);
   if (!isEditable(key, value) || !context.mayWrite(part, key)) return INVALID;
-  if (!context.spend(key.length + value.length + PROXY_WASM_LIMITS.headerOverheadBytes)) return OVER_BUDGET;
+  if (!context.spendField(part, key.length + value.length)) return OVER_BUDGET;
   if (add) block.add(key, value);
   else block.set(key, value);
   return EDITED;

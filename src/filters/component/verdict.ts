@@ -2,6 +2,7 @@ import { HeaderBlock } from "../../core/head.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import { CONTINUE, PAUSE, type Verdict } from "../contract.ts";
 import { parseStatus } from "../guest/fields.ts";
+import { fitsHead } from "../guest/head-budget.ts";
 import type { ComponentContext } from "./context.ts";
 import { type GuestHeader, isEditable } from "./edits.ts";
 import type { TaggedValue } from "./types-cases.ts";
@@ -43,6 +44,7 @@ function readResponse(response: GuestResponse, context: ComponentContext): Verdi
   if (context.grants?.may("respond") !== true)
     return { kind: "fail", reason: "the filter may not answer (capabilities.respond)" };
   context.grants.cutAnswer(headers);
-  if (!context.spend(bytes)) return { kind: "fail", reason: "the filter's answer is larger than its budget" };
+  if (!fitsHead(headers) || !context.spend(bytes))
+    return { kind: "fail", reason: "the filter's answer is larger than its budget" };
   return { kind: "respond", status, headers, body: response.body, grpcStatus: -1, details: "" };
 }

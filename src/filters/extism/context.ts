@@ -1,7 +1,9 @@
 import type { HeaderBlock } from "../../core/head.ts";
+import { FILTER_HEAD_LIMITS } from "../../core/limits.ts";
 import { CONTINUE, type Direction, type FilterContext, type FilterExchange, PAUSE, type Verdict } from "../contract.ts";
 import { writeRequestPseudo, writeStatus } from "../guest/fields.ts";
 import type { Grants } from "../guest/grants.ts";
+import { fitsHead } from "../guest/head-budget.ts";
 import type { FaultKind } from "../stats.ts";
 import { type Answer, AnswerError, type Phase, readAnswer } from "./answer.ts";
 import type { ExtismGuest, GuestFunction } from "./guest.ts";
@@ -136,6 +138,7 @@ export class ExtismContext implements FilterContext {
     const { grants } = guest.owner;
     if (answer.respond !== undefined) {
       if (!grants.may("respond")) throw new AnswerError("it may not answer (capabilities.respond)");
+      if (!fitsHead(answer.respond.headers)) throw new AnswerError("its response has more fields than a head may have");
       grants.cutAnswer(answer.respond.headers);
       return answer.respond;
     }
@@ -210,6 +213,10 @@ function checkFields(grants: Grants, direction: Direction, { set, add, remove, m
   if (path !== undefined) names.push(":path");
   if (authority !== undefined) names.push(":authority");
   if (status !== undefined) names.push(":status");
+  const added = [...(set?.entries() ?? []), ...(add?.entries() ?? [])];
+  const bytes = added.reduce((sum, [name, value]) => sum + name.length + value.length, 0);
+  if (added.length > FILTER_HEAD_LIMITS.fields || bytes > FILTER_HEAD_LIMITS.bytes)
+    throw new AnswerError("it adds more fields than a head may have");
   for (const name of names) {
     if (!grants.mayWrite(direction, name))
       throw new AnswerError(`it may not write ${JSON.stringify(name.slice(0, 64))} (capabilities.headers.${direction}.write)`);

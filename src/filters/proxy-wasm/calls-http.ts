@@ -14,6 +14,7 @@ import {
   writeRequestPseudo,
   writeStatus,
 } from "../guest/fields.ts";
+import { fitsHead } from "../guest/head-budget.ts";
 import type { GuestMemory } from "../guest/memory.ts";
 import { pairsSize } from "../guest/memory.ts";
 import type { NameSet } from "../guest/name-set.ts";
@@ -236,7 +237,7 @@ function writeField(
   const block = writableBlock(guest, map);
   const context = guest.active;
   if (block === undefined || context === undefined) return BAD_ARGUMENT;
-  if (!context.spend((keySize >>> 0) + (valueSize >>> 0) + PROXY_WASM_LIMITS.headerOverheadBytes)) return INTERNAL_FAILURE;
+  if (!context.spendFields(directionOf(map) ?? "request", 1, (keySize >>> 0) + (valueSize >>> 0))) return INTERNAL_FAILURE;
   const key = readName(memory, keyAt, keySize);
   const value =
     map === MAP_RESPONSE_HEADERS ? readAnswerValue(memory, key, valueAt, valueSize) : memory.latin1(valueAt, valueSize);
@@ -302,7 +303,7 @@ export function setHeaderMapPairs(guest: GuestInstance, memory: GuestMemory, map
   const pairs = memory.readPairs(at, size);
   if (pairs === undefined) return BAD_ARGUMENT;
   const { names, values } = pairs;
-  if (!context.spend((size >>> 0) + names.length * PROXY_WASM_LIMITS.headerOverheadBytes)) return INTERNAL_FAILURE;
+  if (!context.spendFields(directionOf(map) ?? "request", names.length, size >>> 0)) return INTERNAL_FAILURE;
   const kept = keepUnwritable(guest, map, block, names, values);
   if (kept === undefined) return INTERNAL_FAILURE;
   for (let i = names.length - 1; i >= 0; i--) {
@@ -423,6 +424,7 @@ export function sendLocalResponse(
   const { grants } = guest.owner;
   if (!grants.may("respond") || !context.spend((bodySize >>> 0) + (headersSize >>> 0))) return INTERNAL_FAILURE;
   const headers = new HeaderBlock();
+  if (!fitsHead(pairs)) return INTERNAL_FAILURE;
   replaceBlock(headers, pairs.names, pairs.values);
   grants.cutAnswer(headers);
   headers.remove("content-length");

@@ -4,6 +4,7 @@ import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import { wireText } from "../attributes.ts";
 import type { AttributeValue, BodyBuffer, CalloutRequest, Direction } from "../contract.ts";
 import { replaceBlock } from "../guest/fields.ts";
+import { fitsHead } from "../guest/head-budget.ts";
 import { InternTable } from "../guest/interned.ts";
 import type { GuestMemory } from "../guest/memory.ts";
 import { RATE_LIMIT_FUNCTION } from "../rate-limit/foreign.ts";
@@ -326,7 +327,7 @@ export function httpCall(
 /** Header pairs of a call-out, checked like all that a filter writes; the pseudo headers of a request may be among them. */
 function calloutBlock(memory: GuestMemory, at: number, size: number): HeaderBlock | undefined {
   const pairs = memory.readPairs(at, size);
-  if (pairs === undefined) return undefined;
+  if (pairs === undefined || !fitsHead(pairs)) return undefined;
   const block = new HeaderBlock();
   replaceBlock(block, pairs.names, pairs.values);
   for (let i = 0; i < pairs.names.length; i++) {

@@ -1,3 +1,4 @@
+import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import {
   CONTINUE,
   type Direction,
@@ -7,6 +8,7 @@ import {
   PAUSE,
   type Verdict,
 } from "../contract.ts";
+import { HeadBudget } from "../guest/head-budget.ts";
 import { ACTION_CONTINUE, PEER_LOCAL, PEER_REMOTE, ROOT_CONTEXT_ID } from "./abi.ts";
 import type { GuestCallback, GuestInstance } from "./instance.ts";
 
@@ -54,6 +56,7 @@ export class StreamContext implements FilterContext {
   #answerCount = 0;
   /** The answer's head passed: nothing more can be wanted in it. */
   responseSeen = false;
+  readonly #head = new HeadBudget();
   /** Bytes added to headers and bodies so far. */
   outputBytes = 0;
   /** Fuel that its callbacks used so far, as far as its instance has looked. */
@@ -258,6 +261,11 @@ export class StreamContext implements FilterContext {
     return true;
   }
 
+  /** The same for fields of heads and trailers, which have a bound of their own. */
+  spendFields(direction: Direction, fields: number, bytes: number): boolean {
+    return this.#head.take(direction, fields, bytes) && this.spend(bytes + fields * PROXY_WASM_LIMITS.headerOverheadBytes);
+  }
+
   onLog(): void {
     const { guest } = this;
     if (guest === undefined || guest.fault !== undefined || this.exchange === undefined) return;
@@ -332,6 +340,7 @@ export class StreamContext implements FilterContext {
     this.responseSeen = false;
     this.#answerCount = 0;
     this.outputBytes = 0;
+    this.#head.reset();
     this.fuelUsed = 0;
     this.isTimed = false;
     this.isStream = false;

@@ -1,5 +1,5 @@
 import { utf8Text } from "../../core/bytes.ts";
-import { CAPABILITY_LIMITS, PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import { CAPABILITY_LIMITS } from "../../core/limits.ts";
 import { isWritableField, readName } from "../guest/fields.ts";
 import type { GuestMemory } from "../guest/memory.ts";
 import { BAD_ARGUMENT, INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, NOT_FOUND, OK } from "./abi.ts";
@@ -78,7 +78,7 @@ function addResponseHeaders(guest: GuestInstance, memory: GuestMemory, at: numbe
     const valueAt = dataAt + nameSize + 1;
     const next = valueAt + valueSize + 1;
     if (next > end) return BAD_ARGUMENT;
-    if (!context.spend(nameSize + valueSize + PROXY_WASM_LIMITS.headerOverheadBytes)) return INTERNAL_FAILURE;
+    if (!context.spendFields("response", 1, nameSize + valueSize)) return INTERNAL_FAILURE;
     const name = readName(memory, dataAt, nameSize);
     const known = lastValues[i & (LAST_VALUES - 1)] as string;
     const value = memory.isText(valueAt, valueSize, known) ? known : memory.latin1(valueAt, valueSize);
