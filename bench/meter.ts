@@ -3,10 +3,11 @@
  *
  *   bun bench/meter.ts [--json]        deno run -A bench/meter.ts [--json]
  *
- * Guests: AssemblyScript (always), Rust and Go when `rustc` (with wasm32-unknown-unknown) and `go` are installed, QuickJS when
+ * Guests: AssemblyScript (always), Rust, Go and C when `rustc` (with wasm32-unknown-unknown), `go` and Zig (`ZIG`) are there, QuickJS when
  * `SELVEDGE_QUICKJS` names a folder with the npm packages `quickjs-emscripten-core` and `@jitl/quickjs-wasmfile-release-sync`.
  * Modules that are only rewritten: the built-in filters, and files named in `SELVEDGE_METER_MODULES` (separated by `:`). What
- * is absent is said. Original and metered take turns, the quickest round of each counts: others may share the machine. On Bun set `BUN_JSC_maxNumWasmFastMemories=64`, or only the first
+ * is absent is said. Original and metered take turns, in CPU time of their thread; the quickest round of each counts: others may
+ * share the machine. On Bun set `BUN_JSC_maxNumWasmFastMemories=64`, or only the first
  * eight memories are fast and the comparison is of memories, not of metering.
  */
 import { spawnSync } from "node:child_process";
@@ -16,13 +17,14 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { SystemClock } from "../src/core/clock.ts";
-import { FUEL_EXPORT, meterModule } from "../src/filters/meter/index.ts";
+import { FUEL_EXPORT, type MeterSwap, meterModule, START_EXPORT } from "../src/filters/meter/index.ts";
+import { threadClock } from "./thread-clock.ts";
 
-const ROUNDS = 30;
-const SLICE_MS = 5;
+const ROUNDS = 200;
+const SLICE_MS = 1;
 /** A kernel is warm, compiled by the engine's last compiler, when it has not become quicker for so long; or after the most. */
-const WARM_MS = 1_000;
-const WARM_MOST_MS = 15_000;
+const WARM_MS = 700;
+const WARM_MOST_MS = 6_000;
 const CALLS = 200_000;
 const OPTIONS = { fuel: 2 ** 31 - 1, memoryBytes: 2 ** 31, tableElements: 1_000_000 };
 const GUESTS = fileURLToPath(new URL("./meter-guests/", import.meta.url));
@@ -42,6 +44,7 @@ interface Subject {
 }
 
 const clock = new SystemClock();
+const threadMs = await threadClock();
 const absent: string[] = [];
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 const readWasm = (path: string): Wasm => new Uint8Array(readFileSync(path));
@@ -66,19 +69,15 @@ async function startPlain(wasm: Wasm): Promise<Guest> {
   }
   const { exports } = await WebAssembly.instantiate(module, imports);
   host.memory = exports.memory as WebAssembly.Memory;
+  (exports[START_EXPORT] as (() => void) | undefined)?.();
   (exports._initialize as (() => void) | undefined)?.();
   const kernels = new Map<string, (rounds: number) => unknown>();
   for (const [name, value] of Object.entries(exports)) {
-    if (typeof value === "function" && !/^(_|malloc|free|abort)/.test(name))
+    if (typeof value === "function" && !/^(_|malloc|free|abort|selvedge:)/.test(name))
       kernels.set(name, value as (rounds: number) => unknown);
   }
-  const fuel = exports[FUEL_EXPORT] as WebAssembly.Global | undefined;
-  return {
-    kernels,
-    refill: () => {
-      if (fuel !== undefined) fuel.value = OPTIONS.fuel;
-    },
-  };
+  const swap = exports[FUEL_EXPORT] as MeterSwap | undefined;
+  return { kernels, refill: () => void swap?.(OPTIONS.fuel) };
 }
 
 function build(
@@ -142,10 +141,10 @@ async function findQuickJs(): Promise<Subject[]> {
   const base = ((await import(pathToFileURL(join(files, "index.mjs")).href)) as { default: unknown }).default;
   const start = async (wasm: Wasm): Promise<Guest> => {
     const module = await WebAssembly.compile(wasm);
-    const kept: { fuel?: WebAssembly.Global } = {};
+    const kept: { fuel?: MeterSwap } = {};
     const instantiateWasm: Instantiate = (imports, onDone) => {
       const instance = new WebAssembly.Instance(module, imports);
-      kept.fuel = instance.exports[FUEL_EXPORT] as WebAssembly.Global;
+      kept.fuel = instance.exports[FUEL_EXPORT] as MeterSwap;
       onDone(instance);
       return instance.exports;
     };
@@ -156,9 +155,7 @@ async function findQuickJs(): Promise<Subject[]> {
     };
     return {
       kernels: new Map(Object.entries(SCRIPTS).map(([name, script]) => [name, run(script)])),
-      refill: () => {
-        if (kept.fuel !== undefined) kept.fuel.value = OPTIONS.fuel;
-      },
+      refill: () => void kept.fuel?.(OPTIONS.fuel),
     };
   };
   return [{ name: "QuickJS", wasm: readWasm(join(files, "emscripten-module.wasm")), start }];
@@ -176,9 +173,9 @@ function findOthers(): Subject[] {
 }
 
 function time(run: () => unknown): number {
-  const startMs = clock.nowMs();
+  const startMs = threadMs();
   run();
-  return clock.nowMs() - startMs;
+  return threadMs() - startMs;
 }
 
 interface RewriteRow {
@@ -280,12 +277,28 @@ const folder = mkdtempSync(join(tmpdir(), "selvedge-meter-"));
 const subjects: Subject[] = [];
 try {
   const rust = join(folder, "rust.wasm");
+  const c = join(folder, "c.wasm");
   const options = ["--target", "wasm32-unknown-unknown", "-C", "opt-level=3", "-C", "strip=debuginfo", "--crate-type", "cdylib"];
   subjects.push(
     ...(await buildAssemblyScript()),
     ...build("Rust", rust, ["rustc", ...options, "--edition", "2021", "-o", rust, "guest.rs"]),
     ...buildGo(folder),
-    ...(await findQuickJs()),
+    ...build("C", c, [
+      process.env.ZIG ?? "zig",
+      "cc",
+      "-target",
+      "wasm32-wasi",
+      "-mexec-model=reactor",
+      "-O2",
+      "-s",
+      "-o",
+      c,
+      "guest.c",
+    ]),
+    ...(await findQuickJs().catch((error: unknown) => {
+      absent.push(`QuickJS: ${String(error).split("\n")[0]}`);
+      return [];
+    })),
     ...findOthers(),
   );
 } finally {
