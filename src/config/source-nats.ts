@@ -6,6 +6,7 @@ import { describeCause } from "../core/failure.ts";
 import { EVENT_LIMITS } from "../core/limits.ts";
 import type { Log } from "../core/log.ts";
 import type { Rng } from "../core/rng.ts";
+import { Complaints, natsHint } from "./nats/complaints.ts";
 import { connectNats, type NatsAddress } from "./nats/connect.ts";
 import { type Announcement, parseAnnouncement } from "./nats/manifest.ts";
 import { isSubjectToken, manifestGetSubject, NATS_NAMES, snapshotSubject, statusSubject } from "./nats/names.ts";
@@ -76,6 +77,7 @@ class NatsSnapshotSource implements NatsSource {
   readonly #group: string;
   readonly #cache: SnapshotCache | undefined;
   readonly #loader: SnapshotLoader;
+  readonly #complaints: Complaints;
   #connection: NatsConnection | undefined;
   #onSnapshot: (update: SnapshotUpdate) => void = () => {};
   #disconnectedAtMs: number | undefined;
@@ -94,6 +96,7 @@ class NatsSnapshotSource implements NatsSource {
 
   constructor(readonly options: NatsSourceOptions) {
     this.#group = options.group ?? "gateway";
+    this.#complaints = new Complaints(options.clock);
     if (!isSubjectToken(options.id)) throw new Error(`proxy id ${JSON.stringify(options.id)}: only letters, digits, - and _`);
     if (!isSubjectToken(this.#group))
       throw new Error(`proxy group ${JSON.stringify(this.#group)}: only letters, digits, - and _`);
@@ -198,7 +201,7 @@ class NatsSnapshotSource implements NatsSource {
     try {
       connection = await (this.options.connect ?? connectNats)(this.options.address, this.options.id);
     } catch (error) {
-      this.options.log.warn("NATS cannot be reached, trying again", { cause: describeCause(error) });
+      this.#complain("NATS cannot be reached, trying again", describeCause(error));
       const delayMs = CONNECT_RETRY_MS + this.options.rng.next() * CONNECT_RETRY_JITTER_MS;
       this.#after("connect", delayMs, () => void this.#connect());
       return;
@@ -214,6 +217,13 @@ class NatsSnapshotSource implements NatsSource {
     await this.#reconcile();
   }
 
+  /** What goes on being wrong is said once, with what to do, and then ever more rarely. */
+  #complain(message: string, cause: string): void {
+    if (!this.#complaints.isDue(`${message} ${cause}`)) return;
+    const hint = natsHint(cause);
+    this.options.log.warn(message, { cause, ...(hint === "" ? {} : { hint }) });
+  }
+
   async #follow(connection: NatsConnection): Promise<void> {
     for await (const event of connection.status()) {
       if (event.type === "disconnect") this.#onDisconnected();
@@ -222,12 +232,13 @@ class NatsSnapshotSource implements NatsSource {
         this.#onConnected();
         void this.#reconcile();
       }
-      if (event.type === "error") this.options.log.warn("NATS refused something", { cause: describeCause(event.error) });
+      if (event.type === "error") this.#complain("NATS refused something", describeCause(event.error));
     }
   }
 
   #onConnected(): void {
     this.#disconnectedAtMs = undefined;
+    this.#complaints.forget();
     this.options.log.info("connected to NATS", { id: this.options.id, group: this.#group });
     this.#beat();
   }

@@ -21,7 +21,7 @@ import { NatsStore } from "../../src/control/store/nats.ts";
 import { SystemClock } from "../../src/core/clock.ts";
 import { EventLog } from "../../src/core/events.ts";
 import { EVENT_LIMITS } from "../../src/core/limits.ts";
-import { SILENT_LOG } from "../../src/core/log.ts";
+import { JsonLog, SILENT_LOG } from "../../src/core/log.ts";
 import { systemRng } from "../../src/core/rng.ts";
 import { type NatsServer, startNats } from "../kit/nats.ts";
 import { filterOf, forwardTo, routeOf, snapshotOf } from "../kit/snapshot.ts";
@@ -225,6 +225,26 @@ describe("nats source", () => {
     await good.source.stop();
     await until(() => table.list().length === 1);
     distributor.onStatus(() => {});
+  });
+
+  test("a user that the server refuses is told so once, with what to do, however often it is tried", async () => {
+    const lines: { message: string; cause: string; hint: string }[] = [];
+    const log = new JsonLog("warn", clock, (line) => void lines.push(JSON.parse(line)));
+    let tries = 0;
+    const source = createNatsSource({
+      ...{ address: { servers: [server.url] }, id: "nobody", version: "test", clock, rng: systemRng(), log },
+      connect: () => {
+        tries++;
+        return Promise.reject(new Error("Authorization Violation"));
+      },
+    });
+    sources.push(source);
+    await source.start(() => {});
+    await until(() => tries >= 3);
+    assert.deepEqual(
+      lines.map(({ message, cause, hint }) => [message, cause, hint.includes("--nats-user")]),
+      [["NATS cannot be reached, trying again", "Authorization Violation", true]],
+    );
   });
 
   test("what happens to a proxy reaches the table soon, the newest first; a message that lies about it is no message", async () => {
