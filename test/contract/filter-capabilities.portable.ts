@@ -362,7 +362,10 @@ describe("capabilities: answers, log, metrics, attributes", () => {
     const { exchange, statuses, denied } = await play({}, answer);
     assert.deepEqual(statuses, [0]);
     assert.equal(exchange.chain.localResponse?.status, 403);
-    assert.deepEqual(exchange.chain.localResponse?.headers.entries(), [["x-mine", "1"]]);
+    assert.deepEqual(exchange.chain.localResponse?.headers.entries(), [
+      ["x-mine", "1"],
+      ["content-type", "text/plain"],
+    ]);
     assert.deepEqual(denied, { headers: 1 });
   });
 
