@@ -115,7 +115,12 @@ export const filterSpec = z
       .describe(
         "When it traps or exceeds its budget: `closed`: the request fails with 500. `open`: it goes on without the filter.",
       ),
-    isolated: z.boolean().default(false).describe("One exchange at a time in an instance, for filters that are not trusted."),
+    isolated: z
+      .boolean()
+      .default(false)
+      .describe(
+        "One exchange at a time in an instance, for filters that are not trusted. The next exchange of an instance finds in its memory what the one before left there.",
+      ),
     disabled: z
       .boolean()
       .default(false)
