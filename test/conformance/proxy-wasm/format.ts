@@ -1,7 +1,10 @@
 import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import wabtInit from "wabt";
 import { parse } from "yaml";
+import type { FilterBudget } from "../../../src/core/limits.ts";
 
 /** The files of this suite, as README.md describes them. */
 
@@ -45,6 +48,10 @@ export interface Case {
   readonly name: string;
   readonly about?: string;
   readonly module?: string;
+  /** Instead of a module of this suite: one that was built, by its name in `SELVEDGE_ENVOY_FILTERS` (the long suites). */
+  readonly file?: string;
+  /** What it needs beyond the defaults of our host. */
+  readonly budget?: Partial<FilterBudget>;
   /** Pairs of texts that are replaced in the module before it is assembled. */
   readonly replace?: readonly (readonly [string, string])[];
   readonly configuration?: string;
@@ -55,6 +62,8 @@ export interface Case {
   readonly upstream?: CaseAnswer;
   /** The answer of the service `aside` to calls whose path begins with the name of the case. Nobody listens at the service `nobody`. */
   readonly aside?: CaseAnswer;
+  /** A path at which `aside` answers this case as well. */
+  readonly asidePath?: string;
   readonly answer?: Expected;
   /** What the upstream got last; null: nothing. */
   readonly got?: Expected | null;
@@ -106,10 +115,15 @@ const assembled = new Map<string, Uint8Array<ArrayBuffer>>();
 const wabt = await wabtInit();
 
 /** The module of a case. */
-export function assembleModule({ module = "actor.wat", replace = [] }: Case): Uint8Array<ArrayBuffer> {
-  const key = JSON.stringify([module, replace]);
+export function assembleModule({ file, module = "actor.wat", replace = [] }: Case): Uint8Array<ArrayBuffer> {
+  const key = JSON.stringify([file ?? module, replace]);
   const known = assembled.get(key);
   if (known !== undefined) return known;
+  if (file !== undefined) {
+    const built = new Uint8Array(readFileSync(join(process.env.SELVEDGE_ENVOY_FILTERS ?? "", `${file}.wasm`)));
+    assembled.set(key, built);
+    return built;
+  }
   let text = readFileSync(`${folder("modules")}${module}`, "utf8");
   for (const [from, to] of replace) {
     if (!text.includes(from)) throw new Error(`${module} has no ${from}`);

@@ -87,12 +87,16 @@ function judgeLines(each: Case, all: readonly string[], host: Host): string | un
   return undefined;
 }
 
-/** A host may have several instances: what is logged again says nothing. */
+/** A host may have several instances: what is logged again says nothing. Each line must be expected, each come, in this order at first. */
 function judgePlainLines(expected: readonly string[], lines: readonly string[]): string | undefined {
-  const came = [...new Set(lines)];
-  return came.join("\n") === expected.join("\n")
-    ? undefined
-    : `should have logged ${JSON.stringify(expected)}, logged ${JSON.stringify(came)}`;
+  const came = new Set<number>();
+  for (const line of lines) {
+    const index = expected.findIndex((one) => fits(one, line));
+    if (index < 0) return `unexpected line: ${line}`;
+    came.add(index);
+  }
+  const inOrder = [...came].every((index, i) => index === i) && came.size === expected.length;
+  return inOrder ? undefined : `should have logged ${JSON.stringify(expected)}, logged ${JSON.stringify([...new Set(lines)])}`;
 }
 
 /** Calls of a script whose result may be any. */

@@ -14,6 +14,7 @@ export async function startOnEnvoy(stages: readonly Stage[], peers: Peers): Prom
   const clusters = [
     ...sorted.map(({ each, upstreamPort }) => withTrailers(cluster(`default/up-${each.name}`, upstreamPort))),
     withTrailers(cluster("aside", peers.asidePort)),
+    ...peers.aliases.map((name) => cluster(name, peers.asidePort)),
     cluster("nobody", peers.deadPort),
   ];
   try {

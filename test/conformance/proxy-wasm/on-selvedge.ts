@@ -40,19 +40,25 @@ export async function startOnSelvedge(stages: readonly Stage[], peers: Peers): P
 
 const EVERYTHING = { read: ["**"], write: ["**"] };
 
-export function filterFor(each: Case): ReturnType<typeof filterOf> {
+export function filterFor(each: Case, aliases: readonly string[]): ReturnType<typeof filterOf> {
   return filterOf(each.name, sha256Digest(assembleModule(each)), {
     settings: each.configuration ?? each.script ?? "",
     capabilities: {
       ...DEFAULT_CAPABILITIES,
-      callouts: ["default/aside", "default/nobody"],
+      callouts: ["aside", "nobody", ...aliases].map((name) => `default/${name}`),
       clock: true,
       // Also what no wildcard stands for: the suite is about the ABI, not about what is granted.
       headers: { request: EVERYTHING, response: EVERYTHING },
       attributes: EVERYTHING,
     },
     // Reading its script takes a guest more than filters need.
-    budget: { ...DEFAULT_FILTER_BUDGET, callbackFuel: 50_000_000, exchangeFuel: 500_000_000, logLinesPerSecond: 10_000 },
+    budget: {
+      ...DEFAULT_FILTER_BUDGET,
+      callbackFuel: 50_000_000,
+      exchangeFuel: 500_000_000,
+      logLinesPerSecond: 10_000,
+      ...each.budget,
+    },
   });
 }
 
@@ -69,12 +75,16 @@ function snapshotFor(stages: readonly Stage[], peers: Peers): ReturnType<typeof 
       ...routeOf(each.name, [forwardTo(`up-${each.name}`, { filters: [`default/${each.name}`] })]),
       gateways: [`default/${each.name}`],
     })),
-    services: [...stages.map(({ each }) => serviceOf(`up-${each.name}`)), serviceOf("aside"), serviceOf("nobody")],
+    services: [
+      ...stages.map(({ each }) => serviceOf(`up-${each.name}`)),
+      ...["aside", "nobody", ...peers.aliases].map((name) => serviceOf(name)),
+    ],
     endpoints: [
       ...stages.map(({ each, upstreamPort }) => endpointsOf(`up-${each.name}`, [upstreamPort])),
       endpointsOf("aside", [peers.asidePort]),
+      ...peers.aliases.map((name) => endpointsOf(name, [peers.asidePort])),
       endpointsOf("nobody", [peers.deadPort]),
     ],
-    filters: stages.map(({ each }) => filterFor(each)),
+    filters: stages.map(({ each }) => filterFor(each, peers.aliases)),
   });
 }

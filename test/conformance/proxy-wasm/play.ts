@@ -13,10 +13,12 @@ export interface Stage {
 }
 /** Services for calls: one that answers, one whose port is dead. */
 export interface Peers {
+  /** Other names of the one that answers: examples call services by names of their own. */
+  readonly aliases: readonly string[];
   readonly asidePort: number;
   readonly deadPort: number;
 }
-export const NO_PEERS: Peers = { asidePort: 1, deadPort: 1 };
+export const NO_PEERS: Peers = { aliases: [], asidePort: 1, deadPort: 1 };
 
 /** A host that runs all cases, each behind a port of its own. */
 export interface HostUnderTest {
@@ -37,6 +39,7 @@ export class Play {
   constructor(
     readonly cases: readonly Case[],
     readonly start: (stages: readonly Stage[], peers: Peers) => Promise<HostUnderTest>,
+    readonly aliases: readonly string[] = [],
   ) {}
 
   async begin(): Promise<void> {
@@ -52,7 +55,7 @@ export class Play {
       return this.cases.find((each) => isFor(each, request))?.aside ?? {};
     });
     this.#upstreams.push(aside.upstream);
-    this.#host = await this.start(stages, { asidePort: aside.upstream.port, deadPort: await freePort() });
+    this.#host = await this.start(stages, { aliases: this.aliases, asidePort: aside.upstream.port, deadPort: await freePort() });
   }
 
   gotOf(each: Case): readonly HeardMessage[] {
@@ -88,5 +91,7 @@ export class Play {
 /** Only a case that fails waits so long. */
 const LINES_WAIT_MS = 10_000;
 
-const isFor = (each: Case, request: HeardMessage): boolean =>
-  (request.line.split(" ")[1] ?? "").split("/")[1]?.split("?", 1)[0] === each.name;
+function isFor(each: Case, request: HeardMessage): boolean {
+  const path = request.line.split(" ")[1] ?? "";
+  return path === each.asidePath || path.split("/")[1]?.split("?", 1)[0] === each.name;
+}

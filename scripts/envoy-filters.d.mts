@@ -1,0 +1,1 @@
+export function obtainEnvoyFilters(print: (line: string) => void): Promise<string>;
