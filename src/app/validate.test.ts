@@ -72,3 +72,18 @@ test("issues of the text and of the whole come together, and what has issues of 
   ]);
   expect(issues[1]?.message).toContain("default/gone");
 });
+
+test("every mistake at once, whatever its kind: of one field, of references, of a filter's settings", async () => {
+  const files = {
+    "a.yaml": BROKEN_SERVICE,
+    "b.yaml": ROUTES,
+    "c.yaml": FILTER("requests: 5\n        per: fortnight\n        key: [clientIp]"),
+  };
+  const { out } = await validate(files, "--json");
+  const codes = (JSON.parse(out).issues as { code: string }[]).map(({ code }) => code);
+  expect(codes).toEqual(["unknown_key", "dangling_reference", "bad_settings"]);
+  // Whose modules may run is not known while the Mesh is refused.
+  const mesh = "apiVersion: selvedge.dev/v1\nkind: Mesh\nmetadata: { name: mesh }\nspec: { nonsense: 1 }\n";
+  const refused = await validate({ ...files, "d.yaml": mesh }, "--json");
+  expect(refused.out).not.toContain("bad_settings");
+});

@@ -4,7 +4,7 @@ import type { ModuleCatalogue } from "./modules.ts";
 import type { IssuePath, ParsedResource, Place } from "./parse.ts";
 import type { Resource } from "./schema/index.ts";
 import type { Sections } from "./sections.ts";
-import type { Snapshot } from "./snapshot.ts";
+import type { FilterConfig, Snapshot } from "./snapshot.ts";
 import { SnapshotCompiler } from "./snapshot-compiler.ts";
 
 export interface CompileOptions {
@@ -36,7 +36,12 @@ export interface CompileResult {
   readonly issues: readonly ConfigIssue[];
   /** Things to know that do not stop the configuration (an expired certificate). */
   readonly warnings: readonly ConfigIssue[];
-  /** Bytes of every module that the snapshot names, by digest. */
+  /**
+   * Filters to try before anybody gets them: all that could be compiled, also when something else has an issue. None when the Mesh,
+   * which says whose modules may run, was refused.
+   */
+  readonly filters: readonly FilterConfig[];
+  /** Bytes of every module that the filters name, by digest. */
   readonly modules: ReadonlyMap<string, Uint8Array>;
 }
 

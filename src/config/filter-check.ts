@@ -7,9 +7,9 @@ import type { FilterConfig } from "./snapshot.ts";
 /** Loads a filter with its settings; answers why it was refused, or undefined when it is good. Never rejects. */
 export type TryFilter = (config: FilterConfig, bytes: Uint8Array) => Promise<string | undefined>;
 
-/** What of a compiled snapshot is checked. */
+/** What of compiled resources is checked. */
 export interface CheckedFilters {
-  readonly snapshot: { readonly filters: readonly FilterConfig[] } | undefined;
+  readonly filters: readonly FilterConfig[];
   readonly modules: ReadonlyMap<string, Uint8Array>;
 }
 
@@ -30,7 +30,7 @@ export function filterCheckKey(config: FilterConfig): string {
 }
 
 /**
- * Checks the settings of every filter of a compiled snapshot by the JSON Schema of its module, if it has one, and loads it
+ * Checks the settings of every compiled filter by the JSON Schema of its module, if it has one, and loads it
  * with them, so that a bad one never reaches a proxy. Filters in `known`
  * (`filterCheckKey`) were tried before and are left out; those that are good are added to it.
  */
@@ -41,7 +41,7 @@ export async function checkFilters(
   known: Set<string> = new Set(),
 ): Promise<ConfigIssue[]> {
   const issues: ConfigIssue[] = [];
-  for (const config of compiled.snapshot?.filters ?? []) {
+  for (const config of compiled.filters) {
     const key = filterCheckKey(config);
     const bytes = compiled.modules.get(config.digest);
     if (known.has(key) || bytes === undefined) continue;

@@ -62,10 +62,11 @@ export class SnapshotCompiler {
     checkStreamRoutes(context, streamRoutes, content);
     // Who claimed the same is only looked for when somebody did, or when all issues are told anyway.
     if (context.issues.length > 0 || !claims.replace(removed, added)) refuseRouteConflicts(context, routes);
-    const { modules } = context;
+    const isMeshKnown = options.refused?.some((each) => each.startsWith("Mesh")) !== true;
+    const found = { filters: isMeshKnown ? content.filters : [], modules: context.modules };
     const issues = context.issues.sort(compareIssues);
     const warnings = context.warnings.sort(compareIssues);
-    if (issues.length > 0) return { snapshot: undefined, sections: undefined, issues: cutIssues(issues), warnings, modules };
+    if (issues.length > 0) return { snapshot: undefined, sections: undefined, issues: cutIssues(issues), warnings, ...found };
     if (isKept) {
       this.#last = { catalogue, content, streamRoutes };
       this.#claims = claims;
@@ -73,7 +74,7 @@ export class SnapshotCompiler {
     const sections = this.#cutter.cut(content);
     const { digest } = sections;
     const snapshot = Object.freeze({ ...content, revision: options.revision, digest, group: options.group ?? "gateway" });
-    return { snapshot, sections, issues, warnings, modules };
+    return { snapshot, sections, issues, warnings, ...found };
   }
 }
 

@@ -115,7 +115,7 @@ export class FileSource implements SnapshotSource {
     );
     this.#watch(stamps);
     const issues = [...read.issues, ...compiled.issues];
-    if (tryFilter !== undefined && issues.length === 0) {
+    if (tryFilter !== undefined) {
       issues.push(...(await checkFilters(compiled, tryFilter, filterPlaceOf(read.resources), this.#checkedFilters)));
     }
     if (compiled.warnings.length > 0) this.options.onWarnings?.(compiled.warnings);

@@ -58,8 +58,7 @@ export class ConfigCompiler {
     await this.#loadModules(resources);
     const result = this.#compiler.compile(resources, this.#optionsOf(revision, locate, refused));
     const { snapshot, sections, modules, warnings } = result;
-    const issues = [...result.issues];
-    if (issues.length === 0) issues.push(...(await this.#tryFilters(result, resources, locate)));
+    const issues = [...result.issues, ...(await this.#tryFilters(result, resources, locate))];
     if (snapshot === undefined || sections === undefined || issues.length > 0) return compiledOf([], issues, warnings);
     // All groups get all of it, each under its name.
     const groups = this.options.groups.map((group) => ({ snapshot: { ...snapshot, group }, sections, modules }));

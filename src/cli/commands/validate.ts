@@ -55,7 +55,7 @@ async function check(context: CommandContext): Promise<Checked> {
     },
   );
   const issues = [...parsed.flatMap((each) => each.issues), ...compiled.issues];
-  if (issues.length === 0 && compiled.snapshot !== undefined && compiled.snapshot.filters.length > 0) {
+  if (compiled.filters.length > 0) {
     const tryFilter = await context.launch.createFilterTrial();
     issues.push(...(await checkFilters(compiled, tryFilter, filterPlaceOf(resources))));
   }
