@@ -48,8 +48,10 @@ export function createAdmin(host: ProxyHost, guard: GuardOptions): (request: Req
     const path = `/filters/:namespace/:name/${action}` as const;
     app.post(path, (context) => {
       const filter = `${context.req.param("namespace")}/${context.req.param("name")}`;
-      if (host.controlFilter(filter, action)) return context.json({ filter, action });
-      return context.json({ error: `What serves has no filter ${filter}.` }, 404);
+      const workers = host.controlFilter(filter, action);
+      if (workers === undefined) return context.json({ error: `What serves has no filter ${filter}.` }, 404);
+      const onFailure = host.snapshot()?.filters.find(({ name }) => name === filter)?.onFailure;
+      return context.json({ filter, action, workers, onFailure });
     });
     app.all(path, (context) => context.json({ error: "Use POST." }, 405, { allow: "POST" }));
   }

@@ -44,7 +44,7 @@ export async function createProxy(options: {
     rng,
     log,
     observer,
-    filters: new FilterRegistry(host),
+    filters: new FilterRegistry(host, { log: log.for("filter"), metrics: observer.filterMetrics }),
     createAuthenticator: async (config) => {
       const { JwtAuthenticator } = await import("../filters/jwt/authenticator.ts");
       const authenticator = new JwtAuthenticator(config, { clock, rng, log: log.for("jwt") });

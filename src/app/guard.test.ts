@@ -74,7 +74,7 @@ describe("admin", () => {
     metrics: async () => aggregator.families(),
     controlFilter: (filter, action) => {
       state.controlled.push(`${filter} ${action}`);
-      return filter === "default/x";
+      return filter === "default/x" ? 2 : undefined;
     },
     events: async () => [
       { kind: "filter_broke", subject: "default/x", reason: "trap", worker: 1, count: 3, firstMs: 0, lastMs: 86_400_000 },
@@ -144,7 +144,7 @@ describe("admin", () => {
     for (const action of ["disable", "enable", "release"]) {
       const path = `/filters/default/x/${action}`;
       const done = await get(path, { host: "127.0.0.1" }, "POST");
-      expect([done.status, await done.json()]).toEqual([200, { filter: "default/x", action }]);
+      expect([done.status, await done.json()]).toEqual([200, { filter: "default/x", action, workers: 2 }]);
       expect((await get(path)).status).toBe(405);
       expect((await get(path, { host: "evil.example" }, "POST")).status).toBe(421);
       expect((await get(path, { host: "127.0.0.1:8081", origin: "http://evil.example" }, "POST")).status).toBe(403);

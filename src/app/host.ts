@@ -20,9 +20,9 @@ export interface ProxyHost {
   snapshot(): Snapshot | undefined;
   /**
    * Switches a filter off or on, or lets it out of quarantine, in all workers. `disable` holds until `enable` or until this
-   * program ends, for whatever is loaded under that name. False: what serves has no such filter.
+   * program ends, for whatever is loaded under that name. Answers how many workers were told; undefined: what serves has no such filter.
    */
-  controlFilter(filter: string, action: FilterAction): boolean;
+  controlFilter(filter: string, action: FilterAction): number | undefined;
   /** The log file was rotated. */
   reopenLogs(): void;
   /** In an orderly way: readiness fails, listeners close, exchanges finish, tunnels last. Idempotent. */

@@ -19,7 +19,9 @@ export type ToWorker =
   /** The log file was rotated. */
   | { readonly type: "reopen" }
   /** Finish what is under way, then exit. */
-  | { readonly type: "drain" };
+  | { readonly type: "drain" }
+  /** Break off what is under way, write the access log out, exit. */
+  | { readonly type: "stop" };
 
 /** What a worker says to the supervisor. */
 export type FromWorker =

@@ -120,8 +120,11 @@ export class RunningProxy implements DataPlane {
   }
 
   #serve(built: BuiltGeneration): readonly ConfigIssue[] {
+    const { filters, snapshot } = built.generation;
+    const changed = this.snapshot?.filters !== snapshot.filters;
     built.commit();
     this.core.generation = built.generation;
+    if (changed) this.options.filters.serve(filters, snapshot.revision);
     return [];
   }
 
@@ -226,6 +229,8 @@ export class RunningProxy implements DataPlane {
     const ports = this.#allPorts();
     await Promise.all(ports.map((port) => port.close()));
     for (const port of ports) port.destroyConnections();
+    // Sockets tell that they are closed in a later turn: then their exchanges end, and the access log has them.
+    await new Promise<void>((resolve) => void setImmediate(resolve));
     this.#builder.close();
   }
 

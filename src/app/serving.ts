@@ -54,10 +54,10 @@ export function natsAddress({ flags }: CommandContext, servers: string): NatsAdd
 }
 
 /**
- * One Ctrl-C comes more than once: from the terminal, and passed on by npm and by what started us. What comes so soon after the
- * first is the same one, also on a slow machine.
+ * One signal comes more than once: to the whole group (a terminal's Ctrl-C, `kill -- -PID`), and passed on by npm and by what
+ * started us (bin/selvedge.mjs). What comes so soon after the last one that counted is the same one, also on a slow machine.
  */
-const SAME_INTERRUPT_MS = 1_000;
+const SAME_SIGNAL_MS = 1_000;
 
 /**
  * Resolves when the process was asked to stop and has: the first SIGTERM or SIGINT drains, the second stops at once. SIGHUP
@@ -75,7 +75,7 @@ export function serveUntilSignal(parts: {
   let askedMs = 0;
   const onStop = (signal: string): void => {
     const nowMs = parts.clock.nowMs();
-    if (asked > 0 && signal === "SIGINT" && nowMs - askedMs < SAME_INTERRUPT_MS) return;
+    if (asked > 0 && nowMs - askedMs < SAME_SIGNAL_MS) return;
     askedMs = nowMs;
     asked++;
     if (asked > 2) return;

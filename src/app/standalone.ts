@@ -163,10 +163,10 @@ export class Standalone implements ProxyHost {
     };
   }
 
-  controlFilter(filter: string, action: FilterAction): boolean {
-    if (!hasFilter(this.#applied, filter)) return false;
+  controlFilter(filter: string, action: FilterAction): number | undefined {
+    if (!hasFilter(this.#applied, filter)) return undefined;
     this.options.dataPlane.controlFilter(filter, action);
-    return true;
+    return 1;
   }
 
   reopenLogs(): void {

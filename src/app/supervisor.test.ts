@@ -34,7 +34,7 @@ class FakeWorker {
     if (this.gone) return false;
     this.heard.push(message);
     if (message.type === "poll" && this.alive) this.report(message.request);
-    if (message.type === "drain") this.exit("exit code 0");
+    if (message.type === "drain" || message.type === "stop") this.exit("exit code 0");
     return true;
   }
   report(request: number): void {
@@ -257,12 +257,12 @@ describe("Supervisor", () => {
   test("a filter is controlled in all workers, and one that was switched off stays so in new ones", async () => {
     const filterMessages = (index: number): string[] =>
       at(index).heard.flatMap((each) => (each.type === "filter" ? [`${each.action} ${each.filter}`] : []));
-    expect(supervisor.controlFilter("default/x", "disable")).toBe(false);
+    expect(supervisor.controlFilter("default/x", "disable")).toBeUndefined();
     await send({ ...good(1), filters: [filterOf("x", "sha256:00")] });
     for (const index of [0, 1]) at(index).answer("applied");
-    expect(supervisor.controlFilter("default/y", "disable")).toBe(false);
-    expect(supervisor.controlFilter("default/x", "release")).toBe(true);
-    expect(supervisor.controlFilter("default/x", "disable")).toBe(true);
+    expect(supervisor.controlFilter("default/y", "disable")).toBeUndefined();
+    expect(supervisor.controlFilter("default/x", "release")).toBe(2);
+    expect(supervisor.controlFilter("default/x", "disable")).toBe(2);
     for (const index of [0, 1]) expect(filterMessages(index)).toEqual(["release default/x", "disable default/x"]);
     at(1).exit("signal SIGSEGV");
     clock.advance(WORKER_TIMES.backoffMinMs);
@@ -272,7 +272,7 @@ describe("Supervisor", () => {
         .heard.map(({ type }) => type)
         .slice(0, 2),
     ).toEqual(["filter", "snapshot"]);
-    expect(supervisor.controlFilter("default/x", "enable")).toBe(true);
+    expect(supervisor.controlFilter("default/x", "enable")).toBe(2);
     expect(filterMessages(1)).toEqual(["disable default/x", "enable default/x"]);
     at(0).exit("signal SIGSEGV");
     clock.advance(WORKER_TIMES.backoffMinMs);

@@ -251,8 +251,8 @@ export class Supervisor implements ProxyHost {
     };
   }
 
-  controlFilter(filter: string, action: FilterAction): boolean {
-    if (!hasFilter(this.#applied?.snapshot, filter)) return false;
+  controlFilter(filter: string, action: FilterAction): number | undefined {
+    if (!hasFilter(this.#applied?.snapshot, filter)) return undefined;
     if (action === "disable") this.#disabledFilters.add(filter);
     if (action === "enable") this.#disabledFilters.delete(filter);
     const standing = [...this.#disabledFilters].map((each) => ({ type: "filter", filter: each, action: "disable" }) as const);
@@ -260,7 +260,7 @@ export class Supervisor implements ProxyHost {
       slot.standing = standing;
       slot.tell({ type: "filter", filter, action });
     }
-    return true;
+    return this.#slots.filter(({ running }) => running).length;
   }
 
   reopenLogs(): void {
@@ -295,7 +295,7 @@ export class Supervisor implements ProxyHost {
     this.#stopped = true;
     this.#pollTimer?.cancel();
     this.#firstOutcome.resolve();
-    await Promise.all([this.options.source.stop(), ...this.#slots.map((slot) => slot.kill())]);
+    await Promise.all([this.options.source.stop(), ...this.#slots.map((slot) => slot.stop())]);
   }
 }
 

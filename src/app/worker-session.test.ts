@@ -128,6 +128,14 @@ describe("WorkerSession", () => {
   });
 });
 
+test("stops at once, also while it drains", async () => {
+  const { session, calls } = setUp();
+  session.onMessage({ type: "stop" });
+  session.onMessage({ type: "drain" });
+  await settle();
+  expect(calls).toEqual(["stop", "exit 0"]);
+});
+
 test("what is done to a filter by hand reaches the data plane", () => {
   const { session, calls } = setUp();
   session.onMessage({ type: "filter", filter: "default/x", action: "release" });

@@ -61,6 +61,9 @@ export class WorkerSession {
       case "drain":
         void this.drain("the supervisor asked");
         break;
+      case "stop":
+        void this.#stop();
+        break;
     }
   }
 
@@ -158,6 +161,19 @@ export class WorkerSession {
     }
     this.#report(0, false);
     send({ type: "drained" });
+    exit(0);
+  }
+
+  /** At once, also in the middle of draining: what is under way is broken off, and what was logged is written. */
+  async #stop(): Promise<void> {
+    this.#draining = true;
+    const { dataPlane, observer, exit, log } = this.options;
+    try {
+      await dataPlane.stop();
+      await observer.accessLog.close();
+    } catch (error) {
+      log.error("stopping failed", { cause: describeCause(error) });
+    }
     exit(0);
   }
 }

@@ -32,6 +32,8 @@ export const WORKER_TIMES = {
   backoffMaxMs: 10_000,
   /** A worker that lived this long starts the back-off anew. */
   stableMs: 30_000,
+  /** A worker that stops at once has this long to write its access log out, then it is killed. */
+  stopMs: 1_000,
 } as const;
 
 /** The newest snapshot, cut for the pipe. */
@@ -223,6 +225,14 @@ export class WorkerSlot {
     this.#stopForGood();
     this.tell({ type: "drain" });
     return this.#exited();
+  }
+
+  /** Without what is under way, but with the lines of the access log. Resolves when the process is gone. */
+  stop(): Promise<void> {
+    this.#stopForGood();
+    if (this.#process?.send({ type: "stop" }) !== true) return this.kill();
+    const late = this.clock.setTimer(WORKER_TIMES.stopMs, () => void this.kill());
+    return this.#exited().finally(() => late.cancel());
   }
 
   /** Ends the process now. Resolves when it is gone. */

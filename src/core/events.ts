@@ -7,7 +7,7 @@ export const EVENT_KINDS = {
   filter_start_failed: "A filter could not be started again.",
   filter_quarantined: "A filter broke too often and is not run any more.",
   filter_released: "A filter left quarantine: it was released, changed or is used no more.",
-  filter_disabled: "A filter was switched off by hand.",
+  filter_disabled: "A filter was switched off: by hand in this proxy, or by configuration.",
   filter_enabled: "A filter that was switched off runs again.",
   module_refused: "A module was not taken: unsigned, or it does not load.",
   snapshot_refused: "A configuration was refused; what served before goes on.",

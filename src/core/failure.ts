@@ -85,6 +85,7 @@ export const FAILURES = {
   upstream_aborted: row("upstream", 502, 14, "warn", "UC", "never", "The endpoint broke off its answer."),
   // A filter did.
   filter_failed: row("filter", 500, 13, "error", "FF", "never", "A filter failed."),
+  filter_disabled: row("filter", 503, 14, "info", "FD", "never", "A filter of this route is switched off."),
   filter_closed: row("filter", 403, 7, "info", "FC", "never", "A filter closed the stream."),
   filter_timeout: row("filter", 504, 4, "error", "FT", "never", "A filter took too long."),
   filter_body_too_large: row("filter", 413, 8, "info", "FB", "never", "The body is larger than a filter may hold."),

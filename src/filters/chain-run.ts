@@ -190,6 +190,7 @@ export abstract class ChainRun {
       if (verdict.fault !== undefined) slot.module?.stats.onFault(verdict.fault);
       return this.break(slot, new Failure("filter_failed", verdict.reason));
     }
+    if (verdict.kind === "disabled") return this.break(slot, new Failure("filter_disabled"));
     if (pendingResponse !== undefined) return this.answer(slot, pendingResponse);
     if (verdict.kind === "respond") return this.answer(slot, verdict);
     if (verdict.kind === "continue" || lane.resumed) return "forward";

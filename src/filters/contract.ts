@@ -37,8 +37,11 @@ export interface FilterModule {
 export const FILTER_ACTIONS = ["disable", "enable", "release"] as const;
 export type FilterAction = (typeof FILTER_ACTIONS)[number];
 
-/** Whether it runs. `quarantined`: it broke too often; `disabled`: by hand. In both its `onFailure` applies. */
+/** Whether it runs. `quarantined`: it broke too often; `disabled`: it was switched off. In both its `onFailure` applies. */
 export type FilterState = "running" | "quarantined" | "disabled";
+
+/** Who switched a filter off: its `spec.disabled`, or a word to this one proxy. */
+export type DisabledBy = "configuration" | "hand";
 
 export interface FilterStatus {
   readonly instances: number;
@@ -54,6 +57,8 @@ export interface FilterStatus {
   /** Most fuel that one callback used since it was loaded. Absent: not metered. */
   readonly callbackFuelMost?: number;
   readonly state?: FilterState;
+  /** Absent: it is not disabled. */
+  readonly disabledBy?: DisabledBy;
   /** Exchanges that got its `onFailure` because its share of CPU was used up. */
   readonly throttled?: number;
 }
@@ -65,7 +70,9 @@ export type Verdict =
   | { readonly kind: "pause" }
   | LocalResponse
   /** `fault`: what this counts as. Absent: it was counted already (its instance broke), or is none (it has no instance). */
-  | { readonly kind: "fail"; readonly reason: string; readonly fault?: FaultKind };
+  | { readonly kind: "fail"; readonly reason: string; readonly fault?: FaultKind }
+  /** It is switched off: its `onFailure` applies, though nothing failed. */
+  | { readonly kind: "disabled" };
 
 export interface LocalResponse {
   readonly kind: "respond";
@@ -80,6 +87,7 @@ export interface LocalResponse {
 
 export const CONTINUE: Verdict = { kind: "continue" };
 export const PAUSE: Verdict = { kind: "pause" };
+export const DISABLED: Verdict = { kind: "disabled" };
 
 export type Direction = "request" | "response";
 
@@ -194,7 +202,8 @@ export interface FilterMetrics {
   onDenied?(filter: string, capability: string): void;
   /** `reason`: what it broke of last, or why it is out again. */
   onQuarantine?(filter: string, isQuarantined: boolean, reason?: string): void;
-  onDisabled?(filter: string, isDisabled: boolean): void;
+  /** Of what serves, once for each change: `reason` says who did it; absent: the filter is gone, nothing was switched. */
+  onDisabled?(filter: string, isDisabled: boolean, reason?: string): void;
   /** An exchange got the filter's `onFailure` because the share of this second was used up. */
   onThrottle?(filter: string): void;
   /**

@@ -1,8 +1,10 @@
 /** Filters switched off, on and released by hand, and their share of CPU in a second. In virtual time. */
 import assert from "node:assert/strict";
+import type { FilterConfig } from "../../src/config/snapshot.ts";
+import { type Log, type LogFields, SILENT_LOG } from "../../src/core/log.ts";
 import type { FilterModule } from "../../src/filters/contract.ts";
 import { NOT_FOUND, OK } from "../../src/filters/proxy-wasm/abi.ts";
-import { FilterRegistry } from "../../src/filters/store.ts";
+import { type FilterLease, FilterRegistry } from "../../src/filters/store.ts";
 import { FilterBench, filterConfig, settle } from "../kit/filters.ts";
 import { buildPuppet, OUT_A, OUT_B, OUT_C, type Script } from "../kit/puppet.ts";
 import { describe, test } from "../kit/suite.ts";
@@ -20,7 +22,7 @@ const TRAP: Script = function* (guest) {
 function ask(bench: FilterBench, module: FilterModule): string {
   const { chain } = bench.exchange([module]);
   const outcome = chain.requestHead(true);
-  const said = outcome === "failed" ? `failed: ${chain.failure?.detail}` : outcome;
+  const said = outcome === "failed" ? `failed: ${chain.failure?.detail || chain.failure?.code}` : outcome;
   chain.close();
   return said;
 }
@@ -35,24 +37,23 @@ describe("filters by hand", () => {
       assert.equal(begun.chain.requestHead(true), "forward");
       module.control("release");
       module.control("enable");
-      assert.deepEqual([module.status().state, bench.metrics.disabled], ["running", []]);
+      assert.deepEqual([module.status().state, module.status().disabledBy], ["running", undefined]);
       module.control("disable");
       module.control("disable");
       const { calls } = module.status();
-      assert.equal(ask(bench, module), "failed: disabled");
+      assert.equal(ask(bench, module), "failed: filter_disabled");
       assert.deepEqual([module.status().calls, module.status().instances], [calls, 1]);
       assert.equal(begun.respond(200, [], true), "forward");
       begun.chain.close();
       assert.deepEqual([module.status().state, module.status().instances], ["disabled", 0]);
       module.control("release");
-      assert.equal(ask(bench, module), "failed: disabled");
+      assert.equal(ask(bench, module), "failed: filter_disabled");
       module.control("enable");
       assert.equal(ask(bench, module), "forward");
       assert.deepEqual([module.status().state, module.status().instances], ["running", 1]);
-      assert.deepEqual(bench.metrics.disabled, ["default/puppet true", "default/puppet false"]);
       module.dispose();
       module.control("disable");
-      assert.deepEqual([bench.clock.pending, bench.metrics.disabled.length], [0, 2]);
+      assert.equal(bench.clock.pending, 0);
     }
   });
 
@@ -68,7 +69,7 @@ describe("filters by hand", () => {
     bench.puppet.on("configure", TRAP);
     await assert.rejects(bench.load(filterConfig()));
     const module = await bench.load(filterConfig({ disabled: true }));
-    assert.deepEqual([module.status().instances, module.status().calls, ask(bench, module)], [0, 0, "failed: disabled"]);
+    assert.deepEqual([module.status().instances, module.status().calls, ask(bench, module)], [0, 0, "failed: filter_disabled"]);
     bench.puppet.on("configure", function* () {
       yield* [];
       return 1;
@@ -110,10 +111,6 @@ describe("filters by hand", () => {
       bench.metrics.quarantined,
       ["true", "false", "true", "false"].map((each) => `default/puppet ${each}`),
     );
-    assert.deepEqual(
-      bench.metrics.disabled,
-      ["true", "false"].map((each) => `default/puppet ${each}`),
-    );
     assert.equal(bench.clock.pending, 0);
   });
 
@@ -150,7 +147,7 @@ describe("filters by hand", () => {
     const next = await loading;
     assert.deepEqual(
       [first, next, other].map((each) => ask(bench, each.module)),
-      ["failed: disabled", "failed: disabled", "forward"],
+      ["failed: filter_disabled", "failed: filter_disabled", "forward"],
     );
     registry.control("default/puppet", "enable");
     await settle();
@@ -161,6 +158,58 @@ describe("filters by hand", () => {
       ["forward", "forward", "forward"],
     );
     for (const lease of [first, next, last, other]) lease.release();
+  });
+});
+
+describe("who switched a filter off and on", () => {
+  test("is told once for a process, at the swap or at the word, however many generations have the filter", async () => {
+    const bench = new FilterBench();
+    bench.puppet.on("request_headers", FINE);
+    const lines: string[] = [];
+    const say = (message: string, fields?: LogFields): void => void lines.push(`${message}: ${fields?.reason}`);
+    const log: Log = { ...SILENT_LOG, info: say, warn: say };
+    const registry = new FilterRegistry(bench.host, { log, metrics: bench.metrics });
+    const leases: FilterLease[] = [];
+    const serve = async (revision: number, part: Partial<FilterConfig>): Promise<FilterModule> => {
+      const lease = await registry.acquire(filterConfig(part), () => Promise.resolve(buildPuppet()));
+      leases.push(lease);
+      registry.serve([lease.module], revision);
+      return lease.module;
+    };
+    const news = (): string[] => bench.metrics.disabled.splice(0).map((each) => each.replace("default/puppet ", ""));
+    await serve(1, {});
+    await serve(2, { settings: "[2]" });
+    registry.control("default/puppet", "enable");
+    assert.deepEqual(news(), []);
+    registry.control("default/puppet", "disable");
+    registry.control("default/puppet", "disable");
+    assert.deepEqual(news(), ["true by hand"]);
+    // Off by hand it stays, whatever serves.
+    assert.equal((await serve(3, { settings: "[3]" })).status().disabledBy, "hand");
+    assert.deepEqual(news(), []);
+    registry.control("default/puppet", "enable");
+    assert.deepEqual(news(), ["false by hand"]);
+    for (const [disabled, revision] of [
+      [true, 4],
+      [false, 5],
+      [true, 6],
+      [false, 7],
+    ] as const) {
+      const module = await serve(revision, disabled ? { disabled } : {});
+      assert.equal(module.status().disabledBy, disabled ? "configuration" : undefined);
+      assert.deepEqual(news(), [`${disabled} by configuration, revision ${revision}`]);
+    }
+    await serve(8, { disabled: true });
+    registry.serve([], 9);
+    // Gone: nothing was switched.
+    assert.deepEqual(news(), ["true by configuration, revision 8", "false undefined"]);
+    for (const lease of leases) lease.release();
+    assert.deepEqual([news(), lines.length], [[], 7]);
+    assert.deepEqual(lines.slice(0, 3), [
+      "a filter was disabled: by hand",
+      "a filter was enabled: by hand",
+      "a filter was disabled: by configuration, revision 4",
+    ]);
   });
 });
 

@@ -142,36 +142,40 @@ describe("fuzz: metered modules", () => {
     PATIENCE_MS,
   );
 
-  test("with little fuel they do the same until it is used up", () => {
-    const rng = new SeededRng(7);
-    let exhausted = 0;
-    for (let i = 0; i < MODULES; i++) {
-      const { wasm, functions } = randomModule(rng);
-      const budget = 1 + rng.below(3_000);
-      const { exports } = new WebAssembly.Instance(new WebAssembly.Module(meter(wasm)), { host: { log: () => 1 } });
-      const original = new WebAssembly.Instance(new WebAssembly.Module(wasm), { host: { log: () => 1 } }).exports;
-      for (const [k, params] of functions.entries()) {
-        const args = randomArguments(rng, params);
-        for (const each of [exports, original]) (each.steps as WebAssembly.Global).value = STEPS;
-        setMeter(exports, FUEL_EXPORT, budget);
-        const run = (from: WebAssembly.Exports): string => {
-          try {
-            return show((from[`f${k}`] as (...values: unknown[]) => unknown)(...args));
-          } catch (error) {
-            return describeError(error);
+  test(
+    "with little fuel they do the same until it is used up",
+    () => {
+      const rng = new SeededRng(7);
+      let exhausted = 0;
+      for (let i = 0; i < MODULES; i++) {
+        const { wasm, functions } = randomModule(rng);
+        const budget = 1 + rng.below(3_000);
+        const { exports } = new WebAssembly.Instance(new WebAssembly.Module(meter(wasm)), { host: { log: () => 1 } });
+        const original = new WebAssembly.Instance(new WebAssembly.Module(wasm), { host: { log: () => 1 } }).exports;
+        for (const [k, params] of functions.entries()) {
+          const args = randomArguments(rng, params);
+          for (const each of [exports, original]) (each.steps as WebAssembly.Global).value = STEPS;
+          setMeter(exports, FUEL_EXPORT, budget);
+          const run = (from: WebAssembly.Exports): string => {
+            try {
+              return show((from[`f${k}`] as (...values: unknown[]) => unknown)(...args));
+            } catch (error) {
+              return describeError(error);
+            }
+          };
+          const after = run(exports);
+          if (classifyTrap(exports) === "fuel") {
+            exhausted++;
+            // What it left behind is half-done: the two worlds part here.
+            break;
           }
-        };
-        const after = run(exports);
-        if (classifyTrap(exports) === "fuel") {
-          exhausted++;
-          // What it left behind is half-done: the two worlds part here.
-          break;
+          assert.equal(after, run(original), `module ${i}, function ${k}`);
         }
-        assert.equal(after, run(original), `module ${i}, function ${k}`);
       }
-    }
-    assert.ok(exhausted > MODULES / 10 && exhausted < MODULES, `${exhausted} of ${MODULES} ran out`);
-  });
+      assert.ok(exhausted > MODULES / 10 && exhausted < MODULES, `${exhausted} of ${MODULES} ran out`);
+    },
+    PATIENCE_MS,
+  );
 
   test(
     "mutated bytes are refused by a MeterError, or are as valid as the mutant was",

@@ -87,6 +87,7 @@ spec: { module: { builtin: rate-limit }, settings: { limits: [{ name: a, request
   const disabled = await run(["filter", "disable", "limits"]);
   expect([disabled.exit, disabled.error]).toEqual([EXIT.ok, ""]);
   expect(disabled.out).toContain("Filter/limits changed");
+  expect(disabled.out).toContain("onFailure closed: routes that name it answer 503 until it is enabled");
   expect(await specOf()).toEqual({ ...before, disabled: true });
   // Released, it is still disabled: one does not say anything of the other.
   expect((await run(["filter", "release", "default/limits", "--json"])).exit).toBe(EXIT.ok);
@@ -95,6 +96,10 @@ spec: { module: { builtin: rate-limit }, settings: { limits: [{ name: a, request
   expect((await run(["filter", "enable", "Filter/limits"])).exit).toBe(EXIT.ok);
   const { disabled: _gone, ...enabled } = released;
   expect(await specOf()).toEqual(enabled);
+  const again = await run(["filter", "enable", "limits"]);
+  expect([again.exit, again.error]).toEqual([EXIT.ok, ""]);
+  expect(again.out).toContain("default/limits is not disabled in the mesh; nothing changed");
+  expect(again.out).toContain("--admin-url");
   expect(await run(["filter", "disable", "nothing"])).toMatchObject({ exit: EXIT.notFound });
 });
 

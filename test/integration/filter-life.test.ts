@@ -70,6 +70,12 @@ describe("a gateway whose filters change under load", () => {
       };
       const control = async (action: string): Promise<number> =>
         (await fetch(`http://127.0.0.1:${admin}/filters/default/mark/${action}`, { method: "POST" })).status;
+      const told = async (kind: string): Promise<object[]> => {
+        const { events } = (await (await fetch(`http://127.0.0.1:${admin}/events`)).json()) as {
+          events: { kind: string; count: number; reason: string }[];
+        };
+        return events.filter((each) => each.kind === kind).map(({ count, reason }) => ({ count, reason }));
+      };
       const ask = async (path: string): Promise<string> => {
         // A connection each, so that both workers answer.
         const response = await fetch(base + path, { headers: { connection: "close" } });
@@ -102,7 +108,9 @@ describe("a gateway whose filters change under load", () => {
 
         expect(await control("disable")).toBe(200);
         await until(async () => (await states()).every((state) => state === "disabled"));
-        for (let i = 0; i < 8; i++) expect(await ask("/")).toBe("500 ");
+        // Three generations have a filter of that name now; each of the two processes says it once.
+        expect(await told("filter_disabled")).toEqual(Array(2).fill({ count: 1, reason: "by hand" }));
+        for (let i = 0; i < 8; i++) expect(await ask("/")).toBe("503 ");
         expect(await ask("/plain")).toBe("200 ");
         // A filter of that name stays off, whatever comes.
         await serve("{ builtin: transform }", "four", "onFailure: open");
@@ -111,10 +119,13 @@ describe("a gateway whose filters change under load", () => {
         await until(async () => (await states()).every((state) => state === "running"));
         for (let i = 0; i < 8; i++) expect(await ask("/")).toBe("200 four");
         await serve("{ builtin: transform }", "four", "disabled: true");
-        for (let i = 0; i < 8; i++) expect(await ask("/")).toBe("500 ");
-        const events = await (await fetch(`http://127.0.0.1:${admin}/events`)).text();
-        expect(events).toContain("filter_disabled");
-        expect(events).toContain("filter_enabled");
+        for (let i = 0; i < 8; i++) expect(await ask("/")).toBe("503 ");
+        const off = (await status()).appliedRevision;
+        expect(await told("filter_disabled")).toEqual(Array(2).fill({ count: 2, reason: `by configuration, revision ${off}` }));
+        expect(await told("filter_enabled")).toEqual(Array(2).fill({ count: 1, reason: "by hand" }));
+        await serve("{ builtin: transform }", "four");
+        const on = (await status()).appliedRevision;
+        expect(await told("filter_enabled")).toEqual(Array(2).fill({ count: 2, reason: `by configuration, revision ${on}` }));
       } finally {
         proxy.child.kill("SIGKILL");
         await proxy.finished;

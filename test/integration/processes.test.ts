@@ -163,15 +163,19 @@ describe("selvedge proxy -f", () => {
       );
       const program = start(["proxy", "-f", path, "--workers", "1", "--admin", "off"]);
       await program.saw("selvedge proxy");
-      const pending = fetch(`http://127.0.0.1:${port}/`).catch(() => "broken off");
+      const pending = fetch(`http://127.0.0.1:${port}/broken-off`).catch(() => "broken off");
       await until(
         async () => (await new Promise<number>((resolve) => silent.getConnections((_, count) => resolve(count)))) === 1,
       );
       program.child.kill("SIGTERM");
       await program.saw("draining");
-      program.child.kill("SIGTERM");
+      // At once it would be the same one again.
+      const again = setInterval(() => program.child.kill("SIGTERM"), 200);
       expect((await program.finished).code).toBe(0);
+      clearInterval(again);
       expect(await pending).toBe("broken off");
+      // Also what was broken off stands in the access log.
+      expect(program.out()).toContain('"path":"/broken-off"');
     },
     TEST_MS,
   );

@@ -82,8 +82,8 @@ export class RecordingMetrics implements FilterMetrics {
     this.quarantined.push(`${filter} ${isQuarantined}`);
   }
   readonly disabled: string[] = [];
-  onDisabled(filter: string, isDisabled: boolean): void {
-    this.disabled.push(`${filter} ${isDisabled}`);
+  onDisabled(filter: string, isDisabled: boolean, reason?: string): void {
+    this.disabled.push(`${filter} ${isDisabled} ${reason}`);
   }
   throttled = 0;
   onThrottle(): void {

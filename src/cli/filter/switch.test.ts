@@ -10,7 +10,8 @@ const admin = Bun.serve({
     const { pathname } = new URL(request.url);
     asked.push(`${request.method} ${pathname} ${request.headers.get("authorization")}`);
     if (request.headers.get("authorization") === null) return new Response("no", { status: 401 });
-    if (pathname.startsWith("/filters/prod/geo/")) return Response.json({ filter: "prod/geo", action: "x", workers: 2 });
+    if (pathname.startsWith("/filters/prod/geo/"))
+      return Response.json({ filter: "prod/geo", action: "x", workers: 2, onFailure: "open" });
     return Response.json({ error: "no filter default/geo" }, { status: 404 });
   },
 });
@@ -34,7 +35,10 @@ test("with --admin-url one proxy is told, whatever the control plane is", async 
   const there = ["--admin-url", admin.url.href, "--admin-token", "secret"];
   for (const action of ["disable", "enable", "release"])
     expect(await run(action, "prod/geo", ...there)).toEqual({
-      ...{ exit: EXIT.ok, out: `✓ prod/geo: ${action}, told to 2 workers\n`, error: "" },
+      ...{ exit: EXIT.ok, error: "" },
+      out: `✓ prod/geo: ${action}d in 2 workers of this proxy\n${
+        action === "disable" ? "onFailure open: routes that name it go on without it until it is enabled\n" : ""
+      }`,
     });
   expect(asked).toEqual(["disable", "enable", "release"].map((each) => `POST /filters/prod/geo/${each} Bearer secret`));
   expect(JSON.parse((await run("disable", "prod/geo", "--json", ...there)).out)).toMatchObject({ workers: 2 });

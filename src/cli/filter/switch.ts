@@ -1,4 +1,5 @@
 import { SystemClock } from "../../core/clock.ts";
+import { FAILURES } from "../../core/failure.ts";
 import { type Command, type CommandContext, CommandError, EXIT, REMOTE_FLAGS } from "../command.ts";
 import { parseReference, type Reference } from "../reference.ts";
 import { withRemote } from "../remote.ts";
@@ -46,9 +47,20 @@ function switchMesh(context: CommandContext, action: FilterSwitch, { kind, names
       throw new CommandError(`there is no filter ${namespace}/${name}`, "selvedge get filters lists them", EXIT.notFound);
     const written = found.written as { readonly spec?: Readonly<Record<string, unknown>> };
     const { disabled: _disabled, ...spec } = written.spec ?? {};
+    const shown = printable(`${namespace}/${name}`);
+    if (action === "enable" && written.spec?.disabled !== true && !context.flags.on("json")) {
+      context.terminal.out(`${shown} is not disabled in the mesh; nothing changed\n`);
+      context.terminal.out(
+        `a proxy may have it disabled by hand: selvedge filter enable ${shown} --admin-url <its admin address>\n`,
+      );
+      return EXIT.ok;
+    }
     if (action === "disable") Object.assign(spec, { disabled: true });
     if (action === "release") Object.assign(spec, written.spec, { release: new Date(new SystemClock().wallMs()).toISOString() });
-    return reportOutcome(context, await remote.apply(JSON.stringify({ ...written, spec }), false));
+    const outcome = await remote.apply(JSON.stringify({ ...written, spec }), false);
+    const exit = reportOutcome(context, outcome);
+    if (outcome.ok && action === "disable") sayMeaning(context, written.spec?.onFailure);
+    return exit;
   });
 }
 
@@ -57,10 +69,23 @@ async function switchProxy(context: CommandContext, action: FilterSwitch, refere
   const answer = await postAdmin(context, path, "--admin-url names the admin address of a proxy");
   if (context.flags.on("json")) printJson(context, answer);
   else {
-    const { workers } = answer as { readonly workers?: number };
-    const where = `${workers ?? 1} ${workers === 1 ? "worker" : "workers"}`;
+    const { workers, onFailure } = answer as { readonly workers?: number; readonly onFailure?: unknown };
+    // A proxy of an older version does not say.
+    const where = workers === undefined ? "this proxy" : `${workers} ${workers === 1 ? "worker" : "workers"} of this proxy`;
     const name = printable(`${reference.namespace}/${reference.name}`);
-    context.terminal.out(`${paintOf(context).green("✓")} ${name}: ${action}, told to ${where}\n`);
+    context.terminal.out(`${paintOf(context).green("✓")} ${name}: ${action}d in ${where}\n`);
+    if (action === "disable") sayMeaning(context, onFailure);
   }
   return EXIT.ok;
+}
+
+/** What a disabled filter means for its routes. `onFailure`: as its resource has it; undefined: the default. */
+function sayMeaning({ flags, terminal }: CommandContext, onFailure: unknown): void {
+  if (flags.on("json")) return;
+  const { status } = FAILURES.filter_disabled;
+  terminal.out(
+    onFailure === "open"
+      ? "onFailure open: routes that name it go on without it until it is enabled\n"
+      : `onFailure closed: routes that name it answer ${status} until it is enabled\n`,
+  );
 }

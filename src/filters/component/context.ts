@@ -12,6 +12,7 @@ import {
 } from "../contract.ts";
 import type { CalloutGate, Grants } from "../guest/grants.ts";
 import { HeadBudget } from "../guest/head-budget.ts";
+import { refusalOf } from "../guest/pool.ts";
 import { describeAnswer } from "./callouts.ts";
 import { EDITED, type EditResult, type GuestHeader, INVALID, listHeaders, NOT_NOW, OVER_BUDGET, type Part } from "./edits.ts";
 import type { ComponentFunction } from "./functions.ts";
@@ -158,7 +159,7 @@ export class ComponentContext implements FilterContext {
   }
 
   #refused(): Verdict {
-    return { kind: "fail", reason: this.#refusal };
+    return refusalOf(this.#refusal);
   }
 
   get grants(): Grants | undefined {

@@ -4,6 +4,7 @@ import { CONTINUE, type Direction, type FilterContext, type FilterExchange, PAUS
 import { writeRequestPseudo, writeStatus } from "../guest/fields.ts";
 import type { Grants } from "../guest/grants.ts";
 import { fitsHead } from "../guest/head-budget.ts";
+import { refusalOf } from "../guest/pool.ts";
 import type { FaultKind } from "../stats.ts";
 import { type Answer, AnswerError, type Phase, readAnswer } from "./answer.ts";
 import type { ExtismGuest, GuestFunction } from "./guest.ts";
@@ -55,7 +56,7 @@ export class ExtismContext implements FilterContext {
 
   onRequestHead(end: boolean): Verdict {
     const { guest, exchange } = this;
-    if (guest === undefined || exchange === undefined) return failed(this.#refusal);
+    if (guest === undefined || exchange === undefined) return refusalOf(this.#refusal);
     const { request: head } = exchange;
     const { request, requestBody } = guest.callbacks;
     let verdict = CONTINUE;
@@ -70,7 +71,7 @@ export class ExtismContext implements FilterContext {
 
   onResponseHead(end: boolean): Verdict {
     const { guest, exchange } = this;
-    if (guest === undefined || exchange?.response === undefined) return failed(this.#refusal);
+    if (guest === undefined || exchange?.response === undefined) return refusalOf(this.#refusal);
     const { request, response: head } = exchange;
     const { response, responseBody } = guest.callbacks;
     let verdict = CONTINUE;
@@ -98,7 +99,7 @@ export class ExtismContext implements FilterContext {
   /** The whole body is there. */
   #onBody(direction: Direction): Verdict {
     const { guest, exchange } = this;
-    if (guest === undefined || exchange === undefined) return failed(this.#refusal);
+    if (guest === undefined || exchange === undefined) return refusalOf(this.#refusal);
     const body = exchange.body(direction);
     if (body.length === 0 && guest.fault === undefined) return CONTINUE;
     const callback = direction === "request" ? guest.callbacks.requestBody : guest.callbacks.responseBody;

@@ -177,6 +177,7 @@ export abstract class GuestModule<
     return {
       ...{ instances: pool.instances.size, contexts: this.#contexts, calls: this.calls, traps: pool.traps },
       ...{ memoryBytes: this.#memoryBytes(), lastError: pool.lastError, fuel: this.fuelUsed, state: pool.state },
+      ...(pool.disabledBy === undefined ? {} : { disabledBy: pool.disabledBy }),
       ...{ quarantined: pool.state === "quarantined", callbackFuelMost: this.callbackFuelMost, throttled: this.#throttled },
     };
   }

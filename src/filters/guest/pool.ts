@@ -3,7 +3,7 @@ import type { Clock, Timer } from "../../core/clock.ts";
 import { describeCause } from "../../core/failure.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
-import type { FilterAction, FilterMetrics, FilterState } from "../contract.ts";
+import { DISABLED, type DisabledBy, type FilterAction, type FilterMetrics, type FilterState, type Verdict } from "../contract.ts";
 import type { FilterStats } from "../stats.ts";
 import { faultKindOf } from "./faults.ts";
 
@@ -19,6 +19,12 @@ export interface PooledInstance<Context> {
   /** It gets no new contexts: what it does by itself (ticks) ends. Idempotent. */
   retire(): void;
 }
+
+/** Why a filter that is switched off has no instance: no fault. */
+const DISABLED_REASON = "disabled";
+
+/** What a context without an instance answers, of the text that `InstancePool.take` gave. */
+export const refusalOf = (reason: string): Verdict => (reason === DISABLED_REASON ? DISABLED : { kind: "fail", reason });
 
 export interface PoolOptions {
   readonly clock: Clock;
@@ -37,6 +43,8 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
   lastError: string | undefined;
   /** Whether it runs; when not, no instance takes new contexts. */
   state: FilterState = "running";
+  /** While `disabled`: who switched it off; a word by hand outlasts what the configuration says. */
+  disabledBy: DisabledBy | undefined;
   /** The instance that takes new contexts; for isolated filters the one to try first. */
   #current: Instance | undefined;
   /** Faults in a row: what the back-off grows with. */
@@ -64,7 +72,7 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
 
   /** Makes the first instance, unless the filter is switched off; throws what making it throws. */
   start(): void {
-    if (this.config.disabled === true) this.control("disable");
+    if (this.config.disabled === true) this.#disable("configuration");
     else this.#current = this.#add();
   }
 
@@ -74,11 +82,11 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     return made;
   }
 
-  /** An instance for a new context; a text: why there is none. */
+  /** An instance for a new context; a text: why there is none (for `refusalOf`). */
   take(): Instance | string {
     const found = this.config.isolated ? this.#takeFree() : this.#current;
     if (found === undefined || this.#isDisposed) {
-      if (this.state === "disabled") return "disabled";
+      if (this.state === "disabled") return DISABLED_REASON;
       if (this.state === "quarantined") return `quarantined: ${this.lastError}`;
       return this.lastError === undefined ? "no instance" : `no instance: ${this.lastError}`;
     }
@@ -180,14 +188,10 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
   control(action: FilterAction): void {
     const { config, options, state } = this;
     if (this.#isDisposed) return;
-    if (action === "disable" && state !== "disabled") {
+    if (action === "disable") {
       if (state === "quarantined") options.metrics.onQuarantine?.(config.name, false, "disabled by hand");
-      this.#halt("disabled");
-      options.metrics.onDisabled?.(config.name, true);
-      options.log.warn("a filter was disabled by hand", { filter: config.name, onFailure: config.onFailure });
+      this.#disable("hand");
     } else if (action === "enable" && state === "disabled") {
-      options.metrics.onDisabled?.(config.name, false);
-      options.log.info("a filter was enabled by hand", { filter: config.name });
       this.#resume();
     } else if (action === "release" && state === "quarantined") {
       options.metrics.onQuarantine?.(config.name, false, "released by hand");
@@ -196,9 +200,16 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     }
   }
 
+  /** Said by whoever knows what serves (FilterRegistry): old generations have modules of the same name. */
+  #disable(by: DisabledBy): void {
+    if (this.state !== "disabled") this.#halt("disabled");
+    this.disabledBy = by;
+  }
+
   /** As if nothing had happened before. */
   #resume(): void {
     this.state = "running";
+    this.disabledBy = undefined;
     this.#faultTimesMs.length = 0;
     this.#faults = 0;
     this.#blockedUntilMs = 0;
@@ -235,7 +246,6 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     this.#isDisposed = true;
     this.#restart?.cancel();
     for (const instance of this.instances) instance.retire();
-    if (this.state === "disabled") this.options.metrics.onDisabled?.(this.config.name, false);
     if (this.state === "quarantined") this.options.metrics.onQuarantine?.(this.config.name, false);
   }
 

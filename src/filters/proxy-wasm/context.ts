@@ -9,6 +9,7 @@ import {
   type Verdict,
 } from "../contract.ts";
 import { HeadBudget } from "../guest/head-budget.ts";
+import { refusalOf } from "../guest/pool.ts";
 import { ACTION_CONTINUE, PEER_LOCAL, PEER_REMOTE, ROOT_CONTEXT_ID } from "./abi.ts";
 import type { GuestCallback, GuestInstance } from "./instance.ts";
 
@@ -233,7 +234,7 @@ export class StreamContext implements FilterContext {
   }
 
   #refused(): Verdict {
-    return { kind: "fail", reason: this.refusal };
+    return refusalOf(this.refusal);
   }
 
   /** The pause of a direction is over: nothing of it is in the filter's hands any more. */

@@ -33,7 +33,8 @@ export class FilterMetricsTable implements FilterMetrics {
   readonly #others = new FilterStats();
   /** Modules of that name in quarantine: an old generation may still hold one. One that was stays, as zero. */
   readonly #quarantined = new Map<string, number>();
-  readonly #disabled = new Map<string, number>();
+  /** Filters that were switched off, and whether they still are. */
+  readonly #disabled = new Map<string, boolean>();
   readonly #throttled = new Map<string, number>();
   readonly #denied = new Map<string, Map<string, number>>();
   readonly #pulls = new Set<() => void>();
@@ -88,9 +89,9 @@ export class FilterMetricsTable implements FilterMetrics {
     this.#quarantined.set(filter, Math.max(0, (this.#quarantined.get(filter) ?? 0) + (isQuarantined ? 1 : -1)));
   }
 
-  onDisabled(filter: string, isDisabled: boolean): void {
-    this.events.add(isDisabled ? "filter_disabled" : "filter_enabled", filter, "");
-    this.#disabled.set(filter, Math.max(0, (this.#disabled.get(filter) ?? 0) + (isDisabled ? 1 : -1)));
+  onDisabled(filter: string, isDisabled: boolean, reason?: string): void {
+    if (reason !== undefined) this.events.add(isDisabled ? "filter_disabled" : "filter_enabled", filter, reason);
+    this.#disabled.set(filter, isDisabled);
   }
 
   onThrottle(filter: string): void {
@@ -130,7 +131,7 @@ export class FilterMetricsTable implements FilterMetrics {
     for (const [filter, byCapability] of this.#denied)
       for (const [capability, count] of byCapability) dump.counter("filterDenied", [filter, capability], count);
     this.#denied.clear();
-    for (const [filter, modules] of this.#disabled) dump.gauge("filterDisabled", [filter], modules > 0 ? 1 : 0);
+    for (const [filter, isDisabled] of this.#disabled) dump.gauge("filterDisabled", [filter], isDisabled ? 1 : 0);
     for (const [filter, count] of this.#throttled) dump.counter("filterThrottled", [filter], count);
     this.#throttled.clear();
     for (const [filter, modules] of this.#quarantined) dump.gauge("filterQuarantined", [filter], modules > 0 ? 1 : 0);

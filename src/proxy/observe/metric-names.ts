@@ -180,7 +180,7 @@ export const METRICS = {
     "gauge",
     "selvedge_filter_disabled",
     ["filter"],
-    "Processes in which a filter was switched off by hand.",
+    "Processes in which a filter is switched off, by hand or by configuration.",
     FILTERS_MAX,
   ),
   filterThrottled: metric(
