@@ -37,17 +37,41 @@ test("a filter is one row over all workers, also those that are gone; what no wo
     aggregator.add(worker, recorder.drain());
     aggregator.removeSource(worker);
   }
-  const broken = filter({ traps: 2, lastError: "trap: unreachable code", quarantined: true, instances: 0, callbackFuelMost: 77 });
+  const broken = filter({
+    traps: 2,
+    lastError: "trap: unreachable code",
+    quarantined: true,
+    state: "quarantined",
+    instances: 0,
+    callbackFuelMost: 77,
+  });
   expect(
     filterViews(statusOf([[filter({})], [broken, filter({ name: "default/b" })], undefined]), aggregator.families()),
   ).toEqual([
     {
-      ...{ name: "default/a", origin: "builtin", digest: "sha256:00", instances: 1, contexts: 4, memoryBytes: 131_072, traps: 2 },
+      ...{
+        name: "default/a",
+        origin: "builtin",
+        digest: "sha256:00",
+        state: "quarantined",
+        instances: 1,
+        contexts: 4,
+        memoryBytes: 131_072,
+        traps: 2,
+      },
       ...{ lastError: "trap: unreachable code", quarantinedIn: [1], calls: { request_headers: 2 } },
       ...{ verdicts: { continue: 2, fail: 2 }, faults: { fuel: 2 }, denied: { log: 2 } },
       fuel: { total: 2000, callbackP50: 1024, callbackP99: 1024, callbackMost: 77 },
       time: { totalSeconds: expect.closeTo(244e-6), callbackP50Us: 2.048, callbackP99Us: 2.048 },
     },
-    expect.objectContaining({ name: "default/b", calls: {}, verdicts: {}, faults: {}, quarantinedIn: [] }),
+    expect.objectContaining({ name: "default/b", state: "running", calls: {}, verdicts: {}, faults: {}, quarantinedIn: [] }),
   ]);
+});
+
+test("the state says who switched it off; a worker that has it off by hand comes before one that has it in quarantine", () => {
+  const stateOf = (...workers: readonly Partial<WorkerFilter>[]): unknown =>
+    filterViews(statusOf(workers.map((each) => [filter(each)])), [])[0]?.state;
+  expect(stateOf({}, {})).toBe("running");
+  expect(stateOf({ state: "disabled", disabledBy: "configuration" })).toBe("disabled by configuration");
+  expect(stateOf({ state: "quarantined" }, { state: "disabled", disabledBy: "hand" })).toBe("disabled by hand");
 });

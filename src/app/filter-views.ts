@@ -11,11 +11,17 @@ export interface WorkerFilter extends FilterStatus {
   readonly digest: string;
 }
 
+/** What keeps a filter from running, in the order in which it matters. */
+const SHOWN_STATES = ["disabled by hand", "disabled by configuration", "quarantined", "running"] as const;
+export type ShownState = (typeof SHOWN_STATES)[number];
+
 /** What /filters says of one filter: all workers of this proxy together, since the proxy started. */
 export interface FilterView {
   readonly name: string;
   readonly origin: string;
   readonly digest: string;
+  /** Where workers differ, the first of this list that one of them has. */
+  readonly state: ShownState;
   readonly instances: number;
   readonly contexts: number;
   readonly memoryBytes: number;
@@ -73,6 +79,7 @@ function viewOf(
   const { origin = "", digest = "" } = workers[0]?.filter ?? {};
   return {
     ...{ name, origin, digest },
+    state: SHOWN_STATES.find((state) => workers.some(({ filter }) => shownState(filter) === state)) ?? "running",
     instances: sum(({ instances }) => instances),
     contexts: sum(({ contexts }) => contexts),
     memoryBytes: sum(({ memoryBytes }) => memoryBytes),
@@ -95,6 +102,10 @@ function viewOf(
       callbackP99Us: quantile("filterCallTime", 0.99) / 1000,
     },
   };
+}
+
+function shownState({ state = "running", disabledBy = "configuration" }: WorkerFilter): ShownState {
+  return state === "disabled" ? `disabled by ${disabledBy}` : state;
 }
 
 /** Of a histogram that is empty, or where it lies beyond the last bound: 0 and that bound, because JSON has no infinity. */

@@ -5,8 +5,13 @@ import { printable } from "./terminal.ts";
 const ANSWER_MS = 30_000;
 
 /** What a proxy serves, secrets redacted, from its admin address (`--admin-url`, `--admin-token`). `hint`: what to do when nobody answers. */
-export async function fetchConfigDump(context: CommandContext, hint: string): Promise<unknown> {
-  const response = await askAdmin(context, "GET", "/config_dump", hint);
+export function fetchConfigDump(context: CommandContext, hint: string): Promise<unknown> {
+  return getAdmin(context, "/config_dump", hint);
+}
+
+/** What a proxy says at that path of its admin address. */
+export async function getAdmin(context: CommandContext, path: string, hint: string): Promise<unknown> {
+  const response = await askAdmin(context, "GET", path, hint);
   if (!response.ok) throw await refusal(response);
   return response.json();
 }

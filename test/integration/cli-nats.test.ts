@@ -89,6 +89,11 @@ spec: { module: { builtin: rate-limit }, settings: { limits: [{ name: a, request
   expect(disabled.out).toContain("Filter/limits changed");
   expect(disabled.out).toContain("onFailure closed: routes that name it answer 503 until it is enabled");
   expect(await specOf()).toEqual({ ...before, disabled: true });
+  const listed = JSON.parse((await run(["filter", "list", "--json"])).out) as { filters: unknown[] };
+  expect(listed.filters).toContainEqual(
+    expect.objectContaining({ name: "default/limits", state: "disabled by configuration", disabled: true }),
+  );
+  expect((await run(["filter", "list"])).out).toMatch(/default\/limits +disabled by configuration/);
   // Released, it is still disabled: one does not say anything of the other.
   expect((await run(["filter", "release", "default/limits", "--json"])).exit).toBe(EXIT.ok);
   const released = await specOf();

@@ -48,7 +48,7 @@ export const FILTER_COMMANDS: CommandGroup = {
     },
     {
       name: "filter list",
-      summary: "List the modules that are stored, and the filters that name them",
+      summary: "List the modules that are stored, the filters, and whether they run",
       load: () => import("../commands/filter-list.ts"),
     },
     {

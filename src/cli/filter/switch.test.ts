@@ -10,6 +10,10 @@ const admin = Bun.serve({
     const { pathname } = new URL(request.url);
     asked.push(`${request.method} ${pathname} ${request.headers.get("authorization")}`);
     if (request.headers.get("authorization") === null) return new Response("no", { status: 401 });
+    if (pathname === "/filters")
+      return Response.json({
+        filters: [{ name: "prod/geo", state: "disabled by hand", instances: 0, traps: 2, digest: "sha256:00" }],
+      });
     if (pathname.startsWith("/filters/prod/geo/"))
       return Response.json({ filter: "prod/geo", action: "x", workers: 2, onFailure: "open" });
     return Response.json({ error: "no filter default/geo" }, { status: 404 });
@@ -51,4 +55,12 @@ test("with --admin-url one proxy is told, whatever the control plane is", async 
   expect(refused.error).toContain("--admin-token");
   expect((await run("disable", "geo", "--admin-url", "http://127.0.0.1:1")).exit).toBe(EXIT.unreachable);
   expect((await run("disable", "a/b/c", ...there)).exit).toBe(EXIT.usage);
+});
+
+test("filter list with --admin-url shows what one proxy runs", async () => {
+  const { exit, out } = await run("list", "--admin-url", admin.url.href, "--admin-token", "secret");
+  expect([exit, out.split("\n").map((line) => line.trim().split(/ {2,}/))]).toEqual([
+    EXIT.ok,
+    [["FILTER", "STATE", "INSTANCES", "TRAPS", "DIGEST"], ["prod/geo", "disabled by hand", "0", "2", "sha256:00"], [""]],
+  ]);
 });

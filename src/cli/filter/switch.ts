@@ -1,6 +1,6 @@
 import { SystemClock } from "../../core/clock.ts";
 import { FAILURES } from "../../core/failure.ts";
-import { type Command, type CommandContext, CommandError, EXIT, REMOTE_FLAGS } from "../command.ts";
+import { type Command, type CommandContext, CommandError, EXIT, type FlagSpec, REMOTE_FLAGS } from "../command.ts";
 import { parseReference, type Reference } from "../reference.ts";
 import { withRemote } from "../remote.ts";
 import { postAdmin } from "../remote-admin.ts";
@@ -18,16 +18,18 @@ interface SwitchTexts {
 const WHERE =
   " Without --admin-url that is a change of the Filter resource, which goes to all proxies and stays: it is in the history, and whoever may not apply the resource may not do this. With --admin-url it is a word to one proxy, which works without a control plane and is forgotten when that proxy restarts.";
 
+/** For commands that speak to the mesh, or to one proxy. */
+export const ONE_PROXY_FLAGS: readonly FlagSpec[] = [
+  { name: "admin-url", type: "text", value: "<url>", help: "Admin address of one proxy, instead of the whole mesh." },
+  { name: "admin-token", type: "text", value: "<token>", help: "Bearer token of that address, when it is not loopback." },
+];
+
 /** `filter disable`, `enable` and `release`: one way for all of a mesh, and one for a single proxy. */
 export function switchCommand(action: FilterSwitch, { summary, description, says }: SwitchTexts): Command {
   return {
     ...{ name: `filter ${action}`, summary, description: description + WHERE },
     ...{ arguments: "<name>", argumentsMin: 1, argumentsMax: 1 },
-    flags: [
-      { name: "admin-url", type: "text", value: "<url>", help: "Admin address of one proxy, instead of the whole mesh." },
-      { name: "admin-token", type: "text", value: "<token>", help: "Bearer token of that address, when it is not loopback." },
-      ...REMOTE_FLAGS,
-    ],
+    flags: [...ONE_PROXY_FLAGS, ...REMOTE_FLAGS],
     examples: [
       { says, line: `selvedge filter ${action} geo` },
       { says: "one proxy alone", line: `selvedge filter ${action} prod/geo --admin-url http://127.0.0.1:8081` },
