@@ -264,6 +264,8 @@ describe("Supervisor", () => {
     expect(supervisor.controlFilter("default/x", "release")).toBe(2);
     expect(supervisor.controlFilter("default/x", "disable")).toBe(2);
     for (const index of [0, 1]) expect(filterMessages(index)).toEqual(["release default/x", "disable default/x"]);
+    // It is asked at once what came of it.
+    expect(at(0).heard.at(-1)).toMatchObject({ type: "poll" });
     at(1).exit("signal SIGSEGV");
     clock.advance(WORKER_TIMES.backoffMinMs);
     at(1).say({ type: "ready" });

@@ -259,6 +259,8 @@ export class Supervisor implements ProxyHost {
     for (const slot of this.#slots) {
       slot.standing = standing;
       slot.tell({ type: "filter", filter, action });
+      // What the worker says of it is passed on now, not with the next poll.
+      void slot.poll(false, REPORT_MS);
     }
     return this.#slots.filter(({ running }) => running).length;
   }
