@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
@@ -23,9 +23,16 @@ function findBun() {
   return existsSync(linked) ? linked : "bun";
 }
 
+/** How the reader of a hint can run this: `selvedge` when npm installed it, else this file; never by npx, which asks a registry for the name. */
+function typed() {
+  const called = process.argv[1] ?? "";
+  const installed = basename(called) === "selvedge" && process.env.npm_command !== "exec";
+  return installed ? "selvedge" : `node ${relative(process.cwd(), fileURLToPath(import.meta.url))}`;
+}
+
 // JavaScriptCore keeps address space ready for the first eight memories of filters alone; the others run slower, and moving
 // them when they grow takes a thousand times as long. See src/runtime/process.ts.
-const env = { BUN_JSC_maxNumWasmFastMemories: "100", ...process.env };
+const env = { BUN_JSC_maxNumWasmFastMemories: "100", SELVEDGE_PROGRAM: typed(), ...process.env };
 const args = [join(root, "src", "app", "main.ts"), ...process.argv.slice(2)];
 const child = spawn(findBun(), args, { stdio: "inherit", env });
 // The terminal signals the whole group, others us alone: it is passed on, and counted once there.

@@ -37,10 +37,18 @@ export function run(command, args, { capture = false, tee = false, env = {}, cwd
   });
 }
 
-/** Runs a step and ends the process with its exit code when it fails. */
-export async function step(title, command, args, options) {
+const TICK_S = 10;
+
+/** Runs a step and ends the process with its exit code when it fails. `ticks`: says every ten seconds that it goes on. */
+export async function step(title, command, args, { ticks = false, ...options } = {}) {
   process.stdout.write(`· ${title}\n`);
-  const { code } = await run(command, args, options);
+  let seconds = 0;
+  const tick = () => {
+    seconds += TICK_S;
+    process.stdout.write(`· ${title}, ${seconds} s\n`);
+  };
+  const timer = ticks ? setInterval(tick, TICK_S * 1000) : undefined;
+  const { code } = await run(command, args, options).finally(() => clearInterval(timer));
   if (code !== 0) {
     process.stderr.write(`✗ ${title} failed (exit ${code})\n`);
     process.exit(code);
@@ -53,5 +61,6 @@ export async function ensurePackages() {
   const marker = join(ROOT, "node_modules", ".package-lock.json");
   const fresh =
     hasPackages() && existsSync(marker) && statSync(marker).mtimeMs >= statSync(join(ROOT, "package-lock.json")).mtimeMs - 1000;
-  if (!fresh) await step("installing packages (npm ci)", "npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+  if (!fresh)
+    await step("installing packages (npm ci)", "npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { ticks: true });
 }

@@ -8,7 +8,8 @@ import { ensurePackages, ROOT, step } from "./run.mjs";
 const say = (line) => process.stdout.write(`· ${line}\n`);
 
 await ensurePackages();
-if (existsSync(join(ROOT, "scripts/build.mjs"))) await step("built-in filters", process.execPath, ["scripts/build.mjs"]);
+if (existsSync(join(ROOT, "scripts/build.mjs")))
+  await step("built-in filters", process.execPath, ["scripts/build.mjs"], { ticks: true });
 const { findNats, obtainNats } = await import("./nats.mjs");
 const found = await findNats();
 let server = found.server;

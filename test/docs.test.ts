@@ -64,7 +64,9 @@ test("every test that the threat model names exists", () => {
 describe.each(PAGES)("%s", (page) => {
   test("every command of ours that it shows exists, with its flags", async () => {
     const commands = await loadAllCommands();
-    for (const [line, name, rest] of read(page).matchAll(/^\s*(?:npx |until |ExecStart=\S*\/)?selvedge ([a-z-]+)([^\n|;#]*)/gm)) {
+    for (const [line, name, rest] of read(page).matchAll(
+      /^\s*(?:until |ExecStart=\S*\/)?(?:node bin\/)?selvedge(?:\.mjs)? ([a-z-]+)([^\n|;#]*)/gm,
+    )) {
       const command = commands.find((each) => each.name === name || `${name}${rest} `.startsWith(`${each.name} `));
       const known = COMMANDS.some((each) => each.name === name) || name === "help";
       expect([line, known]).toEqual([line, true]);

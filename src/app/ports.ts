@@ -48,7 +48,7 @@ function issueOf(listener: ListenerConfig, port: number, error: unknown): Config
   const message = error instanceof Error ? error.message : String(error);
   const hint =
     codeOf(error) === "EADDRINUSE"
-      ? `stop what uses port ${port}, or change the port of this listener (\`selvedge up --demo\`: --http, --https)`
+      ? `stop what uses port ${port}, or change the port of this listener (\`selvedge up --demo\`: --http, --https; \`selvedge filter run\`: --port)`
       : "change the address of this listener";
   return localIssue("listen_failed", message, hint, `Gateway ${listener.gateway}`);
 }

@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import process from "node:process";
 import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
 import { readFiles } from "../cli/files.ts";
+import { programOf } from "../cli/program.ts";
 import { paintOf, printIssues } from "../cli/report.ts";
 import { VERSION } from "../cli/version.ts";
 import type { ConfigIssue } from "../config/issue.ts";
@@ -179,8 +180,9 @@ async function applyFirst(
     const demo = demoConfigYaml(http, https, demoCertificate(state, nowMs), accessLogPath(state));
     await apply(context, control, `${demoServiceYaml(running.demo)}${isNew ? `---\n${demo}` : ""}`, "<demo>");
     // The ports of the command line count; the rest stays as it was left.
-    if (!isNew && [flags.originOf("http"), flags.originOf("https")].some((origin) => origin !== "default"))
-      await apply(context, control, gatewayOf(demo), "<demo>");
+    const asked = [flags.originOf("http"), flags.originOf("https")].some((origin) => origin !== "default");
+    if (!isNew && !asked) say(`listeners as they were left in ${state}; --http and --https change them`);
+    if (!isNew && asked) await apply(context, control, gatewayOf(demo), "<demo>");
   }
   if (flags.list("file").length > 0) {
     const joined = await readFiles(context);
@@ -249,7 +251,7 @@ spec: { rules: [{ matches: [{ path: { exact: /news } }], respond: { body: "fresh
 
 /** A command that changes a route, over NATS when its tool is there, and one that shows who serves what. */
 function triesOf({ flags, terminal }: CommandContext, { control, natsUrl }: Running): string[] {
-  const program = terminal.env.SELVEDGE_PROGRAM ?? "selvedge";
+  const program = programOf(terminal);
   const server = flags.originOf("listen") === "default" ? "" : ` --server ${control?.url ?? ""}`;
   const nats = natsUrl === undefined ? undefined : findProgram("nats", terminal.env);
   const change =

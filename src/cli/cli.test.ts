@@ -126,7 +126,7 @@ describe("mistakes", () => {
     expect((await run(["proxy", "--log-level", "debgu"])).error).toContain("did you mean debug?");
     expect((await run(["get", "rout"])).error).toContain("did you mean route?");
     expect((await run(["filter", "inspct"])).error).toContain("did you mean selvedge filter inspect?");
-    expect((await run(["filter", "zzzzzz"])).error).toContain("selvedge filter --help lists the commands");
+    expect((await run(["filter", "zzzzzz"])).error).toContain("there are new, build, test,");
     expect((await run(["filter"])).exit).toBe(EXIT.usage);
     expect(await run(["zzzzzz", "--json"])).toMatchObject({
       error: '{"error":"there is no command \\"zzzzzz\\"","hint":"selvedge --help lists the commands"}\n',
@@ -302,4 +302,11 @@ describe("parts", () => {
       ),
     ).toBe("A     B\nlong  x\n");
   });
+});
+
+test("a hint has the program as the user can type it; a word that is near nothing gets the list", async () => {
+  const env = { SELVEDGE_PROGRAM: "node ../bin/selvedge.mjs" };
+  expect((await run(["filter", "buidl"], { env })).error).toEndWith("did you mean node ../bin/selvedge.mjs filter build?\n");
+  expect((await run(["filter", "buidl"])).error).toEndWith("did you mean selvedge filter build?\n");
+  expect((await run(["filter", "logs"])).error).toMatch(/there are new, build, .*enable, release\n$/);
 });

@@ -4,6 +4,7 @@ import { COMMANDS, type CommandGroup, loadAllCommands } from "./commands.ts";
 import { readFlagFile } from "./flag-file.ts";
 import { decideFlags, readCommandLine } from "./flags.ts";
 import { formatGroup, formatHelp, formatOverview } from "./help.ts";
+import { asTyped } from "./program.ts";
 import { choosePaint, printable, type Terminal } from "./terminal.ts";
 
 /** Runs one command line and resolves with the exit code. Never rejects. */
@@ -14,7 +15,7 @@ export async function runCommandLine(argv: readonly string[], terminal: Terminal
   } catch (error) {
     const failure = error instanceof CommandError ? error : undefined;
     const message = error instanceof Error ? error.message : String(error);
-    const hint = failure?.hint ?? "";
+    const hint = asTyped(failure?.hint ?? "", terminal);
     if (json) terminal.error(`${JSON.stringify({ error: message, ...(hint === "" ? {} : { hint }) })}\n`);
     else
       terminal.error(
@@ -62,11 +63,10 @@ async function dispatchGroup(
 
 function unknownCommand(group: string, name: string, known: readonly { readonly name: string }[]): CommandError {
   const typed = `${group} ${name}`.trim();
-  const near = nearest(
-    typed,
-    known.map((each) => each.name),
-  );
-  const hint = near === undefined ? `selvedge ${`${group} --help`.trim()} lists the commands` : `did you mean selvedge ${near}?`;
+  // The word alone: beside a long group's name every word would seem near.
+  const names = known.map((each) => each.name.slice(group === "" ? 0 : group.length + 1));
+  const near = nearest(name, names);
+  const hint = near === undefined ? `there are ${names.join(", ")}` : `did you mean selvedge ${`${group} ${near}`.trim()}?`;
   return new CommandError(`there is no command ${JSON.stringify(typed)}`, hint, EXIT.usage);
 }
 
@@ -75,7 +75,8 @@ async function runCommand(command: Command, argv: readonly string[], terminal: T
   const line = readCommandLine(argv, specs, command.name);
   if (line.given.get("help")?.at(-1) === true) {
     const wanted = line.given.get("color")?.at(-1);
-    terminal.out(formatHelp(command, choosePaint(terminal, typeof wanted === "boolean" ? wanted : undefined)));
+    const text = formatHelp(command, choosePaint(terminal, typeof wanted === "boolean" ? wanted : undefined));
+    terminal.out(asTyped(text, terminal));
     return EXIT.ok;
   }
   const named = line.given.get("config")?.at(-1) ?? terminal.env.SELVEDGE_CONFIG;

@@ -16,7 +16,27 @@ type ZodIssue = z.core.$ZodIssue;
 
 /** Puts what zod found into our codes and words. `value` is what was parsed; `kind` whose schema it was, or JSON Schema of it. */
 export function describeZodIssues(issues: readonly ZodIssue[], value: Json, kind: Kind | SchemaNode): FieldProblem[] {
-  return issues.flatMap((issue) => describe(issue, value, kind, []));
+  return withoutConsequences(
+    issues.flatMap((issue) => describe(issue, value, kind, [])),
+    kind,
+  );
+}
+
+/** A field that is missing because its name has a typing error is one mistake: the name is told, what comes of it is not. */
+function withoutConsequences(problems: readonly FieldProblem[], kind: Kind | SchemaNode): FieldProblem[] {
+  const meant = problems.flatMap(({ code, path }) => {
+    const parent = path.slice(0, -1);
+    const field = code === "unknown_key" ? nearest(String(path.at(-1)), fieldsAt(kind, parent)) : undefined;
+    return field === undefined ? [] : [{ parent: JSON.stringify(parent), field, path: JSON.stringify([...parent, field]) }];
+  });
+  const isConsequence = ({ code, message, hint, path }: FieldProblem): boolean => {
+    const place = JSON.stringify(path);
+    if (code === "missing_field") return meant.some((each) => each.path === place);
+    // Of the mapping itself: none of the fields is given (two of them are told at the second).
+    if (code !== "choose_one") return false;
+    return meant.some((each) => each.parent === place && `${message} ${hint}`.split(/\W+/).includes(each.field));
+  };
+  return problems.filter((problem) => !isConsequence(problem));
 }
 
 function describe(issue: ZodIssue, value: Json, kind: Kind | SchemaNode, prefix: IssuePath): FieldProblem[] {

@@ -1,3 +1,4 @@
+import type { Json } from "./parse.ts";
 import type { AuthenticationConfig, JwtProviderConfig, ListenerConfig, ServiceConfig, Snapshot } from "./snapshot.ts";
 
 type Parts = Pick<Snapshot, "listeners" | "services" | "authentications">;
@@ -40,6 +41,19 @@ function mapProvider(provider: JwtProviderConfig, change: Change): JwtProviderCo
 /** A key set is a secret when HMAC is allowed: its keys sign as well as verify. */
 function isSecret(provider: JwtProviderConfig): boolean {
   return provider.keys.kind === "inline" && provider.algorithms.some((each) => each.startsWith("HS"));
+}
+
+/** A resource as it was written, for people to see: what stands inline in a field `key` or `keys` (private keys, key sets) is redacted. */
+export function redactWritten(written: Json): Json {
+  if (Array.isArray(written)) return (written as readonly Json[]).map(redactWritten);
+  if (typeof written !== "object" || written === null) return written;
+  return Object.fromEntries(
+    Object.entries(written).map(([name, value]) => {
+      const isSecretHere =
+        (name === "key" || name === "keys") && typeof value === "object" && value !== null && "inline" in value;
+      return [name, isSecretHere ? { ...value, inline: "[redacted]" } : redactWritten(value)];
+    }),
+  );
 }
 
 const SECRET_KEY = /key|secret|token|password|credential|hash/i;

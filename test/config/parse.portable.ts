@@ -246,3 +246,16 @@ function* strings(value: unknown, path: string): Generator<[string, string]> {
   if (typeof value !== "object" || value === null) return;
   for (const [key, each] of Object.entries(value)) yield* strings(each, `${path}.${key}`);
 }
+
+describe("a typing error of a name", () => {
+  test("is told alone, without what comes of it; another mistake beside it is still told", () => {
+    const codesOf = (rule: string): string[] => {
+      const spec = `spec: { rules: [${rule}] }`;
+      const text = `apiVersion: selvedge.dev/v1\nkind: Route\nmetadata: { name: a }\n${spec}\n`;
+      return parseResources(text, { file: "a.yaml" }).issues.map(({ code }) => code);
+    };
+    assert.deepEqual(codesOf("{ respnd: { status: 200 } }"), ["unknown_key"]);
+    assert.deepEqual(codesOf("{ backends: [{ servce: a }] }"), ["unknown_key"]);
+    assert.deepEqual(codesOf("{ mathces: [] }").sort(), ["choose_one", "unknown_key"]);
+  });
+});

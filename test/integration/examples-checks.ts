@@ -51,8 +51,10 @@ async function checkQuickstart(run: ExampleRun): Promise<void> {
   expect(await statusOf(run, "/")).toBe(200);
   await editAndWait(run, (yaml) => yaml.replace("backnds: [shop]", 'respond: { body: "edited" }'));
   expect(await (await fetch(at(run, "/"))).text()).toBe("edited");
-  expect(await run.shell("UPSTREAM=nowhere npx selvedge validate -f examples/quickstart/config.yaml")).toContain("bad_address");
-  expect(await run.shell("PORT=none npx selvedge validate -f examples/quickstart/config.yaml")).toContain("wrong_type");
+  expect(await run.shell("UPSTREAM=nowhere node bin/selvedge.mjs validate -f examples/quickstart/config.yaml")).toContain(
+    "bad_address",
+  );
+  expect(await run.shell("PORT=none node bin/selvedge.mjs validate -f examples/quickstart/config.yaml")).toContain("wrong_type");
 }
 
 async function checkCanary(run: ExampleRun): Promise<void> {
@@ -121,7 +123,7 @@ async function checkAuthz(run: ExampleRun): Promise<void> {
   expect(await statusOf(run, "/items/%2e%2e/%69nternal/users")).toBe(403);
   expect(await statusOf(run, "/internals")).toBe(200);
   expect(await statusOf(run, "/items", { method: "DELETE" })).toBe(403);
-  expect(await run.shell("npx selvedge validate -f examples/authz/config.yaml")).toContain("missing_variable");
+  expect(await run.shell("node bin/selvedge.mjs validate -f examples/authz/config.yaml")).toContain("missing_variable");
 }
 
 async function checkTransform(run: ExampleRun): Promise<void> {

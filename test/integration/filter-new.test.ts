@@ -1,5 +1,5 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { appendFileSync, cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { EXIT } from "../../src/cli/command.ts";
 import { abisOf, LANGUAGES } from "../../src/cli/filter/languages.ts";
@@ -33,7 +33,14 @@ describe("filter new, build, test: AssemblyScript, whose compiler is always ther
 
       const tested = await filter(folder, "test", "geo");
       expect(tested.out).toEndWith("4 passed\n");
+      expect(tested.error).toBe("");
+      expect(readFileSync(join(folder, "geo/README.md"), "utf8")).toContain("    selvedge filter test geo ");
       expect(tested.exit).toBe(EXIT.ok);
+
+      utimesSync(join(folder, "geo/assembly/index.ts"), new Date(), new Date(Date.now() + 60_000));
+      expect((await filter(folder, "test", "geo")).error).toContain(
+        "dist/geo.wasm is older than assembly/index.ts: selvedge filter build geo",
+      );
 
       const measured = await filter(folder, "bench", "geo", "--duration", "50", "--json");
       expect(measured.exit).toBe(EXIT.ok);

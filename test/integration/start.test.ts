@@ -121,7 +121,7 @@ async function natsTools(): Promise<{ server: string; cli: string }> {
 async function runBlock(block: string, folder: string, ports: Ports, cli: string): Promise<string> {
   const script = block
     .replaceAll(PLACES.http, `localhost:${ports.http}`)
-    .replaceAll("npx selvedge", `node ${join(ROOT, "bin/selvedge.mjs")}`);
+    .replaceAll("node bin/selvedge.mjs", `node ${join(ROOT, "bin/selvedge.mjs")}`);
   const path = `${dirname(cli)}${delimiter}${process.env.PATH ?? ""}`;
   const env = {
     ...process.env,
@@ -147,7 +147,7 @@ describe("npm start", () => {
       expect(await runBlock(readmeBlock("/hello"), folder, ports, cli)).toContain("Hello from /hello");
       writeFileSync(join(folder, "greeting.yaml"), readmeBlock("name: greeting"));
       // A person is slower than the change; and `status` may be asked before the last worker has said that it serves it.
-      const arrived = `until curl -s localhost:8080/greeting | grep -q NATS; do sleep 0.1; done; npx selvedge status --wait > /dev/null`;
+      const arrived = `until curl -s localhost:8080/greeting | grep -q NATS; do sleep 0.1; done; node bin/selvedge.mjs status --wait > /dev/null`;
       const change = readmeBlock("nats pub").replace("curl localhost", `${arrived}; curl localhost`);
       const said = await runBlock(change, folder, ports, cli);
       expect(said).toContain("hello from NATS\n");

@@ -125,9 +125,9 @@ export async function startExample(name: string): Promise<ExampleRun> {
 
 /** What the last program of a block says when it is ready. */
 function readyText(start: string): string {
-  if (start.includes("selvedge proxy")) return "admin  http";
+  if (start.includes("selvedge.mjs proxy")) return "admin  http";
   if (start.includes("names.mjs")) return "names on";
-  return start.includes("selvedge control") ? "  API " : "Server is ready";
+  return start.includes("selvedge.mjs control") ? "  API " : "Server is ready";
 }
 
 function copyExamples(folder: string, localised: (text: string) => string): void {
@@ -139,16 +139,26 @@ function copyExamples(folder: string, localised: (text: string) => string): void
   }
 }
 
-/** A reader's shell: `npx` finds the packages of the checkout, and the tools of NATS are on the PATH. */
+/** A reader's shell: bin/selvedge.mjs is there, `npx` finds the packages of the checkout, and the tools of NATS are on the PATH. */
 async function readersEnvironment(
   folder: string,
   ports: ReadonlyMap<string, number>,
 ): Promise<Record<string, string | undefined>> {
   const bin = join(folder, "bin");
   mkdirSync(bin);
-  const selvedge = `exec "${process.execPath}" "${join(ROOT, "src/app/main.ts")}" "$@"`;
-  const other = `program="$1"; shift; exec "${join(ROOT, "node_modules/.bin")}/$program" "$@"`;
-  writeFileSync(join(bin, "npx"), `#!/bin/sh\nif [ "$1" = selvedge ]; then shift; ${selvedge}; fi\n${other}\n`, { mode: 0o755 });
+  const program = `program="$1"; shift; exec "${join(ROOT, "node_modules/.bin")}/$program" "$@"`;
+  writeFileSync(
+    join(bin, "npx"),
+    `#!/bin/sh
+${program}
+`,
+    { mode: 0o755 },
+  );
+  writeFileSync(
+    join(bin, "selvedge.mjs"),
+    `import ${JSON.stringify(join(ROOT, "bin/selvedge.mjs"))};
+`,
+  );
   // Without a terminal curl would show its progress.
   writeFileSync(join(bin, ".curlrc"), "silent\nshow-error\n");
   const { server, cli } = await findNats();

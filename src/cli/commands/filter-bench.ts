@@ -70,6 +70,9 @@ async function benchTable(context: CommandContext, input: TableInput): Promise<R
   return rows;
 }
 
+const LEGEND =
+  "US, P99 US: microseconds of an exchange, median and 99th percentile; CALLS into the module, and FUEL (about one an instruction), of an exchange\n";
+
 function print(context: CommandContext, rows: readonly Row[]): void {
   const table = rows.map(({ name, result }) => {
     if (result === undefined) return [name, "-", "-", "-", "-", "-", "-", "waits for something: not measured"];
@@ -90,4 +93,5 @@ function print(context: CommandContext, rows: readonly Row[]): void {
   });
   const heading = ["TEST", "US", "P99 US", "CALLS", "FUEL", "LOAD MS", "MEMORY", ""];
   context.terminal.out(printable(formatTable([heading, ...table], paintOf(context))));
+  context.terminal.out(paintOf(context).dim(LEGEND));
 }

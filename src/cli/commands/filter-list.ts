@@ -1,7 +1,9 @@
 import type { ModuleSummary } from "../../config/module-summary.ts";
+import { BUILTIN_FILTERS } from "../../config/schema/filter.ts";
 import { type Command, type CommandContext, EXIT, REMOTE_FLAGS } from "../command.ts";
 import { listFilter } from "../filter/states.ts";
 import { ONE_PROXY_FLAGS } from "../filter/switch.ts";
+import { asTyped } from "../program.ts";
 import { withRemote } from "../remote.ts";
 import { getAdmin } from "../remote-admin.ts";
 import { paintOf, printJson, shortName } from "../report.ts";
@@ -34,8 +36,10 @@ export const command: Command = {
       filters: filters.filter(({ written }) => JSON.stringify(written).includes(module.digest)).map(({ key }) => shortName(key)),
     }));
     if (context.flags.on("json")) printJson(context, { modules: rows, filters: states });
-    else if (rows.length === 0) context.terminal.out("no module is stored; selvedge filter push stores one\n");
+    else if (rows.length === 0)
+      context.terminal.out(asTyped("no module is stored; selvedge filter push stores one\n", context.terminal));
     else context.terminal.out(formatTable([HEADING, ...rows.map(rowOf)], paintOf(context)));
+    if (!context.flags.on("json")) context.terminal.out(`built in, by name: ${BUILTIN_FILTERS.join(", ")}\n`);
     if (!context.flags.on("json") && states.length > 0) {
       const table = [["FILTER", "STATE"], ...states.map(({ name, state }) => [printable(name), printable(state)])];
       context.terminal.out(`\n${formatTable(table, paintOf(context))}`);

@@ -4,6 +4,7 @@ import type { FilterAbi } from "../../config/snapshot.ts";
 import { type Command, CommandError, EXIT } from "../command.ts";
 import { ABIS, abisOf, defaultAbi, LANGUAGES, type Language, type Template, templateOf } from "../filter/languages.ts";
 import { projectFiles } from "../filter/templates.ts";
+import { programOf } from "../program.ts";
 import { paintOf, printJson } from "../report.ts";
 import { printable } from "../terminal.ts";
 
@@ -44,7 +45,8 @@ export const command: Command = {
     const folder = resolve(context.terminal.cwd, shown);
     if (existsSync(folder) && readdirSync(folder).length > 0)
       throw new CommandError(`${shown} is there already and not empty`, "choose another name, or --dir", EXIT.usage);
-    const files = projectFiles(name, language, abi, template);
+    const program = programOf(context.terminal);
+    const files = projectFiles({ name, program, shown }, language, abi, template);
     for (const [path, text] of files) {
       mkdirSync(dirname(join(folder, path)), { recursive: true });
       writeFileSync(join(folder, path), text);
@@ -56,7 +58,7 @@ export const command: Command = {
     const paint = paintOf(context);
     context.terminal.out(`${paint.green("✓")} ${shown}: ${files.size} files, ${template.title}, ${abi}\n`);
     context.terminal.out(
-      `\n  selvedge filter build ${shown}\n  selvedge filter test ${shown}\n  selvedge filter run ${shown}\n\n`,
+      `\n  ${program} filter build ${shown}\n  ${program} filter test ${shown}\n  ${program} filter run ${shown}\n\n`,
     );
     context.terminal.out(`${template.toolchain}\n`);
     return EXIT.ok;

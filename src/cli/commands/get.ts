@@ -1,3 +1,4 @@
+import { redactWritten } from "../../config/secrets.ts";
 import type { StoredResource } from "../../control/model/resource.ts";
 import { type Command, type CommandContext, EXIT, REMOTE_FLAGS } from "../command.ts";
 import { parseKind, parseReference } from "../reference.ts";
@@ -9,7 +10,7 @@ export const command: Command = {
   name: "get",
   summary: "show resources",
   description:
-    "Lists resources, all of a kind, or one. One resource is printed as YAML, several as a table; -o chooses. The YAML can be edited and applied again.",
+    "Lists resources, all of a kind, or one. One resource is printed as YAML, several as a table; -o chooses. The YAML can be edited and applied again. Private keys and key sets that stand in it are [redacted], unless --show-secrets; an apply refuses them so.",
   arguments: "[<kind> | <kind/name>]",
   argumentsMax: 1,
   flags: [
@@ -22,17 +23,20 @@ export const command: Command = {
       choices: ["table", "yaml", "json"],
       help: "Form of the output.",
     },
+    { name: "show-secrets", type: "switch", help: "Show inline private keys and key sets." },
     ...REMOTE_FLAGS,
   ],
   examples: [
     { says: "list all routes", line: "selvedge get routes" },
     { says: "save one resource to edit it", line: "selvedge get Route/shop > shop.yaml" },
+    { says: "the same of a gateway with a private key in it", line: "selvedge get Gateway/edge --show-secrets > edge.yaml" },
   ],
   async run(context) {
     const { args, flags, terminal } = context;
     const target = args[0];
     const single = target?.includes("/") === true;
-    const resources = await withRemote(context, (remote) => remote.get(filterOf(context)));
+    const found = await withRemote(context, (remote) => remote.get(filterOf(context)));
+    const resources = flags.on("show-secrets") ? found : found.map((each) => ({ ...each, written: redactWritten(each.written) }));
     if (single && resources.length === 0) {
       terminal.error(`there is no ${printable(target ?? "")}\n`);
       return EXIT.notFound;

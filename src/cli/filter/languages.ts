@@ -33,7 +33,8 @@ const TEMPLATES: Readonly<Record<Language, Partial<Record<FilterAbi, Omit<Templa
     "proxy-wasm": {
       ...{ title: "AssemblyScript", source: "assembly/index.ts", bindings: "assembly/proxy-wasm/" },
       ...{ bindingsText: PROXY_WASM_BINDINGS, budget: "" },
-      toolchain: "Building needs the AssemblyScript compiler: `npm install` in this folder.",
+      toolchain:
+        "Building needs the AssemblyScript compiler: a checkout of Selvedge has it; elsewhere `npm install` in this folder.",
     },
   },
   rust: {

@@ -12,11 +12,36 @@ const ABI_TEXTS: Readonly<Record<FilterAbi, string>> = {
   extism: "The module is a plug-in of Extism.",
 };
 
+/** How a new project is called: `shown` is its folder, and `program` ours, as its README has them. */
+export interface Named {
+  readonly name: string;
+  readonly program: string;
+  readonly shown: string;
+}
+
 /** Files of a new project by path. */
-export function projectFiles(name: string, language: Language, abi: FilterAbi, template: Template): Map<string, string> {
+export function projectFiles(
+  { name, program, shown }: Named,
+  language: Language,
+  abi: FilterAbi,
+  template: Template,
+): Map<string, string> {
   const { folder, title, source, bindings, bindingsText, toolchain } = template;
   const budget = template.budget === "" ? "" : `budget: ${template.budget}`;
-  const values = { name, language, abi, title, source, bindings, bindingsText, toolchain, budget, abiText: ABI_TEXTS[abi] };
+  const values = {
+    name,
+    program,
+    shown,
+    language,
+    abi,
+    title,
+    source,
+    bindings,
+    bindingsText,
+    toolchain,
+    budget,
+    abiText: ABI_TEXTS[abi],
+  };
   const files = new Map<string, string>();
   for (const [path, text] of Object.entries(readBundle())) {
     const [from, ...rest] = path.split("/");

@@ -1,5 +1,5 @@
 import { readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import type { Clock, Timer } from "../../core/clock.ts";
 
 /** What compilers and package managers make. */
@@ -37,14 +37,33 @@ export function watchSources(folder: string, clock: Clock, onChange: () => void)
 /** Changes whenever a source may have. */
 function stampOf(folder: string): string {
   const stamps: string[] = [];
+  eachSource(folder, (path, mtimeMs, size) => stamps.push(`${path} ${mtimeMs} ${size}`));
+  return stamps.sort().join("\n");
+}
+
+/** The first file found that changed after the module was made, relative to the folder; undefined: none, or there is no module. */
+export function newerSource(folder: string, module: string): string | undefined {
+  const madeMs = statSync(module, { throwIfNoEntry: false })?.mtimeMs;
+  let found: string | undefined;
+  eachSource(folder, (path, mtimeMs) => {
+    const isSource = path !== module && !/\.test\.ya?ml$|\.md$|(^|[\\/])gateway\.yaml$/.test(path);
+    if (madeMs !== undefined && isSource && mtimeMs > madeMs) found ??= relative(folder, path);
+  });
+  return found;
+}
+
+function eachSource(folder: string, visit: (path: string, mtimeMs: number, size: number) => void): void {
+  let seen = 0;
   const walk = (path: string): void => {
     for (const entry of readdirSync(path, { withFileTypes: true })) {
-      if (SKIPPED.has(entry.name) || stamps.length >= FILES_MAX) continue;
+      if (SKIPPED.has(entry.name) || seen >= FILES_MAX) continue;
       const each = join(path, entry.name);
       if (entry.isDirectory()) walk(each);
       else {
         const stat = statSync(each, { throwIfNoEntry: false });
-        if (stat !== undefined) stamps.push(`${each} ${stat.mtimeMs} ${stat.size}`);
+        if (stat === undefined) continue;
+        seen++;
+        visit(each, stat.mtimeMs, stat.size);
       }
     }
   };
@@ -53,5 +72,4 @@ function stampOf(folder: string): string {
   } catch {
     // A folder that went away while we looked: the next look sees it.
   }
-  return stamps.sort().join("\n");
 }
