@@ -66,7 +66,8 @@ function unknownCommand(group: string, name: string, known: readonly { readonly 
   // The word alone: beside a long group's name every word would seem near.
   const names = known.map((each) => each.name.slice(group === "" ? 0 : group.length + 1));
   const near = nearest(name, names);
-  const hint = near === undefined ? `there are ${names.join(", ")}` : `did you mean selvedge ${`${group} ${near}`.trim()}?`;
+  const all = group === "" ? "selvedge --help lists the commands" : `there are ${names.join(", ")}`;
+  const hint = near === undefined ? all : `did you mean selvedge ${`${group} ${near}`.trim()}?`;
   return new CommandError(`there is no command ${JSON.stringify(typed)}`, hint, EXIT.usage);
 }
 
