@@ -8,6 +8,9 @@ import { ModuleBuilder, op } from "./wasm.ts";
 
 /** Attacks of filters on their host, each so many times, with another filter's exchanges in between. */
 
+/** What resident memory may be after attacks, of what it was when warm. */
+export const GROWTH_MAX = 1.1;
+
 /** What benches of all ABIs have. */
 export interface AnyBench {
   readonly clock: VirtualClock;

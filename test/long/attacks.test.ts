@@ -7,13 +7,12 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
 import { GROUP_NAMES } from "../kit/attack-groups.ts";
+import { GROWTH_MAX } from "../kit/attacks.ts";
 
 setDefaultTimeout(15 * 60_000);
 
 const TIMES = Number(process.env.SELVEDGE_ATTACKS ?? 1_000);
 const LOADS = Math.min(10, TIMES);
-/** What resident memory may be after, of what it was when warm. */
-const GROWTH_MAX = 1.1;
 
 interface Row {
   readonly group: string;
