@@ -33,7 +33,7 @@ describe("examples", () => {
       const readme = readFileSync(`${EXAMPLES}${name}/README.md`, "utf8");
       // What comes over NATS has no environment: no variables.
       if (name === "nats") return assert.ok(readme.includes("cat examples/nats/config.yaml"));
-      assert.ok(readme.includes(`selvedge proxy -f examples/${name}/config.yaml`));
+      assert.ok(readme.includes(`node bin/selvedge.mjs proxy -f examples/${name}/config.yaml`));
       const moved = compileText(text, { env: { ...env, PORT: "0", TLS_PORT: "18443", SOCKET: "/run/moved.sock" } });
       assert.deepEqual(moved.all.map(formatIssue), []);
       const isMoved = ({ address }: ListenerConfig): boolean =>
