@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { parse } from "yaml";
+import { parseAllDocuments } from "yaml";
 import { type HeaderBlock as Block, HeaderBlock, type RequestHead } from "../../src/core/head.ts";
 import { BUILTIN_FILTER_FUEL } from "../../src/core/limits.ts";
 import type { FilterModule } from "../../src/filters/contract.ts";
@@ -127,11 +127,13 @@ describe("built-in filters", () => {
     const text = readFileSync(new URL("../../docs/filters.md", import.meta.url), "utf8");
     let count = 0;
     for (const [, yaml] of text.matchAll(/```yaml\n([^`]*)```/g)) {
-      const resource = parse(yaml as string) as { spec?: { module?: { builtin?: Name }; settings?: unknown } };
-      const name = resource.spec?.module?.builtin;
-      if (name === undefined) continue;
-      await load(new FilterBench(), name, resource.spec?.settings);
-      count++;
+      for (const document of parseAllDocuments(yaml as string)) {
+        const resource = document.toJS() as { spec?: { module?: { builtin?: Name }; settings?: unknown } };
+        const name = resource.spec?.module?.builtin;
+        if (name === undefined) continue;
+        await load(new FilterBench(), name, resource.spec?.settings);
+        count++;
+      }
     }
     assert.equal(count, 3);
   });
