@@ -17,7 +17,7 @@ import { describe, test } from "../kit/suite.ts";
 const MODULES = Number(process.env.SELVEDGE_FUZZ_MODULES ?? 100);
 const MUTANTS = Number(process.env.SELVEDGE_FUZZ_MUTANTS ?? 4_000);
 /** By hand some thousands of each: that takes minutes. */
-const PATIENCE_MS = 60_000 + MODULES * 300 + MUTANTS * 10;
+const PATIENCE_MS = 240_000 + MODULES * 300 + MUTANTS * 10;
 const CALLS = 3;
 const STEPS = 300;
 const MEMORY_BYTES = 3 * 65_536;
