@@ -346,7 +346,7 @@ describe("exchange: when things go wrong", () => {
       {
         listeners: [
           listenerOf({ name: "usual" }),
-          listenerOf({ name: "hasty", times: { ...DEFAULT_DOWNSTREAM_TIMES, headerMs: 200, bodyIdleMs: 200 } }),
+          listenerOf({ name: "hasty", times: { ...DEFAULT_DOWNSTREAM_TIMES, headerMs: 1_000, bodyIdleMs: 200 } }),
         ],
         routes: [
           routeOf("all", [
