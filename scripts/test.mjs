@@ -1,11 +1,20 @@
 // `npm test`: checks, build, all suites on Bun, the portable suites on Deno. Ends with one line `N passed, N failed`.
+// `npm test -- part-of-a-path …`: only the suites whose path has one of the parts.
+import { readdirSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { obtainNats } from "./nats.mjs";
 import { obtainBuilder, obtainDebian, obtainEnvoy } from "./peers.mjs";
-import { binary, ensurePackages, run, step } from "./run.mjs";
+import { binary, ensurePackages, ROOT, run, step } from "./run.mjs";
+import { failuresOf, inLanes, tallyOf } from "./suites.mjs";
 
 /** As in test/kit/patience.ts; Bun's own limit of five seconds is one for a fast machine. */
 const TEST_MS = 240_000;
+/** Processes with suites at a time: most suites use one core, and many of them wait now and then. */
+const LANES = Math.min(2, availableParallelism());
+/** How often a process is told of that goes on. */
+const TICK_MS = 30_000;
 
 const say = (line) => process.stdout.write(`· ${line}\n`);
 
@@ -33,23 +42,57 @@ const env = {
   ...(nats.server === undefined ? {} : { SELVEDGE_NATS_SERVER: nats.server }),
 };
 
-let passed = 0;
-let failed = 0;
+const wanted = process.argv.slice(2);
+const onDeno = {
+  name: "portable suites on Deno",
+  command: "deno",
+  args: ["run", "-A", "--no-lock", "test/portable.ts", ...wanted],
+};
+const results = await inLanes(LANES, [onDeno, ...bunParts()], async ({ name, command, args }) => {
+  const began = Date.now();
+  const seconds = () => Math.round((Date.now() - began) / 1000);
+  say(`begins: ${name}`);
+  const tick = setInterval(() => say(`goes on: ${name}, ${seconds()} s`), TICK_MS);
+  const { code, output } = await run(binary(command), args, { capture: true, env }).finally(() => clearInterval(tick));
+  process.stdout.write(`${output}\n· done: ${name}, ${seconds()} s\n`);
+  return { name, output, ...tallyOf(output, code) };
+});
 
-say("suites on Bun");
-const onBun = await run(binary("bun"), ["test", `--timeout=${TEST_MS}`, ...process.argv.slice(2)], { tee: true, env });
-const count = (word) => Number(new RegExp(`^\\s*(\\d+) ${word}$`, "m").exec(onBun.output)?.[1] ?? 0);
-passed += count("pass");
-failed += count("fail");
-// A crash or an error outside a test has no count of its own.
-if (onBun.code !== 0 && count("fail") === 0) failed++;
+// Once more at the end, where they are found.
+for (const { name, output, failed } of results) {
+  if (failed > 0) say(`failed: ${name}\n${failuresOf(output)}`);
+}
+const sum = (key) => results.reduce((total, each) => total + each[key], 0);
+process.stdout.write(`${sum("passed")} passed, ${sum("failed")} failed\n`);
+process.exit(sum("failed") === 0 && sum("passed") > 0 ? 0 : 1);
 
-say("portable suites on Deno");
-const onDeno = await run(binary("deno"), ["run", "-A", "--no-lock", "test/portable.ts"], { tee: true, env });
-const summary = /^(\d+) passed, (\d+) failed$/m.exec(onDeno.output);
-passed += Number(summary?.[1] ?? 0);
-failed += Number(summary?.[2] ?? 0);
-if (summary === null || (onDeno.code !== 0 && Number(summary[2]) === 0)) failed++;
+/**
+ * All `*.test.ts` but the long ones, as the processes that run them, those with most files first. Each folder with portable suites has one of its
+ * own: thousands of WebAssembly memories in one heap make every collection slow (the fuzz of the meter took ten times as long).
+ */
+function bunParts() {
+  const files = ["src", "test"]
+    .flatMap((folder) => readdirSync(join(ROOT, folder), { recursive: true }).map((path) => join(folder, path)))
+    .filter((path) => path.endsWith(".test.ts") && !path.startsWith(join("test", "long")))
+    .filter((path) => wanted.length === 0 || wanted.some((part) => path.includes(part)))
+    .sort();
+  const groups = new Map();
+  for (const path of files) {
+    const name = basename(path) === "portable.test.ts" ? path : groupOf(path);
+    groups.set(name, [...(groups.get(name) ?? []), path]);
+  }
+  return [...groups]
+    .map(([name, paths]) => ({ name: `${name} on Bun`, paths }))
+    .sort((a, b) => b.paths.length - a.paths.length)
+    .map(({ name, paths }) => ({
+      name,
+      command: "bun",
+      args: ["test", `--timeout=${TEST_MS}`, ...paths.map((path) => `./${path}`)],
+    }));
+}
 
-process.stdout.write(`${passed} passed, ${failed} failed\n`);
-process.exit(failed === 0 && passed > 0 ? 0 : 1);
+/** `src`, `test/integration`, … */
+function groupOf(path) {
+  const folder = dirname(path);
+  return folder.startsWith("src") ? "src" : folder;
+}

@@ -401,7 +401,8 @@ describe("FilterRegistry", () => {
   test("10,000 reloads leave nothing behind", async () => {
     const bench = new FilterBench();
     const registry = new FilterRegistry(bench.host);
-    const wasm = (): Promise<Bytes> => Promise.resolve(buildPuppet());
+    const puppet = buildPuppet();
+    const wasm = (): Promise<Bytes> => Promise.resolve(puppet);
     let held = await registry.acquire(filterConfig(), wasm);
     const first = held.module;
     for (let i = 0; i < 10_000; i++) {

@@ -14,7 +14,7 @@ import { readMeter, setMeter } from "../kit/metered.ts";
 import { randomArguments, randomModule } from "../kit/random-module.ts";
 import { describe, test } from "../kit/suite.ts";
 
-const MODULES = Number(process.env.SELVEDGE_FUZZ_MODULES ?? 100);
+const MODULES = Number(process.env.SELVEDGE_FUZZ_MODULES ?? 40);
 const MUTANTS = Number(process.env.SELVEDGE_FUZZ_MUTANTS ?? 4_000);
 /** By hand some thousands of each: that takes minutes. */
 const PATIENCE_MS = 240_000 + MODULES * 300 + MUTANTS * 10;

@@ -1,0 +1,4 @@
+/** The portable suites of this folder on Bun: each registers itself with bun:test when imported. */
+import { portableSuites } from "../kit/portable-suites.ts";
+
+for (const suite of portableSuites("contract")) await import(suite);
