@@ -20,13 +20,12 @@ describe("component: instances", () => {
     assert.equal(hit.chain.requestHead(false), "forward");
     assert.equal(hit.chain.requestEnd(new HeaderBlock(["a"], ["b"])), "failed");
     assert.match(String(hit.chain.failure), /trap: unreachable/);
-    const between = bench.exchange([module]);
-    assert.equal(between.chain.requestHead(false), "failed");
+    // No time passes: the first fault costs nobody else anything.
+    assert.equal(bench.exchange([module]).chain.requestHead(false), "forward");
     await settle();
     assert.deepEqual(waiting.events, ["fail filter_failed"]);
     bench.clock.advance(0);
     assert.equal(module.status().instances, 1);
-    assert.equal(bench.exchange([module]).chain.requestHead(false), "forward");
     assert.deepEqual(bench.metrics.traps, ["trap: unreachable code"]);
   });
 
@@ -51,11 +50,11 @@ describe("component: instances", () => {
     assert.match(module.status().lastError ?? "", /unreachable/);
   });
 
-  test("1,000 traps leave no instance, no context and no timer behind", async () => {
+  test("100 traps leave no instance, no context and no timer behind", async () => {
     const bench = new ComponentBench();
     const module = await bench.actor({ "request-head": "loop" }, { onFailure: "open", budget: { faults: 0 } });
     const other = await bench.actor({ "request-head": "set x-a 1" }, { name: "default/other" });
-    for (let i = 0; i < 1_000; i++) {
+    for (let i = 0; i < 100; i++) {
       const exchange = bench.exchange([module, other]);
       assert.equal(exchange.chain.requestHead(true), "forward");
       assert.equal(exchange.request.headers.get("x-a"), "1");
@@ -63,7 +62,7 @@ describe("component: instances", () => {
       await Promise.resolve();
       bench.clock.advance(30_000);
     }
-    assert.deepEqual([module.status().traps, module.status().contexts, module.status().instances], [1_000, 0, 1]);
+    assert.deepEqual([module.status().traps, module.status().contexts, module.status().instances], [100, 0, 1]);
     module.dispose();
     other.dispose();
     assert.equal(bench.clock.pending, 0);

@@ -84,7 +84,7 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
 
   /** An instance for a new context; a text: why there is none (for `refusalOf`). */
   take(): Instance | string {
-    const found = this.config.isolated ? this.#takeFree() : this.#current;
+    const found = this.config.isolated ? this.#takeFree() : (this.#current ?? this.#takeDue());
     if (found === undefined || this.#isDisposed) {
       if (this.state === "disabled") return DISABLED_REASON;
       if (this.state === "quarantined") return `quarantined: ${this.lastError}`;
@@ -93,6 +93,14 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     if (found.contexts.size < this.config.budget.contextsPerInstance) return found;
     this.options.stats.onFault("budget");
     return "too many contexts";
+  }
+
+  /** The successor of a broken one whose time has come though its timer has not run yet: nobody has to wait for the loop. */
+  #takeDue(): Instance | undefined {
+    if (this.#restart === undefined || this.options.clock.nowMs() < this.#blockedUntilMs) return undefined;
+    this.#cancelRestart();
+    this.#renew();
+    return this.#current;
   }
 
   /** One that no exchange has, made on the spot when there is room. */
@@ -176,7 +184,7 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
   #halt(state: "quarantined" | "disabled"): void {
     this.state = state;
     this.#current = undefined;
-    this.#restart?.cancel();
+    this.#cancelRestart();
     for (const instance of this.instances) {
       instance.retire();
       this.#retired.add(instance);
@@ -217,9 +225,14 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     this.#renew();
   }
 
+  #cancelRestart(): void {
+    this.#restart?.cancel();
+    this.#restart = undefined;
+  }
+
   #scheduleRestart(delayMs: number): void {
     if (this.state !== "running" || this.#isDisposed) return;
-    this.#restart?.cancel();
+    this.#cancelRestart();
     this.#restart = this.options.clock.setTimer(delayMs, () => {
       this.#restart = undefined;
       if (!this.#isDisposed) this.#renew();
@@ -244,7 +257,7 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
   /** No new instances. Those that are there stay until `clear`. */
   dispose(): void {
     this.#isDisposed = true;
-    this.#restart?.cancel();
+    this.#cancelRestart();
     for (const instance of this.instances) instance.retire();
     if (this.state === "quarantined") this.options.metrics.onQuarantine?.(this.config.name, false);
   }
