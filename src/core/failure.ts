@@ -49,6 +49,7 @@ export const FAILURES = {
   bad_upgrade: row("downstream", 400, 13, "info", "DPE", "never", "The upgrade request is malformed."),
   bad_proxy_header: row("downstream", 400, 13, "warn", "DPE", "never", "The PROXY protocol header is malformed."),
   tls_handshake: row("downstream", 400, 13, "debug", "DPE", "never", "The TLS handshake failed."),
+  plain_http: row("downstream", 400, 13, "info", "DPE", "never", "Client sent an HTTP request to an HTTPS server."),
   uri_too_long: row("downstream", 414, 8, "info", "DPE", "never", "The request target is too long."),
   headers_too_large: row("downstream", 431, 8, "info", "DPE", "never", "The header section is too large."),
   body_too_large: row("downstream", 413, 8, "info", "DPE", "never", "The request body is too large."),

@@ -301,6 +301,9 @@ export const STREAM_LIMITS = {
   lingerMs: 2_000,
 } as const;
 
+/** After a port for TLS answered HTTP in plain text: how long the rest of the request is read and thrown away, so that a reset does not take the answer. */
+export const PLAIN_LINGER_MS = 2_000;
+
 /** Bounds of the host of WebAssembly components that are not a matter of one filter's budget. */
 export const COMPONENT_LIMITS = {
   /** Definitions of one component, items of one list in it, nested ones included. More: refused when loaded. */

@@ -1,5 +1,6 @@
 import type { Clock } from "../core/clock.ts";
 import { DeadlineQueue } from "../core/deadline.ts";
+import type { ResponseHead } from "../core/head.ts";
 import { HttpDate } from "../core/http-date.ts";
 import type { Log } from "../core/log.ts";
 import { IdSource, type Rng } from "../core/rng.ts";
@@ -39,5 +40,10 @@ export class ProxyCore {
     this.httpDate = new HttpDate(this.clock);
     this.deadlines = new DeadlineQueue(this.clock);
     this.chains = new ChainPool(this.deadlines, time);
+  }
+
+  /** Whoever answers: a head without a `date` gets it (RFC 9110 §6.6.1: who answers, and who forwards). */
+  addDate({ status, headers }: ResponseHead): void {
+    if (status !== 101 && !headers.has("date")) headers.add("date", this.httpDate.text());
   }
 }

@@ -23,7 +23,8 @@ export function renderFailure(failure: Failure, request: RequestHead | undefined
     addCommon(headers, failure, requestId);
     return { head: { status: 200, reason: "", version: 11, upgrade: undefined, headers }, body: EMPTY_BYTES };
   }
-  const json = prefersJson(request);
+  // Who speaks plain HTTP to a port for TLS is somebody at a browser or a shell more often than a program.
+  const json = failure.code !== "plain_http" && prefersJson(request);
   const text = json
     ? `${JSON.stringify({ error: { code: failure.code, message, requestId } })}\n`
     : `${message}\ncode: ${failure.code}\nrequest: ${requestId}\n`;

@@ -52,14 +52,15 @@ export function fromFilter(response: LocalResponse): { head: ResponseHead; body:
   return whole(response.status, response.headers, response.body);
 }
 
-/** Last edits of a head, whoever answered. One without a `date` gets it (RFC 9110 §6.6.1: who answers, and who forwards). */
+/** Last edits of a head, whoever answered. */
 export function finishAnswerHead(
-  { status, headers }: ResponseHead,
+  head: ResponseHead,
   { requestIdHeader, via }: ForwardingConfig,
   requestId: string,
   core: ProxyCore,
 ): void {
-  if (status !== 101 && !headers.has("date")) headers.add("date", core.httpDate.text());
+  const { headers } = head;
+  core.addDate(head);
   if (requestIdHeader !== undefined && requestId !== "") headers.set(requestIdHeader, requestId);
   if (via !== undefined) headers.add("via", `1.1 ${via}`);
 }

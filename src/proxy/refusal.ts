@@ -1,19 +1,43 @@
-import type { Failure } from "../core/failure.ts";
+import type { Bytes } from "../core/bytes.ts";
+import { Failure } from "../core/failure.ts";
 import type { RequestHead } from "../core/head.ts";
+import { ByteWriter } from "../core/writer.ts";
+import { HttpOutput } from "./codec/output.ts";
 import type { ProxyCore } from "./core.ts";
-import { renderFailure } from "./errors.ts";
+import { type RenderedFailure, renderFailure } from "./errors.ts";
 import type { ExchangeRecord } from "./observe/record.ts";
 import type { ConnectionInfo, DownstreamStream } from "./stream.ts";
 
 /** Answers bytes that never became a request (400, 408, 414, 431, 505, …), and lets log and metrics know. */
 export function refuseBytes(core: ProxyCore, stream: DownstreamStream, failure: Failure): void {
-  const record = new Refusal(core, stream.connection, failure);
+  refuse(core, stream.connection, failure, ({ head, body }) => {
+    stream.sendHead(head, false);
+    stream.sendData(body);
+    stream.sendEnd(undefined);
+  });
+}
+
+/** The same for a request that came in plain text where TLS was to begin: the whole answer as bytes, because there is no stream. */
+export function refusePlainHttp(core: ProxyCore, connection: ConnectionInfo): Bytes {
+  const out = new ByteWriter(PLAIN_ANSWER_BYTES);
+  refuse(core, connection, new Failure("plain_http"), ({ head, body }) => {
+    const output = new HttpOutput();
+    output.last = true;
+    output.writeResponse(out, head, false);
+    output.writeData(out, body, 0, body.byteLength);
+  });
+  return out.view();
+}
+
+/** Room for such an answer: it has some 400 bytes, and grows when it must. */
+const PLAIN_ANSWER_BYTES = 512;
+
+function refuse(core: ProxyCore, connection: ConnectionInfo, failure: Failure, say: (answer: RenderedFailure) => void): void {
+  const record = new Refusal(core, connection, failure);
   core.observer.onExchangeStart();
-  const { head, body } = renderFailure(failure, undefined, record.requestId);
-  head.headers.add("date", core.httpDate.text());
-  stream.sendHead(head, false);
-  stream.sendData(body);
-  stream.sendEnd(undefined);
+  const answer = renderFailure(failure, undefined, record.requestId);
+  core.addDate(answer.head);
+  say(answer);
   core.observer.onExchangeEnd(record);
 }
 

@@ -198,13 +198,14 @@ export class BunSocket implements Socket {
     else this.handler.onDrain(this);
   }
 
-  /** Breaks off before the socket was open, or when TLS does not hold what it should. */
-  fail(error: Error): void {
+  /** Breaks off before the socket was open, or when TLS does not hold what it should. `reset`: with a RST, not a FIN. */
+  fail(error: Error, reset = true): void {
     if (this.closed) return;
     this.closed = true;
     this.error = error;
     this.pending?.clear();
-    this.native?.terminate();
+    if (reset) this.native?.terminate();
+    else this.native?.close();
     process.nextTick(tellClose, this);
   }
 }

@@ -1,18 +1,20 @@
+import { writeSync } from "node:fs";
 import tls from "node:tls";
 import { DEFAULT_DOWNSTREAM_TIMES } from "../core/limits.ts";
 import { connectError, listenError, removeStaleSocket } from "./address.ts";
 import { BunSocket, DEAF, type NativeSocket, ORPHANS, STREAM_HANDLERS, type Target } from "./bun-socket.ts";
-import type {
-  ClientTls,
-  HandshakeWatch,
-  Listener,
-  ListenOptions,
-  Net,
-  ServerTls,
-  Socket,
-  SocketAddress,
-  SocketHandler,
-  TlsInfo,
+import {
+  type ClientTls,
+  type HandshakeWatch,
+  type Listener,
+  type ListenOptions,
+  type Net,
+  PLAIN_HTTP_CODE,
+  type ServerTls,
+  type Socket,
+  type SocketAddress,
+  type SocketHandler,
+  type TlsInfo,
 } from "./net.ts";
 import { nodeNet } from "./node.ts";
 import {
@@ -156,7 +158,8 @@ const TLS_HANDLERS = {
     if (socket.closed || socket.ready || settings === undefined) return;
     const info = success ? acceptedTls(native, settings, error) : undefined;
     if (info === undefined) {
-      socket.fail(HANDSHAKE);
+      if (!success && HTTP_REQUEST.test(error?.message ?? "")) answerPlain(native, socket);
+      else socket.fail(HANDSHAKE);
       return;
     }
     native.timeout(0);
@@ -178,6 +181,21 @@ function acceptedTls(native: NativeSocket, settings: ServerTls, error: Error | n
   // Without a certificate `error` only says that there is none; one that was sent must hold, also when it is optional.
   if (info.peer === undefined) return settings.clientAuth === "required" ? undefined : info;
   return info.peer.verified ? info : undefined;
+}
+
+/** How BoringSSL says that HTTP came instead of TLS. It has sent nothing then, no alert either. */
+const HTTP_REQUEST = /:(?:HTTP|HTTPS_PROXY)_REQUEST$/;
+const PLAIN_HTTP = Object.assign(new Error("HTTP without TLS"), { code: PLAIN_HTTP_CODE });
+
+/** The TLS session is broken and takes no bytes; the descriptor does. A fresh connection has room for an answer at once. */
+function answerPlain(native: NativeSocket, socket: HandshakingSocket): void {
+  const answer = socket.listener.watch?.plainHttp?.(socket);
+  try {
+    if (answer !== undefined) writeSync(native.fd, answer);
+  } catch {
+    // The peer is gone already.
+  }
+  socket.fail(PLAIN_HTTP, answer === undefined);
 }
 
 const HANDSHAKE = new Error("TLS handshake failed");

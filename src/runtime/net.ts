@@ -53,14 +53,17 @@ export interface PeerCertificate {
   readonly fingerprint: string;
 }
 
-/** A connected stream of bytes. Not a Node stream: no events, no promises, no buffering on the way in. */
-export interface Socket {
-  handler: SocketHandler;
-  /** Peer and own address as text ("" for Unix sockets) and port (0 there). */
+/** Peer and own address as text ("" for Unix sockets) and port (0 there). */
+export interface Endpoints {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly localAddress: string;
   readonly localPort: number;
+}
+
+/** A connected stream of bytes. Not a Node stream: no events, no promises, no buffering on the way in. */
+export interface Socket extends Endpoints {
+  handler: SocketHandler;
   readonly tls: TlsInfo | undefined;
   /** The descriptor, or -1 where the runtime does not tell. */
   readonly fd: number;
@@ -124,9 +127,21 @@ export interface ClientTls {
 export interface HandshakeWatch {
   /** A connection came. False: it is closed at once, and nothing more is said of it. */
   begin(): boolean;
+  /**
+   * Instead of a ClientHello came an HTTP request in plain text. What to answer it, in plain text, before the connection is closed;
+   * undefined or absent: nothing. `end` follows, with an error whose `code` is `PLAIN_HTTP_CODE`. Bun's own sockets tell it by the
+   * first bytes of GET, HEAD, POST, PUT and CONNECT: after others the library has already sent a TLS alert. `peer` is valid during the call.
+   */
+  plainHttp?(peer: Endpoints): Bytes | undefined;
   /** Once for each that began: it is done (`accept` follows) or broke off, and why. */
   end(error: Error | undefined): void;
 }
+
+/** `code` of a handshake that broke off because the peer speaks HTTP without TLS; OpenSSL's name for it. */
+export const PLAIN_HTTP_CODE = "ERR_SSL_HTTP_REQUEST";
+
+/** A TLS record never begins so, a method of HTTP does: by the first byte of a connection. */
+export const beginsPlainHttp = (first: number | undefined): boolean => first !== undefined && first >= 0x41 && first <= 0x5a;
 
 export interface ListenOptions {
   readonly address: SocketAddress;

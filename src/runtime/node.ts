@@ -1,10 +1,23 @@
 import net from "node:net";
 import tls from "node:tls";
 import type { Bytes } from "../core/bytes.ts";
-import { DEFAULT_DOWNSTREAM_TIMES } from "../core/limits.ts";
+import { SystemClock } from "../core/clock.ts";
+import { DEFAULT_DOWNSTREAM_TIMES, PLAIN_LINGER_MS } from "../core/limits.ts";
 import { connectError, listenError, removeStaleSocket } from "./address.ts";
 import { DescriptorGuard } from "./descriptors.ts";
-import type { ClientTls, Listener, ListenOptions, Net, ServerTls, Socket, SocketAddress, SocketHandler } from "./net.ts";
+import {
+  beginsPlainHttp,
+  type ClientTls,
+  type Endpoints,
+  type Listener,
+  type ListenOptions,
+  type Net,
+  PLAIN_HTTP_CODE,
+  type ServerTls,
+  type Socket,
+  type SocketAddress,
+  type SocketHandler,
+} from "./net.ts";
 import { DEAF, NodeSocket, readTlsInfo } from "./node-socket.ts";
 import { checkPeerName, clientContext, SERVER_CIPHERS, ServerContexts, sniOf, tlsError } from "./tls-context.ts";
 
@@ -95,7 +108,52 @@ class TlsEngine {
 /** The connection under a TLS stream. */
 const rawOf = (stream: tls.TLSSocket): net.Socket | undefined => (stream as unknown as { _parent?: net.Socket })._parent;
 
+const CLOCK = new SystemClock();
+
+const addressesOf = (raw: net.Socket): Endpoints => {
+  const socket = new NodeSocket(raw, DEAF, undefined);
+  socket.readAddresses();
+  return socket;
+};
+
+const PLAIN_HTTP = Object.assign(new Error("HTTP without TLS"), { code: PLAIN_HTTP_CODE });
 const HANDSHAKE_LATE = Object.assign(new Error("TLS handshake took too long"), { code: "ETIMEDOUT" });
+
+/**
+ * Once TLS has a connection, nobody can answer it in plain text any more (Deno's sends an alert and destroys it): so its first
+ * byte is looked at before. `seen` hears undefined when it takes longer than `waitMs`; not at all when the peer goes away.
+ */
+function peekFirst(raw: net.Socket, waitMs: number, seen: (first: number | undefined) => void): void {
+  const giveUp = (): void => void raw.destroy();
+  const late = CLOCK.setTimer(waitMs, () => {
+    seen(undefined);
+    raw.destroy();
+  });
+  raw.once("close", () => late.cancel());
+  raw.on("error", giveUp);
+  raw.once("end", giveUp);
+  raw.once("data", (bytes: Buffer) => {
+    late.cancel();
+    raw.pause();
+    raw.off("end", giveUp);
+    raw.unshift(bytes);
+    seen(bytes[0]);
+  });
+}
+
+/** Says it and closes, once the peer has finished or nothing more comes: a close with bytes unread could take the answer with it. */
+function answerPlain(raw: net.Socket, answer: Bytes | undefined): void {
+  if (answer === undefined) {
+    raw.destroy();
+    return;
+  }
+  const close = (): void => void raw.destroy();
+  const late = CLOCK.setTimer(PLAIN_LINGER_MS, close);
+  raw.once("close", () => late.cancel());
+  raw.once("end", close);
+  raw.end(answer);
+  raw.resume();
+}
 
 class NodeListener implements Listener {
   engine: TlsEngine | undefined;
@@ -138,14 +196,28 @@ class NodeListener implements Listener {
       raw.destroy();
       return;
     }
+    let error = tlsError("TLS handshake failed", undefined);
     raw.once("close", () => {
-      watch?.end(engine.isLate(raw) ? HANDSHAKE_LATE : tlsError("TLS handshake failed", undefined));
+      watch?.end(engine.isLate(raw) ? HANDSHAKE_LATE : error);
       watch = undefined;
     });
-    engine.start(raw, (stream) => {
-      watch?.end(undefined);
-      watch = undefined;
-      this.#hand(secured(stream, raw, DEAF));
+    const shake = (): void =>
+      engine.start(raw, (stream) => {
+        watch?.end(undefined);
+        watch = undefined;
+        this.#hand(secured(stream, raw, DEAF));
+      });
+    if (watch?.plainHttp === undefined) {
+      shake();
+      return;
+    }
+    peekFirst(raw, this.#handshakeMs, (first) => {
+      if (first === undefined) error = HANDSHAKE_LATE;
+      else if (!beginsPlainHttp(first)) shake();
+      else {
+        error = PLAIN_HTTP;
+        answerPlain(raw, watch?.plainHttp?.(addressesOf(raw)));
+      }
     });
   }
 

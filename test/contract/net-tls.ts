@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
+import { PLAIN_HTTP_CODE } from "../../src/runtime/net.ts";
 import type { IssueOptions } from "../kit/certs.ts";
 import { until } from "../kit/until.ts";
 import { bytesOf, type Case, dial, type End, pattern, sameBytes, serverTls, turns, withListener } from "./net-kit.ts";
@@ -22,6 +23,9 @@ import {
   shown,
   workload,
 } from "./net-tls-kit.ts";
+
+/** How a broken handshake is told here. */
+const WORDS: Readonly<Record<string, string>> = { ETIMEDOUT: "late", [PLAIN_HTTP_CODE]: "plain" };
 
 /** What listeners with TLS do. */
 export const TLS_SERVER_CASES: readonly Case[] = [
@@ -289,7 +293,8 @@ export const TLS_SERVER_CASES: readonly Case[] = [
           return room-- > 0;
         },
         end: (error: (Error & { readonly code?: string }) | undefined) =>
-          void said.push(error === undefined ? "done" : error.code === "ETIMEDOUT" ? "late" : "broken"),
+          void said.push(error === undefined ? "done" : (WORDS[error.code ?? ""] ?? "broken")),
+        plainHttp: () => undefined,
       };
       // `accept` comes behind the end of its handshake.
       const prepare = (): void => void said.push("accept");
@@ -306,10 +311,15 @@ export const TLS_SERVER_CASES: readonly Case[] = [
         assert.equal(take(), "begin done accept");
         good.open().destroy();
 
-        const rubbish = await raw(bytesOf("GET / HTTP/1.1\r\n\r\n"));
+        const rubbish = await raw(bytesOf("\u0001 no TLS, no HTTP\r\n\r\n"));
         await until(() => said.length === 2);
         assert.equal(take(), "begin broken");
         rubbish.open().destroy();
+
+        const plain = await raw(bytesOf("GET / HTTP/1.1\r\n\r\n"));
+        await until(() => said.length === 2);
+        assert.equal(take(), "begin plain");
+        plain.open().destroy();
 
         const gone = await raw(new Uint8Array([0x16, 0x03, 0x01]));
         await until(() => said.length === 1);

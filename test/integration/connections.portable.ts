@@ -32,7 +32,7 @@ const destroyAll = (connections: readonly RawConnection[]): void => {
   for (const each of connections) each.destroy();
 };
 
-/** No TLS: the handshake fails at once. */
+/** No TLS: it is told so at once. */
 const spoil = (connection: RawConnection): void => connection.send("GET / HTTP/1.1\r\n\r\n");
 
 describe("bounds of connections", () => {
@@ -47,7 +47,7 @@ describe("bounds of connections", () => {
       assert.equal(observer.connections, 0);
       for (const each of waiting.slice(1)) spoil(each);
       await until(() => observer.handshakes === 1);
-      assert.deepEqual(observer.connectionFailures.slice(2), ["tls_handshake", "tls_handshake"]);
+      assert.deepEqual(observer.connectionFailures.slice(2), ["plain_http", "plain_http"]);
       for (const each of waiting) spoil(each);
       await until(() => observer.handshakes === 0);
       destroyAll([...waiting, ...more]);

@@ -4,7 +4,8 @@ import type { CidrSet } from "../../core/cidr.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { Failure } from "../../core/failure.ts";
 import { isAddress } from "../../core/ip.ts";
-import type { Listener, Socket, SocketHandler } from "../../runtime/net.ts";
+import { PLAIN_LINGER_MS } from "../../core/limits.ts";
+import { beginsPlainHttp, type Listener, type Socket, type SocketHandler } from "../../runtime/net.ts";
 import type { ProxyCore } from "../core.ts";
 import { type ProxyPeer, readProxyHeader } from "./proxy-header.ts";
 
@@ -15,7 +16,11 @@ import { type ProxyPeer, readProxyHeader } from "./proxy-header.ts";
 export class AcceptPipeline implements SocketHandler {
   #bytes: Bytes | undefined;
   #over = false;
+  /** What comes now is TLS. */
+  #headerRead = false;
   #source: ProxyPeer | undefined;
+  /** It was answered that it is no TLS; it ends as that, however it ends. */
+  #refused: Failure | undefined;
   readonly #deadline = new Deadline(() => this.#fail(new Failure("request_timeout", "PROXY header or TLS handshake")));
 
   constructor(
@@ -25,6 +30,8 @@ export class AcceptPipeline implements SocketHandler {
     readonly listener: Listener | undefined,
     trusted: CidrSet,
     readonly onReady: (socket: Socket, source: ProxyPeer | undefined) => SocketHandler,
+    /** What to answer to HTTP in plain text where TLS was to begin; undefined: nothing. */
+    readonly answerPlain: (source: ProxyPeer | undefined) => Bytes | undefined,
     readonly onFailure: (failure: Failure) => void,
   ) {
     core.deadlines.arm(this.#deadline, config.times.handshakeMs);
@@ -39,7 +46,11 @@ export class AcceptPipeline implements SocketHandler {
   }
 
   onData(socket: Socket, bytes: Bytes): void {
-    if (this.#over) return;
+    if (this.#over || this.#refused !== undefined) return;
+    if (this.#headerRead) {
+      this.#startTls(socket, copyBytes(bytes));
+      return;
+    }
     const all = this.#bytes === undefined ? bytes : concatBytes([this.#bytes, bytes]);
     const header = readProxyHeader(all);
     if (header === "need-more") {
@@ -70,9 +81,29 @@ export class AcceptPipeline implements SocketHandler {
 
   /** The header is read; what follows is TLS, or what the listener is for. */
   #continue(socket: Socket, rest: Bytes): void {
+    this.#headerRead = true;
     if (this.config.tls === undefined) this.#hand(socket, rest);
+    else if (rest.byteLength > 0) this.#startTls(socket, rest);
+  }
+
+  /** With the first bytes behind the header. */
+  #startTls(socket: Socket, rest: Bytes): void {
+    if (beginsPlainHttp(rest[0])) this.#refusePlain(socket);
     else if (this.listener === undefined) this.#fail(new Failure("internal", "no listener"));
     else this.listener.startTls(socket, rest, this);
+  }
+
+  #refusePlain(socket: Socket): void {
+    this.#refused = new Failure("plain_http");
+    const answer = this.answerPlain(this.#source);
+    if (answer === undefined) {
+      this.#fail(this.#refused);
+      return;
+    }
+    socket.write(answer);
+    socket.end();
+    // The rest of the request is read and thrown away, so that a reset does not take the answer.
+    this.core.deadlines.arm(this.#deadline, PLAIN_LINGER_MS);
   }
 
   #hand(socket: Socket, rest: Bytes | undefined): void {
@@ -94,6 +125,6 @@ export class AcceptPipeline implements SocketHandler {
     if (this.#over) return;
     this.#over = true;
     this.core.deadlines.remove(this.#deadline);
-    this.onFailure(failure);
+    this.onFailure(this.#refused ?? failure);
   }
 }

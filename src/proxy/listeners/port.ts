@@ -1,22 +1,59 @@
 import type { ListenerConfig } from "../../config/snapshot.ts";
+import type { Bytes } from "../../core/bytes.ts";
 import { CidrSet } from "../../core/cidr.ts";
 import type { Clock } from "../../core/clock.ts";
-import { Failure } from "../../core/failure.ts";
+import { Failure, type FailureCode } from "../../core/failure.ts";
 import { hostOf, type RequestHead } from "../../core/head.ts";
 import type { Rng } from "../../core/rng.ts";
-import type { Listener, Net, ServerTls, Socket, SocketHandler } from "../../runtime/net.ts";
+import {
+  type Endpoints,
+  type Listener,
+  type Net,
+  PLAIN_HTTP_CODE,
+  type ServerTls,
+  type Socket,
+  type SocketHandler,
+  type TlsInfo,
+} from "../../runtime/net.ts";
 import type { ProxyCore } from "../core.ts";
 import { Exchange } from "../exchange.ts";
 import { compileForwarding } from "../forwarding.ts";
 import type { Generation, ListenerRuntime } from "../generation.ts";
 import { type DownstreamHost, Http1Downstream } from "../http1/downstream.ts";
-import { refuseBytes } from "../refusal.ts";
+import { refuseBytes, refusePlainHttp } from "../refusal.ts";
 import type { ConnectionInfo, DownstreamHandler, DownstreamStream } from "../stream.ts";
 import { carriesStreams } from "../tcp/routes.ts";
 import { TcpStream, type TcpStreamHost } from "../tcp/stream.ts";
 import { AcceptPipeline } from "./accept.ts";
+import type { ProxyPeer } from "./proxy-header.ts";
 
 let lastConnectionId = 0;
+
+/** Who speaks with whom; `source` is what a PROXY header says. */
+function connectionInfo(
+  listener: string,
+  peer: Endpoints,
+  source: ProxyPeer | undefined,
+  tls: TlsInfo | undefined,
+): ConnectionInfo {
+  lastConnectionId++;
+  return {
+    id: lastConnectionId,
+    remoteAddress: source?.address ?? peer.remoteAddress,
+    remotePort: source?.port ?? peer.remotePort,
+    localAddress: peer.localAddress,
+    localPort: peer.localPort,
+    directAddress: peer.remoteAddress,
+    listener,
+    tls,
+  };
+}
+
+/** Why a handshake broke off, by what the network says. */
+function handshakeCode(error: Error & { readonly code?: unknown }): FailureCode {
+  if (error.code === "ETIMEDOUT") return "request_timeout";
+  return error.code === PLAIN_HTTP_CODE ? "plain_http" : "tls_handshake";
+}
 
 /**
  * One bound address and everything that listens on it. Several listeners (hosts) may share it; connections and exchanges
@@ -84,7 +121,11 @@ export class ListeningPort implements DownstreamHost, TcpStreamHost {
         reusePort: reusePort && config.address.kind === "tcp",
         deferTls: config.proxyProtocol !== undefined && config.tls !== undefined,
         handshakeMs: config.times.handshakeMs,
-        handshakes: { begin: () => this.#beginHandshake(), end: (error) => this.#endHandshake(error) },
+        handshakes: {
+          begin: () => this.#beginHandshake(),
+          plainHttp: (peer) => this.#answerPlain(peer, undefined),
+          end: (error) => this.#endHandshake(error),
+        },
       },
       (socket) => this.#accept(socket),
     );
@@ -173,9 +214,14 @@ export class ListeningPort implements DownstreamHost, TcpStreamHost {
     core.sockets.downstream--;
     core.observer.onHandshake(this.#openedAs, -1);
     if (error === undefined) return;
-    const isLate = (error as { readonly code?: unknown }).code === "ETIMEDOUT";
-    const failure = error instanceof Failure ? error : new Failure(isLate ? "request_timeout" : "tls_handshake", "", error);
+    const failure = error instanceof Failure ? error : new Failure(handshakeCode(error), "", error);
     core.observer.onConnectionFailure(config.name, failure);
+  }
+
+  /** HTTP in plain text where TLS was to begin. Who listens for streams may carry another protocol: nothing is said there. */
+  #answerPlain(peer: Endpoints, source: ProxyPeer | undefined): Bytes | undefined {
+    const { core, config } = this;
+    return carriesStreams(config) ? undefined : refusePlainHttp(core, connectionInfo(config.name, peer, source, undefined));
   }
 
   #accept(socket: Socket): SocketHandler {
@@ -197,23 +243,14 @@ export class ListeningPort implements DownstreamHost, TcpStreamHost {
         this.#endHandshake(undefined);
         return this.#serve(ready, source);
       },
+      (source) => this.#answerPlain(socket, source),
       (failure) => this.#endHandshake(failure),
     );
   }
 
-  #serve(socket: Socket, source: { readonly address: string; readonly port: number } | undefined): SocketHandler {
+  #serve(socket: Socket, source: ProxyPeer | undefined): SocketHandler {
     const { config } = this;
-    lastConnectionId++;
-    const info: ConnectionInfo = {
-      id: lastConnectionId,
-      remoteAddress: source?.address ?? socket.remoteAddress,
-      remotePort: source?.port ?? socket.remotePort,
-      localAddress: socket.localAddress,
-      localPort: socket.localPort,
-      directAddress: socket.remoteAddress,
-      listener: config.name,
-      tls: socket.tls,
-    };
+    const info = connectionInfo(config.name, socket, source, socket.tls);
     this.core.sockets.downstream++;
     this.core.observer.onConnectionOpen(config.name);
     if (carriesStreams(config)) return this.#openStream(socket, info);

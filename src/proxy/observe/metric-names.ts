@@ -84,7 +84,7 @@ export const METRICS = {
     "counter",
     "selvedge_connection_failures_total",
     ["listener", "code"],
-    "Connections that ended before they made a request, by failure code: tls_handshake, request_timeout, bad_proxy_header, overloaded, …",
+    "Connections that ended before they made a request, by failure code: tls_handshake, plain_http, request_timeout, bad_proxy_header, overloaded, …",
     LISTENERS_MAX * 8,
   ),
   upstreamAttempts: metric("counter", "selvedge_upstream_attempts_total", ["service"], "Attempts at endpoints.", SERVICES_MAX),
