@@ -10,7 +10,8 @@ import { threeFiltersYaml } from "../test/kit/three-filters.ts";
  * writes to its standard output (thrown away here), one call a line.
  */
 
-export type Scenario = "plain" | "tls" | "filters";
+/** `filter`: one module for proxy-wasm, the same in Envoy (filter-guest.ts); `filters`: what each proxy has for three duties. */
+export type Scenario = "plain" | "tls" | "filter" | "filters";
 
 export interface Contender {
   readonly name: string;
@@ -24,6 +25,8 @@ export interface BenchFiles {
   readonly folder: string;
   readonly certificatePath: string;
   readonly keyPath: string;
+  /** The module of scenario `filter`. */
+  readonly filterPath: string;
 }
 
 function fileIn(folder: string, name: string, text: string): string {
@@ -145,7 +148,8 @@ export async function envoy(
   const folder = join(files.folder, `envoy-${scenario}`);
   const filters: unknown[] = [];
   if (scenario === "filters") filters.push(localRateLimit(), rbac());
-  if (scenario === "filters" && wasm !== undefined) filters.push(wasmFilter(wasm));
+  if (scenario === "filters" && wasm !== undefined) filters.push(wasmFilter(wasm, TRANSFORM_SETTINGS));
+  if (scenario === "filter") filters.push(wasmFilter(files.filterPath, {}));
   filters.push({
     name: "envoy.filters.http.router",
     typed_config: { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
@@ -249,20 +253,29 @@ function rbac(): unknown {
   };
 }
 
-function wasmFilter(path: string): unknown {
-  const settings = JSON.stringify({ response: { headers: [{ op: "set", name: "x-bench", value: "1" }] } });
+const TRANSFORM_SETTINGS = { response: { headers: [{ op: "set", name: "x-bench", value: "1" }] } };
+
+function wasmFilter(path: string, settings: object): unknown {
   return {
     name: "envoy.filters.http.wasm",
     typed_config: {
       "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
       config: {
-        name: "transform",
-        root_id: "transform",
-        configuration: { "@type": "type.googleapis.com/google.protobuf.StringValue", value: settings },
+        name: "wasm",
+        root_id: "wasm",
+        configuration: { "@type": "type.googleapis.com/google.protobuf.StringValue", value: JSON.stringify(settings) },
         vm_config: { runtime: "envoy.wasm.runtime.v8", code: { local: { filename: path } } },
       },
     },
   };
+}
+
+/** The line of the route, and the resources. */
+function filtersOf(scenario: Scenario, files: BenchFiles): readonly [string, string] {
+  if (scenario === "filters") return ["\n      filters: [limit, guard, mark]", threeFiltersYaml(["GET"], "x-bench")];
+  if (scenario !== "filter") return ["", ""];
+  const resource = `---\napiVersion: selvedge.dev/v1\nkind: Filter\nmetadata: {name: one}\nspec: {module: {file: ${files.filterPath}}}\n`;
+  return ["\n      filters: [one]", resource];
 }
 
 /** Us, as a user starts it: `selvedge proxy -f`, one worker, shipped defaults. */
@@ -274,7 +287,7 @@ export async function selvedge(root: string, scenario: Scenario, files: BenchFil
     scenario === "tls"
       ? `\n      tls: {certificates: [{certificate: {file: ${files.certificatePath}}, key: {file: ${files.keyPath}}}]}`
       : "";
-  const filterNames = scenario === "filters" ? "\n      filters: [limit, guard, mark]" : "";
+  const [names, filters] = filtersOf(scenario, files);
   const path = fileIn(
     folder,
     "config.yaml",
@@ -298,13 +311,13 @@ kind: Route
 metadata: {name: all}
 spec:
   rules:
-    - backends: [{service: up}]${filterNames}
+    - backends: [{service: up}]${names}
 ---
 apiVersion: selvedge.dev/v1
 kind: Service
 metadata: {name: up}
 spec: {endpoints: [{address: "127.0.0.1:${backendPort}"}]}
-${scenario === "filters" ? threeFiltersYaml(["GET"], "x-bench") : ""}`,
+${filters}`,
   );
   return {
     name: "selvedge",

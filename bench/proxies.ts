@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: nginx, HAProxy, Envoy and Selvedge in one run, interleaved rounds, medians. Prints a table; with
- * `--write` also docs/benchmarks.{md,json,svg}. `--rounds N`, `--seconds N`, `--only plain,tls,filters`, `--no-pin`.
+ * `--write` also docs/benchmarks.{md,json,svg}. `--rounds N`, `--seconds N`, `--only plain,tls,filter,filters`, `--no-pin`.
  *
  * On a machine with two cores or more every proxy runs on the last core alone, load and service on the others: otherwise the
  * kernel moves them about and the caches with them. Each round starts with another proxy, so that none always follows the same.
@@ -12,6 +12,7 @@ import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { findEnvoy } from "../scripts/peers.mjs";
 import { testAuthority } from "../test/kit/certs.ts";
+import { buildTwoHeaders } from "./filter-guest.ts";
 import {
   describeMachine,
   loadFull,
@@ -35,7 +36,7 @@ const { values } = parseArgs({
   options: {
     rounds: { type: "string", default: "7" },
     seconds: { type: "string", default: "4" },
-    only: { type: "string", default: "plain,tls,filters" },
+    only: { type: "string", default: "plain,tls,filter,filters" },
     write: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
     "no-pin": { type: "boolean", default: false },
@@ -90,7 +91,7 @@ const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
 async function contendersFor(scenario: Scenario, files: BenchFiles, port: number): Promise<Contender[]> {
   const list = [await nginx(scenario, files, port), await selvedge(ROOT, scenario, files, port)];
-  if (scenario !== "filters") list.splice(1, 0, await haproxy(scenario, files, port));
+  if (scenario === "plain" || scenario === "tls") list.splice(1, 0, await haproxy(scenario, files, port));
   const program = findEnvoy();
   if (program !== undefined)
     list.splice(1, 0, await envoy(program, scenario, files, port, join(ROOT, "dist/filters/transform.wasm")));
@@ -162,7 +163,11 @@ const folder = mkdtempSync(join(tmpdir(), "selvedge-bench-"));
 try {
   const authority = await testAuthority("bench");
   const certificate = await authority.issue({ dns: ["localhost"], ip: ["127.0.0.1"] });
-  const files: BenchFiles = { folder, certificatePath: join(folder, "cert.pem"), keyPath: join(folder, "key.pem") };
+  const files: BenchFiles = {
+    ...{ folder, certificatePath: join(folder, "cert.pem"), keyPath: join(folder, "key.pem") },
+    filterPath: join(folder, "filter.wasm"),
+  };
+  writeFileSync(files.filterPath, buildTwoHeaders());
   writeFileSync(files.certificatePath, certificate.certificatePem);
   writeFileSync(files.keyPath, certificate.keyPem);
   writeFileSync(join(folder, "both.pem"), `${certificate.certificatePem}\n${certificate.keyPem}`);

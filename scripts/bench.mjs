@@ -1,7 +1,10 @@
-// `npm run bench`: obtains the peers it can, then measures all of them in one run: proxies beside each other, then how a change
-// of configuration travels. `--proxies-only`, `--config-only`, `--filters-only` (what metering costs, and one filter in each ABI, on
-// Bun and Deno); other arguments go to bench/proxies.ts or bench/config.ts, which
-// say what they take. `--write` makes docs/benchmarks.md.
+// `npm run bench`: obtains the peers it can, then measures all of them in one run: proxies beside each other, how a change of
+// configuration travels, what one filter of each ABI and metering cost on Bun and Deno. `--proxies-only`, `--config-only`,
+// `--filters-only`; other arguments go to bench/proxies.ts or bench/config.ts, which say what they take. `--json`; `--write` makes
+// docs/benchmarks.md.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { obtainNats } from "./nats.mjs";
 import { obtainDebian, obtainEnvoy } from "./peers.mjs";
@@ -39,17 +42,31 @@ async function benchConfig(args) {
 
 async function benchFilters() {
   const env = { ...(await obtainToolchains(say)), BUN_JSC_maxNumWasmFastMemories: "64" };
-  const args = wants("--json") ? ["--json"] : [];
-  const codes = [];
-  for (const bench of ["bench/meter.ts", "bench/filter-cost.ts"]) {
-    codes.push((await run(binary("bun"), [bench, ...args], { env })).code);
-    codes.push((await run(binary("deno"), ["run", "-A", "--no-lock", bench, ...args], { env })).code);
+  const lines = [];
+  for (const bench of ["bench/filter-cost.ts", "bench/meter.ts"]) {
+    for (const [runtime, args] of Object.entries({ bun: [bench], deno: ["run", "-A", "--no-lock", bench] })) {
+      say(`${bench} on ${runtime}`);
+      const { code, output } = await run(binary(runtime), [...args, "--json"], { capture: true, env });
+      const line = output.split("\n").find((each) => each.startsWith("{"));
+      if (code !== 0 || line === undefined) {
+        process.stderr.write(output);
+        return code || 1;
+      }
+      lines.push(line);
+    }
   }
-  return codes.find((code) => code !== 0) ?? 0;
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-bench-"));
+  try {
+    writeFileSync(join(folder, "found"), lines.join("\n"));
+    return (await run(binary("bun"), ["bench/filters-report.ts", join(folder, "found"), ...shared])).code;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
-if (wants("--filters-only")) process.exit(await benchFilters());
+const all = !own.some(wants);
 const codes = [];
-if (!wants("--config-only")) codes.push(await benchProxies());
-if (!wants("--proxies-only")) codes.push(await benchConfig(wants("--config-only") ? passed : shared));
+if (all || wants("--proxies-only")) codes.push(await benchProxies());
+if (all || wants("--config-only")) codes.push(await benchConfig(wants("--config-only") ? passed : shared));
+if (all || wants("--filters-only")) codes.push(await benchFilters());
 process.exit(codes.find((code) => code !== 0) ?? 0);
