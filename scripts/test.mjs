@@ -13,6 +13,8 @@ import { failuresOf, inLanes, tallyOf } from "./suites.mjs";
 const TEST_MS = 240_000;
 /** Processes with suites at a time: most suites use one core, and many of them wait now and then. */
 const LANES = Math.min(2, availableParallelism());
+/** What imports the portable suites of a folder. Where only some suites are wanted they run without it. */
+const PORTABLE = "portable.test.ts";
 /** How often a process is told of that goes on. */
 const TICK_MS = 30_000;
 
@@ -71,14 +73,17 @@ process.exit(sum("failed") === 0 && sum("passed") > 0 ? 0 : 1);
  * own: thousands of WebAssembly memories in one heap make every collection slow (the fuzz of the meter took ten times as long).
  */
 function bunParts() {
+  const isChosen = (path) =>
+    wanted.length === 0
+      ? path.endsWith(".test.ts")
+      : /\.(test|portable)\.ts$/.test(path) && basename(path) !== PORTABLE && wanted.some((part) => path.includes(part));
   const files = ["src", "test"]
     .flatMap((folder) => readdirSync(join(ROOT, folder), { recursive: true }).map((path) => join(folder, path)))
-    .filter((path) => path.endsWith(".test.ts") && !path.startsWith(join("test", "long")))
-    .filter((path) => wanted.length === 0 || wanted.some((part) => path.includes(part)))
+    .filter((path) => !path.startsWith(join("test", "long")) && isChosen(path))
     .sort();
   const groups = new Map();
   for (const path of files) {
-    const name = basename(path) === "portable.test.ts" ? path : groupOf(path);
+    const name = basename(path) === PORTABLE ? path : groupOf(path);
     groups.set(name, [...(groups.get(name) ?? []), path]);
   }
   return [...groups]
