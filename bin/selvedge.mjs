@@ -32,9 +32,15 @@ function typed() {
 
 // JavaScriptCore keeps address space ready for the first eight memories of filters alone; the others run slower, and moving
 // them when they grow takes a thousand times as long. See src/runtime/process.ts.
-const env = { BUN_JSC_maxNumWasmFastMemories: "100", SELVEDGE_PROGRAM: typed(), ...process.env };
+const env = { BUN_JSC_maxNumWasmFastMemories: "100", SELVEDGE_PROGRAM: typed(), ...process.env, SELVEDGE_TIED: "1" };
 const args = [join(root, "src", "app", "main.ts"), ...process.argv.slice(2)];
-const child = spawn(findBun(), args, { stdio: "inherit", env });
+// The channel carries nothing: its end tells Bun that we are gone, whatever ended us. The same for whoever started us so.
+const child = spawn(findBun(), args, { stdio: ["inherit", "inherit", "inherit", "ipc"], env });
+child.channel?.unref();
+if (process.env.SELVEDGE_TIED !== undefined && process.send !== undefined) {
+  process.once("disconnect", () => child.kill("SIGTERM"));
+  process.channel?.unref();
+}
 // The terminal signals the whole group, others us alone: it is passed on, and counted once there.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 child.on("error", (error) => {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { ensurePackages, ROOT, step } from "./run.mjs";
 
+const PARENT_LOOK_MS = 500;
 const say = (line) => process.stdout.write(`· ${line}\n`);
 
 await ensurePackages();
@@ -23,13 +24,19 @@ else if (server === undefined) {
 
 const child = spawn(process.execPath, [join(ROOT, "bin/selvedge.mjs"), "up", "--demo", ...process.argv.slice(2)], {
   cwd: ROOT,
-  stdio: "inherit",
+  // Its end tells that we are gone, whatever ended us (see bin/selvedge.mjs).
+  stdio: ["inherit", "inherit", "inherit", "ipc"],
   env: {
     ...process.env,
+    SELVEDGE_TIED: "1",
     SELVEDGE_PROGRAM: process.env.SELVEDGE_PROGRAM ?? "node bin/selvedge.mjs",
     ...(server === undefined ? {} : { SELVEDGE_NATS_SERVER: server }),
   },
 });
 // Ctrl-C reaches everybody in the terminal's group, a signal by hand only us: it is passed on, and counted once there.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+child.channel?.unref();
+// npm gives us no channel: whether it is gone shows in whose child we are.
+const parent = process.ppid;
+setInterval(() => process.ppid !== parent && child.kill("SIGTERM"), PARENT_LOOK_MS).unref();
 child.on("exit", (code) => process.exit(code ?? 1));

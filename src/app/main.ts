@@ -9,6 +9,8 @@ if (process.env[WORKER_VARIABLE] !== undefined) {
 } else {
   const { runCommandLine } = await import("../cli/run.ts");
   const { processTerminal } = await import("./terminal.ts");
+  const { stopWithParent } = await import("../runtime/process.ts");
+  stopWithParent();
   const { LAUNCHERS } = await import("./launchers.ts");
   const terminal = processTerminal();
   const exit = await runCommandLine(process.argv.slice(2), terminal, LAUNCHERS);

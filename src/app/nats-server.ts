@@ -1,10 +1,10 @@
-import { spawn } from "node:child_process";
 import { accessSync, constants, mkdirSync } from "node:fs";
 import { connect } from "node:net";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { CommandError } from "../cli/command.ts";
 import type { Clock } from "../core/clock.ts";
+import { spawnTied } from "../runtime/process.ts";
 
 /** A NATS server that we started. */
 export interface OwnNats {
@@ -51,11 +51,7 @@ export async function startNatsServer(
       `if that is a NATS server, use it with --nats nats://${host}:${port}; else choose another port with --nats-listen ${host}:<port>`,
     );
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  // In a group of its own: Ctrl-C in the terminal must not stop it before what depends on it.
-  const child = spawn(program, ["-a", host, "-p", String(port), "-js", "-sd", folder], {
-    stdio: ["ignore", "ignore", "pipe"],
-    detached: true,
-  });
+  const child = spawnTied(program, ["-a", host, "-p", String(port), "-js", "-sd", folder]);
   let output = "";
   const { promise: gone, resolve: onGone } = Promise.withResolvers<void>();
   const { promise: ready, resolve: onReady } = Promise.withResolvers<void>();

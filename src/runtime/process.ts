@@ -1,6 +1,8 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type ChildProcessByStdio, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import process from "node:process";
+import type { Readable } from "node:stream";
 
 /** How this program is started: what runs it, and the arguments before its own. */
 export interface SelfCommand {
@@ -128,6 +130,46 @@ export function workerPort(): WorkerPort | undefined {
       drain = handler;
     },
   };
+}
+
+/** Set by launchers that give us a channel: with its end we are asked to stop. */
+const TIED_VARIABLE = "SELVEDGE_TIED";
+
+/** Whoever started us may be killed without a word: then we stop as by SIGTERM. For processes that a launcher of ours started. */
+export function stopWithParent(): void {
+  if (process.env[TIED_VARIABLE] === undefined || process.send === undefined) return;
+  // Not for those that we start: they get channels of their own.
+  delete process.env[TIED_VARIABLE];
+  delete process.env.NODE_CHANNEL_FD;
+  process.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
+  (process as { readonly channel?: { unref?(): void } }).channel?.unref?.();
+}
+
+/**
+ * A watcher beside the program, in its process group: it reads from us until we are gone, asks the program to end, and insists. Its number
+ * cannot be another's meanwhile, because the group is named after it and has the watcher in it.
+ */
+const TIE = `exec 3<&0 </dev/null
+(cat <&3; kill $$ && sleep 5 && kill -9 $$) >/dev/null 2>&1 &
+exec "$@" 3<&-`;
+const SHELL = "/bin/sh";
+
+/**
+ * Starts a program that knows nothing of us and ends when we do, even if we are killed: by a small shell beside it (where there is none, it is
+ * left behind then). In a group of its own: Ctrl-C in the terminal must not stop it before what depends on it. Its stderr is to be read.
+ */
+export function spawnTied(program: string, args: readonly string[]): ChildProcessByStdio<null, null, Readable> {
+  const command = existsSync(SHELL) ? [SHELL, "-c", TIE, SHELL, program, ...args] : [program, ...args];
+  const child = spawn(command[0] as string, command.slice(1), { stdio: ["pipe", "ignore", "pipe"], detached: true });
+  child.once("exit", () => {
+    try {
+      // The watcher has nothing to do any more.
+      if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+    } catch {
+      // It is gone already.
+    }
+  });
+  return child as unknown as ChildProcessByStdio<null, null, Readable>;
 }
 
 /** Calls `handler` each time the signal comes, instead of the default; the result takes it off again. */

@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findNats } from "../../scripts/nats.mjs";
+import { spawnTied } from "../../src/runtime/process.ts";
 import { freePort } from "./ports.ts";
 import { until } from "./until.ts";
 
@@ -35,7 +36,7 @@ export async function startNats(options: { readonly config?: string; readonly bi
 
   const start = async (): Promise<void> => {
     const args = ["-a", "127.0.0.1", "-p", String(port), "-js", "-sd", join(folder, "data"), "-c", configPath];
-    const started = spawn(binary, args, { stdio: ["ignore", "ignore", "pipe"] });
+    const started = spawnTied(binary, args);
     child = started;
     let log = "";
     let ended = false;

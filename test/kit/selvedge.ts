@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import process from "node:process";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { until } from "./until.ts";
 
@@ -29,7 +30,10 @@ export interface RunningProgram {
 
 /** Starts `selvedge …`. The caller stops it; whatever is left dies with the test process. */
 export function startSelvedge(args: readonly string[], env: Readonly<Record<string, string>> = {}): RunningProgram {
-  return startProgram(process.execPath, [MAIN, ...args], { env: { ...process.env, NO_COLOR: "1", ...env } });
+  return startProgram(process.execPath, [MAIN, ...args], {
+    env: { ...process.env, NO_COLOR: "1", SELVEDGE_TIED: "1", ...env },
+    tied: true,
+  });
 }
 
 export interface ProgramOptions {
@@ -38,11 +42,17 @@ export interface ProgramOptions {
   readonly cwd?: string;
   /** In a process group of its own, as a terminal would start it. */
   readonly detached?: boolean;
+  /** With a channel whose end tells it that we are gone. */
+  readonly tied?: boolean;
 }
 
 /** Starts any program, as `startSelvedge` does ours. */
 export function startProgram(command: string, args: readonly string[], options: ProgramOptions = {}): RunningProgram {
-  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], ...options });
+  const { tied = false, ...rest } = options;
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe", tied ? "ipc" : "ignore"], ...rest }) as ChildProcess & {
+    readonly stdout: Readable;
+    readonly stderr: Readable;
+  };
   let [out, error] = ["", ""];
   child.stdout.on("data", (chunk: Buffer) => {
     out += chunk.toString("utf8");
