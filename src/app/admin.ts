@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import { redactSnapshot } from "../config/sections.ts";
 import type { ProxyEvent } from "../core/events.ts";
+import { type FilterLogQuery, readFilterLogQuery } from "../core/filter-logs.ts";
 import { FILTER_ACTIONS } from "../filters/contract.ts";
 import { renderMetrics } from "../proxy/observe/render.ts";
 import { filterViews } from "./filter-views.ts";
@@ -9,6 +10,7 @@ import type { ProxyHost } from "./host.ts";
 
 const PATHS = [
   ...["/healthz", "/readyz", "/metrics", "/config_dump", "/status", "/filters", "/events"],
+  "/filters/<namespace>/<name>/logs",
   ...FILTER_ACTIONS.map((action) => `POST /filters/<namespace>/<name>/${action}`),
 ];
 /** Open to everybody who reaches the address: probes send no token, and the answers say nothing. */
@@ -44,6 +46,14 @@ export function createAdmin(host: ProxyHost, guard: GuardOptions): (request: Req
   app.get("/status", async (context) => context.json(await host.status()));
   app.get("/filters", async (context) => context.json({ filters: filterViews(await host.status(), await host.metrics()) }));
   app.get("/events", async (context) => context.json({ events: (await host.events()).map(showEvent) }));
+  app.get("/filters/:namespace/:name/logs", async (context) => {
+    const filter = `${context.req.param("namespace")}/${context.req.param("name")}`;
+    const query = logQueryOf(filter, context.req.query());
+    if (query === undefined) return context.json({ error: LOG_QUERY }, 400);
+    const page = await host.filterLogs(query);
+    if (page === undefined) return context.json({ error: `What serves has no filter ${filter}.` }, 404);
+    return context.json(page);
+  });
   for (const action of FILTER_ACTIONS) {
     const path = `/filters/:namespace/:name/${action}` as const;
     app.post(path, (context) => {
@@ -58,6 +68,22 @@ export function createAdmin(host: ProxyHost, guard: GuardOptions): (request: Req
   app.notFound((context) => context.json({ error: "There is no such path.", paths: PATHS }, 404));
   app.onError((error, context) => context.json({ error: error.message }, 500));
   return (request) => app.fetch(request);
+}
+
+const LOG_QUERY = "after is a cursor, level one of trace … critical, sinceMs and tail whole numbers that are not negative.";
+
+/** Numbers come as text. Undefined: it is none. */
+function logQueryOf(
+  filter: string,
+  { after, level, sinceMs, tail }: Readonly<Record<string, string>>,
+): FilterLogQuery | undefined {
+  return readFilterLogQuery({
+    filter,
+    after,
+    level,
+    sinceMs: sinceMs === undefined ? undefined : Number(sinceMs),
+    tail: tail === undefined ? undefined : Number(tail),
+  });
 }
 
 /** With times that people read. */

@@ -39,10 +39,10 @@ async function createStandalone(options: HostOptions): Promise<ProxyHost> {
   const { createProxy } = await import("./create-proxy.ts");
   const { ownCounters } = await import("./filters.ts");
   const { Standalone } = await import("./standalone.ts");
-  const { clock, log, logPlaces, events } = options;
+  const { clock, log, logPlaces, events, filterLogs } = options;
   const moduleFolder = moduleFolderOf(options.cacheFolder);
   const { proxy, observer } = await createProxy({
-    ...{ clock, log, counters: ownCounters(), reusePort: false, logPlaces, events, moduleFolder },
+    ...{ clock, log, counters: ownCounters(), reusePort: false, logPlaces, events, filterLogs, moduleFolder },
     ...publishOf(options),
   });
   return new Standalone({ ...options, version: VERSION, dataPlane: proxy, observer });

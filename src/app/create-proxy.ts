@@ -1,5 +1,6 @@
 import type { Clock } from "../core/clock.ts";
 import type { EventLog } from "../core/events.ts";
+import type { FilterLogs } from "../core/filter-logs.ts";
 import type { Log } from "../core/log.ts";
 import { systemRng } from "../core/rng.ts";
 import type { PublishMessage } from "../filters/guest/grants.ts";
@@ -25,16 +26,17 @@ export async function createProxy(options: {
   readonly unixSockets?: boolean;
   readonly logPlaces: LogPlaces;
   readonly events?: EventLog;
+  readonly filterLogs?: FilterLogs;
   /** Where rewritten filter modules are kept between processes; undefined: nowhere. */
   readonly moduleFolder?: string | undefined;
   /** How filters publish over NATS. Absent: there is none. */
   readonly publish?: PublishMessage;
 }): Promise<CreatedProxy> {
-  const { clock, log, counters, reusePort, unixSockets = true, logPlaces, events, moduleFolder, publish } = options;
+  const { clock, log, counters, reusePort, unixSockets = true, logPlaces, events, filterLogs, moduleFolder, publish } = options;
   const rng = systemRng();
-  const observer = new ProxyObserver(clock, rng, log, logPlaces, events);
+  const observer = new ProxyObserver(clock, rng, log, logPlaces, events, filterLogs);
   const host = createFilterHost({
-    ...{ clock, log, metrics: observer.filterMetrics, counters, moduleFolder },
+    ...{ clock, log, metrics: observer.filterMetrics, filterLogs: observer.filterLogs, counters, moduleFolder },
     ...(publish === undefined ? {} : { publish }),
     callout: (filter, request, done) => proxy.startCallout(filter, request, done),
   });

@@ -1,6 +1,7 @@
 import type { FilterConfig } from "../config/snapshot.ts";
 import type { Clock } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
+import type { FilterLogs } from "../core/filter-logs.ts";
 import type { Log } from "../core/log.ts";
 import type { FilterHost, FilterMetrics } from "../filters/contract.ts";
 import { ModuleCompiler } from "../filters/guest/compiler.ts";
@@ -22,6 +23,8 @@ export interface FilterParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: FilterMetrics;
+  /** Where lines of filters are kept besides. Undefined: nowhere. */
+  readonly filterLogs?: FilterLogs;
   /** Memory of the rate-limit counters: shared with the other workers, or this process's own. */
   readonly counters: BigInt64Array;
   /** Where rewritten modules are kept between processes; undefined: nowhere. */
@@ -33,7 +36,8 @@ export interface FilterParts {
 }
 
 /** The filter host of one process with everything that filters may reach. */
-export function createFilterHost({ clock, log, metrics, counters, callout, moduleFolder, publish }: FilterParts): FilterHost {
+export function createFilterHost(given: FilterParts): FilterHost {
+  const { clock, log, metrics, filterLogs, counters, callout, moduleFolder, publish } = given;
   const foreign = new ForeignFunctions();
   const rateLimit = new RateLimitFunction(new RateLimitTable(counters, { clock }));
   foreign.registerPlaced(
@@ -47,7 +51,11 @@ export function createFilterHost({ clock, log, metrics, counters, callout, modul
     log: log.for("filter"),
     ...(moduleFolder === undefined ? {} : { folder: moduleFolder }),
   });
-  const parts = { clock, log: log.for("filter"), metrics, shared, compiler, ...(publish === undefined ? {} : { publish }) };
+  const parts = {
+    ...{ clock, log: log.for("filter"), metrics, shared, compiler },
+    ...(filterLogs === undefined ? {} : { filterLogs }),
+    ...(publish === undefined ? {} : { publish }),
+  };
   return new FilterHosts({
     "proxy-wasm": new ProxyWasmHost({ ...parts, foreign, ...(callout === undefined ? {} : { callout }) }),
     component: lazyHost(async () => new (await import("../filters/component/host.ts")).ComponentHost(parts)),

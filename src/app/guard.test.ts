@@ -3,6 +3,7 @@ import { parseExposition } from "../../test/kit/exposition.ts";
 import { snapshotOf } from "../../test/kit/snapshot.ts";
 import type { ListenerTlsConfig } from "../config/snapshot.ts";
 import { VirtualClock } from "../core/clock.ts";
+import type { FilterLogQuery } from "../core/filter-logs.ts";
 import { MetricsAggregator } from "../proxy/observe/aggregator.ts";
 import { createAdmin } from "./admin.ts";
 import { assertGuarded, checkAccess, isLoopback } from "./guard.ts";
@@ -58,7 +59,7 @@ describe("guard of local HTTP interfaces (class 44)", () => {
 describe("admin", () => {
   const aggregator = new MetricsAggregator(new VirtualClock());
   aggregator.count("requests", ["r", "s", "200", "-"], 3);
-  const state = { ready: false, serving: false, controlled: [] as string[] };
+  const state = { ready: false, serving: false, controlled: [] as string[], asked: [] as FilterLogQuery[] };
   const host: ProxyHost = {
     start: async () => {},
     get ready() {
@@ -75,6 +76,10 @@ describe("admin", () => {
     controlFilter: (filter, action) => {
       state.controlled.push(`${filter} ${action}`);
       return filter === "default/x" ? 2 : undefined;
+    },
+    filterLogs: async (query) => {
+      state.asked.push(query);
+      return query.filter === "default/x" ? { cursor: "1.1.1", lines: [], more: false, lost: 0 } : undefined;
     },
     events: async () => [
       { kind: "filter_broke", subject: "default/x", reason: "trap", worker: 1, count: 3, firstMs: 0, lastMs: 86_400_000 },
@@ -153,6 +158,17 @@ describe("admin", () => {
     expect((await get("/filters/default/x/explode", { host: "127.0.0.1" }, "POST")).status).toBe(404);
     expect(state.controlled.slice(0, 3)).toEqual(["default/x disable", "default/x enable", "default/x release"]);
     expect(state.controlled).toHaveLength(4);
+  });
+
+  test("lines of a filter go to whoever may, and what is no question is refused", async () => {
+    const logs = await get("/filters/default/x/logs?after=1.1.0&level=warn&sinceMs=5&tail=0");
+    expect([logs.status, await logs.json()]).toEqual([200, { cursor: "1.1.1", lines: [], more: false, lost: 0 }]);
+    expect(state.asked).toEqual([{ filter: "default/x", after: "1.1.0", level: "warn", sinceMs: 5, tail: 0 }]);
+    expect((await get("/filters/default/y/logs")).status).toBe(404);
+    for (const bad of ["level=loud", "tail=-1", "tail=x", "sinceMs=1.5"])
+      expect((await get(`/filters/default/x/logs?${bad}`)).status).toBe(400);
+    expect((await get("/filters/default/x/logs", { host: "evil.example" })).status).toBe(421);
+    expect((await get("/filters/default/x/logs", { host: "127.0.0.1" }, "POST")).status).toBe(404);
   });
 
   test("the dump holds no private key", async () => {

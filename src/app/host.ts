@@ -1,6 +1,7 @@
 import type { ConfigIssue } from "../config/issue.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import type { ProxyEvent } from "../core/events.ts";
+import type { FilterLogPage, FilterLogQuery } from "../core/filter-logs.ts";
 import type { FilterAction } from "../filters/contract.ts";
 import type { MetricFamily } from "../proxy/observe/aggregator.ts";
 
@@ -16,6 +17,8 @@ export interface ProxyHost {
   metrics(): Promise<readonly MetricFamily[]>;
   /** What happened, the newest first. */
   events(): Promise<readonly ProxyEvent[]>;
+  /** What a filter said lately. Undefined: what serves has no such filter, and none of that name said anything. */
+  filterLogs(query: FilterLogQuery): Promise<FilterLogPage | undefined>;
   /** What serves; undefined before the first. */
   snapshot(): Snapshot | undefined;
   /**

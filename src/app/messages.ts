@@ -3,6 +3,7 @@ import type { Manifest } from "../config/sections.ts";
 import type { AccessLogConfig } from "../config/snapshot.ts";
 import type { SnapshotOutcome } from "../config/source.ts";
 import type { EventLog, ProxyEvent } from "../core/events.ts";
+import type { FilterLogLine } from "../core/filter-logs.ts";
 import type { FilterAction } from "../filters/contract.ts";
 import type { MetricsDump } from "../proxy/observe/dump.ts";
 import type { LogPlaces } from "../proxy/observe/log-place.ts";
@@ -38,6 +39,8 @@ export interface WorkerReport {
   readonly dump: MetricsDump;
   /** What happened since the last report. */
   readonly events: readonly ProxyEvent[];
+  /** What filters said since then. Absent: nothing. */
+  readonly filterLogs?: readonly FilterLogLine[];
   readonly inFlight: number;
   readonly residentBytes: number;
   /** Processor time since the last report, microseconds. */

@@ -134,6 +134,7 @@ async function createNats(context: CommandContext, tools: ProcessTools, id: stri
     rng: systemRng(),
     log: tools.log.for("nats"),
     events: tools.events,
+    filterLogs: tools.filterLogs,
   });
   return {
     source,

@@ -3,6 +3,7 @@ import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
 import type { NatsAddress } from "../config/nats/connect.ts";
 import { type Clock, SystemClock } from "../core/clock.ts";
 import { EventLog } from "../core/events.ts";
+import { FilterLogs } from "../core/filter-logs.ts";
 import { JsonLog, type Log, type LogLevel } from "../core/log.ts";
 import { onSignal } from "../runtime/process.ts";
 
@@ -13,6 +14,8 @@ export interface ProcessTools {
   readonly logLevel: LogLevel;
   /** What happens to this process and those below it. */
   readonly events: EventLog;
+  /** What filters of this process and those below it say. */
+  readonly filterLogs: FilterLogs;
 }
 
 export function processTools({ flags }: CommandContext): ProcessTools {
@@ -22,6 +25,7 @@ export function processTools({ flags }: CommandContext): ProcessTools {
     clock,
     logLevel,
     events: new EventLog(clock),
+    filterLogs: new FilterLogs(clock),
     log: new JsonLog(logLevel, clock, (line) => void process.stderr.write(line)),
   };
 }

@@ -3,6 +3,7 @@ import type { Snapshot } from "../config/snapshot.ts";
 import type { SnapshotSource, SnapshotUpdate } from "../config/source.ts";
 import type { Clock } from "../core/clock.ts";
 import type { ProxyEvent } from "../core/events.ts";
+import type { FilterLogPage, FilterLogQuery } from "../core/filter-logs.ts";
 import { DRAIN_TIMES } from "../core/limits.ts";
 import type { Log } from "../core/log.ts";
 import type { FilterAction } from "../filters/contract.ts";
@@ -130,6 +131,11 @@ export class Standalone implements ProxyHost {
 
   async events(): Promise<readonly ProxyEvent[]> {
     return this.options.observer.events.list();
+  }
+
+  async filterLogs(query: FilterLogQuery): Promise<FilterLogPage | undefined> {
+    const { filterLogs } = this.options.observer;
+    return hasFilter(this.#applied, query.filter) || filterLogs.has(query.filter) ? filterLogs.read(query) : undefined;
   }
 
   async status(): Promise<HostStatus> {

@@ -6,6 +6,7 @@ import type { Snapshot } from "../config/snapshot.ts";
 import type { SnapshotOutcome, SnapshotUpdate } from "../config/source.ts";
 import { VirtualClock } from "../core/clock.ts";
 import { EventLog } from "../core/events.ts";
+import { FilterLogs } from "../core/filter-logs.ts";
 import { SILENT_LOG } from "../core/log.ts";
 import { DumpBuilder } from "../proxy/observe/dump.ts";
 import { type FromWorker, localIssue, type ToWorker } from "./messages.ts";
@@ -29,6 +30,7 @@ class FakeWorker {
   ) {}
 
   readonly happened = new EventLog(new VirtualClock());
+  readonly said = new FilterLogs(new VirtualClock());
 
   hear(message: ToWorker): boolean {
     if (this.gone) return false;
@@ -43,7 +45,12 @@ class FakeWorker {
     dump.gauge("inFlight", [], 1);
     this.requestsServed = 0;
     const events = this.happened.takeNew();
-    this.say({ type: "report", request, report: { dump, events, inFlight: 1, residentBytes: 10, cpuUs: 5, status: undefined } });
+    const filterLogs = this.said.takeAll();
+    this.say({
+      type: "report",
+      request,
+      report: { dump, events, filterLogs, inFlight: 1, residentBytes: 10, cpuUs: 5, status: undefined },
+    });
   }
   get snapshots(): Extract<ToWorker, { type: "snapshot" }>[] {
     return this.heard.filter((message) => message.type === "snapshot");
@@ -131,6 +138,7 @@ beforeEach(async () => {
     clock,
     log: SILENT_LOG,
     events: new EventLog(clock),
+    filterLogs: new FilterLogs(clock),
   });
   await supervisor.start();
   for (const worker of workers) worker.say({ type: "ready" });
@@ -252,6 +260,24 @@ describe("Supervisor", () => {
     ]);
     void supervisor.drain();
     expect((await supervisor.events())[0]).toMatchObject({ kind: "draining" });
+  });
+
+  test("what filters of all workers say is one log, also of one that is gone by now", async () => {
+    await send({ ...good(1), filters: [filterOf("x", "sha256:00")] });
+    for (const index of [0, 1]) at(index).answer("applied");
+    at(0).said.add("default/x", 3, "zero", "id-0", 0);
+    at(1).said.add("default/x", 2, "one", undefined, 0);
+    const first = await supervisor.filterLogs({ filter: "default/x" });
+    expect(first?.lines.map(({ worker, level, message, requestId }) => [worker, level, message, requestId])).toEqual([
+      [0, "warn", "zero", "id-0"],
+      [1, "info", "one", undefined],
+    ]);
+    at(1).said.add("default/x", 2, "last words", undefined, 0);
+    clock.advance(1_000);
+    at(1).exit("signal SIGSEGV");
+    const next = await supervisor.filterLogs({ filter: "default/x", after: first?.cursor ?? "" });
+    expect(next?.lines.map(({ message }) => message)).toEqual(["last words"]);
+    expect(await supervisor.filterLogs({ filter: "default/y" })).toBeUndefined();
   });
 
   test("a filter is controlled in all workers, and one that was switched off stays so in new ones", async () => {

@@ -5,6 +5,7 @@ import type { SnapshotOutcome, SnapshotSource, SnapshotUpdate } from "../config/
 import type { Clock, Timer } from "../core/clock.ts";
 import type { EventLog, ProxyEvent } from "../core/events.ts";
 import { describeCause } from "../core/failure.ts";
+import type { FilterLogPage, FilterLogQuery, FilterLogs } from "../core/filter-logs.ts";
 import { DRAIN_TIMES } from "../core/limits.ts";
 import type { Log } from "../core/log.ts";
 import type { FilterAction } from "../filters/contract.ts";
@@ -37,6 +38,8 @@ export interface SupervisorOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly events: EventLog;
+  /** What filters of all workers say is kept here. */
+  readonly filterLogs: FilterLogs;
 }
 
 interface Delivered {
@@ -78,6 +81,7 @@ export class Supervisor implements ProxyHost {
         this.metricsTotals.add(`worker-${slot.index}`, report.dump);
         this.metricsTotals.count("cpuSeconds", [`worker-${slot.index}`], report.cpuUs / 1e6);
         options.events.merge(report.events, slot.index);
+        if (report.filterLogs !== undefined) options.filterLogs.merge(report.filterLogs, slot.index);
       },
       onGone: (slot: WorkerSlot, reason: "crashed" | "hung" | "stopped", detail: string) => {
         this.metricsTotals.removeSource(`worker-${slot.index}`);
@@ -92,6 +96,7 @@ export class Supervisor implements ProxyHost {
   }
 
   async start(): Promise<void> {
+    this.options.filterLogs.refresh = () => this.#pollAll(false);
     for (const slot of this.#slots) slot.start();
     this.#schedulePoll();
     await this.options.source.start((update) => this.#onSnapshot(update));
@@ -212,8 +217,12 @@ export class Supervisor implements ProxyHost {
     });
   }
 
+  #pollAll(full: boolean): Promise<unknown> {
+    return Promise.all(this.#slots.map((slot) => slot.poll(full, REPORT_MS)));
+  }
+
   async metrics(): Promise<readonly MetricFamily[]> {
-    await Promise.all(this.#slots.map((slot) => slot.poll(false, REPORT_MS)));
+    await this.#pollAll(false);
     const own = new DumpBuilder();
     own.gauge("workers", [], this.#slots.filter((slot) => slot.serving).length);
     own.gauge("residentBytes", ["supervisor"], process.memoryUsage.rss());
@@ -226,12 +235,18 @@ export class Supervisor implements ProxyHost {
   }
 
   async events(): Promise<readonly ProxyEvent[]> {
-    await Promise.all(this.#slots.map((slot) => slot.poll(false, REPORT_MS)));
+    await this.#pollAll(false);
     return this.options.events.list();
   }
 
+  async filterLogs(query: FilterLogQuery): Promise<FilterLogPage | undefined> {
+    const { filterLogs } = this.options;
+    const page = await filterLogs.read(query);
+    return hasFilter(this.#applied?.snapshot, query.filter) || filterLogs.has(query.filter) ? page : undefined;
+  }
+
   async status(): Promise<HostStatus> {
-    await Promise.all(this.#slots.map((slot) => slot.poll(true, REPORT_MS)));
+    await this.#pollAll(true);
     const { id, version, clock, sourceState } = this.options;
     const workers = this.#slots.map(workerStatus);
     return {

@@ -12,9 +12,16 @@ export interface ProcessTerminal extends Terminal {
 
 export function processTerminal(): ProcessTerminal {
   let last: Promise<void> = Promise.resolve();
+  let isRead = true;
   const write = (stream: NodeJS.WriteStream, text: string): void => {
     // Called back in order, with an error when nobody reads any more. (An empty write is called back at once on Bun.)
-    const written = new Promise<void>((resolve) => void stream.write(text, () => resolve()));
+    const written = new Promise<void>(
+      (resolve) =>
+        void stream.write(text, (error) => {
+          if (error !== null && error !== undefined && stream === process.stdout) isRead = false;
+          resolve();
+        }),
+    );
     last = last.then(() => written);
   };
   // `selvedge schema | head -1`: the reader has what it wanted, which is not an error.
@@ -31,5 +38,6 @@ export function processTerminal(): ProcessTerminal {
       return Buffer.concat(chunks).toString("utf8");
     },
     drained: () => last,
+    flushed: () => last.then(() => isRead),
   };
 }

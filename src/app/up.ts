@@ -145,7 +145,8 @@ async function createSource(
   state: string,
 ): Promise<{ source: SnapshotSource; sourceState: () => unknown }> {
   const bus = control?.plane.bus;
-  if (bus !== undefined) return { source: bus.source(GATEWAY_ID, tools.events), sourceState: () => ({ kind: "in-process" }) };
+  if (bus !== undefined)
+    return { source: bus.source(GATEWAY_ID, tools.events, tools.filterLogs), sourceState: () => ({ kind: "in-process" }) };
   const { createNatsSource } = await import("../config/source-nats.ts");
   const source = createNatsSource({
     address: { servers: [natsUrl ?? ""] },
@@ -156,6 +157,7 @@ async function createSource(
     rng: systemRng(),
     log: tools.log.for("nats"),
     events: tools.events,
+    filterLogs: tools.filterLogs,
   });
   return { source, sourceState: () => ({ ...source.state(), kind: "nats", connection: source.state().kind, servers: natsUrl }) };
 }

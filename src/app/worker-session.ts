@@ -134,9 +134,11 @@ export class WorkerSession {
   #report(request: number, full: boolean): void {
     const { observer, dataPlane, send, usage } = this.options;
     const { residentBytes, cpuUs } = usage();
+    const filterLogs = observer.filterLogs.takeAll();
     const report = {
       dump: observer.drain(),
       events: observer.events.takeNew(),
+      ...(filterLogs.length === 0 ? {} : { filterLogs }),
       inFlight: observer.metrics.inFlight,
       residentBytes,
       cpuUs: cpuUs - this.#cpuUs,

@@ -16,6 +16,14 @@ export async function getAdmin(context: CommandContext, path: string, hint: stri
   return response.json();
 }
 
+/** The same; undefined: there is no such thing. */
+export async function findAdmin(context: CommandContext, path: string, hint: string): Promise<unknown> {
+  const response = await askAdmin(context, "GET", path, hint);
+  if (response.status === 404) return undefined;
+  if (!response.ok) throw await refusal(response);
+  return response.json();
+}
+
 /** Tells a proxy something at its admin address; answers what it says. */
 export async function postAdmin(context: CommandContext, path: string, hint: string): Promise<unknown> {
   const response = await askAdmin(context, "POST", path, hint);

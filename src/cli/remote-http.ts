@@ -1,8 +1,9 @@
 import type { ModuleSummary } from "../config/module-summary.ts";
-import type { ApplyOutcome, Backup, ControlStatus } from "../control/control.ts";
+import type { ApplyOutcome, Backup, ControlStatus, FilterLogAnswer } from "../control/control.ts";
 import type { WaitOutcome } from "../control/model/proxies.ts";
 import type { StoredResource } from "../control/model/resource.ts";
 import type { LogEntry } from "../control/store/store.ts";
+import { type FilterLogQuery, readFilterLogPage } from "../core/filter-logs.ts";
 import { CommandError, EXIT } from "./command.ts";
 import { type RemoteControl, type ResourceFilter, unreachable } from "./remote.ts";
 
@@ -86,6 +87,16 @@ export class HttpRemote implements RemoteControl {
   async listModules(): Promise<readonly ModuleSummary[]> {
     return (await this.#json<{ modules: ModuleSummary[] }>({ method: "GET", path: "modules", timeoutMs: UPLOAD_MS })).modules;
   }
+  async filterLogs(proxyId: string, { filter, ...rest }: FilterLogQuery): Promise<FilterLogAnswer> {
+    const path = `filters/${filter.split("/").map(encodeURIComponent).join("/")}/logs`;
+    const { status, content } = await this.#send({ method: "GET", path, query: { proxy: proxyId, ...textsOf(rest) } });
+    if (status === 503) return { ok: false, reason: "no_answer" };
+    const isKnown = typeof content === "object" && content !== null && "title" in content;
+    if (status === 404 && isKnown) return { ok: false, reason: "no_proxy" };
+    const page = status < 300 ? readFilterLogPage(content) : undefined;
+    if (page === undefined) throw this.#refused(status, content);
+    return { ok: true, page };
+  }
   async close(): Promise<void> {}
 
   /** Refusals are answers as well: the outcome says why. */
@@ -134,6 +145,12 @@ export class HttpRemote implements RemoteControl {
     if (status === 404) return new CommandError(message, "is this a control API? --server names it", EXIT.notFound);
     return new CommandError(`the control plane answered ${status}: ${message}`);
   }
+}
+
+/** For a query string. */
+export function textsOf(fields: Readonly<Record<string, string | number | undefined>>): Record<string, string> {
+  const given = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given.map(([name, value]) => [name, String(value)]));
 }
 
 function isOutcome(content: unknown): content is ApplyOutcome {

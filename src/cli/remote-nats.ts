@@ -4,7 +4,7 @@ import type { ConfigIssue } from "../config/issue.ts";
 import { type ModuleSummary, summariseModule } from "../config/module-summary.ts";
 import { connectNats, type NatsAddress } from "../config/nats/connect.ts";
 import { isSubjectToken, NATS_NAMES } from "../config/nats/names.ts";
-import type { ApplyOutcome, Backup, ControlStatus } from "../control/control.ts";
+import type { ApplyOutcome, Backup, ControlStatus, FilterLogAnswer } from "../control/control.ts";
 import type { InboxAnswer } from "../control/inbox/answer.ts";
 import type { QueryAnswer } from "../control/inbox/query.ts";
 import { applyOverNats, deleteOverNats, rollbackOverNats } from "../control/inbox/send.ts";
@@ -13,6 +13,7 @@ import type { StoredResource } from "../control/model/resource.ts";
 import type { NatsObjects } from "../control/nats/objects.ts";
 import type { LogEntry } from "../control/store/store.ts";
 import { describeCause } from "../core/failure.ts";
+import type { FilterLogQuery } from "../core/filter-logs.ts";
 import { CommandError, EXIT } from "./command.ts";
 import { type RemoteControl, type ResourceFilter, unreachable } from "./remote.ts";
 
@@ -64,6 +65,9 @@ export class NatsRemote implements RemoteControl {
   }
   async history(): Promise<readonly LogEntry[]> {
     return answered((await this.#ask({ query: "history" })).history);
+  }
+  async filterLogs(proxyId: string, query: FilterLogQuery): Promise<FilterLogAnswer> {
+    return answered((await this.#ask({ query: "logs", proxy: proxyId, logs: query })).logs);
   }
   rollback(revision: number): Promise<ApplyOutcome> {
     return this.#send(NATS_NAMES.apply, (options) => rollbackOverNats(this.connection, revision, options));

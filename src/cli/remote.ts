@@ -1,8 +1,9 @@
 import type { ModuleSummary } from "../config/module-summary.ts";
-import type { ApplyOutcome, Backup, ControlStatus } from "../control/control.ts";
+import type { ApplyOutcome, Backup, ControlStatus, FilterLogAnswer } from "../control/control.ts";
 import type { WaitOutcome } from "../control/model/proxies.ts";
 import type { StoredResource } from "../control/model/resource.ts";
 import type { LogEntry } from "../control/store/store.ts";
+import type { FilterLogQuery } from "../core/filter-logs.ts";
 import { type CommandContext, CommandError, EXIT } from "./command.ts";
 
 /** A control plane somewhere else, as the commands use it: over HTTP or over NATS. Methods throw `CommandError`s that say what to do. */
@@ -21,6 +22,7 @@ export interface RemoteControl {
   /** Keeps a filter module; resolves with its digest. */
   putModule(bytes: Uint8Array): Promise<string>;
   listModules(): Promise<readonly ModuleSummary[]>;
+  filterLogs(proxyId: string, query: FilterLogQuery): Promise<FilterLogAnswer>;
   close(): Promise<void>;
 }
 

@@ -6,6 +6,8 @@ export interface Terminal {
   readonly isTty: boolean;
   readonly cwd: string;
   readStdin(): Promise<string>;
+  /** Resolves when the reader took what was written; false: nobody reads any more. Absent: it always did. */
+  flushed?(): Promise<boolean>;
 }
 
 /** Text in colour, or as it is. */
@@ -41,6 +43,17 @@ export function printable(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what this removes
   return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "\uFFFD");
 }
+
+/** On one line: also line ends, and what turns the direction of text around, are shown as escapes and not done. */
+export function onOneLine(text: string): string {
+  return text.replace(
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what this shows
+    /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g,
+    (char) => SHORT_ESCAPES[char] ?? `\\u${(char.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+const SHORT_ESCAPES: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
 /** Rows in columns; the first row is the heading. */
 export function formatTable(rows: readonly (readonly string[])[], paint: Paint): string {

@@ -1,4 +1,5 @@
 import type { EventLog, ProxyEvent } from "../core/events.ts";
+import type { FilterLogPage, FilterLogQuery, FilterLogs } from "../core/filter-logs.ts";
 import { EVENT_LIMITS } from "../core/limits.ts";
 import type { SnapshotOutcome, SnapshotSource, SnapshotUpdate } from "./source.ts";
 
@@ -10,6 +11,7 @@ export class SnapshotBus {
   /** Hears what happens to a proxy. */
   onEvents: (proxyId: string, events: readonly ProxyEvent[]) => void = () => {};
   #last: SnapshotUpdate | undefined;
+  readonly #logs = new Map<string, FilterLogs>();
   readonly #listeners = new Set<(update: SnapshotUpdate) => void>();
 
   constructor(readonly onOutcome: (proxyId: string, outcome: SnapshotOutcome) => void = () => {}) {}
@@ -26,8 +28,14 @@ export class SnapshotBus {
     for (const listener of this.#listeners) listener(update);
   }
 
-  /** A source for one proxy. `events`: what happens to it. */
-  source(proxyId: string, events?: EventLog): SnapshotSource {
+  /** What a filter of that proxy said; undefined: nobody is there who could say. */
+  async filterLogs(proxyId: string, query: FilterLogQuery): Promise<FilterLogPage | undefined> {
+    return this.#logs.get(proxyId)?.read(query);
+  }
+
+  /** A source for one proxy. `events`: what happens to it; `logs`: what its filters say. */
+  source(proxyId: string, events?: EventLog, logs?: FilterLogs): SnapshotSource {
+    if (logs !== undefined) this.#logs.set(proxyId, logs);
     if (events !== undefined) events.onChange = () => this.onEvents(proxyId, events.list(EVENT_LIMITS.published));
     let listener: ((update: SnapshotUpdate) => void) | undefined;
     return {
@@ -41,6 +49,7 @@ export class SnapshotBus {
       stop: async () => {
         if (listener !== undefined) this.#listeners.delete(listener);
         listener = undefined;
+        this.#logs.delete(proxyId);
       },
     };
   }

@@ -3,17 +3,33 @@ import { copyBytes } from "../core/bytes.ts";
 import type { Clock, Timer } from "../core/clock.ts";
 import type { EventLog } from "../core/events.ts";
 import { describeCause } from "../core/failure.ts";
-import { EVENT_LIMITS } from "../core/limits.ts";
+import { type FilterLogs, readFilterLogQuery } from "../core/filter-logs.ts";
+import { EVENT_LIMITS, FILTER_LOG_LIMITS } from "../core/limits.ts";
 import type { Log } from "../core/log.ts";
 import type { Rng } from "../core/rng.ts";
 import { Complaints, natsHint } from "./nats/complaints.ts";
 import { connectNats, type NatsAddress } from "./nats/connect.ts";
 import { type Announcement, parseAnnouncement } from "./nats/manifest.ts";
-import { isSubjectToken, manifestGetSubject, NATS_NAMES, snapshotSubject, statusSubject } from "./nats/names.ts";
+import {
+  askSubject,
+  isSubjectToken,
+  logsSubject,
+  manifestGetSubject,
+  NATS_NAMES,
+  snapshotSubject,
+  statusSubject,
+} from "./nats/names.ts";
 import { isStatus } from "./nats/objects.ts";
 import { SnapshotCache, type StoredSnapshot } from "./nats/snapshot-cache.ts";
 import { SnapshotLoader } from "./nats/snapshot-loader.ts";
-import { HEARTBEAT_MS, type ProxyStatusMessage, STATUS_ISSUES } from "./nats/status.ts";
+import {
+  HEARTBEAT_MS,
+  type LogAnswer,
+  type LogQuestion,
+  type ProxyStatusMessage,
+  QUESTION_CHARS,
+  STATUS_ISSUES,
+} from "./nats/status.ts";
 import type { Manifest } from "./sections.ts";
 import type { SnapshotOutcome, SnapshotSource, SnapshotUpdate } from "./source.ts";
 
@@ -34,6 +50,8 @@ export interface NatsSourceOptions {
   readonly log: Log;
   /** What happens to this proxy: told to the control plane, and told of NATS. */
   readonly events?: EventLog;
+  /** What its filters say: for whoever asks the control plane. Absent: nobody is answered. */
+  readonly filterLogs?: FilterLogs;
   /** How to connect; for tests. Default: `connectNats`. */
   readonly connect?: (address: NatsAddress, id: string) => Promise<NatsConnection>;
 }
@@ -88,6 +106,8 @@ class NatsSnapshotSource implements NatsSource {
   #current: Manifest | undefined;
   #working = false;
   #tellingSoon = false;
+  /** Questions about log lines that are being answered. */
+  #questions = 0;
   #saving: Promise<void> = Promise.resolve();
   /** What went live and is not on disk yet. */
   #unsaved: StoredSnapshot | undefined;
@@ -212,6 +232,8 @@ class NatsSnapshotSource implements NatsSource {
     connection.subscribe(NATS_NAMES.poll, {
       callback: () => this.#after("beat", POLL_JITTER_MS * this.options.rng.next(), () => this.#beat()),
     });
+    if (this.options.filterLogs !== undefined)
+      connection.subscribe(askSubject(this.options.id), { callback: (error, message) => void this.#onQuestion(error, message) });
     void this.#follow(connection);
     this.#onConnected();
     await this.#reconcile();
@@ -340,6 +362,23 @@ class NatsSnapshotSource implements NatsSource {
       statusSubject(this.options.id),
       JSON.stringify({ ...this.#status, events: this.options.events?.list(EVENT_LIMITS.published) ?? [] }),
     );
+  }
+
+  async #onQuestion(error: Error | null, message: Msg): Promise<void> {
+    const logs = this.options.filterLogs;
+    if (error !== null || logs === undefined || this.#questions >= FILTER_LOG_LIMITS.questions) return;
+    this.#questions++;
+    try {
+      const { question, query: asked } = message.json<LogQuestion>();
+      const query = readFilterLogQuery(asked);
+      if (typeof question !== "string" || question.length > QUESTION_CHARS || query === undefined) return;
+      const answer: LogAnswer = { question, page: await logs.read(query) };
+      if (!this.#stopped) this.publish(logsSubject(this.options.id), Buffer.from(JSON.stringify(answer)));
+    } catch (cause) {
+      this.options.log.debug("a question about log lines cannot be answered", { cause: describeCause(cause) });
+    } finally {
+      this.#questions--;
+    }
   }
 
   #after(name: string, delayMs: number, fire: () => void): void {

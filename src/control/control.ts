@@ -1,6 +1,7 @@
 import type { ConfigIssue } from "../config/issue.ts";
 import type { ModuleSummary } from "../config/module-summary.ts";
 import type { Json } from "../config/parse.ts";
+import type { FilterLogPage, FilterLogQuery } from "../core/filter-logs.ts";
 import type { ProxyStatus, WaitOutcome } from "./model/proxies.ts";
 import type { ResourceKey, StoredResource } from "./model/resource.ts";
 import type { Change, LogEntry } from "./store/store.ts";
@@ -69,6 +70,11 @@ export interface Backup {
   readonly modules: Readonly<Record<string, string>>;
 }
 
+/** `no_proxy`: none of that id lives. `no_answer`: it does not answer in time; one of a former version never does. */
+export type FilterLogAnswer =
+  | { readonly ok: true; readonly page: FilterLogPage }
+  | { readonly ok: false; readonly reason: "no_proxy" | "no_answer" };
+
 /** The control plane as one object: the API, the NATS inbox and `selvedge up` all call this. */
 export interface ControlPlane {
   start(): Promise<void>;
@@ -88,6 +94,8 @@ export interface ControlPlane {
   putModule(bytes: Uint8Array): Promise<string>;
   /** Modules that are kept. */
   listModules(): Promise<readonly ModuleSummary[]>;
+  /** What a filter said in one proxy lately. */
+  filterLogs(proxyId: string, query: FilterLogQuery): Promise<FilterLogAnswer>;
   /** Blocks until all live proxies have applied `revision`, one refused it, or the time is over. */
   waitApplied(revision: number, timeoutMs: number, minimum?: number): Promise<WaitOutcome>;
 }

@@ -1,6 +1,8 @@
 import {
+  askSubject,
   inboxPrefix,
   isSubjectToken,
+  logsSubject,
   manifestGetSubject,
   NATS_NAMES,
   OBJECT_GET_SUBJECT,
@@ -37,17 +39,18 @@ interface Permissions {
   readonly subscribe: readonly string[];
 }
 
-/** What a proxy may do: hear its own group, read objects (sealed, but for modules), say how it is. No streams, no consumers. */
+/** What a proxy may do: hear its own group and what it is asked, read objects (sealed, but for modules), say how it is and what its filters say. No streams, no consumers. */
 export function proxyPermissions(id: string, group = "gateway", filterSubjects: readonly string[] = []): Permissions {
   return {
     publish: [
       statusSubject(id),
+      logsSubject(id),
       manifestGetSubject(group),
       OBJECT_GET_SUBJECT,
       `${OBJECT_GET_SUBJECT}.$O.${NATS_NAMES.objectBucket}.M.*`,
       ...filterSubjects,
     ],
-    subscribe: [snapshotSubject(group), NATS_NAMES.poll, `${inboxPrefix(id)}.>`],
+    subscribe: [snapshotSubject(group), NATS_NAMES.poll, askSubject(id), `${inboxPrefix(id)}.>`],
   };
 }
 
@@ -65,11 +68,12 @@ export function publisherPermissions(user: string, read = false): Permissions {
  */
 const SERVICE_EXPORTS = [
   statusSubject("*"),
+  logsSubject("*"),
   manifestGetSubject("*"),
   OBJECT_GET_SUBJECT,
   `${OBJECT_GET_SUBJECT}.$O.${NATS_NAMES.objectBucket}.M.*`,
 ];
-const STREAM_EXPORTS = [snapshotSubject("*"), NATS_NAMES.poll];
+const STREAM_EXPORTS = [snapshotSubject("*"), NATS_NAMES.poll, askSubject("*")];
 
 /**
  * The `accounts` block of a nats-server configuration. Throws an `Error` when a name cannot be one token of a subject, or two

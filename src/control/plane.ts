@@ -3,11 +3,21 @@ import { type ModuleSummary, summariseModule } from "../config/module-summary.ts
 import type { ProxyStatusMessage } from "../config/nats/status.ts";
 import type { Clock, Timer } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
+import type { FilterLogQuery } from "../core/filter-logs.ts";
 import type { Log } from "../core/log.ts";
 import type { Rng } from "../core/rng.ts";
 import { readBackup, writeBackup } from "./backup.ts";
 import type { CompiledConfig, ConfigCompiler } from "./compiler.ts";
-import type { ApplyOutcome, ApplyRequest, Backup, ChangeSummary, ControlPlane, ControlStatus, DeleteRequest } from "./control.ts";
+import type {
+  ApplyOutcome,
+  ApplyRequest,
+  Backup,
+  ChangeSummary,
+  ControlPlane,
+  ControlStatus,
+  DeleteRequest,
+  FilterLogAnswer,
+} from "./control.ts";
 import type { Distributor } from "./distribute/distributor.ts";
 import type { PlaneObserver } from "./metrics.ts";
 import { controlIssue } from "./model/issues.ts";
@@ -207,6 +217,12 @@ export class Plane implements ControlPlane {
 
   history(): Promise<readonly LogEntry[]> {
     return this.options.store.history();
+  }
+
+  async filterLogs(proxyId: string, query: FilterLogQuery): Promise<FilterLogAnswer> {
+    if (!this.#proxies.list().some(({ id }) => id === proxyId)) return { ok: false, reason: "no_proxy" };
+    const page = await this.options.distributor.filterLogs(proxyId, query);
+    return page === undefined ? { ok: false, reason: "no_answer" } : { ok: true, page };
   }
 
   waitApplied(revision: number, timeoutMs: number, minimum = 0): Promise<WaitOutcome> {

@@ -16,8 +16,10 @@ export interface Clock {
   setTimer(delayMs: number, fire: () => void): Timer;
 }
 
-/** The machine's clock. */
+/** The machine's clock. `keepsAlive`: its timers do keep the process alive, for a command that does nothing but wait. */
 export class SystemClock implements Clock {
+  constructor(readonly keepsAlive = false) {}
+
   nowMs(): number {
     return performance.now();
   }
@@ -26,7 +28,7 @@ export class SystemClock implements Clock {
   }
   setTimer(delayMs: number, fire: () => void): Timer {
     const handle = setTimeout(fire, delayMs);
-    handle.unref?.();
+    if (!this.keepsAlive) handle.unref?.();
     return { cancel: () => clearTimeout(handle) };
   }
 }

@@ -32,6 +32,7 @@ describe("inbox", () => {
       history: refuse,
       status: refuse,
       waitApplied: refuse,
+      filterLogs: refuse,
     };
     // Its clock stands still, as for a process that is busy: it never says that it lives.
     const inbox = new ConfigInbox({ link, plane, clock: new VirtualClock(), log: SILENT_LOG, ackWaitMs: 300 });

@@ -5,6 +5,7 @@ import type { FilterConfig } from "../../src/config/snapshot.ts";
 import { type Bytes, latin1Text } from "../../src/core/bytes.ts";
 import { VirtualClock } from "../../src/core/clock.ts";
 import { DeadlineQueue } from "../../src/core/deadline.ts";
+import { FilterLogs } from "../../src/core/filter-logs.ts";
 import type { RequestHead } from "../../src/core/head.ts";
 import { ChainPool } from "../../src/filters/chain.ts";
 import { ComponentHost } from "../../src/filters/component/host.ts";
@@ -37,11 +38,13 @@ export class ComponentBench {
   readonly metrics = new RecordingMetrics();
   readonly log = new RecordingLog();
   readonly shared = new SharedState();
+  readonly filterLogs = new FilterLogs(this.clock);
   readonly host = new ComponentHost({
     clock: this.clock,
     log: this.log,
     metrics: this.metrics,
     shared: this.shared,
+    filterLogs: this.filterLogs,
     publish: (...message) => this.#publish(...message),
   });
   /** What was published, with the filter and the subject. */

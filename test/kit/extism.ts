@@ -2,6 +2,7 @@ import type { FilterConfig } from "../../src/config/snapshot.ts";
 import type { Bytes } from "../../src/core/bytes.ts";
 import { VirtualClock } from "../../src/core/clock.ts";
 import { DeadlineQueue } from "../../src/core/deadline.ts";
+import { FilterLogs } from "../../src/core/filter-logs.ts";
 import type { RequestHead } from "../../src/core/head.ts";
 import { ChainPool } from "../../src/filters/chain.ts";
 import type { FilterModule } from "../../src/filters/contract.ts";
@@ -108,7 +109,14 @@ export class ExtismBench {
   readonly metrics = new RecordingMetrics();
   readonly log = new RecordingLog();
   readonly shared = new SharedState();
-  readonly host = new ExtismHost({ clock: this.clock, log: this.log, metrics: this.metrics, shared: this.shared });
+  readonly filterLogs = new FilterLogs(this.clock);
+  readonly host = new ExtismHost({
+    clock: this.clock,
+    log: this.log,
+    metrics: this.metrics,
+    shared: this.shared,
+    filterLogs: this.filterLogs,
+  });
 
   load(wasm: Bytes, change: Parameters<typeof filterConfig>[0] = {}): Promise<FilterModule> {
     const config: FilterConfig = filterConfig({ name: "default/plugin", abi: "extism", ...change });

@@ -3,6 +3,7 @@ import { type Bytes, latin1Text } from "../../src/core/bytes.ts";
 import { VirtualClock } from "../../src/core/clock.ts";
 import { DeadlineQueue } from "../../src/core/deadline.ts";
 import type { Failure } from "../../src/core/failure.ts";
+import { FilterLogs } from "../../src/core/filter-logs.ts";
 import { HeaderBlock, type RequestHead, type ResponseHead } from "../../src/core/head.ts";
 import { DEFAULT_FILTER_BUDGET, type FilterBudget } from "../../src/core/limits.ts";
 import type { Log, LogFields } from "../../src/core/log.ts";
@@ -138,6 +139,7 @@ export class FilterBench {
       log: this.log,
       metrics: this.metrics,
       shared: this.shared,
+      filterLogs: this.filterLogs,
       foreign: this.foreign,
       ...(connected === undefined ? {} : { publish }),
       callout: (_filter, request, done) => this.rootCallouts.push({ request, done }),
@@ -149,6 +151,7 @@ export class FilterBench {
   readonly metrics = new RecordingMetrics();
   readonly log = new RecordingLog();
   readonly shared = new SharedState();
+  readonly filterLogs = new FilterLogs(this.clock);
   readonly foreign = new ForeignFunctions();
   readonly puppet = new Puppet().register(this.foreign);
   /** Calls of the plugin itself. */

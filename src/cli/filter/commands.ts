@@ -52,6 +52,11 @@ export const FILTER_COMMANDS: CommandGroup = {
       load: () => import("../commands/filter-list.ts"),
     },
     {
+      name: "filter logs",
+      summary: "Show what a filter said, in all proxies or one, and go on as it says more",
+      load: () => import("../commands/filter-logs.ts"),
+    },
+    {
       name: "filter disable",
       summary: "Stop running a filter, without taking it off its routes",
       load: () => import("../commands/filter-disable.ts"),

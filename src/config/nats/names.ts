@@ -20,6 +20,10 @@ export const NATS_NAMES = {
 /** Where the manifests of a group are published again. */
 export const snapshotSubject = (group: string): string => `selvedge.snapshot.${group}`;
 export const statusSubject = (proxyId: string): string => `selvedge.proxy.${proxyId}.status`;
+/** A control plane asks one proxy for log lines of a filter (`LogQuestion`); others hear nothing. */
+export const askSubject = (proxyId: string): string => `selvedge.proxy.${proxyId}.ask`;
+/** Where that proxy, and no other, answers: not to a reply subject, which whoever asks could choose. */
+export const logsSubject = (proxyId: string): string => `selvedge.proxy.${proxyId}.logs`;
 
 /** Answers the newest manifest of a group, to whoever may publish to exactly this subject. */
 export const manifestGetSubject = (group: string): string =>

@@ -1,4 +1,5 @@
 import type { ProxyEvent } from "../../core/events.ts";
+import type { FilterLogPage, FilterLogQuery } from "../../core/filter-logs.ts";
 import type { ConfigIssue } from "../issue.ts";
 
 /** What a proxy says about itself on `selvedge.proxy.<id>.status`, as JSON. */
@@ -19,6 +20,22 @@ export interface ProxyStatusMessage {
   /** It stops now: forget it. */
   readonly leaving: boolean;
 }
+
+/** What a control plane asks on `selvedge.proxy.<id>.ask`, as JSON. */
+export interface LogQuestion {
+  /** Stands in the answer: control planes know theirs by it. */
+  readonly question: string;
+  readonly query: FilterLogQuery;
+}
+
+/** What the proxy says on `selvedge.proxy.<id>.logs`. */
+export interface LogAnswer {
+  readonly question: string;
+  readonly page: FilterLogPage;
+}
+
+/** Characters of a question's name. */
+export const QUESTION_CHARS = 64;
 
 /** A proxy repeats its status this often; three missed ones and it is forgotten. */
 export const HEARTBEAT_MS = 5_000;

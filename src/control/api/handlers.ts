@@ -3,6 +3,7 @@ import { detectAbi } from "../../config/module-abi.ts";
 import { parseResources } from "../../config/parse.ts";
 import { jsonSchema, KINDS, type Kind } from "../../config/schema/index.ts";
 import { utf8TextStrict } from "../../core/bytes.ts";
+import { readFilterLogQuery } from "../../core/filter-logs.ts";
 import { CONFIG_LIMITS } from "../../core/limits.ts";
 import type { ControlPlane } from "../control.ts";
 import { keyOf, makeKey, type ResourceKey } from "../model/resource.ts";
@@ -48,6 +49,7 @@ export function handlersOf(options: ApiOptions): Readonly<Record<RouteId, Handle
     wait: (context) => wait(plane, context),
     schema: (context) => schema(context),
     putModule: (context) => putModule(plane, context),
+    filterLogs: (context) => filterLogs(plane, context),
     listModules: async () => json({ modules: await plane.listModules() }),
   };
 }
@@ -172,6 +174,21 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+async function filterLogs(plane: ControlPlane, context: Context): Promise<Response> {
+  const { proxy = "", after, level, sinceMs, tail } = context.req.query();
+  const filter = `${context.req.param("namespace")}/${context.req.param("name")}`;
+  const numbers = {
+    sinceMs: sinceMs === undefined ? undefined : Number(sinceMs),
+    tail: tail === undefined ? undefined : Number(tail),
+  };
+  const query = readFilterLogQuery({ filter, after, level, ...numbers });
+  if (query === undefined) return problem(400, "level must be one of trace … critical, sinceMs and tail whole numbers.");
+  const answer = await plane.filterLogs(proxy, query);
+  if (answer.ok) return json(answer.page);
+  if (answer.reason === "no_proxy") return problem(404, `No proxy ${proxy} lives.`);
+  return problem(503, `Proxy ${proxy} does not answer; one of a former version never does.`);
 }
 
 async function wait(plane: ControlPlane, context: Context): Promise<Response> {

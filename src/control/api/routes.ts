@@ -1,3 +1,4 @@
+import { FILTER_LOG_LEVELS } from "../../core/filter-logs.ts";
 import { ref } from "./schemas.ts";
 
 /** One operation of the API: what the OpenAPI document says and what is served come from the same row. */
@@ -19,7 +20,18 @@ export interface ApiRoute {
 
 export type RouteId =
   | ("health" | "ready" | "metrics" | "openapi" | "status" | "list" | "read" | "write" | "remove" | "apply")
-  | ("deleteMany" | "history" | "rollback" | "backup" | "restore" | "wait" | "schema" | "putModule" | "listModules");
+  | (
+      | "deleteMany"
+      | "history"
+      | "rollback"
+      | "backup"
+      | "restore"
+      | "wait"
+      | "schema"
+      | "putModule"
+      | "listModules"
+      | "filterLogs"
+    );
 
 const resourceText = { "application/yaml": ref("Resource"), "application/json": ref("Resource") };
 const manyTexts = { "application/yaml": { type: "string" }, "application/json": {} };
@@ -143,5 +155,17 @@ export const API_ROUTES: readonly ApiRoute[] = [
     path: "/api/v1/modules",
     summary: "Modules that are kept",
     answers: { 200: ref("ModuleList") },
+  },
+  {
+    ...{ id: "filterLogs", method: "get", path: "/api/v1/filters/{namespace}/{name}/logs" },
+    summary: "What a filter said in one proxy lately, the oldest first, a page at a time",
+    query: {
+      proxy: { schema: text, description: "Id of the proxy, as in the status." },
+      after: { schema: text, description: "Cursor of the last page. Default: from the oldest line that is kept." },
+      level: { schema: { enum: [...FILTER_LOG_LEVELS] }, description: "This level and those above. Default: all." },
+      sinceMs: { schema: whole, description: "Only lines since then, milliseconds since 1970." },
+      tail: { schema: whole, description: "Only the last so many." },
+    },
+    answers: { 200: ref("FilterLogPage"), 400: ref("Problem"), 404: ref("Problem"), 503: ref("Problem") },
   },
 ];

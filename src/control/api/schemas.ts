@@ -1,3 +1,5 @@
+import { FILTER_LOG_LEVELS } from "../../core/filter-logs.ts";
+
 /** JSON Schemas (draft 2020-12) of what the API takes and gives, for the OpenAPI document. */
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -83,5 +85,13 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   ModuleSummary: object({
     ...{ digest: text, sizeBytes: integer, abi: text, name: text, version: text, signers: list(text) },
   }),
+  FilterLogLine: object(
+    {
+      ...{ timeMs: { type: "number" }, filter: text, level: { enum: [...FILTER_LOG_LEVELS] }, message: text },
+      ...{ requestId: text, worker: integer, dropped: integer },
+    },
+    ["requestId", "worker", "dropped"],
+  ),
+  FilterLogPage: object({ cursor: text, lines: list(ref("FilterLogLine")), more: boolean, lost: integer }),
   JsonSchema: anyObject,
 };

@@ -1,6 +1,7 @@
 import type { ProxyStatusMessage } from "../../config/nats/status.ts";
 import type { Sections } from "../../config/sections.ts";
 import type { Snapshot } from "../../config/snapshot.ts";
+import type { FilterLogPage, FilterLogQuery } from "../../core/filter-logs.ts";
 
 /** A compiled snapshot on its way to the proxies of its group. */
 export interface Publication {
@@ -22,5 +23,7 @@ export interface Distributor {
   publishedRevision(group: string): Promise<number>;
   /** One listener. `local`: the proxy lives in this process. */
   onStatus(handle: (message: ProxyStatusMessage, local: boolean) => void): void;
+  /** Asks a proxy what a filter said lately; undefined: it does not answer in time. */
+  filterLogs(proxyId: string, query: FilterLogQuery): Promise<FilterLogPage | undefined>;
   close(): Promise<void>;
 }

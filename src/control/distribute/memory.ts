@@ -2,6 +2,7 @@ import { type ProxyStatusMessage, STATUS_ISSUES } from "../../config/nats/status
 import type { SnapshotOutcome } from "../../config/source.ts";
 import { SnapshotBus } from "../../config/source-memory.ts";
 import type { ProxyEvent } from "../../core/events.ts";
+import type { FilterLogPage, FilterLogQuery } from "../../core/filter-logs.ts";
 import type { Distributor, Publication } from "./distributor.ts";
 
 /** For proxies in the same process: they take their source from `bus`. */
@@ -30,6 +31,10 @@ export class MemoryDistributor implements Distributor {
 
   onStatus(handle: (message: ProxyStatusMessage, local: boolean) => void): void {
     this.#handle = handle;
+  }
+
+  filterLogs(proxyId: string, query: FilterLogQuery): Promise<FilterLogPage | undefined> {
+    return this.bus.filterLogs(proxyId, query);
   }
 
   async close(): Promise<void> {}

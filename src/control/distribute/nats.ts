@@ -1,18 +1,20 @@
 import { type KV, Kvm } from "@nats-io/kv";
 import type { Msg } from "@nats-io/nats-core";
 import { digestsOf, formatAnnouncement, parseAnnouncement, parseManifest } from "../../config/nats/manifest.ts";
-import { NATS_NAMES, statusSubject } from "../../config/nats/names.ts";
+import { logsSubject, NATS_NAMES, statusSubject } from "../../config/nats/names.ts";
 import { type ProxyStatusMessage, REVISION_MAX } from "../../config/nats/status.ts";
 import { type Manifest, splitSections } from "../../config/sections.ts";
 import type { Clock, Timer } from "../../core/clock.ts";
 import type { ProxyEvent } from "../../core/events.ts";
 import { describeCause } from "../../core/failure.ts";
+import type { FilterLogPage, FilterLogQuery } from "../../core/filter-logs.ts";
 import { CONFIG_LIMITS } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import { isWrongSequence } from "../nats/errors.ts";
 import type { NatsLink } from "../nats/link.ts";
 import type { Distributor, Publication } from "./distributor.ts";
 import { chooseInline, type Inline } from "./inline.ts";
+import { LogQuestions } from "./log-questions.ts";
 
 /** Manifests kept for each group: proxies that are a little behind still find what theirs names. */
 export const MANIFESTS_KEPT = 8;
@@ -48,6 +50,7 @@ interface Load {
 export class NatsDistributor implements Distributor {
   #bucket: KV | undefined;
   #handle: (message: ProxyStatusMessage, local: boolean) => void = () => {};
+  readonly #questions: LogQuestions;
   readonly #published = new Map<string, Published>();
   #storeTimer: Timer | undefined;
   #storing: Promise<void> = Promise.resolve();
@@ -56,13 +59,20 @@ export class NatsDistributor implements Distributor {
     readonly link: NatsLink,
     readonly clock: Clock,
     readonly log: Log,
-  ) {}
+  ) {
+    this.#questions = new LogQuestions(clock, (subject, text) => link.parts.connection.publish(subject, text));
+  }
 
   async open(): Promise<void> {
     await this.link.open();
     const { connection, client } = this.link.parts;
     if (this.#bucket === undefined) {
       connection.subscribe(statusSubject("*"), { callback: (error, message) => this.#onStatus(error, message) });
+      connection.subscribe(logsSubject("*"), {
+        callback: (error, message) => {
+          if (error === null) this.#questions.onAnswer(message.subject, message.data);
+        },
+      });
       connection.publish(NATS_NAMES.poll);
     }
     this.#published.clear();
@@ -101,6 +111,10 @@ export class NatsDistributor implements Distributor {
 
   onStatus(handle: (message: ProxyStatusMessage, local: boolean) => void): void {
     this.#handle = handle;
+  }
+
+  filterLogs(proxyId: string, query: FilterLogQuery): Promise<FilterLogPage | undefined> {
+    return this.#questions.ask(proxyId, query);
   }
 
   /** What is inside the last announcements becomes objects first, when NATS is there. */

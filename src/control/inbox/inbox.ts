@@ -27,7 +27,10 @@ interface Processed {
 
 export interface InboxOptions {
   readonly link: NatsLink;
-  readonly plane: Pick<ControlPlane, "apply" | "delete" | "get" | "history" | "rollback" | "status" | "waitApplied">;
+  readonly plane: Pick<
+    ControlPlane,
+    "apply" | "delete" | "get" | "history" | "rollback" | "status" | "waitApplied" | "filterLogs"
+  >;
   readonly clock: Clock;
   readonly log: Log;
   /** What each publisher may read; undefined: everything. */

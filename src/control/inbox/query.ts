@@ -1,8 +1,9 @@
 import type { ConfigIssue } from "../../config/issue.ts";
-import type { ControlPlane, ControlStatus } from "../control.ts";
+import { type FilterLogQuery, readFilterLogQuery } from "../../core/filter-logs.ts";
+import type { ControlPlane, ControlStatus, FilterLogAnswer } from "../control.ts";
 import { controlIssue } from "../model/issues.ts";
 import type { WaitOutcome } from "../model/proxies.ts";
-import type { ResourceKey, StoredResource } from "../model/resource.ts";
+import { makeKey, type ResourceKey, type StoredResource } from "../model/resource.ts";
 import type { LogEntry } from "../store/store.ts";
 
 /** What a request on `selvedge.config.get` asks for. */
@@ -12,6 +13,7 @@ export type Query =
       readonly filter: { readonly kind?: string; readonly namespace?: string; readonly name?: string };
     }
   | { readonly query: "status" | "history" }
+  | { readonly query: "logs"; readonly proxy: string; readonly logs: FilterLogQuery | undefined }
   | { readonly query: "wait"; readonly revision: number; readonly timeoutMs: number; readonly minimum: number };
 
 /** The answer: one of these, or why there is none. */
@@ -20,6 +22,7 @@ export interface QueryAnswer {
   readonly status?: ControlStatus;
   readonly history?: readonly LogEntry[];
   readonly wait?: WaitOutcome;
+  readonly logs?: FilterLogAnswer;
   readonly issues?: readonly ConfigIssue[];
 }
 
@@ -34,6 +37,7 @@ export function readQuery(text: string): Query {
     const content = JSON.parse(text) as Record<string, unknown>;
     const { query, kind, namespace, name } = content;
     if (query === "status" || query === "history") return { query };
+    if (query === "logs") return { query, proxy: String(content.proxy ?? ""), logs: readFilterLogQuery(content.logs) };
     if (query === "wait") {
       const whole = (value: unknown): number =>
         typeof value === "number" && Number.isSafeInteger(value) && value > 0 ? value : 0;
@@ -56,7 +60,7 @@ function readReference(text: string): { readonly kind?: string; readonly namespa
   };
 }
 
-type Asked = Pick<ControlPlane, "get" | "status" | "history" | "waitApplied">;
+type Asked = Pick<ControlPlane, "get" | "status" | "history" | "waitApplied" | "filterLogs">;
 
 /** The text to answer with. `mayRead`: resources that the asker must not see are left out, in the history as well. */
 export async function answerQuery(plane: Asked, query: Query, mayRead: (key: ResourceKey) => boolean): Promise<string> {
@@ -72,6 +76,8 @@ async function contentOf(plane: Asked, query: Query, mayRead: (key: ResourceKey)
       return { resources: plane.get(query.filter).filter(({ key }) => mayRead(key)) };
     case "status":
       return { status: plane.status() };
+    case "logs":
+      return answerLogs(plane, query.proxy, query.logs, mayRead);
     case "wait": {
       const revision = query.revision === 0 ? plane.status().revision : query.revision;
       return { wait: await plane.waitApplied(revision, query.timeoutMs, query.minimum) };
@@ -79,6 +85,19 @@ async function contentOf(plane: Asked, query: Query, mayRead: (key: ResourceKey)
     case "history":
       return { history: shorten((await plane.history()).map((entry) => visible(entry, mayRead))) };
   }
+}
+
+async function answerLogs(
+  plane: Asked,
+  proxy: string,
+  query: FilterLogQuery | undefined,
+  mayRead: (key: ResourceKey) => boolean,
+): Promise<QueryAnswer> {
+  if (query === undefined) return { issues: [controlIssue("bad_request", "logs is no question about a filter's lines.")] };
+  const [namespace = "", name = ""] = query.filter.split("/");
+  // Who may not read a filter's settings does not read what it says of requests.
+  if (mayRead(makeKey("Filter", namespace, name))) return { logs: await plane.filterLogs(proxy, query) };
+  return { issues: [controlIssue("not_owned", `The lines of filter ${query.filter} belong to others.`)] };
 }
 
 function visible(entry: LogEntry, mayRead: (key: ResourceKey) => boolean): LogEntry {

@@ -244,7 +244,7 @@ export class ComponentContext implements FilterContext {
     if (guest === undefined || guest.fault !== undefined || this.exchange === undefined || this.#done) return;
     this.#done = true;
     const { done } = guest.callbacks;
-    if (done !== undefined) guest.enter("done", done, [this.id, this]);
+    if (done !== undefined) guest.enter("done", done, [this.id, this], undefined, this);
   }
 
   close(): void {

@@ -1,4 +1,5 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
+import type { FilterExchange } from "../contract.ts";
 import { GuestChance } from "../guest/chance.ts";
 import type { Grants } from "../guest/grants.ts";
 import type { SharedNamespace } from "../guest/shared.ts";
@@ -56,7 +57,7 @@ export interface GuestOwner {
   readonly fuelLimit: number;
   /** Why there is no fuel for an exchange. */
   fuelReason(): string;
-  log(level: string, message: string): void;
+  log(level: string, message: string, exchange: FilterExchange | undefined): void;
   /** Wall-clock time in ns: whole milliseconds unless the filter may see more. */
   timeNanos(): bigint;
   /** Monotonic time in ns, likewise. */
@@ -88,6 +89,8 @@ export class ComponentGuest {
   /** Who pays for what was used since fuel was given last. */
   #spender: ComponentContext | undefined;
   #spenderEpoch = 0;
+  /** Whose callback is on the stack; undefined: none, or one of no exchange. */
+  #active: ComponentContext | undefined;
 
   constructor(readonly owner: GuestOwner) {
     this.store = new GuestStore(owner.config.budget.hostCallsPerCallback);
@@ -114,7 +117,7 @@ export class ComponentGuest {
   retire(): void {}
 
   log(level: string, message: string): void {
-    if (this.owner.grants.may("log")) this.owner.log(level, message);
+    if (this.owner.grants.may("log")) this.owner.log(level, message, this.#active?.exchange);
   }
 
   /** Gives a context its id; unique among living ones. */
@@ -181,8 +184,17 @@ export class ComponentGuest {
     this.#giveFuel(fuel, payer);
   }
 
-  /** Runs a callback; `payer`: the exchange whose verdict it answers. Look at `fault` before believing its answer. */
-  enter(phase: string, callback: ComponentFunction, args: readonly unknown[], payer?: ComponentContext): unknown {
+  /**
+   * Runs a callback; `payer`: the exchange whose verdict it answers, `active`: the one that it is about. Look at `fault` before
+   * believing its answer.
+   */
+  enter(
+    phase: string,
+    callback: ComponentFunction,
+    args: readonly unknown[],
+    payer?: ComponentContext,
+    active: ComponentContext | undefined = payer,
+  ): unknown {
     const { owner, store } = this;
     if (store.fault !== undefined) return undefined;
     if (this.inside) {
@@ -194,6 +206,7 @@ export class ComponentGuest {
     const payingTime = payer?.isTimed === true ? payer : undefined;
     const startMs = weight > 0 || payingTime !== undefined ? owner.options.clock.nowMs() : 0;
     this.inside = true;
+    this.#active = active;
     store.beginCall();
     if (phase !== CONFIGURE_PHASE) {
       this.#fillUp(payer);
@@ -206,6 +219,7 @@ export class ComponentGuest {
       store.fault ??= this.meters.describe(error);
     }
     this.inside = false;
+    this.#active = undefined;
     const ms = weight > 0 || payingTime !== undefined ? owner.options.clock.nowMs() - startMs : 0;
     if (payingTime !== undefined) payingTime.spentMs += ms;
     owner.calls++;

@@ -1,5 +1,6 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import type { FilterExchange } from "../contract.ts";
 import { GuestModule } from "../guest/module.ts";
 import { CAS_MISMATCH, OK } from "../proxy-wasm/abi.ts";
 import { ComponentContext } from "./context.ts";
@@ -34,8 +35,8 @@ export class ComponentModule extends GuestModule<ComponentGuest, ComponentContex
     return new ComponentContext();
   }
 
-  log(level: string, message: string): void {
-    this.write(LEVELS[level] ?? 2, message.slice(0, PROXY_WASM_LIMITS.logLineBytes));
+  log(level: string, message: string, exchange: FilterExchange | undefined): void {
+    this.write(LEVELS[level] ?? 2, message.slice(0, PROXY_WASM_LIMITS.logLineBytes), exchange);
   }
 
   setShared(key: string, value: Uint8Array, version: number | undefined): EditLike {

@@ -1,6 +1,7 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import { type Bytes, utf8Text } from "../../core/bytes.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import type { FilterExchange } from "../contract.ts";
 import { GuestChance } from "../guest/chance.ts";
 import { describeTrap, hostFailure, outOfFuel, TOO_DEEP } from "../guest/faults.ts";
 import type { FuelGauge } from "../guest/fuel.ts";
@@ -53,7 +54,7 @@ export interface GuestOwner {
   readonly fuelLimit: number;
   /** Why there is no fuel for an exchange. */
   fuelReason(): string;
-  log(level: number, message: string): void;
+  log(level: number, message: string, exchange: FilterExchange | undefined): void;
   logLevel(): number;
   /** Wall-clock time in ns: whole milliseconds unless the filter may see more. */
   timeNanos(): bigint;
@@ -81,6 +82,8 @@ export class ExtismGuest implements KernelHost {
   lastLog = "";
   /** Its own memory; undefined: it has none, or does not export it. */
   memory: GuestMemory | undefined;
+  /** Which the call on the stack is for. */
+  exchange: FilterExchange | undefined;
   #gauge: FuelGauge | undefined;
   #isStarting = true;
   #given: number;
@@ -151,7 +154,9 @@ export class ExtismGuest implements KernelHost {
     const isTimed = payer?.isTimed === true;
     const startMs = weight > 0 || isTimed ? owner.options.clock.nowMs() : 0;
     this.#giveFuel(payer);
+    this.exchange = payer?.exchange;
     const result = this.#run(callback);
+    this.exchange = undefined;
     const ms = weight > 0 || isTimed ? owner.options.clock.nowMs() - startMs : 0;
     owner.calls++;
     owner.stats.onCall(phase, ms * 1000, this.#isStarting ? 0 : weight);
@@ -288,7 +293,7 @@ export class ExtismGuest implements KernelHost {
     try {
       const length = Math.min(size >>> 0, PROXY_WASM_LIMITS.logLineBytes);
       this.lastLog = utf8Text(this.kernel.copy(at, length));
-      this.owner.log(level, this.lastLog);
+      this.owner.log(level, this.lastLog, this.exchange);
     } catch (error) {
       this.onHostError(error);
     }

@@ -1,5 +1,6 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Bytes } from "../../core/bytes.ts";
+import type { FilterExchange } from "../contract.ts";
 import type { CompiledModule } from "../guest/compiler.ts";
 import { GuestModule } from "../guest/module.ts";
 import { ExtismContext } from "./context.ts";
@@ -32,8 +33,8 @@ export class ExtismModule extends GuestModule<ExtismGuest, ExtismContext, Extism
     return new ExtismContext();
   }
 
-  log(level: number, message: string): void {
-    this.write(level, message);
+  log(level: number, message: string, exchange: FilterExchange | undefined): void {
+    this.write(level, message, exchange);
   }
 
   logLevel(): number {

@@ -1,5 +1,6 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Clock, Timer } from "../../core/clock.ts";
+import type { FilterLogs } from "../../core/filter-logs.ts";
 import { DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import type { FilterAction, FilterContext, FilterExchange, FilterMetrics, FilterModule, FilterStatus } from "../contract.ts";
@@ -18,6 +19,8 @@ const POOLED_CONTEXTS = 256;
 export interface GuestOptions {
   readonly clock: Clock;
   readonly log: Log;
+  /** Where lines of filters are kept besides. Absent: nowhere. */
+  readonly filterLogs?: FilterLogs;
   readonly metrics: FilterMetrics;
   /** One per process, for all ABIs: filters that are granted one name share it. */
   readonly shared: SharedState;
@@ -85,7 +88,7 @@ export abstract class GuestModule<
     this.stats = options.metrics.statsOf(config.name);
     this.stats.users++;
     const log = options.log.for("filter");
-    this.#gate = new LogGate(config, log, options.clock);
+    this.#gate = new LogGate(config, log, options.clock, options.filterLogs);
     this.pool = new InstancePool(config, { clock: options.clock, metrics: options.metrics, stats: this.stats, log }, () =>
       this.makeGuest(),
     );
@@ -224,8 +227,8 @@ export abstract class GuestModule<
   // ------------------------------------------------------------ what instances ask for
 
   /** A line for our log; `level` as the log gate counts. */
-  protected write(level: number, message: string): void {
-    this.#gate.write(level, message);
+  protected write(level: number, message: string, exchange: FilterExchange | undefined): void {
+    this.#gate.write(level, message, exchange);
   }
 
   /** Wall-clock time in ns: whole milliseconds unless the filter may see more. */

@@ -1,5 +1,6 @@
 import { utf8Text } from "../../core/bytes.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import type { FilterExchange } from "../contract.ts";
 import { WASI_BADF, WASI_FAULT, WASI_INVAL, WASI_NOSYS, WASI_NOTCAPABLE, WASI_NOTSUP, WASI_SUCCESS } from "../proxy-wasm/abi.ts";
 import type { GuestChance } from "./chance.ts";
 import type { Grants } from "./grants.ts";
@@ -15,9 +16,11 @@ export interface WasiGuest {
   /** Most recent line. */
   lastLog: string;
   readonly chance: GuestChance;
+  /** Which it works for now; undefined: none. */
+  readonly exchange: FilterExchange | undefined;
   readonly owner: {
     readonly grants: Grants;
-    log(level: number, message: string): void;
+    log(level: number, message: string, exchange: FilterExchange | undefined): void;
     timeNanos(): bigint;
     monotonicNanos(): bigint;
   };
@@ -57,7 +60,7 @@ export function fdWrite(
   const line = text.trimEnd();
   if (line === "") return WASI_SUCCESS;
   guest.lastLog = line;
-  guest.owner.log(fd === STDERR ? LEVEL_ERROR : LEVEL_INFO, line);
+  guest.owner.log(fd === STDERR ? LEVEL_ERROR : LEVEL_INFO, line, guest.exchange);
   return WASI_SUCCESS;
 }
 

@@ -39,7 +39,7 @@ export function log(guest: GuestInstance, memory: GuestMemory, level: number, at
   if (!memory.has(at, size)) return INVALID_MEMORY_ACCESS;
   if (!guest.owner.grants.may("log")) return INTERNAL_FAILURE;
   guest.lastLog = memory.utf8(at, Math.min(size >>> 0, PROXY_WASM_LIMITS.logLineBytes));
-  guest.owner.log(level, guest.lastLog);
+  guest.owner.log(level, guest.lastLog, guest.exchange);
   return OK;
 }
 

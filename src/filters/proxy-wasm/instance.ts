@@ -1,6 +1,6 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { FilterBudget } from "../../core/limits.ts";
-import type { CalloutAnswer } from "../contract.ts";
+import type { CalloutAnswer, FilterExchange } from "../contract.ts";
 import { GuestChance } from "../guest/chance.ts";
 import { describeTrap, hostFailure, outOfFuel, TOO_DEEP } from "../guest/faults.ts";
 import { FuelGauge } from "../guest/fuel.ts";
@@ -66,7 +66,7 @@ export interface GuestOwner {
   fuelReason(): string;
   /** An id, or -1 when the budget is used up. */
   defineMetric(kind: "counter" | "gauge" | "histogram", name: string): number;
-  log(level: number, message: string): void;
+  log(level: number, message: string, exchange: FilterExchange | undefined): void;
   /** Wall-clock time in ns: whole milliseconds unless the filter may see more. */
   timeNanos(): bigint;
   /** Monotonic time in ns, likewise. */
@@ -227,6 +227,11 @@ export class GuestInstance {
     this.#exchangeFuel(given);
     this.#spender = payer;
     this.#spenderEpoch = payer.epoch;
+  }
+
+  /** Of the effective context. */
+  get exchange(): FilterExchange | undefined {
+    return this.active?.exchange;
   }
 
   /**

@@ -1,6 +1,7 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Timer } from "../../core/clock.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import type { FilterExchange } from "../contract.ts";
 import type { CompiledModule } from "../guest/compiler.ts";
 import { GuestModule } from "../guest/module.ts";
 import { StreamContext } from "./context.ts";
@@ -30,8 +31,8 @@ export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, P
     return new StreamContext();
   }
 
-  log(level: number, message: string): void {
-    this.write(level, message);
+  log(level: number, message: string, exchange: FilterExchange | undefined): void {
+    this.write(level, message, exchange);
   }
 
   defineMetric(kind: "counter" | "gauge" | "histogram", name: string): number {

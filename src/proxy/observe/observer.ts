@@ -2,6 +2,7 @@ import type { AccessLogConfig } from "../../config/snapshot.ts";
 import type { Clock } from "../../core/clock.ts";
 import { EventLog } from "../../core/events.ts";
 import type { Failure } from "../../core/failure.ts";
+import { FilterLogs } from "../../core/filter-logs.ts";
 import type { Log } from "../../core/log.ts";
 import type { Rng } from "../../core/rng.ts";
 import type { FilterMetrics } from "../../filters/contract.ts";
@@ -24,6 +25,8 @@ export class ProxyObserver implements Observer {
     logPlaces?: LogPlaces,
     /** Where what happens in this process is kept. */
     readonly events: EventLog = new EventLog(clock),
+    /** Where what filters say is kept. */
+    readonly filterLogs: FilterLogs = new FilterLogs(clock),
   ) {
     this.metrics = new MetricsRecorder(clock, events);
     this.accessLog = new AccessLog(clock, rng, log.for("access-log"), logPlaces);
