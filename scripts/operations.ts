@@ -15,7 +15,9 @@ import { METRICS, type MetricDefinition } from "../src/proxy/observe/metric-name
 /** Where the page belongs. */
 export const OPERATIONS_PAGE = fileURLToPath(new URL("../docs/operations.md", import.meta.url));
 
-const LIMITS_SOURCE = fileURLToPath(new URL("../src/core/limits.ts", import.meta.url));
+const LIMITS_SOURCES = ["limits.ts", "limits-filter-logs.ts"].map((name) =>
+  fileURLToPath(new URL(`../src/core/${name}`, import.meta.url)),
+);
 
 const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll(/\s+/g, " ");
 const tableOf = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
@@ -46,7 +48,7 @@ function readMeanings(): ReadonlyMap<string, string> {
   const meanings = new Map<string, string>();
   let block = "";
   let comment = "";
-  for (const line of readFileSync(LIMITS_SOURCE, "utf8").split("\n")) {
+  for (const line of LIMITS_SOURCES.flatMap((source) => readFileSync(source, "utf8").split("\n"))) {
     block = /^export (?:interface|const) (\w+)/.exec(line)?.[1] ?? block;
     const said = /^\s*\/\*\* (.*) \*\/$/.exec(line)?.[1];
     const field = /^\s+(?:readonly )?(\w+):/.exec(line)?.[1];
@@ -69,6 +71,7 @@ const LIMIT_GROUPS: readonly (readonly [string, Readonly<Record<string, number>>
   ["Name resolution (fixed)", limits.DNS_LIMITS, "DNS_LIMITS"],
   ["Compression (fixed)", limits.COMPRESSION_LIMITS, "COMPRESSION_LIMITS"],
   ["Events (fixed)", limits.EVENT_LIMITS, "EVENT_LIMITS"],
+  ["Log lines of filters (fixed)", limits.FILTER_LOG_LIMITS, "FILTER_LOG_LIMITS"],
   ["Stopping (Mesh)", limits.DRAIN_TIMES, "DRAIN_TIMES"],
 ];
 

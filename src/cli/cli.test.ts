@@ -202,6 +202,11 @@ describe("flags", () => {
       await run(["up"], { cwd });
       expect(launched?.flags.number("http")).toBe(9999);
     });
+    // Also flags of another command by the name of this one.
+    await inFolder({ "selvedge.yaml": "control: { listen: 127.0.0.1:1 }\n" }, async (cwd) => {
+      await run(["control"], { cwd });
+      expect(launched?.flags.text("listen")).toBe("127.0.0.1:1");
+    });
     for (const text of ["log-lvel: warn", "proxy: { wrokers: 3 }", "nothing: 1", "[]", "a: [", "proxy: 3", "workers: {}"]) {
       await inFolder({ "my.yaml": text }, async (cwd) => {
         const { exit, error } = await run(["proxy", "--config", join(cwd, "my.yaml")]);
@@ -308,5 +313,5 @@ test("a hint has the program as the user can type it; a word that is near nothin
   const env = { SELVEDGE_PROGRAM: "node ../bin/selvedge.mjs" };
   expect((await run(["filter", "buidl"], { env })).error).toEndWith("did you mean node ../bin/selvedge.mjs filter build?\n");
   expect((await run(["filter", "buidl"])).error).toEndWith("did you mean selvedge filter build?\n");
-  expect((await run(["filter", "logs"])).error).toMatch(/there are new, build, .*enable, release\n$/);
+  expect((await run(["filter", "zzzz"])).error).toMatch(/there are new, build, .*enable, release\n$/);
 });

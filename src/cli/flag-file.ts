@@ -61,6 +61,8 @@ function collect(
   const anyFlag = new Set([...GLOBAL_FLAGS, ...all.flatMap((each) => each.flags)].map((flag) => flag.name));
   for (const name of NOT_IN_FILE) anyFlag.delete(name);
   const names = new Set(all.map((each) => each.name));
+  // `proxy` is a command and a flag of another one, which can be given below that one's name only.
+  for (const name of names) anyFlag.delete(name);
   const values = new Map<string, unknown>();
   for (const [key, value] of content) {
     if (anyFlag.has(key)) values.set(key, value);
@@ -68,7 +70,7 @@ function collect(
   }
   for (const section of all) {
     const own = content.get(section.name);
-    if (own === undefined || own === null || anyFlag.has(section.name)) continue;
+    if (own === undefined || own === null) continue;
     if (typeof own !== "object") throw new CommandError(`${path}: ${section.name} must be a mapping`, "", EXIT.usage);
     const flags = [...GLOBAL_FLAGS, ...section.flags].map((flag) => flag.name).filter((name) => !NOT_IN_FILE.has(name));
     for (const [key, value] of Object.entries(own)) {

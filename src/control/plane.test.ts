@@ -7,6 +7,7 @@ import { builtinModules } from "../config/modules.ts";
 import type { SnapshotUpdate } from "../config/source.ts";
 import { appendCustomSection } from "../config/wasm-sections.ts";
 import { SystemClock } from "../core/clock.ts";
+import { FilterLogs } from "../core/filter-logs.ts";
 import { SILENT_LOG } from "../core/log.ts";
 import { SeededRng } from "../core/rng.ts";
 import { createControlPlane } from "./create.ts";
@@ -108,6 +109,24 @@ describe("control plane without NATS", () => {
     expect(await plane.waitApplied(1, 1_000, 1)).toEqual({ ok: true, pending: [], rejected: [] });
     source?.report({ kind: "rejected", revision: 2, digest: "", issues: [] });
     expect((await plane.waitApplied(2, 1_000)).rejected.map((each) => each.id)).toEqual(["worker"]);
+    await plane.stop();
+  });
+
+  test("what filters of a proxy on the bus say is there to be asked for, as long as it is", async () => {
+    const plane = await startPlane();
+    const clock = new SystemClock();
+    const logs = new FilterLogs(clock);
+    const source = plane.bus?.source("worker", undefined, logs);
+    await source?.start(() => {});
+    source?.report({ kind: "applied", revision: 1, digest: "", applyMs: 1 });
+    logs.add("default/x", 2, "said", undefined, 0);
+    expect(await plane.filterLogs("worker", { filter: "default/x" })).toMatchObject({
+      ok: true,
+      page: { lines: [{ message: "said" }] },
+    });
+    expect(await plane.filterLogs("other", { filter: "default/x" })).toEqual({ ok: false, reason: "no_proxy" });
+    await source?.stop();
+    expect(await plane.filterLogs("worker", { filter: "default/x" })).toEqual({ ok: false, reason: "no_answer" });
     await plane.stop();
   });
 

@@ -463,25 +463,7 @@ export const EVENT_LIMITS = {
   textChars: 300,
 } as const;
 
-/** Bounds of the log lines of filters that a proxy keeps (`/filters/…/logs`). The oldest go first. */
-export const FILTER_LOG_LIMITS = {
-  /** Lines of one filter, of all workers together. */
-  lines: 1_000,
-  /** One line, as UTF-8; the rest is cut. */
-  lineBytes: 4 * 1024,
-  /** All lines of one filter, with what keeping them takes. */
-  filterBytes: 256 * 1024,
-  /** The lines of all filters. Exceeded: the filter that holds most loses its older half. */
-  bytes: 8 * 1024 * 1024,
-  /** Filters whose lines are kept, also of those that are gone. Exceeded: the one that has been silent for longest goes. */
-  filters: 1_000,
-  /** Lines in one answer, as JSON; who reads asks again. */
-  pageBytes: 256 * 1024,
-  /** Questions over NATS that a proxy, and a control plane, has under way. More: not answered. */
-  questions: 64,
-  /** How long a control plane waits for a proxy's answer. */
-  answerMs: 3_000,
-} as const;
+export { FILTER_LOG_LIMITS } from "./limits-filter-logs.ts";
 
 /** Grace for in-flight exchanges when a proxy stops, and how long readiness fails before listeners close. */
 export const DRAIN_TIMES = { readyFailMs: 500, graceMs: 30_000, tunnelGraceMs: 60_000 } as const;

@@ -12,6 +12,7 @@ import { parseOwners } from "../../src/control/owners/file.ts";
 import { Owners } from "../../src/control/owners/owners.ts";
 import { natsPermissions } from "../../src/control/permissions.ts";
 import { SystemClock } from "../../src/core/clock.ts";
+import { FilterLogs } from "../../src/core/filter-logs.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
 import { systemRng } from "../../src/core/rng.ts";
 import { type NatsServer, runNatsCli, startNats } from "../kit/nats.ts";
@@ -163,6 +164,7 @@ describe("permissions of a secured server", () => {
     const publish = [
       ...["selvedge.config.apply", "selvedge.config.apply.ann", "selvedge.config.delete", "selvedge.config.get", "selvedge.log"],
       ...["selvedge.snapshot.inner", "selvedge.snapshot.gateway", "selvedge.proxy.edge-1.status", "selvedge.proxy.*.status"],
+      ...["selvedge.proxy.edge-1.logs", "selvedge.proxy.*.logs", "selvedge.proxy.edge-1.ask", "selvedge.proxy.inner-1.ask"],
       ...[
         manifestGetSubject("gateway"),
         manifestGetSubject("*"),
@@ -192,6 +194,7 @@ describe("permissions of a secured server", () => {
       "selvedge.snapshot.gateway",
       "selvedge.config.apply",
       "selvedge.proxy.*.status",
+      ...["selvedge.proxy.edge-1.ask", "selvedge.proxy.*.ask", "selvedge.proxy.edge-1.logs", "selvedge.proxy.inner-1.logs"],
     ];
     await assertRefused(
       "inner-1",
@@ -200,8 +203,50 @@ describe("permissions of a secured server", () => {
       [...subscribe, "_INBOX.>", "_INBOX_edge-1.>", "_INBOX_control.>", "$KV.>", "$O.>"],
       false,
     );
-    await assertRefused("inner-1", "p2", "publish", ["selvedge.proxy.inner-1.status", manifestGetSubject("inner")], true);
-    await assertRefused("inner-1", "p2", "subscribe", ["selvedge.snapshot.inner"], true);
+    await assertRefused(
+      "inner-1",
+      "p2",
+      "publish",
+      ["selvedge.proxy.inner-1.status", "selvedge.proxy.inner-1.logs", manifestGetSubject("inner")],
+      true,
+    );
+    await assertRefused("inner-1", "p2", "subscribe", ["selvedge.snapshot.inner", "selvedge.proxy.inner-1.ask"], true);
+  });
+
+  test("what filters say is told to the control plane by the proxy that was asked, and read by who may read the filter", async () => {
+    const sources: NatsSource[] = [];
+    for (const [id, password, group] of [
+      ["edge-1", 'p"1$x', "gateway"],
+      ["inner-1", "p2", "inner"],
+    ] as const) {
+      const filterLogs = new FilterLogs(clock);
+      filterLogs.add("default/x", 2, `said in ${id}`, "id-1", 0);
+      const address = { servers: [server.url], user: id, password };
+      const source = createNatsSource({
+        ...{ address, id, group, version: "t", clock, rng: systemRng(), log: SILENT_LOG, filterLogs },
+      });
+      sources.push(source);
+      await source.start(() => {});
+    }
+    await until(() => plane.status().proxies.length === 2);
+    const saidIn = async (id: string, filter = "default/x"): Promise<unknown> => {
+      const answer = await plane.filterLogs(id, { filter });
+      return answer.ok ? answer.page.lines.map(({ message }) => message) : answer.reason;
+    };
+    assert.deepEqual(await saidIn("edge-1"), ["said in edge-1"]);
+    assert.deepEqual(await saidIn("inner-1"), ["said in inner-1"]);
+    assert.deepEqual(await saidIn("edge-1", "default/other"), []);
+    assert.equal(await saidIn("nobody"), "no_proxy");
+    const ask = async (user: string, password: string): Promise<string> => {
+      const { connection } = await login(user, password);
+      const question = JSON.stringify({ query: "logs", proxy: "edge-1", logs: { filter: "default/x" } });
+      const answer = await connection.request(`selvedge.config.get.${user}`, question, { timeout: 10_000 });
+      await connection.close();
+      return answer.string();
+    };
+    assert.match(await ask("bob", "pb"), /said in edge-1/);
+    assert.match(await ask("mallory", "pm"), /"not_owned"/);
+    for (const source of sources) await source.stop();
   });
 
   test("all that a proxy can read of the object store tells nothing of another group", async () => {
@@ -376,7 +421,15 @@ describe("permissions of a secured server", () => {
     const publish = [
       ...["$JS.API.STREAM.LIST", "$JS.API.STREAM.DELETE.SELVEDGE_LOG", "$JS.API.CONSUMER.LIST.SELVEDGE_LOG", "$JS.ACK.x"],
       ...["$KV.selvedge_snapshots.gateway", "$KV.selvedge_config.x", "$O.selvedge_objects.C.x", "selvedge.control.processed"],
-      ...["selvedge.proxy.poll", "_INBOX_control.x", "_INBOX_edge-1.x", "$SYS.REQ.SERVER.PING", "selvedge.snapshot.gateway"],
+      ...[
+        "selvedge.proxy.edge-1.ask",
+        "selvedge.proxy.edge-1.logs",
+        "selvedge.proxy.poll",
+        "_INBOX_control.x",
+        "_INBOX_edge-1.x",
+        "$SYS.REQ.SERVER.PING",
+        "selvedge.snapshot.gateway",
+      ],
     ];
     for (const [user, password] of [
       ["inner-1", "p2"],

@@ -2,6 +2,7 @@
 import { afterEach, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { buildPlugin } from "../kit/extism.ts";
 import { startNats } from "../kit/nats.ts";
 import { TEST_MS } from "../kit/patience.ts";
 import { freePort, newFolder, type RunningProgram, runSelvedge, startSelvedge } from "../kit/selvedge.ts";
@@ -38,6 +39,10 @@ test(
     const login = { SELVEDGE_NATS: server.url, SELVEDGE_NATS_USER: "control", SELVEDGE_NATS_PASSWORD: "c$1" };
     const control = start(["control", "--groups", "gateway", "--groups", "inner", "--listen", listen], login);
     await control.saw("groups  gateway, inner");
+    const speaker = join(folder.path, "speaker.wasm");
+    writeFileSync(speaker, buildPlugin({ text: "hello", exports: { on_request: "$text $log_warn i32.const 0" } }));
+    const pushed = await runSelvedge(["filter", "push", speaker, "--json", "--server", `http://${listen}`]);
+    const { digest } = JSON.parse(pushed.out) as { digest: string };
 
     const port = await freePort();
     const own = { SELVEDGE_NATS: server.url, SELVEDGE_NATS_USER: "inner-1", SELVEDGE_NATS_PASSWORD: "i1" };
@@ -52,9 +57,14 @@ metadata: { name: main }
 spec: { listeners: [{ port: ${port}, address: 127.0.0.1 }] }
 ---
 apiVersion: selvedge.dev/v1
+kind: Filter
+metadata: { name: speaker }
+spec: { module: { digest: "${digest}" } }
+---
+apiVersion: selvedge.dev/v1
 kind: Route
 metadata: { name: all }
-spec: { rules: [{ respond: { body: inner } }] }
+spec: { rules: [{ filters: [speaker], respond: { body: inner } }] }
 `,
     );
     const nats = ["--nats", server.url.replace("//", "//deploy:d@")];
@@ -63,6 +73,15 @@ spec: { rules: [{ respond: { body: inner } }] }
     expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe("inner");
     const status = await runSelvedge(["status", ...nats]);
     expect(status.out).toMatch(/inner-1 +inner +1 +ok/);
+    const said = await runSelvedge(["filter", "logs", "speaker", "--proxy", "inner-1", "--json", ...nats]);
+    expect(
+      said.out
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line)),
+    ).toEqual([expect.objectContaining({ proxy: "inner-1", filter: "default/speaker", level: "warn", message: "hello" })]);
+    const deaf = await runSelvedge(["filter", "logs", "speaker", "--nats", server.url.replace("//", "//blind:b@")]);
+    expect([deaf.code, deaf.error.includes("may not publish"), deaf.out]).toEqual([1, true, ""]);
     const blind = await runSelvedge(["history", "--nats", server.url.replace("//", "//blind:b@")]);
     expect([blind.code, blind.error.includes("may not publish")]).toEqual([1, true]);
     control.child.kill("SIGTERM");

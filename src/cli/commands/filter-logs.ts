@@ -43,7 +43,7 @@ export const command: Command = {
     { says: "what a filter said lately, in all proxies", line: "selvedge filter logs geo" },
     { says: "warnings of one proxy as they come", line: "selvedge filter logs prod/geo -f --level warn --proxy edge-1" },
     {
-      says: "without a control plane, of one request",
+      says: "without a control plane, for other programs",
       line: "selvedge filter logs geo --admin-url http://127.0.0.1:8081 --json",
     },
   ],

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { builtinModules } from "../../config/modules.ts";
 import { SystemClock } from "../../core/clock.ts";
+import { FilterLogs } from "../../core/filter-logs.ts";
 import { CONFIG_LIMITS } from "../../core/limits.ts";
 import { SILENT_LOG } from "../../core/log.ts";
 import { SeededRng } from "../../core/rng.ts";
@@ -39,6 +40,24 @@ async function startApi(guard: () => { status: number; message: string } | undef
   };
   return { plane, app, call };
 }
+
+test("lines of a filter: a page of one proxy, and why there is none", async () => {
+  const { call, plane } = await startApi();
+  const logs = new FilterLogs(new SystemClock());
+  const source = plane.bus?.source("edge-1", undefined, logs);
+  await source?.start(() => {});
+  source?.report({ kind: "applied", revision: 1, digest: "", applyMs: 1 });
+  logs.add("default/x", 1, "debug", undefined, 0);
+  logs.add("default/x", 3, "said", "id-1", 0);
+  const path = "/api/v1/filters/default/x/logs";
+  const page = await call("GET", `${path}?proxy=edge-1&level=info&tail=5`);
+  expect([page.status, page.json.lines.map((line: { message: string }) => line.message)]).toEqual([200, ["said"]]);
+  expect((await call("GET", `${path}?proxy=edge-1&after=${page.json.cursor}`)).json.lines).toEqual([]);
+  expect((await call("GET", `${path}?proxy=nobody`)).status).toBe(404);
+  expect((await call("GET", `${path}?proxy=edge-1&level=loud`)).status).toBe(400);
+  await source?.stop();
+  expect((await call("GET", `${path}?proxy=edge-1`)).status).toBe(503);
+});
 
 describe("resources", () => {
   test("PUT creates and replaces, GET reads with an ETag, DELETE deletes", async () => {
