@@ -40,6 +40,9 @@ for (const shell of await obtainDebian({ zsh: "zsh", fish: "fish" }, say))
   say(`NO ${shell}: its completion is not tried; in CI that fails`);
 for (const reason of nats.reasons) say(reason);
 const env = {
+  // As for proxies (src/runtime/process.ts): by default only the first eight memories of a process are fast on Bun, and suites of
+  // filters make hundreds.
+  BUN_JSC_maxNumWasmFastMemories: "100",
   ...(envoy === undefined ? {} : { SELVEDGE_ENVOY: envoy }),
   ...(nats.server === undefined ? {} : { SELVEDGE_NATS_SERVER: nats.server }),
 };

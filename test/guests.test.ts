@@ -20,6 +20,6 @@ for (const name of guests) {
     expect(sha256(Buffer.concat(recorded.sources.split(" ").map(read)))).toBe(recorded.source);
     const packed = read("component.wasm.gz");
     expect(sha256(gunzipSync(packed))).toBe(recorded.wasm);
-    expect(packed.byteLength).toBeLessThan(50 * 1024);
+    expect(packed.byteLength).toBeLessThan(64 * 1024);
   });
 }

@@ -14,70 +14,6 @@ async function sayInRequest(commands: string, change: Parameters<ComponentBench[
 }
 
 describe("component: heads", () => {
-  test("what a request shows", async () => {
-    const said = await sayInRequest("line; end; show user-agent; show X-MANY; show none; values x-many; all");
-    assert.deepEqual(said, [
-      "line: GET https shop.example /cart?a=1",
-      "end: false",
-      "show user-agent: test",
-      "show X-MANY: 1,2",
-      "show none: none",
-      "values x-many: 1|2",
-      "all: user-agent=test,x-many=1,x-many=2",
-    ]);
-  });
-
-  test("bytes of values pass unchanged in both directions", async () => {
-    const bench = new ComponentBench();
-    const headers = HeaderBlock.from([["x-bytes", "caf\xc3\xa9 \xff"]]);
-    const module = await bench.actor({ "request-head": "show x-bytes; set x-back %00e9%00ff%0080" });
-    const exchange = bench.exchange([module], { headers });
-    assert.equal(exchange.chain.requestHead(true), "forward");
-    assert.equal(bench.said[0], "show x-bytes: caf\xc3\xa9 \xff");
-    assert.equal(exchange.request.headers.get("x-back"), "\xe9\xff\x80");
-  });
-
-  test("fields are added, replaced and removed, and the request line is written", async () => {
-    const bench = new ComponentBench();
-    const commands =
-      "add X-New 1; add x-new 2; set x-many 3; remove user-agent; remove nothing; set-method PUT; set-path /a?b; set-authority Other.example";
-    const exchange = bench.exchange([await bench.actor({ "request-head": commands })]);
-    assert.equal(exchange.chain.requestHead(true), "forward");
-    assert.deepEqual(exchange.request.headers.entries(), [
-      ["x-many", "3"],
-      ["x-new", "1"],
-      ["x-new", "2"],
-    ]);
-    assert.deepEqual(bench.said.slice(3, 5), ["remove user-agent: true", "remove nothing: false"]);
-    const { method, path, query, authority } = exchange.request;
-    assert.deepEqual([method, path, query, authority], ["PUT", "/a", "b", "other.example"]);
-    assert.equal(exchange.chain.targetChanged, true);
-  });
-
-  const refused: readonly (readonly [string, string])[] = [
-    ["set x-split a%000d%000ab", "a line break"],
-    ["set x-wide %010d%010a", "characters that would become a line break on the wire"],
-    ["set x-nul a%0000b", "NUL"],
-    ["set b%0020d x", "a name that is no token"],
-    ["set transfer-encoding chunked", "framing"],
-    ["set content-length 1%0020", "a length that is no number"],
-    ["set host a.example", "the host beside the authority"],
-    ["set-path relative", "a path without a slash"],
-    ["set-path /a%000d", "a path with a line break"],
-    ["set-method A%0020B", "a method that is no token"],
-    ["set-authority a@b", "an authority with user information"],
-  ];
-  for (const [command, what] of refused) {
-    test(`refused: ${what}`, async () => {
-      const bench = new ComponentBench();
-      const exchange = bench.exchange([await bench.actor({ "request-head": command })]);
-      const before = JSON.stringify(exchange.request);
-      assert.equal(exchange.chain.requestHead(true), "forward");
-      assert.deepEqual(bench.said, [`${command}: invalid`]);
-      assert.equal(JSON.stringify(exchange.request), before);
-    });
-  }
-
   test("a response is read and changed; the request is then out of reach", async () => {
     const bench = new ComponentBench();
     const commands =
@@ -101,55 +37,9 @@ describe("component: heads", () => {
     const said = await sayInRequest("add x-first1 12345678; add x-second 1234567; add x 1", { budget: { outputBytes: 96 } });
     assert.deepEqual(said, ["add x-first1 12345678: ok", "add x-second 1234567: ok", "add x 1: over-budget"]);
   });
-
-  test("attributes are read and set", async () => {
-    const bench = new ComponentBench();
-    const commands =
-      "attribute source address; attribute connection id; attribute connection mtls; attribute nonsense; set-attribute selvedge.log.why because";
-    const exchange = bench.exchange([await bench.actor({ "request-head": commands })]);
-    exchange.chain.requestHead(true);
-    assert.deepEqual(bench.said, [
-      "attribute source address: 192.0.2.1:4711",
-      "attribute connection id: 7",
-      "attribute connection mtls: false",
-      "attribute nonsense: none",
-    ]);
-    assert.deepEqual([...(exchange.chain.notes ?? [])], [["why", "because"]]);
-  });
 });
 
 describe("component: verdicts", () => {
-  test("a response of its own; framing fields and broken ones are left out", async () => {
-    const bench = new ComponentBench();
-    const module = await bench.actor({
-      "request-head": "respond 403 denied x-why=no content-length=9 connection=close x-split=a%000ab",
-    });
-    const exchange = bench.exchange([module]);
-    assert.equal(exchange.chain.requestHead(false), "respond");
-    const { localResponse } = exchange.chain;
-    assert.equal(localResponse?.status, 403);
-    assert.deepEqual(localResponse?.headers.entries(), [["x-why", "no"]]);
-    assert.equal(latin1Text(localResponse?.body ?? new Uint8Array(0)), "denied");
-  });
-
-  for (const status of [199, 600, 65_535]) {
-    test(`a response with the status ${status} fails`, async () => {
-      const bench = new ComponentBench();
-      const exchange = bench.exchange([await bench.actor({ "request-head": `respond ${status} x` })]);
-      assert.equal(exchange.chain.requestHead(false), "failed");
-      assert.match(String(exchange.chain.failure), new RegExp(`status ${status}`));
-    });
-  }
-
-  test("fail gives the filter's onFailure and leaves the instance alone", async () => {
-    const bench = new ComponentBench();
-    const closed = await bench.actor({ "request-head": "fail no opinion" });
-    assert.equal(bench.exchange([closed]).chain.requestHead(true), "failed");
-    const open = await bench.actor({ "request-head": "fail no opinion" }, { onFailure: "open" });
-    assert.equal(bench.exchange([open]).chain.requestHead(true), "forward");
-    assert.deepEqual([closed.status().traps, closed.status().instances], [0, 1]);
-  });
-
   test("callbacks that were not asked for are not called, and bodies pass them by", async () => {
     const bench = new ComponentBench();
     const exchange = bench.exchange([await bench.actor({ "response-head": "log seen" })]);
@@ -189,44 +79,6 @@ describe("component: bodies and trailers", () => {
     assert.equal(latin1Text(source), "hello");
     assert.deepEqual(bench.said.slice(0, 4), ["length: 5", "read 0: hello", "read 1 3: ell", "read 99 1: "]);
   });
-
-  test("a body is collected until its end, and answered with", async () => {
-    const bench = new ComponentBench();
-    const module = await bench.actor({ "request-body": "pause-until-end; read 0; respond 200 whole" });
-    const early = bench.exchange([module]);
-    early.chain.requestHead(false);
-    assert.equal(early.chain.requestData(latin1Bytes("ab"), false), "held");
-    assert.equal(early.chain.requestData(latin1Bytes("cd"), false), "held");
-    assert.equal(early.chain.requestData(latin1Bytes("ef"), true), "respond");
-    assert.deepEqual(bench.said, ["read 0: abcdef"]);
-  });
-
-  test("trailers are read and changed", async () => {
-    const bench = new ComponentBench();
-    const module = await bench.actor({
-      "request-trailers": "all; set grpc-status 1; remove x-gone",
-      "response-trailers": "show x-sum; set transfer-encoding x",
-    });
-    const exchange = bench.exchange([module]);
-    exchange.chain.requestHead(false);
-    const trailers = HeaderBlock.from([
-      ["grpc-status", "0"],
-      ["x-gone", "1"],
-    ]);
-    assert.equal(exchange.chain.requestEnd(trailers), "forward");
-    assert.deepEqual(exchange.chain.requestTrailers?.entries(), [["grpc-status", "1"]]);
-    exchange.respond(200, [], false);
-    assert.equal(exchange.chain.responseEnd(HeaderBlock.from([["x-sum", "7"]])), "forward");
-    assert.deepEqual(bench.said.slice(-2), ["show x-sum: 7", "set transfer-encoding x: invalid"]);
-  });
-
-  test("a pause beyond its deadline gives the filter's onFailure", async () => {
-    const bench = new ComponentBench();
-    const exchange = bench.exchange([await bench.actor({ "request-head": "pause" }, { budget: { pauseMs: 1000 } })]);
-    assert.equal(exchange.chain.requestHead(true), "held");
-    bench.clock.advance(1_100);
-    assert.deepEqual(exchange.events, ["fail filter_timeout"]);
-  });
 });
 
 describe("component: calls", () => {
@@ -257,17 +109,6 @@ describe("component: calls", () => {
     assert.deepEqual(exchange.events, ['request head "" end']);
     assert.equal(exchange.request.headers.get("x-asked"), "yes");
     assert.equal(bench.said.at(-2), "answer 200 x-said=yes fine");
-  });
-
-  test("an answer refuses the request; a failed call is told as such", async () => {
-    const bench = new ComponentBench();
-    const module = await bench.actor({ "request-head": "call default/callee /ask; pause", "call-answer": "respond 401 no" });
-    const exchange = bench.exchange([module]);
-    exchange.chain.requestHead(true);
-    exchange.callouts[0]?.done(undefined);
-    await settle();
-    assert.deepEqual(exchange.events, ["respond 401"]);
-    assert.equal(bench.said.at(-1), "no answer");
   });
 
   test("calls are bounded, broken ones are refused, and those of a closed exchange are cancelled", async () => {

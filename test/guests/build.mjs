@@ -41,7 +41,8 @@ function build(name, target) {
 const target = mkdtempSync(join(tmpdir(), "guests-"));
 const named = process.argv.slice(2);
 try {
-  for (const name of named.length > 0 ? named : ["component-actor", "component-typical", "extism-actor"]) build(name, target);
+  for (const name of named.length > 0 ? named : ["component-actor", "component-typical", "extism-actor", "extism-script"])
+    build(name, target);
 } finally {
   rmSync(target, { recursive: true, force: true });
 }
