@@ -67,6 +67,7 @@ const LIMIT_GROUPS: readonly (readonly [string, Readonly<Record<string, number>>
   ["The codec (fixed)", limits.CODEC_LIMITS, "CODEC_LIMITS"],
   ["The PROXY protocol (fixed)", limits.PROXY_HEADER_LIMITS, "PROXY_HEADER_LIMITS"],
   ["The filter host (fixed)", limits.PROXY_WASM_LIMITS, "PROXY_WASM_LIMITS"],
+  ["OCI registries (fixed)", limits.OCI_LIMITS, "OCI_LIMITS"],
   ["JWT verification (fixed)", limits.JWT_LIMITS, "JWT_LIMITS"],
   ["Name resolution (fixed)", limits.DNS_LIMITS, "DNS_LIMITS"],
   ["Compression (fixed)", limits.COMPRESSION_LIMITS, "COMPRESSION_LIMITS"],

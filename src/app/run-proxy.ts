@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { resolve } from "node:path";
 import process from "node:process";
 import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
+import { pullerOf } from "../cli/registry.ts";
 import { paintOf, printIssues } from "../cli/report.ts";
 import { VERSION } from "../cli/version.ts";
 import type { SnapshotSource } from "../config/source.ts";
@@ -97,6 +98,7 @@ async function createSource(context: CommandContext, tools: ProcessTools, id: st
     paths: files,
     env: context.terminal.env,
     modules: builtinModules(),
+    pull: pullerOf(context),
     clock,
     watch: (paths, onChange) => {
       const watches = paths.map((path) => watchFile(path, clock, onChange));

@@ -1,4 +1,5 @@
 import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
+import { pullerOf } from "../cli/registry.ts";
 import { VERSION } from "../cli/version.ts";
 import type { ControlBackend, CreatedControlPlane } from "../control/options.ts";
 import type { Owners } from "../control/owners/owners.ts";
@@ -18,7 +19,7 @@ export interface ControlServer {
 
 /** Starts both, as the flags `--listen` and `--token` say. Throws a `CommandError` when the port is taken. */
 export async function startControl(
-  { flags }: CommandContext,
+  context: CommandContext,
   backend: ControlBackend,
   tools: {
     readonly clock: Clock;
@@ -29,6 +30,7 @@ export async function startControl(
     readonly owners?: Owners | undefined;
   },
 ): Promise<ControlServer> {
+  const { flags } = context;
   const address = parseAddress(flags.text("listen") ?? "", "listen");
   const guard = { host: address.host, token: flags.text("token") };
   try {
@@ -36,6 +38,7 @@ export async function startControl(
   } catch (error) {
     throw new CommandError((error as Error).message, "", EXIT.usage);
   }
+  const pull = pullerOf(context);
   const { createControlPlane } = await import("../control/create.ts");
   const { createControlApi } = await import("../control/api/app.ts");
   const { builtinModules } = await import("../config/modules.ts");
@@ -47,7 +50,7 @@ export async function startControl(
     observer: metrics,
     modules: builtinModules(),
     tryFilter: createFilterTrial(tools.clock, tools.log),
-    version: VERSION,
+    ...{ pull, version: VERSION },
     ...tools,
     log: tools.log.for("control"),
   });

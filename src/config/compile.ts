@@ -1,6 +1,7 @@
 import type { Catalogue } from "./catalogue.ts";
 import type { ConfigIssue } from "./issue.ts";
 import type { ModuleCatalogue } from "./modules.ts";
+import type { RegistryError } from "./oci/failure.ts";
 import type { IssuePath, ParsedResource, Place } from "./parse.ts";
 import type { Resource } from "./schema/index.ts";
 import type { Sections } from "./sections.ts";
@@ -22,6 +23,8 @@ export interface CompileOptions {
   readonly locate?: Locate;
   /** `ParseResult.refused` of the same apply: exist, but have issues of their own. */
   readonly refused?: readonly string[];
+  /** Filters whose module did not come from its registry, and why (`PinnedModules.failures`). */
+  readonly notPulled?: ReadonlyMap<Resource, RegistryError> | undefined;
   /** Wall clock, for certificates that are not valid; undefined: not checked. */
   readonly nowMs?: number;
 }

@@ -5,7 +5,8 @@ import { describeCause } from "../core/failure.ts";
 import { compileSnapshot, locatorOf } from "./compile.ts";
 import { checkFilters, filterPlaceOf, type TryFilter } from "./filter-check.ts";
 import type { ConfigIssue } from "./issue.ts";
-import type { ModuleCatalogue } from "./modules.ts";
+import { type ModuleCatalogue, withStoredModules } from "./modules.ts";
+import { notPulled, type PullModule, pinModules } from "./oci/pin.ts";
 import { createFileReader, readConfigFiles } from "./read-files.ts";
 import type { SnapshotOutcome, SnapshotSource, SnapshotUpdate } from "./source.ts";
 
@@ -18,6 +19,8 @@ export interface FileSourceOptions {
   readonly clock: Clock;
   /** Calls back some time after one of the paths changed (editors write twice: it should wait for quiet); returns a function that stops. Undefined: read once. */
   readonly watch?: (paths: readonly string[], onChange: () => void) => () => void;
+  /** Takes modules from registries; undefined: they are refused. */
+  readonly pull?: PullModule | undefined;
   /** Loads each new filter with its settings; undefined: not tried here. */
   readonly tryFilter?: TryFilter;
   /** A configuration that was refused; the old snapshot stays. */
@@ -39,6 +42,8 @@ export class FileSource implements SnapshotSource {
   #loading: Promise<boolean> | undefined;
   #again = false;
   readonly #checkedFilters = new Set<string>();
+  /** Pulled from registries for what is served, by digest. */
+  #pulled: ReadonlyMap<string, Uint8Array> = new Map();
 
   constructor(readonly options: FileSourceOptions) {}
 
@@ -101,12 +106,18 @@ export class FileSource implements SnapshotSource {
     const stamps = new Map<string, string>();
     const stamp = (path: string): void => void stamps.set(path, stampOf(path));
     const read = readConfigFiles(this.options.paths, env, stamp);
-    const locate = locatorOf(read.resources);
+    const pinned = await pinModules(read.resources, {
+      ...{ pull: this.options.pull ?? (() => Promise.reject(notPulled())), clock },
+      has: async (digest) => this.#pulled.has(digest),
+    });
+    const { resources } = pinned;
+    const locate = locatorOf(resources);
     const compiled = compileSnapshot(
-      read.resources.map((each) => each.resource),
+      resources.map((each) => each.resource),
       {
         revision: this.#revision + 1,
-        modules,
+        modules: withStoredModules(modules, (digest) => pinned.modules.get(digest) ?? this.#pulled.get(digest)),
+        notPulled: pinned.failures,
         readFile: createFileReader(stamp),
         locate,
         refused: read.refused,
@@ -116,7 +127,7 @@ export class FileSource implements SnapshotSource {
     this.#watch(stamps);
     const issues = [...read.issues, ...compiled.issues];
     if (tryFilter !== undefined) {
-      issues.push(...(await checkFilters(compiled, tryFilter, filterPlaceOf(read.resources), this.#checkedFilters)));
+      issues.push(...(await checkFilters(compiled, tryFilter, filterPlaceOf(resources), this.#checkedFilters)));
     }
     if (compiled.warnings.length > 0) this.options.onWarnings?.(compiled.warnings);
     const { snapshot } = compiled;
@@ -124,6 +135,8 @@ export class FileSource implements SnapshotSource {
       onIssues(issues);
       return false;
     }
+    const all = new Map([...this.#pulled, ...pinned.modules]);
+    this.#pulled = new Map([...all].filter(([digest]) => compiled.modules.has(digest)));
     if (snapshot.digest === this.#digest) return true;
     this.#revision = snapshot.revision;
     this.#digest = snapshot.digest;

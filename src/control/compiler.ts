@@ -3,6 +3,8 @@ import type { CompileOptions, CompileResult, Locate } from "../config/compile.ts
 import { checkFilters, type FilterPlace, type TryFilter } from "../config/filter-check.ts";
 import type { ConfigIssue } from "../config/issue.ts";
 import { type ModuleCatalogue, withStoredModules } from "../config/modules.ts";
+import { notPulled, type PinnedModules, type PullModule, pinModules } from "../config/oci/pin.ts";
+import type { ParsedResource } from "../config/parse.ts";
 import type { Sections } from "../config/sections.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import { SnapshotCompiler } from "../config/snapshot-compiler.ts";
@@ -18,6 +20,8 @@ export interface CompilerOptions {
   readonly tryFilter: TryFilter | undefined;
   /** Finds the bytes of a module that was stored. */
   readonly getModule: (digest: string) => Promise<Uint8Array | undefined>;
+  /** Takes modules from registries; undefined: filters that name one are refused. */
+  readonly pull?: PullModule | undefined;
   readonly clock: Clock;
 }
 
@@ -35,6 +39,9 @@ export interface CompiledConfig {
   /** The same under another revision. */
   at(revision: number): CompiledConfig;
 }
+
+/** What an apply pulled from registries. */
+export type Pulled = Pick<PinnedModules, "modules" | "failures">;
 
 const DIGEST = /sha256:[0-9a-f]{64}/g;
 /** Filters that were tried with success; a bound, not a tuning knob. */
@@ -54,9 +61,10 @@ export class ConfigCompiler {
     revision: number,
     locate: Locate,
     refused: readonly string[] = [],
+    pulled?: Pulled,
   ): Promise<CompiledConfig> {
-    await this.#loadModules(resources);
-    const result = this.#compiler.compile(resources, this.#optionsOf(revision, locate, refused));
+    await this.#loadModules(resources, pulled);
+    const result = this.#compiler.compile(resources, this.#optionsOf(revision, locate, refused, pulled));
     const { snapshot, sections, modules, warnings } = result;
     const issues = [...result.issues, ...(await this.#tryFilters(result, resources, locate))];
     if (snapshot === undefined || sections === undefined || issues.length > 0) return compiledOf([], issues, warnings);
@@ -65,21 +73,32 @@ export class ConfigCompiler {
     return compiledOf(groups, issues, warnings);
   }
 
-  #optionsOf(revision: number, locate: Locate, refused: readonly string[]): CompileOptions {
+  #optionsOf(revision: number, locate: Locate, refused: readonly string[], pulled: Pulled | undefined): CompileOptions {
     const { modules, readFile, clock } = this.options;
-    const catalogue = withStoredModules(modules, (digest) => this.#stored.get(digest));
-    return { revision, modules: catalogue, readFile, locate, refused, nowMs: clock.wallMs() };
+    const catalogue = withStoredModules(modules, (digest) => this.#stored.get(digest) ?? pulled?.modules.get(digest));
+    return { revision, modules: catalogue, readFile, locate, refused, notPulled: pulled?.failures, nowMs: clock.wallMs() };
+  }
+
+  /** Filters from registries get the digest of their module. Takes as long as the registries do; never rejects. */
+  pin(resources: readonly ParsedResource[]): Promise<PinnedModules> {
+    const { pull = () => Promise.reject(notPulled()), clock } = this.options;
+    return pinModules(resources, { pull, clock, has: async (digest) => (await this.#load(digest)) !== undefined });
   }
 
   /** Compiling is synchronous and pure, so modules that filters name by digest are fetched before. */
-  async #loadModules(resources: Catalogue): Promise<void> {
+  async #loadModules(resources: Catalogue, pulled: Pulled | undefined): Promise<void> {
     for (const resource of resources.ofKind("Filter")) {
       for (const [digest] of JSON.stringify(resource.spec).matchAll(DIGEST)) {
-        if (this.#stored.has(digest) || this.options.modules.byDigest(digest) !== undefined) continue;
-        const bytes = await this.options.getModule(digest);
-        if (bytes !== undefined) this.#stored.set(digest, bytes);
+        if (this.options.modules.byDigest(digest) !== undefined || pulled?.modules.has(digest) === true) continue;
+        await this.#load(digest);
       }
     }
+  }
+
+  async #load(digest: string): Promise<Uint8Array | undefined> {
+    const bytes = this.#stored.get(digest) ?? (await this.options.getModule(digest));
+    if (bytes !== undefined) this.#stored.set(digest, bytes);
+    return bytes;
   }
 
   async #tryFilters(compiled: CompileResult, resources: Catalogue, locate: Locate): Promise<ConfigIssue[]> {

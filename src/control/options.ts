@@ -2,6 +2,7 @@ import type { NatsConnection } from "@nats-io/nats-core";
 import type { TryFilter } from "../config/filter-check.ts";
 import type { ModuleCatalogue } from "../config/modules.ts";
 import type { NatsAddress } from "../config/nats/connect.ts";
+import type { PullModule } from "../config/oci/pin.ts";
 import type { SnapshotBus } from "../config/source-memory.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
@@ -39,6 +40,8 @@ export interface ControlPlaneOptions {
   readonly tryFilter?: TryFilter;
   /** Reads files that resources name. Default: refused, because what comes over a network must not read this machine's files. */
   readonly readFile?: (path: string, from: string) => Uint8Array;
+  /** Takes modules from registries. Default: filters that name one are refused. */
+  readonly pull?: PullModule | undefined;
   /** Shown for in-process proxies. */
   readonly version: string;
   /** Counts applies and what proxies say: `createControlMetrics()`. */
@@ -60,9 +63,9 @@ export function createCompiler(
   options: ControlPlaneOptions,
   getModule: (digest: string) => Promise<Uint8Array | undefined>,
 ): ConfigCompiler {
-  const { modules, tryFilter, clock } = options;
+  const { modules, tryFilter, pull, clock } = options;
   const readFile = options.readFile ?? refuseFile;
-  return new ConfigCompiler({ groups: options.groups ?? ["gateway"], modules, readFile, tryFilter, getModule, clock });
+  return new ConfigCompiler({ groups: options.groups ?? ["gateway"], modules, readFile, tryFilter, getModule, pull, clock });
 }
 
 function refuseFile(path: string): Uint8Array {

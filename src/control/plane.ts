@@ -1,13 +1,15 @@
 import { sha256Digest } from "../config/canonical.ts";
 import { type ModuleSummary, summariseModule } from "../config/module-summary.ts";
 import type { ProxyStatusMessage } from "../config/nats/status.ts";
+import { isFromRegistry } from "../config/oci/pin.ts";
+import { type ParseResult, parseResources } from "../config/parse.ts";
 import type { Clock, Timer } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
 import type { FilterLogQuery } from "../core/filter-logs.ts";
 import type { Log } from "../core/log.ts";
 import type { Rng } from "../core/rng.ts";
 import { readBackup, writeBackup } from "./backup.ts";
-import type { CompiledConfig, ConfigCompiler } from "./compiler.ts";
+import type { CompiledConfig, ConfigCompiler, Pulled } from "./compiler.ts";
 import type {
   ApplyOutcome,
   ApplyRequest,
@@ -60,6 +62,10 @@ interface Commit {
   readonly origin: string;
   readonly dryRun: boolean;
   readonly inbox: ApplyRequest["inbox"];
+  /** Whether the message may have been committed before it came to us; undefined: not decided yet. */
+  readonly mayBeDone?: boolean;
+  /** Kept when it is committed. */
+  readonly pulled?: Pulled;
 }
 
 /** The control plane over any store and distributor: serialises applies, commits them, and follows those of others. */
@@ -137,9 +143,30 @@ export class Plane implements ControlPlane {
 
   // ---------------------------------------------------------------- requests
 
-  apply(request: ApplyRequest): Promise<ApplyOutcome> {
-    const planner = planApply(request.text, request.file ?? `<${request.origin}>`, request.expected);
-    return this.#commit({ ...request, planner, dryRun: request.dryRun ?? false, inbox: request.inbox });
+  async apply(request: ApplyRequest): Promise<ApplyOutcome> {
+    const { dryRun = false, inbox, expected } = request;
+    const mayBeDone = this.#mayBeDone(inbox);
+    const read = parseResources(request.text, { file: request.file ?? `<${request.origin}>` });
+    // Before its turn: a registry that takes its time holds up nobody else.
+    const { resources, ...pulled } = await this.#pull(read, request);
+    const planner = planApply({ ...read, resources }, expected);
+    return this.#commit({ ...request, planner, dryRun, inbox, mayBeDone, pulled });
+  }
+
+  /** Asks no registry for somebody who may not write what they sent. */
+  async #pull(read: ParseResult, { origin, author, expected }: ApplyRequest): Promise<Pulled & Pick<ParseResult, "resources">> {
+    const { resources } = read;
+    const nothing = { resources, modules: new Map(), failures: new Map() };
+    if (!resources.some((each) => isFromRegistry(each.resource))) return nothing;
+    const refused = this.#refuse(origin, author, planApply(read, expected)(this.#model), this.#model);
+    return refused === undefined ? this.options.compiler.pin(resources) : nothing;
+  }
+
+  /** What an owner's file, or who is first, says against it; before anything else is said about what is there. */
+  #refuse(origin: string, author: string, plan: Plan, model: ControlModel): ApplyOutcome | undefined {
+    const foreign = origin === "nats" ? this.options.owners?.refuse(author, plan, model) : undefined;
+    if (foreign !== undefined && foreign.length > 0) return { ok: false, reason: "invalid", issues: foreign };
+    return plan.failure === undefined ? undefined : { ok: false, reason: plan.failure, issues: plan.issues };
   }
 
   delete(request: DeleteRequest): Promise<ApplyOutcome> {
@@ -243,17 +270,21 @@ export class Plane implements ControlPlane {
     }
   }
 
+  /** A sequence below what the log holds, delivered for the first time: the inbox was made anew, it is a new message. */
+  #mayBeDone(inbox: ApplyRequest["inbox"]): boolean {
+    return inbox !== undefined && (inbox.redelivered || this.#model.inboxSequence < inbox.sequence);
+  }
+
   #commitInTurn(commit: Commit, onConflict: () => Promise<void>): Promise<ApplyOutcome> {
-    const { inbox } = commit;
-    // A sequence below what the log holds, delivered for the first time: the inbox was made anew, it is a new message.
-    const mayBeDone = inbox !== undefined && (inbox.redelivered || this.#model.inboxSequence < inbox.sequence);
+    const { inbox, mayBeDone = this.#mayBeDone(inbox) } = commit;
     return this.#serial(async () => {
       for (let attempt = 0; attempt < CONFLICT_TRIES; attempt++) {
         if (attempt > 0 || inbox?.redelivered === true) {
           await this.#catchUp();
           await onConflict();
         }
-        if (mayBeDone && inbox.sequence <= this.#model.inboxSequence) return this.#alreadyDone(inbox.sequence);
+        if (mayBeDone && inbox !== undefined && inbox.sequence <= this.#model.inboxSequence)
+          return this.#alreadyDone(inbox.sequence);
         const outcome = await this.#tryCommit(commit);
         if (outcome === "conflict") continue;
         const isCommitted = outcome.ok && outcome.changes.length > 0 && !commit.dryRun;
@@ -274,11 +305,11 @@ export class Plane implements ControlPlane {
   async #tryCommit(commit: Commit): Promise<ApplyOutcome | "conflict"> {
     const model = this.#model;
     const plan = commit.planner(model);
-    // Before anything else is said about what is there.
-    const foreign = commit.origin === "nats" ? this.options.owners?.refuse(commit.author, plan, model) : undefined;
-    if (foreign !== undefined && foreign.length > 0) return { ok: false, reason: "invalid", issues: foreign };
-    if (plan.failure !== undefined) return { ok: false, reason: plan.failure, issues: plan.issues };
-    const compiled = await this.options.compiler.compile(plan.next.catalogue, model.revision + 1, plan.locate, plan.refused);
+    const refused = this.#refuse(commit.origin, commit.author, plan, model);
+    if (refused !== undefined) return refused;
+    const { compiler, store } = this.options;
+    const { catalogue } = plan.next;
+    const compiled = await compiler.compile(catalogue, model.revision + 1, plan.locate, plan.refused, commit.pulled);
     const issues = [...plan.issues, ...compiled.issues];
     if (issues.length > 0) return { ok: false, reason: "invalid", issues };
     const { digest } = plan.next.digests;
@@ -288,8 +319,9 @@ export class Plane implements ControlPlane {
     // The log is short, and who loads applies its tail over the view: the view must not fall far behind.
     if (this.#viewsBehind >= VIEWS_BEHIND_MAX) await this.#views;
     if (this.#followed !== model.revision) await this.#follow();
+    for (const [module, bytes] of commit.pulled?.modules ?? []) await store.putModule(module, bytes);
     const entry = this.#entryOf(commit, plan, digest);
-    const appended = await this.options.store.append(entry, model.revision);
+    const appended = await store.append(entry, model.revision);
     if (!appended.ok) return "conflict";
     const revision = appended.value;
     this.#model = model.after({ ...entry, revision, previous: model.revision }, plan.parsed);

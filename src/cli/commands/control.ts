@@ -1,4 +1,5 @@
 import type { Command } from "../command.ts";
+import { REGISTRY_FLAGS } from "../registry.ts";
 import { CONTROL_FLAGS, LOG_FLAGS, NATS_FLAGS } from "../serve-flags.ts";
 
 export const command: Command = {
@@ -29,6 +30,7 @@ export const command: Command = {
       value: "<file>",
       help: "Which publisher may write which namespaces, kinds and hosts over NATS; without it every publisher everything. SIGHUP reads it again.",
     },
+    ...REGISTRY_FLAGS,
     ...LOG_FLAGS,
   ],
   examples: [

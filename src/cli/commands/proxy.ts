@@ -1,4 +1,5 @@
 import type { Command } from "../command.ts";
+import { REGISTRY_FLAGS } from "../registry.ts";
 import { ADMIN_FLAGS, LOG_FLAGS, NATS_FLAGS, WORKERS_FLAG } from "../serve-flags.ts";
 
 export const command: Command = {
@@ -47,6 +48,7 @@ export const command: Command = {
       defaultText: "logs in the cache folder; with --file any",
       help: "Folder below which the configuration may put access logs; elsewhere only stdout and stderr.",
     },
+    ...REGISTRY_FLAGS,
     ...LOG_FLAGS,
   ],
   examples: [

@@ -1,12 +1,10 @@
-import { readFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
 import type { Snapshot } from "../../config/snapshot.ts";
-import { SystemClock } from "../../core/clock.ts";
 import { Failure } from "../../core/failure.ts";
 import { HeaderBlock, type RequestHead } from "../../core/head.ts";
 import type { RouteExplanation } from "../../proxy/routing/router.ts";
 import { type Command, type CommandContext, CommandError, EXIT } from "../command.ts";
-import { readNamedFiles } from "../files.ts";
+import { compileNamedFiles } from "../compile-files.ts";
+import { REGISTRY_FLAGS } from "../registry.ts";
 import { fetchConfigDump } from "../remote-admin.ts";
 import { paintOf, printIssues, printJson } from "../report.ts";
 import { printable } from "../terminal.ts";
@@ -31,6 +29,7 @@ export const command: Command = {
       help: "Admin address of the proxy to ask when no file is named.",
     },
     { name: "admin-token", type: "text", value: "<token>", help: "Bearer token, when the address is not loopback." },
+    ...REGISTRY_FLAGS,
   ],
   examples: [
     { says: "before an apply", line: "selvedge routes why GET http://shop.example.org/cart -f config/" },
@@ -62,26 +61,9 @@ type Content = Pick<Snapshot, "routes" | "listeners">;
 
 /** Undefined: the files have issues, which were printed. */
 async function compileFiles(context: CommandContext): Promise<Content | undefined> {
-  const { parseResources } = await import("../../config/parse.ts");
-  const { compileSnapshot, locatorOf } = await import("../../config/compile.ts");
-  const { builtinModules } = await import("../../config/modules.ts");
-  const { cwd, env } = context.terminal;
-  const parsed = (await readNamedFiles(context)).map(({ file, text }) => parseResources(text, { file, env }));
-  const resources = parsed.flatMap((each) => each.resources);
-  const { snapshot, issues } = compileSnapshot(
-    resources.map((each) => each.resource),
-    {
-      revision: 1,
-      modules: builtinModules(),
-      readFile: (path, from) => readFileSync(resolve(cwd, from.startsWith("<") ? "." : dirname(from), path)),
-      locate: locatorOf(resources),
-      refused: parsed.flatMap((each) => each.refused),
-      nowMs: new SystemClock().wallMs(),
-    },
-  );
-  const all = [...parsed.flatMap((each) => each.issues), ...issues];
-  if (all.length === 0) return snapshot;
-  printIssues(context, all);
+  const { compiled, issues } = await compileNamedFiles(context);
+  if (issues.length === 0) return compiled.snapshot;
+  printIssues(context, issues);
   return undefined;
 }
 

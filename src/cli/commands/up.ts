@@ -1,4 +1,5 @@
 import type { Command } from "../command.ts";
+import { REGISTRY_FLAGS } from "../registry.ts";
 import { ADMIN_FLAGS, CONTROL_FLAGS, LOG_FLAGS, WORKERS_FLAG } from "../serve-flags.ts";
 
 export const command: Command = {
@@ -32,6 +33,7 @@ export const command: Command = {
       default: ".selvedge",
       help: "Folder for configuration and certificates.",
     },
+    ...REGISTRY_FLAGS,
     ...LOG_FLAGS,
   ],
   examples: [

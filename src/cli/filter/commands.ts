@@ -43,8 +43,13 @@ export const FILTER_COMMANDS: CommandGroup = {
     },
     {
       name: "filter push",
-      summary: "Store a module, to be named by its digest",
+      summary: "Store a module in the mesh, to be named by its digest, or in an OCI registry",
       load: () => import("../commands/filter-push.ts"),
+    },
+    {
+      name: "filter pull",
+      summary: "Take a module from an OCI registry",
+      load: () => import("../commands/filter-pull.ts"),
     },
     {
       name: "filter list",

@@ -56,18 +56,18 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
 /** Where the mesh wants signed modules: reports one that is not. What comes with the proxy needs no signature. */
 function isUnsigned(context: CompileContext, filter: FilterResource, bytes: Uint8Array): boolean {
   const [mesh] = context.ofKind("Mesh");
-  const { builtin, file } = filter.spec.module;
+  const { builtin, file, oci } = filter.spec.module;
   if (mesh?.spec.filters.requireSignature !== true || builtin !== undefined) return false;
   const reason = refuseUnsigned(bytes, mesh.spec.filters.trustedKeys);
   if (reason === undefined) return false;
-  const path = ["spec", "module", file === undefined ? "digest" : "file"];
+  const path = ["spec", "module", oci !== undefined ? "oci" : file === undefined ? "digest" : "file"];
   const hint = "selvedge filter sign signs it; the Mesh names the keys that are trusted";
   context.report(filter, path, "unsigned_module", `The mesh wants signed modules, and this one will not do: ${reason}.`, hint);
   return true;
 }
 
 function findModule(context: CompileContext, filter: FilterResource): (ModuleBytes & { origin: string }) | undefined {
-  const { builtin, file, digest } = filter.spec.module;
+  const { builtin, file, digest, oci } = filter.spec.module;
   const { modules } = context.options;
   const path = ["spec", "module"];
   if (builtin !== undefined) {
@@ -86,8 +86,32 @@ function findModule(context: CompileContext, filter: FilterResource): (ModuleByt
     context.report(filter, [...path, "file"], "bad_module", `${file} is not a WebAssembly module.`, hint);
     return undefined;
   }
+  if (oci !== undefined) return findPulled(context, filter, oci);
   const stored = modules.byDigest(digest ?? "");
   if (stored !== undefined) return { ...stored, origin: stored.digest };
   context.report(filter, [...path, "digest"], "unknown_module", `No module with the digest ${digest} is stored.`);
+  return undefined;
+}
+
+/** The scheme in front keeps it apart from `builtin:`, whose modules need no signature: a host may have that name. */
+const originOf = (oci: string): string => (oci.startsWith("oci://") ? oci : `oci://${oci}`);
+
+/** A module that was pulled (`pinModules`) before this, or earlier. */
+function findPulled(
+  context: CompileContext,
+  filter: FilterResource,
+  oci: string,
+): (ModuleBytes & { origin: string }) | undefined {
+  const { digest } = filter.spec.module;
+  const { modules, notPulled } = context.options;
+  const failure = notPulled?.get(filter);
+  const found = failure === undefined && digest !== undefined ? modules.byDigest(digest) : undefined;
+  if (found !== undefined) return { ...found, origin: originOf(oci) };
+  const { code, message, hint } = failure ?? {
+    code: "unknown_module",
+    message: digest === undefined ? "it was not pulled" : `no module with the digest ${digest} is stored`,
+    hint: "apply the Filter: an apply pulls it",
+  };
+  context.report(filter, ["spec", "module", "oci"], code, `${oci} cannot be had: ${message}.`, hint);
   return undefined;
 }

@@ -5,6 +5,7 @@ import {
   DEFAULT_FILTER_BUDGET as DEFAULTS,
   FILTER_BUDGET_MAXIMA as MAXIMA,
 } from "../../core/limits.ts";
+import { readOciReference } from "../oci/reference.ts";
 import { capabilities } from "./capabilities.ts";
 import { filePath } from "./names.ts";
 import { chooseOne, Refusal, textOf } from "./text.ts";
@@ -14,7 +15,7 @@ import { duration, formatDuration, formatSize, size } from "./units.ts";
 export const BUILTIN_FILTERS = ["rate-limit", "authz", "transform"] as const;
 export type BuiltinFilter = (typeof BUILTIN_FILTERS)[number];
 
-const moduleChoice = chooseOne("module", {
+const moduleShape = {
   builtin: z.enum(BUILTIN_FILTERS).optional().describe("A filter that comes with the proxy."),
   file: filePath()
     .optional()
@@ -25,8 +26,18 @@ const moduleChoice = chooseOne("module", {
     /^sha256:[0-9a-f]{64}$/.test(text) ? text : new Refusal("unknown_module", "Not a digest.", "sha256: and 64 hex digits"),
   )
     .optional()
-    .describe("A module that was stored before."),
-});
+    .describe("A module that was stored before; beside `oci`: the module that the registry must have."),
+  oci: textOf("registry/repository:tag", (text) => {
+    const reference = readOciReference(text);
+    return reference instanceof Refusal ? reference : text;
+  })
+    .optional()
+    .describe(
+      "A module in an OCI registry, by tag or `@sha256:` of its manifest. An apply pulls it and writes the digest of what it found beside it (`digest`): proxies get just that, however the tag moves. Applied again without `digest`, the registry is asked again; with it only when no such module is stored.",
+    ),
+};
+
+const moduleChoice = chooseOne("module", moduleShape, { digest: "oci" });
 
 const bytes = (key: "memoryBytes" | "bufferBytes" | "outputBytes" | "sharedDataBytes", least: number, text: string) =>
   size(least, MAXIMA[key])

@@ -34,16 +34,24 @@ export function refuse(
   context.addIssue({ code: "custom", message, path, params: { code, hint } });
 }
 
-/** An object of which exactly one field is given, as in `{exact: /a}` or `{prefix: /a}`. */
-export function chooseOne<S extends z.core.$ZodLooseShape>(title: string, shape: S) {
+/**
+ * An object of which exactly one field is given, as in `{exact: /a}` or `{prefix: /a}`. `beside`: fields that may be given together
+ * with another one, as the other one's name says.
+ */
+export function chooseOne<S extends z.core.$ZodLooseShape>(
+  title: string,
+  shape: S,
+  beside: Readonly<Record<string, string>> = {},
+) {
   const names = Object.keys(shape);
   return z
     .strictObject(shape)
     .superRefine((value, context) => {
-      const given = names.filter((name) => (value as Record<string, unknown>)[name] !== undefined);
+      const has = (name: string): boolean => (value as Record<string, unknown>)[name] !== undefined;
+      const given = names.filter((name) => has(name) && !has(beside[name] ?? ""));
       if (given.length === 1) return;
       const message = `Give exactly one of ${names.join(", ")}; ${given.length === 0 ? "none is given" : `${given.join(" and ")} are given`}.`;
       refuse(context, new Refusal("choose_one", message));
     })
-    .meta({ title, minProperties: 1, maxProperties: 1 });
+    .meta({ title, minProperties: 1, maxProperties: 1 + Object.keys(beside).length });
 }

@@ -1,5 +1,6 @@
 // Invariant: what the model carries on from change to change is what it would make from nothing.
 import { expect, test } from "bun:test";
+import { parseResources } from "../../config/parse.ts";
 import { SeededRng } from "../../core/rng.ts";
 import { applyEntry, EMPTY_STATE, type LogEntry } from "../store/store.ts";
 import { ResourceDigests } from "./digests.ts";
@@ -47,7 +48,7 @@ test("300 entries one by one give what all of them give at once", () => {
 test("a plan's digest is that of the model that comes of it", () => {
   let model = ControlModel.fromState(EMPTY_STATE);
   for (let i = 0; i < 20; i++) {
-    const plan = planApply(JSON.stringify(service(i % 7, 1 + i)), "f", undefined)(model);
+    const plan = planApply(parseResources(JSON.stringify(service(i % 7, 1 + i)), { file: "f" }), undefined)(model);
     const { digest } = plan.next.digests;
     const head = { revision: i + 1, previous: i, author: "", origin: "", timeMs: 0, inboxSequence: 0 };
     model = model.after({ ...head, digest, changes: plan.changes }, plan.parsed);

@@ -1,6 +1,6 @@
 import type { Locate } from "../../config/compile.ts";
 import type { ConfigIssue } from "../../config/issue.ts";
-import { type Json, type ParsedResource, parseResources, parseStored } from "../../config/parse.ts";
+import { type Json, type ParsedResource, type ParseResult, parseResources, parseStored } from "../../config/parse.ts";
 import type { Resource } from "../../config/schema/index.ts";
 import type { Change, LogEntry } from "../store/store.ts";
 import { controlIssue } from "./issues.ts";
@@ -36,8 +36,10 @@ interface Desired {
 }
 
 /** The resources of a text are created or replaced; all others stay. */
-export function planApply(text: string, file: string, expected: ReadonlyMap<ResourceKey, number> | undefined): Planner {
-  const parsed = parseResources(text, { file });
+export function planApply(
+  parsed: Pick<ParseResult, "resources" | "refused" | "issues">,
+  expected: ReadonlyMap<ResourceKey, number> | undefined,
+): Planner {
   const desired = { resources: byKey(parsed.resources), issues: parsed.issues, refused: parsed.refused };
   return (model) => makePlan(model, withPrecondition(model, desired, expected));
 }

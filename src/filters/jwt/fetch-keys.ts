@@ -4,17 +4,9 @@ import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { isIP } from "node:net";
 import { type Bytes, concatBytes, utf8TextStrict } from "../../core/bytes.ts";
-import { CidrSet } from "../../core/cidr.ts";
 import type { Clock } from "../../core/clock.ts";
 import { JWT_LIMITS } from "../../core/limits.ts";
-
-/** Addresses that are not on the public Internet: a key URL that leads there could reach metadata services and neighbours. */
-const PRIVATE = CidrSet.from([
-  ...["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"],
-  ...["192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4"],
-  // NAT64, 6to4 and Teredo carry IPv4 addresses inside.
-  ...["::/127", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"],
-]);
+import { isPrivateAddress } from "../../core/private-addresses.ts";
 
 /** Where keys are fetched from. */
 export interface KeyUrl {
@@ -24,9 +16,6 @@ export interface KeyUrl {
   /** Allow loopback, link-local and private addresses. */
   readonly allowPrivate: boolean;
 }
-
-/** Is this address one that only `allowPrivate` reaches? */
-export const isPrivateAddress = (address: string): boolean => PRIVATE.contains(address);
 
 /**
  * Fetches the text of a key set. Every address of the host is checked, and the connection goes to the very address that was

@@ -1,0 +1,152 @@
+import type { Clock } from "../../core/clock.ts";
+import { OCI_LIMITS } from "../../core/limits.ts";
+import type { Json, ParsedResource } from "../parse.ts";
+import type { FilterResource, Resource } from "../schema/index.ts";
+import { Refusal } from "../schema/text.ts";
+import { formatDuration, formatSize } from "../schema/units.ts";
+import { RegistryError } from "./failure.ts";
+import type { PulledModule } from "./pull.ts";
+import { type OciReference, readOciReference } from "./reference.ts";
+import type { RegistrySettings } from "./session.ts";
+
+/** Takes a module from its registry. Rejects with a `RegistryError`. */
+export type PullModule = (reference: OciReference, signal: AbortSignal) => Promise<PulledModule>;
+
+/** The pins of resources, and what they stand for. */
+export interface PinnedModules {
+  /** The same resources; filters from registries name the digest of their module. */
+  readonly resources: readonly ParsedResource[];
+  /** What was pulled, by digest. */
+  readonly modules: ReadonlyMap<string, Uint8Array>;
+  /** Filters whose module could not be had, and why. */
+  readonly failures: ReadonlyMap<Resource, RegistryError>;
+}
+
+const NOTHING = new Map<never, never>();
+
+/** What is done when nothing names a registry: nothing. */
+export const isFromRegistry = (resource: Resource): resource is FilterResource =>
+  resource.kind === "Filter" && resource.spec.module.oci !== undefined;
+
+/** Pulls from the registries that the settings allow; loads what it needs when it is first asked. */
+export function createPuller(settings: () => RegistrySettings): PullModule {
+  return async (reference, signal) => {
+    const { RegistrySession } = await import("./session.ts");
+    const { pullModule } = await import("./pull.ts");
+    return pullModule(new RegistrySession(reference, settings(), "pull", signal));
+  };
+}
+
+/**
+ * Gives every filter from a registry the digest of its module, so that all that comes after (log, history, backup, proxies) is
+ * about these very bytes. A filter that names the digest itself is pulled only when `has` does not know it, and must then be
+ * just that. Never rejects.
+ */
+export async function pinModules(
+  parsed: readonly ParsedResource[],
+  tools: { readonly pull: PullModule; readonly has: (digest: string) => Promise<boolean>; readonly clock: Clock },
+): Promise<PinnedModules> {
+  const wanted: FilterResource[] = [];
+  for (const { resource } of parsed) {
+    if (!isFromRegistry(resource)) continue;
+    const { digest } = resource.spec.module;
+    if (digest === undefined || !(await tools.has(digest))) wanted.push(resource);
+  }
+  if (wanted.length === 0) return { resources: parsed, modules: NOTHING, failures: NOTHING };
+  const texts = [...new Set(wanted.map((each) => each.spec.module.oci ?? ""))];
+  const pulled = await pullAll(texts, tools.pull, tools.clock);
+  const modules = new Map<string, Uint8Array>();
+  const failures = new Map<Resource, RegistryError>();
+  const digests = new Map<Resource, string>();
+  for (const filter of wanted) {
+    const { oci = "", digest } = filter.spec.module;
+    const result = pulled.get(oci);
+    if (result === undefined || result instanceof RegistryError) failures.set(filter, result ?? notPulled());
+    else if (digest !== undefined && digest !== result.digest) failures.set(filter, otherDigest(result.digest, digest));
+    else {
+      modules.set(result.digest, result.bytes);
+      digests.set(filter, result.digest);
+    }
+  }
+  const resources = parsed.map((each) => withDigest(each, digests.get(each.resource)));
+  return { resources, modules, failures };
+}
+
+export const notPulled = (): RegistryError =>
+  new RegistryError("registry_not_allowed", "modules are not pulled here", "name the digest of a module that is stored");
+
+const otherDigest = (actual: string, wanted: string): RegistryError =>
+  new RegistryError(
+    "artifact_altered",
+    `the module has the digest ${actual}, not ${wanted}`,
+    "without `digest` an apply takes what the registry has now",
+  );
+
+function withDigest(parsed: ParsedResource, digest: string | undefined): ParsedResource {
+  const { resource, written } = parsed;
+  if (digest === undefined || !isFromRegistry(resource)) return parsed;
+  const pinned: FilterResource = { ...resource, spec: { ...resource.spec, module: { ...resource.spec.module, digest } } };
+  return { resource: pinned, written: pinWritten(written, digest), locate: (path) => parsed.locate(path) };
+}
+
+const objectOf = (value: Json | undefined): Readonly<Record<string, Json>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Readonly<Record<string, Json>>) : {};
+
+function pinWritten(written: Json, digest: string): Json {
+  const envelope = objectOf(written);
+  const spec = objectOf(envelope.spec);
+  return { ...envelope, spec: { ...spec, module: { ...objectOf(spec.module), digest } } };
+}
+
+type Results = Map<string, PulledModule | RegistryError>;
+
+/** A few at a time; all together have one time and one bound on their bytes. */
+async function pullAll(texts: readonly string[], pull: PullModule, clock: Clock): Promise<Results> {
+  const results: Results = new Map();
+  const stop = new AbortController();
+  const timer = clock.setTimer(OCI_LIMITS.pullMs, () => stop.abort());
+  const waiting = texts.slice(0, OCI_LIMITS.pulls);
+  const beyond = new RegistryError(
+    "out_of_range",
+    `one apply pulls at most ${OCI_LIMITS.pulls} modules`,
+    "name digests, or apply in parts",
+  );
+  for (const text of texts.slice(OCI_LIMITS.pulls)) results.set(text, beyond);
+  let bytes = 0;
+  const next = async (): Promise<void> => {
+    for (let text = waiting.shift(); text !== undefined; text = waiting.shift()) {
+      const result = await pullOne(text, pull, stop.signal);
+      if (!(result instanceof RegistryError)) bytes += result.bytes.byteLength;
+      const isTooMuch = bytes > OCI_LIMITS.pulledBytes;
+      results.set(text, isTooMuch ? tooMuch() : result);
+    }
+  };
+  await Promise.all(Array.from({ length: OCI_LIMITS.concurrent }, next));
+  timer.cancel();
+  return results;
+}
+
+const tooMuch = (): RegistryError =>
+  new RegistryError("artifact_too_large", `all modules of this apply have more than ${formatSize(OCI_LIMITS.pulledBytes)}`);
+
+async function pullOne(text: string, pull: PullModule, signal: AbortSignal): Promise<PulledModule | RegistryError> {
+  const reference = readOciReference(text);
+  if (reference instanceof Refusal) return new RegistryError("bad_artifact", reference.message);
+  const late = new RegistryError("registry_unreachable", `it was not there within ${formatDuration(OCI_LIMITS.pullMs)}`);
+  let onAbort = (): void => {};
+  const aborted = new Promise<RegistryError>((resolve) => {
+    onAbort = () => resolve(late);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort);
+  });
+  try {
+    return await Promise.race([pull(reference, signal), aborted]);
+  } catch (error) {
+    if (signal.aborted) return late;
+    return error instanceof RegistryError
+      ? error
+      : new RegistryError("registry_unreachable", "it failed for a reason that is a bug");
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
