@@ -39,6 +39,7 @@ function packagesOf(entry: string): string[] {
 
 test("a data plane loads no package before a snapshot needs it: no jose, no re2js, no zod", () => {
   expect(packagesOf("create-proxy.ts")).toEqual([]);
+  expect(packagesOf("run-proxy.ts")).toEqual([]);
   expect(packagesOf("../filters/jwt/authenticator.ts")).toEqual(["jose"]);
 });
 

@@ -2,7 +2,6 @@ import { hostname } from "node:os";
 import { resolve } from "node:path";
 import process from "node:process";
 import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
-import { pullerOf } from "../cli/registry.ts";
 import { paintOf, printIssues } from "../cli/report.ts";
 import { VERSION } from "../cli/version.ts";
 import type { SnapshotSource } from "../config/source.ts";
@@ -91,6 +90,7 @@ async function createSource(context: CommandContext, tools: ProcessTools, id: st
   if (files.length === 0) return createNats(context, tools, id, nats ?? DEFAULT_NATS);
   const { FileSource } = await import("../config/source-file.ts");
   const { builtinModules } = await import("../config/modules.ts");
+  const { pullerOf } = await import("../cli/registry.ts");
   const { watchFile } = await import("../runtime/files.ts");
   const { createFilterTrial } = await import("./filters.ts");
   const { clock, log } = tools;

@@ -1,5 +1,4 @@
 import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
-import { pullerOf } from "../cli/registry.ts";
 import { VERSION } from "../cli/version.ts";
 import type { ControlBackend, CreatedControlPlane } from "../control/options.ts";
 import type { Owners } from "../control/owners/owners.ts";
@@ -38,7 +37,7 @@ export async function startControl(
   } catch (error) {
     throw new CommandError((error as Error).message, "", EXIT.usage);
   }
-  const pull = pullerOf(context);
+  const { pullerOf } = await import("../cli/registry.ts");
   const { createControlPlane } = await import("../control/create.ts");
   const { createControlApi } = await import("../control/api/app.ts");
   const { builtinModules } = await import("../config/modules.ts");
@@ -50,7 +49,7 @@ export async function startControl(
     observer: metrics,
     modules: builtinModules(),
     tryFilter: createFilterTrial(tools.clock, tools.log),
-    ...{ pull, version: VERSION },
+    ...{ pull: pullerOf(context), version: VERSION },
     ...tools,
     log: tools.log.for("control"),
   });

@@ -9,33 +9,8 @@ import { type OciReference, readOciReference } from "../config/oci/reference.ts"
 import type { RegistrySession, RegistrySettings } from "../config/oci/session.ts";
 import { Refusal } from "../config/schema/text.ts";
 import { formatDuration } from "../config/schema/units.ts";
-import { type CommandContext, CommandError, EXIT, type FlagSpec } from "./command.ts";
+import { type CommandContext, CommandError, EXIT } from "./command.ts";
 import { readText } from "./files.ts";
-
-/** Flags of everything that takes modules from OCI registries. */
-export const REGISTRY_FLAGS: readonly FlagSpec[] = [
-  {
-    name: "registries",
-    type: "list",
-    value: "<host>",
-    defaultText: "all public ones over https, and this machine's",
-    help: "OCI registries that modules may come from, and no others. Private addresses must be named; http://host:port allows plain HTTP.",
-  },
-  { name: "registry-ca", type: "text", value: "<file>", help: "PEM of the authority that signed the registries' certificates." },
-  {
-    name: "registry-auth",
-    type: "text",
-    value: "<file>",
-    defaultText: "config.json in DOCKER_CONFIG or ~/.docker",
-    help: "Docker's config.json with credentials of registries.",
-  },
-  {
-    name: "registry-credentials",
-    type: "text",
-    value: "<registry=user:password>",
-    help: "Credentials, several with blanks between; better given in the environment.",
-  },
-];
 
 /** What the flags say. Throws a `CommandError` for what is wrong with them; files are read each time, because tokens in them change. */
 export function registrySettings({ flags, terminal }: CommandContext): () => RegistrySettings {

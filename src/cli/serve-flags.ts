@@ -46,3 +46,28 @@ export const WORKERS_FLAG: FlagSpec = {
   defaultText: "one per core",
   help: "Worker processes that share the ports, in gateway mode.",
 };
+
+/** Flags of everything that takes modules from OCI registries. */
+export const REGISTRY_FLAGS: readonly FlagSpec[] = [
+  {
+    name: "registries",
+    type: "list",
+    value: "<host>",
+    defaultText: "all public ones over https, and this machine's",
+    help: "OCI registries that modules may come from, and no others. Private addresses must be named; http://host:port allows plain HTTP.",
+  },
+  { name: "registry-ca", type: "text", value: "<file>", help: "PEM of the authority that signed the registries' certificates." },
+  {
+    name: "registry-auth",
+    type: "text",
+    value: "<file>",
+    defaultText: "config.json in DOCKER_CONFIG or ~/.docker",
+    help: "Docker's config.json with credentials of registries.",
+  },
+  {
+    name: "registry-credentials",
+    type: "text",
+    value: "<registry=user:password>",
+    help: "Credentials, several with blanks between; better given in the environment.",
+  },
+];

@@ -3,6 +3,8 @@
  * value in configuration; nothing is unbounded. What exceeding one answers stands beside it.
  */
 
+export { OCI_LIMITS } from "./limits-oci.ts";
+
 /** Bounds of one HTTP/1.1 connection and its messages. */
 export interface HttpLimits {
   /** Method, target and version with their spaces. Exceeded: 414. */
@@ -414,38 +416,6 @@ export const CONFIG_LIMITS = {
   history: 64,
   /** A WASM module. */
   moduleBytes: 64 * 1024 * 1024,
-} as const;
-
-/** Bounds of pulling a filter module from an OCI registry, which may be anybody's. A module itself: `CONFIG_LIMITS.moduleBytes`. */
-export const OCI_LIMITS = {
-  /** All pulls of one apply together, from looking up the first name to the last byte. Exceeded: `registry_unreachable`. */
-  pullMs: 20_000,
-  /** One push of a module. Exceeded: it failed. */
-  pushMs: 300_000,
-  /** Pulls of one apply under way at a time. */
-  concurrent: 4,
-  /** Different modules that one apply pulls. More: `out_of_range`. */
-  pulls: 100,
-  /** Modules of one apply together. Exceeded: `artifact_too_large`. */
-  pulledBytes: 256 * 1024 * 1024,
-  /** A manifest or an index. Exceeded: `artifact_too_large`. */
-  manifestBytes: 4 * 1024 * 1024,
-  /** Manifests in one index, layers in one manifest. More: `bad_artifact`. */
-  entries: 128,
-  /** Layers of a container image that are looked through for `plugin.wasm`, the last ones first. */
-  layersRead: 4,
-  /** What a layer of a container image may unpack to. Exceeded: `artifact_too_large`. */
-  unpackedBytes: 256 * 1024 * 1024,
-  /** Redirects followed for one request. More: `registry_not_allowed`. */
-  redirects: 5,
-  /** The answer of a token service, and a token. Exceeded: `registry_unauthorized`. */
-  tokenBytes: 64 * 1024,
-  /** Characters of a challenge (`WWW-Authenticate`); a longer one is none. */
-  challengeChars: 8 * 1024,
-  /** Body of an answer that is an error; the rest is not read. */
-  errorBytes: 16 * 1024,
-  /** Addresses of one name that are tried until one takes the connection. */
-  addresses: 4,
 } as const;
 
 /** Bounds of a PROXY protocol header. Exceeded: `bad_proxy_header`, the connection is closed. */

@@ -1,6 +1,5 @@
 import type { Command } from "../command.ts";
-import { REGISTRY_FLAGS } from "../registry.ts";
-import { CONTROL_FLAGS, LOG_FLAGS, NATS_FLAGS } from "../serve-flags.ts";
+import { CONTROL_FLAGS, LOG_FLAGS, NATS_FLAGS, REGISTRY_FLAGS } from "../serve-flags.ts";
 
 export const command: Command = {
   name: "control",

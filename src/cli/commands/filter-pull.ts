@@ -4,8 +4,9 @@ import { summariseModule } from "../../config/module-summary.ts";
 import { pullModule } from "../../config/oci/pull.ts";
 import { OCI_LIMITS } from "../../core/limits.ts";
 import { type Command, CommandError, EXIT } from "../command.ts";
-import { REGISTRY_FLAGS, referenceArgument, withRegistry } from "../registry.ts";
+import { referenceArgument, withRegistry } from "../registry.ts";
 import { paintOf, printJson } from "../report.ts";
+import { REGISTRY_FLAGS } from "../serve-flags.ts";
 import { printable } from "../terminal.ts";
 
 export const command: Command = {

@@ -5,9 +5,10 @@ import { OCI_LIMITS } from "../../core/limits.ts";
 import { type Command, type CommandContext, CommandError, EXIT, REMOTE_FLAGS } from "../command.ts";
 import { describeModule } from "../filter/describe.ts";
 import { readModuleFile } from "../filter/module-file.ts";
-import { REGISTRY_FLAGS, referenceArgument, withRegistry } from "../registry.ts";
+import { referenceArgument, withRegistry } from "../registry.ts";
 import { withRemote } from "../remote.ts";
 import { paintOf, printJson } from "../report.ts";
+import { REGISTRY_FLAGS } from "../serve-flags.ts";
 import { printable } from "../terminal.ts";
 
 export const command: Command = {

@@ -1,6 +1,5 @@
 import type { Command } from "../command.ts";
-import { REGISTRY_FLAGS } from "../registry.ts";
-import { ADMIN_FLAGS, LOG_FLAGS, NATS_FLAGS, WORKERS_FLAG } from "../serve-flags.ts";
+import { ADMIN_FLAGS, LOG_FLAGS, NATS_FLAGS, REGISTRY_FLAGS, WORKERS_FLAG } from "../serve-flags.ts";
 
 export const command: Command = {
   name: "proxy",

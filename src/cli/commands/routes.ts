@@ -4,9 +4,9 @@ import { HeaderBlock, type RequestHead } from "../../core/head.ts";
 import type { RouteExplanation } from "../../proxy/routing/router.ts";
 import { type Command, type CommandContext, CommandError, EXIT } from "../command.ts";
 import { compileNamedFiles } from "../compile-files.ts";
-import { REGISTRY_FLAGS } from "../registry.ts";
 import { fetchConfigDump } from "../remote-admin.ts";
 import { paintOf, printIssues, printJson } from "../report.ts";
+import { REGISTRY_FLAGS } from "../serve-flags.ts";
 import { printable } from "../terminal.ts";
 
 export const command: Command = {

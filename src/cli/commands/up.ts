@@ -1,6 +1,5 @@
 import type { Command } from "../command.ts";
-import { REGISTRY_FLAGS } from "../registry.ts";
-import { ADMIN_FLAGS, CONTROL_FLAGS, LOG_FLAGS, WORKERS_FLAG } from "../serve-flags.ts";
+import { ADMIN_FLAGS, CONTROL_FLAGS, LOG_FLAGS, REGISTRY_FLAGS, WORKERS_FLAG } from "../serve-flags.ts";
 
 export const command: Command = {
   name: "up",

@@ -1,8 +1,8 @@
 import { type ConfigIssue, formatIssue } from "../../config/issue.ts";
 import { type Command, type CommandContext, EXIT } from "../command.ts";
 import { compileNamedFiles } from "../compile-files.ts";
-import { REGISTRY_FLAGS } from "../registry.ts";
 import { paintOf, printIssues, printJson } from "../report.ts";
+import { REGISTRY_FLAGS } from "../serve-flags.ts";
 import { printable } from "../terminal.ts";
 
 export const command: Command = {

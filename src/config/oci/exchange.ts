@@ -43,7 +43,7 @@ export async function exchange(request: RegistryRequest, tools: ExchangeTools): 
   const addresses = await addressesOf(host);
   tools.checkAddresses(url, addresses);
   let failure: unknown;
-  for (const address of addresses.slice(0, OCI_LIMITS.addresses)) {
+  for (const address of addresses) {
     try {
       return await send(request, host, address, tools);
     } catch (error) {
