@@ -1,7 +1,7 @@
 // Invariant: what compiling keeps from one time to the next changes nothing: neither bytes nor issues.
 import { expect, test } from "bun:test";
 import { SeededRng } from "../core/rng.ts";
-import { Catalogue } from "./catalogue.ts";
+import { Catalogue, kindOfKey } from "./catalogue.ts";
 import { type CompileOptions, type CompileResult, compileSnapshot } from "./compile.ts";
 import { builtinModules } from "./modules.ts";
 import { parseResources } from "./parse.ts";
@@ -188,4 +188,9 @@ test("what stayed is the same object", () => {
   expect(second?.routes.filter((each, i) => each !== first?.routes[i]).map((each) => each.name)).toEqual(["default/r7"]);
   for (const part of ["mesh", "listeners", "services", "endpoints", "filters", "authentications"] as const)
     expect(second?.[part]).toBe(first?.[part] as never);
+});
+
+test("the kind of a key ends at the blank: a kind whose name begins with another's is another", () => {
+  expect(kindOfKey("Mesh default/mesh")).toBe("Mesh");
+  expect(kindOfKey("MeshPolicy default/mesh")).toBe("MeshPolicy");
 });

@@ -1,6 +1,6 @@
 import { isSameData } from "../core/equal.ts";
 import { canonicalCopy, compareText } from "./canonical.ts";
-import { type Catalogue, fullName } from "./catalogue.ts";
+import { type Catalogue, fullName, kindOfKey } from "./catalogue.ts";
 import { compileAuthentications } from "./compile/authentication.ts";
 import { CompileContext, servesHttp } from "./compile/context.ts";
 import { compileFilters } from "./compile/filter.ts";
@@ -62,7 +62,7 @@ export class SnapshotCompiler {
     checkStreamRoutes(context, streamRoutes, content);
     // Who claimed the same is only looked for when somebody did, or when all issues are told anyway.
     if (context.issues.length > 0 || !claims.replace(removed, added)) refuseRouteConflicts(context, routes);
-    const isMeshKnown = options.refused?.some((each) => each.startsWith("Mesh")) !== true;
+    const isMeshKnown = options.refused?.some((each) => kindOfKey(each) === "Mesh") !== true;
     const found = { filters: isMeshKnown ? content.filters : [], modules: context.modules };
     const issues = context.issues.sort(compareIssues);
     const warnings = context.warnings.sort(compareIssues);

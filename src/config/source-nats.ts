@@ -30,6 +30,7 @@ import {
   QUESTION_CHARS,
   STATUS_ISSUES,
 } from "./nats/status.ts";
+import { NotNatsError, notNatsFields } from "./nats/transport.ts";
 import type { Manifest } from "./sections.ts";
 import type { SnapshotOutcome, SnapshotSource, SnapshotUpdate } from "./source.ts";
 
@@ -246,6 +247,12 @@ class NatsSnapshotSource implements NatsSource {
     this.options.log.warn(message, { cause, ...(hint === "" ? {} : { hint }) });
   }
 
+  #complainOf(error: Error): void {
+    if (!(error instanceof NotNatsError)) this.#complain("NATS refused something", describeCause(error));
+    else if (this.#complaints.isDue(error.message))
+      this.options.log.warn("a connection to NATS was given up", notNatsFields(error));
+  }
+
   async #follow(connection: NatsConnection): Promise<void> {
     for await (const event of connection.status()) {
       if (event.type === "disconnect") this.#onDisconnected();
@@ -254,14 +261,19 @@ class NatsSnapshotSource implements NatsSource {
         this.#onConnected();
         void this.#reconcile();
       }
-      if (event.type === "error") this.#complain("NATS refused something", describeCause(event.error));
+      if (event.type === "error") this.#complainOf(event.error);
     }
   }
 
   #onConnected(): void {
+    const lostAtMs = this.#disconnectedAtMs;
     this.#disconnectedAtMs = undefined;
-    this.#complaints.forget();
-    this.options.log.info("connected to NATS", { id: this.options.id, group: this.#group });
+    const wrongMs = this.#complaints.forget();
+    const lostMs = lostAtMs === undefined ? wrongMs : this.options.clock.wallMs() - lostAtMs;
+    this.options.log.info("connected to NATS", {
+      ...{ id: this.options.id, group: this.#group },
+      ...(lostMs === undefined ? {} : { lostMs }),
+    });
     this.#beat();
   }
 

@@ -1,5 +1,6 @@
 import { sha256Digest } from "../config/canonical.ts";
 import { type ModuleSummary, summariseModule } from "../config/module-summary.ts";
+import { Complaints } from "../config/nats/complaints.ts";
 import type { ProxyStatusMessage } from "../config/nats/status.ts";
 import { isFromRegistry } from "../config/oci/pin.ts";
 import { type ParseResult, parseResources } from "../config/parse.ts";
@@ -85,8 +86,10 @@ export class Plane implements ControlPlane {
   #summaries: ReadonlyMap<string, ModuleSummary> = new Map();
   readonly #timers = new Map<string, Timer>();
   readonly #proxies: ProxyTable;
+  readonly #complaints: Complaints;
 
   constructor(readonly options: PlaneOptions) {
+    this.#complaints = new Complaints(options.clock);
     this.#proxies = new ProxyTable(options.clock);
     options.distributor.onStatus((message: ProxyStatusMessage, local) => {
       this.#proxies.update(message, local);
@@ -455,9 +458,13 @@ export class Plane implements ControlPlane {
 
   async #quietly(work: () => Promise<void>): Promise<void> {
     try {
-      if (!this.#stopped) await this.#serial(work);
+      if (this.#stopped) return;
+      await this.#serial(work);
+      const goneMs = this.#complaints.forget();
+      if (goneMs !== undefined) this.options.log.info("the store can be reached again", { goneMs });
     } catch (error) {
-      if (!this.#stopped) this.options.log.warn("the store cannot be reached", { cause: describeCause(error) });
+      const cause = describeCause(error);
+      if (!this.#stopped && this.#complaints.isDue(cause)) this.options.log.warn("the store cannot be reached", { cause });
     }
   }
 

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { NatsConnection } from "@nats-io/nats-core";
 import { connectNats, type NatsAddress } from "../../src/config/nats/connect.ts";
+import { NotNatsError, notNatsFields } from "../../src/config/nats/transport.ts";
 import { CONFIG_LIMITS } from "../../src/core/limits.ts";
 import { testAuthority } from "../kit/certs.ts";
 import { startNats } from "../kit/nats.ts";
@@ -72,6 +73,13 @@ describe("nats transport", () => {
   test("bytes that are no NATS cost the connection, not what comes after it", async () => {
     const server = await fake((socket) => socket.write(INFO));
     const connection = await connectNats(server.address, "x");
+    const told: unknown[] = [];
+    void (async () => {
+      for await (const event of connection.status()) if (event.type === "error") told.push(event.error);
+    })();
+    const printed: unknown[] = [];
+    const { log } = console;
+    console.log = (...words: unknown[]) => void printed.push(words);
     const pings = (): number => server.heard[0]?.split("PING\r\n").length ?? 0;
     const before = pings();
     server.sockets[0]?.write("MSG a 1 5\r\nhello\r\nNONSENSE\r\n");
@@ -79,6 +87,16 @@ describe("nats transport", () => {
     // It was not a ping that was overdue.
     assert.equal(pings(), before);
     await connection.flush();
+    console.log = log;
+    assert.deepEqual(printed, []);
+    const [error] = told;
+    assert.ok(error instanceof NotNatsError);
+    assert.deepEqual(notNatsFields(error), {
+      code: "nats_protocol",
+      side: "control",
+      server: server.address.servers[0]?.replace("nats://", ""),
+      cause: "the server sent what is no NATS (parse error [0])",
+    });
     await connection.close();
   });
 

@@ -13,7 +13,8 @@ test("what is wrong is said once, then after ten seconds, twenty, …, ten minut
   expect(saidAt).toEqual([0, 10, 30, 70, 150, 310, 630, 1230, 1830, 2430]);
   expect(complaints.isDue("something else")).toBe(true);
   expect(complaints.isDue("something else")).toBe(false);
-  complaints.forget();
+  expect(complaints.forget()).toBe(3_000_000);
+  expect(complaints.forget()).toBe(undefined);
   expect(complaints.isDue("refused")).toBe(true);
 });
 

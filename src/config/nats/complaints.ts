@@ -8,12 +8,14 @@ const REMEMBERED = 16;
 /** Says what is wrong once, and then ever more rarely: what is tried again every second is not logged every second. */
 export class Complaints {
   readonly #said = new Map<string, { delayMs: number; nextMs: number }>();
+  #sinceMs: number | undefined;
 
   constructor(readonly clock: Clock) {}
 
   /** Is it time to say this (again)? */
   isDue(what: string): boolean {
     const nowMs = this.clock.nowMs();
+    this.#sinceMs ??= nowMs;
     const before = this.#said.get(what);
     if (before !== undefined && nowMs < before.nextMs) return false;
     const delayMs = before === undefined ? FIRST_MS : Math.min(LAST_MS, before.delayMs * 2);
@@ -24,9 +26,12 @@ export class Complaints {
     return true;
   }
 
-  /** It is all right again: what comes next is new. */
-  forget(): void {
+  /** It is all right again: what comes next is new. Answers for how long something was wrong, in whole milliseconds; undefined: nothing was. */
+  forget(): number | undefined {
+    const sinceMs = this.#sinceMs;
+    this.#sinceMs = undefined;
     this.#said.clear();
+    return sinceMs === undefined ? undefined : Math.round(this.clock.nowMs() - sinceMs);
   }
 }
 

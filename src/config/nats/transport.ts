@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import type { ConnectionOptions, NatsConnection } from "@nats-io/nats-core";
-import { NatsConnectionImpl, type Server, setTransportFactory, type Transport } from "@nats-io/nats-core/internal";
+import { NatsConnectionImpl, Parser, type Server, setTransportFactory, type Transport } from "@nats-io/nats-core/internal";
 import { NodeTransport, nodeResolveHost } from "@nats-io/transport-node/lib/node_transport.js";
 import type { Net } from "../../runtime/net.ts";
 import { selectNet } from "../../runtime/select.ts";
@@ -12,8 +12,8 @@ type HostPort = Parameters<NodeTransport["connect"]>[0];
  * With TLS. The library's transport takes all listeners off a socket between two phases of connecting and when it closes. A reset that
  * arrives just then is an `error` without a listener, which ends the process: here such a socket always has one.
  *
- * And its reader stops at bytes that are no NATS, says so, and leaves the connection open: nothing is heard any more until the
- * second ping is overdue. Here such a connection is given up at once, and the library makes a new one.
+ * And its reader may stop in the middle, and leaves the connection open: nothing is heard any more until the second ping is overdue. Here
+ * such a connection is given up at once, and the library makes a new one.
  */
 class SafeTransport extends NodeTransport {
   override async connect(host: HostPort, options: ConnectionOptions): Promise<void> {
@@ -117,9 +117,56 @@ class ChosenTransport implements Transport {
   }
 }
 
+/** A server sent bytes that are no NATS. They are not in the message. */
+export class NotNatsError extends Error {
+  /** For logs, as failures have one. */
+  readonly code = "nats_protocol";
+
+  constructor(
+    readonly server: string,
+    where: string,
+  ) {
+    super(`the server sent what is no NATS (${where})`);
+  }
+}
+
+/** Code, side and address, for a log. */
+export const notNatsFields = ({ code, server, message }: NotNatsError) => ({ code, side: "control", server, cause: message });
+
+/** The library's own connection, to which it gives a parser. */
+interface ParsingConnection {
+  readonly transport: Transport;
+  readonly servers: { getCurrentServer(): { toString(): string } };
+  dispatchStatus(status: { readonly type: "error"; readonly error: Error }): void;
+}
+
+let parserIsTamed = false;
+
+/**
+ * What its parser throws the library prints on the console, with the bytes, and no option prevents it. So nothing is thrown: whoever follows the
+ * status of the connection hears of it, and the connection is given up.
+ */
+function tameParser(): void {
+  if (parserIsTamed) return;
+  parserIsTamed = true;
+  const { parse } = Parser.prototype;
+  Parser.prototype.parse = function (this: Parser, bytes: Uint8Array): void {
+    try {
+      parse.call(this, bytes);
+    } catch (cause) {
+      const { transport, servers, dispatchStatus } = this.dispatcher as unknown as ParsingConnection;
+      const [where = ""] = String((cause as Error).message).split(":");
+      const error = new NotNatsError(servers.getCurrentServer().toString(), where);
+      dispatchStatus.call(this.dispatcher, { type: "error", error });
+      void transport.close(error);
+    }
+  };
+}
+
 /** As the library's `connect`, with our transport. */
 export async function connectSafely(options: ConnectionOptions): Promise<NatsConnection> {
   const net = await selectNet();
+  tameParser();
   setTransportFactory({ factory: () => new ChosenTransport(net), dnsResolveFn: nodeResolveHost });
   return NatsConnectionImpl.connect(options);
 }

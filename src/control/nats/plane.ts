@@ -1,5 +1,7 @@
+import { Complaints } from "../../config/nats/complaints.ts";
 import { connectNats } from "../../config/nats/connect.ts";
 import { isSubjectToken } from "../../config/nats/names.ts";
+import { NotNatsError, notNatsFields } from "../../config/nats/transport.ts";
 import type { Timer } from "../../core/clock.ts";
 import { describeCause } from "../../core/failure.ts";
 import { NatsDistributor } from "../distribute/nats.ts";
@@ -33,6 +35,7 @@ class NatsPlane extends Plane implements CreatedControlPlane {
   readonly bus = undefined;
   readonly #inbox: ConfigInbox;
   readonly #collect: () => Promise<Garbage>;
+  readonly #complaints: Complaints;
   #garbage: Timer | undefined;
   #ended = false;
   #retry: { readonly timer: Timer; readonly wake: () => void } | undefined;
@@ -58,6 +61,7 @@ class NatsPlane extends Plane implements CreatedControlPlane {
       observer: options.observer,
       owners: options.owners,
     });
+    this.#complaints = new Complaints(clock);
     this.#setConnected = (now) => {
       connected = now;
     };
@@ -79,6 +83,7 @@ class NatsPlane extends Plane implements CreatedControlPlane {
     await this.#persist("NATS cannot be used yet", () => super.start());
     if (this.#ended) throw new Error("the control plane was stopped before it reached NATS");
     this.#setConnected(true);
+    this.#sayBack();
     await this.#persist("the inbox cannot be opened yet", () => this.#inbox.open());
     void this.#watchConnection();
     this.#collectLater();
@@ -98,11 +103,13 @@ class NatsPlane extends Plane implements CreatedControlPlane {
     for await (const event of this.link.parts.connection.status()) {
       if (event.type === "disconnect") {
         this.#setConnected(false);
-        this.options.log.warn("NATS is lost, reconnecting");
+        if (this.#complaints.isDue("lost")) this.options.log.warn("NATS is lost, reconnecting");
       }
+      if (event.type === "error" && event.error instanceof NotNatsError && this.#complaints.isDue(event.error.message))
+        this.options.log.warn("a connection to NATS was given up", notNatsFields(event.error));
       if (event.type === "reconnect") {
         this.#setConnected(true);
-        this.options.log.info("NATS is back");
+        this.#sayBack();
         // What came meanwhile is in the streams; the server may even be a new one.
         void this.#persist("NATS cannot be used yet", async () => {
           await this.recover();
@@ -129,10 +136,17 @@ class NatsPlane extends Plane implements CreatedControlPlane {
         return await work();
       } catch (error) {
         if (this.#ended) return;
-        this.options.log.warn(message, { cause: describeCause(error) });
+        const cause = describeCause(error);
+        if (this.#complaints.isDue(`${message} ${cause}`)) this.options.log.warn(message, { cause });
         await this.#pause();
       }
     }
+  }
+
+  /** Something was complained of, and is over. */
+  #sayBack(): void {
+    const lostMs = this.#complaints.forget();
+    if (lostMs !== undefined) this.options.log.info("NATS is back", { lostMs });
   }
 
   #pause(): Promise<void> {
