@@ -1,6 +1,7 @@
-import { COMPONENT_LIMITS, type FilterBudget } from "../../core/limits.ts";
+import type { FilterConfig } from "../../config/snapshot.ts";
+import { COMPONENT_LIMITS } from "../../core/limits.ts";
 import type { ModuleCompiler } from "../guest/compiler.ts";
-import { DEPTH_EXPORT, FUEL_EXPORT, START_EXPORT } from "../meter/index.ts";
+import { METER_EXPORTS } from "../meter/index.ts";
 import type { ComponentDefinition, CoreModule } from "./definitions.ts";
 
 /**
@@ -10,18 +11,18 @@ import type { ComponentDefinition, CoreModule } from "./definitions.ts";
  */
 export async function compileCoreModules(
   component: ComponentDefinition,
-  budget: FilterBudget,
+  { budget, isolated }: Pick<FilterConfig, "budget" | "isolated">,
   compiler: ModuleCompiler,
 ): Promise<void> {
   const modules = listModules(component);
-  for (const module of modules) module.compiled = await compiler.compile(module.bytes, budget);
+  for (const module of modules) module.compiled = await compiler.compile(module.bytes, budget, isolated);
   const owners = modules.filter(({ compiled }) => compiled?.ownsMemory === true);
   if (owners.length > COMPONENT_LIMITS.memories)
     throw new Error(`the component has more than ${COMPONENT_LIMITS.memories} linear memories`);
   // What is granted is granted to the instance as a whole.
   if (owners.length < 2) return;
   const share = { ...budget, memoryBytes: Math.floor(budget.memoryBytes / owners.length) };
-  for (const module of owners) module.compiled = await compiler.compile(module.bytes, share);
+  for (const module of owners) module.compiled = await compiler.compile(module.bytes, share, isolated);
 }
 
 function listModules(component: ComponentDefinition): CoreModule[] {
@@ -37,7 +38,7 @@ function listModules(component: ComponentDefinition): CoreModule[] {
 export function hideMeters(exports: WebAssembly.Exports): WebAssembly.ModuleImports {
   const visible: WebAssembly.ModuleImports = Object.create(null);
   for (const [name, value] of Object.entries(exports)) {
-    if (name !== FUEL_EXPORT && name !== DEPTH_EXPORT && name !== START_EXPORT) visible[name] = value;
+    if (!METER_EXPORTS.includes(name)) visible[name] = value;
   }
   return visible;
 }

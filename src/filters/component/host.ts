@@ -24,7 +24,7 @@ export class ComponentHost implements FilterHost {
   async load(wasm: Bytes, config: FilterConfig): Promise<FilterModule> {
     const whole = withWholeBudget(config);
     const component = parseComponent(wasm);
-    await compileCoreModules(component, whole.budget, this.#compiler);
+    await compileCoreModules(component, whole, this.#compiler);
     return new ComponentModule(whole, this.options, component).start();
   }
 }

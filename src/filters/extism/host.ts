@@ -21,6 +21,6 @@ export class ExtismHost implements FilterHost {
    */
   async load(wasm: Bytes, config: FilterConfig): Promise<FilterModule> {
     const whole = withWholeBudget(config);
-    return new ExtismModule(whole, this.options, await this.#compiler.compile(wasm, whole.budget)).start();
+    return new ExtismModule(whole, this.options, await this.#compiler.compile(wasm, whole.budget, whole.isolated)).start();
   }
 }

@@ -45,11 +45,11 @@ export class ModuleCompiler {
     this.#thread = new PrepareThread(clock, folder, (problem) => this.#warn(problem));
   }
 
-  /** Rejects with an `Error` that says what is wrong with the module. */
-  async compile(wasm: Bytes, budget: FilterBudget): Promise<CompiledModule> {
+  /** `keeps`: for instances that are put back into an earlier state. Rejects with an `Error` that says what is wrong with the module. */
+  async compile(wasm: Bytes, budget: FilterBudget, keeps = false): Promise<CompiledModule> {
     if (wasm.byteLength > CONFIG_LIMITS.moduleBytes)
       throw new Error(`the module is larger than ${CONFIG_LIMITS.moduleBytes} bytes`);
-    const bounds = boundsOf(budget);
+    const bounds = boundsOf(budget, keeps);
     const isLarge = wasm.byteLength > (this.options.inlineBytes ?? PREPARE_LIMITS.inlineBytes);
     const digest = isLarge ? await digestAside(wasm) : createHash("sha256").update(wasm).digest("hex");
     const key = `${preparedKey(digest, bounds)} ${runtimeName()}`;

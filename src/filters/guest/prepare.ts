@@ -8,6 +8,8 @@ const HEADER = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
 export interface PrepareBounds {
   readonly fuel: number;
   readonly memoryBytes: number;
+  /** With what it takes to put an instance back into an earlier state. */
+  readonly keeps: boolean;
 }
 
 /** A module that is safe to run once it is compiled. */
@@ -24,11 +26,16 @@ export interface ModuleFacts {
   readonly hasMemory: boolean;
 }
 
-export const boundsOf = ({ startFuel, memoryBytes }: FilterBudget): PrepareBounds => ({ fuel: startFuel, memoryBytes });
+export const boundsOf = ({ startFuel, memoryBytes }: FilterBudget, keeps = false): PrepareBounds => ({
+  fuel: startFuel,
+  memoryBytes,
+  keeps,
+});
 
 /** Names what comes out: everything that it depends on. `digest`: of the original. */
-export function preparedKey(digest: string, { fuel, memoryBytes }: PrepareBounds): string {
-  return `${digest} meter ${METER_VERSION} fuel ${fuel} memory ${memoryBytes} table ${PROXY_WASM_LIMITS.tableElements}`;
+export function preparedKey(digest: string, { fuel, memoryBytes, keeps }: PrepareBounds): string {
+  const bounds = `fuel ${fuel} memory ${memoryBytes} table ${PROXY_WASM_LIMITS.tableElements}`;
+  return `${digest} meter ${METER_VERSION} ${bounds}${keeps ? " keeps" : ""}`;
 }
 
 /**
@@ -36,13 +43,13 @@ export function preparedKey(digest: string, { fuel, memoryBytes }: PrepareBounds
  * and tables are cut to the budget, so that the engine itself answers -1 to growth beyond it. Throws an `Error` that says what
  * is wrong. Blocks while it works (60 to 80 ms a megabyte on Bun, two thirds of it the engine's): `ModuleCompiler` finds the thread for it.
  */
-export function prepareModule(wasm: Bytes, { fuel, memoryBytes }: PrepareBounds): PreparedModule {
+export function prepareModule(wasm: Bytes, { fuel, memoryBytes, keeps }: PrepareBounds): PreparedModule {
   if (wasm.byteLength > CONFIG_LIMITS.moduleBytes)
     throw new Error(`the module is larger than ${CONFIG_LIMITS.moduleBytes} bytes`);
   if (HEADER.some((byte, i) => wasm[i] !== byte)) throw new Error("not a WebAssembly core module of version 1");
   // The original first: only an engine knows what is valid, and rewriting must not make an invalid module valid.
   if (!WebAssembly.validate(wasm as Uint8Array<ArrayBuffer>)) throw new Error(describeInvalid(wasm));
-  const { bytes, report } = meterModule(wasm, { fuel, memoryBytes, tableElements: PROXY_WASM_LIMITS.tableElements });
+  const { bytes, report } = meterModule(wasm, { fuel, memoryBytes, tableElements: PROXY_WASM_LIMITS.tableElements, keeps });
   return { bytes, facts: { hasCode: report.functions > 0, hasMemory: report.memory !== undefined } };
 }
 

@@ -101,20 +101,24 @@ export function copyImports(shape: ModuleShape, reader: ByteReader, sink: ByteSi
     sink.copy(reader.bytes, start, reader.at);
   }
   reader.finish("the import section");
+  shape.importedMemories = shape.memories;
   shape.importedFunctions = shape.functionTypes.length;
   return memory;
 }
 
 function readImport(shape: ModuleShape, reader: ByteReader, kind: number): void {
   if (kind === 0) shape.functionTypes.push(readTypeIndex(shape, reader));
-  else if (kind === 3) readGlobalType(shape, reader);
+  else if (kind === 3) readGlobalType(shape, reader, false);
   else if (kind === 4) readTag(shape, reader);
   else throw malformed("the module has an import of an unknown kind");
 }
 
-function readGlobalType(shape: ModuleShape, reader: ByteReader): void {
-  checkValueType(reader.byte());
-  if (reader.byte() > 1) throw malformed("the module has a global that is neither constant nor mutable");
+function readGlobalType(shape: ModuleShape, reader: ByteReader, isOwn: boolean): void {
+  const type = reader.byte();
+  checkValueType(type);
+  const mutability = reader.byte();
+  if (mutability > 1) throw malformed("the module has a global that is neither constant nor mutable");
+  if (isOwn && mutability === 1) shape.mutableGlobals.push({ index: shape.globals, type });
   shape.globals++;
 }
 
@@ -122,7 +126,7 @@ function readGlobalType(shape: ModuleShape, reader: ByteReader): void {
 export function readGlobals(shape: ModuleShape, reader: ByteReader, count: number): void {
   checkCount(count, METER_LIMITS.globals, "globals");
   for (let i = 0; i < count; i++) {
-    readGlobalType(shape, reader);
+    readGlobalType(shape, reader, true);
     skipConstant(shape, reader);
   }
   reader.finish("the global section");

@@ -3,7 +3,7 @@ import { CallGraph } from "./calls.ts";
 import { BodyDecoder } from "./decode.ts";
 import { BodyEmitter, type BodyShape, type ResultType } from "./emit.ts";
 import { malformed, overLimit } from "./error.ts";
-import { METER_FUNCTIONS, writeMeterBodies, writeMeterType } from "./meters.ts";
+import { meterFunctions, writeKeeperBodies, writeMeterBodies, writeMeterType } from "./meters.ts";
 import type { RewriteSettings } from "./module.ts";
 import { NOISY, type PaidEntries } from "./paid.ts";
 import { Plan } from "./plan.ts";
@@ -98,18 +98,18 @@ export class CodeRewriter {
 
   /** Undefined: the module has no code but the meter's own. */
   rewrite(reader: ByteReader | undefined): void {
-    const { functionTypes, importedFunctions, bytes, globals } = this.#shape;
-    const { bounds, splitFuel, foreignFuel } = this.#settings;
+    const { functionTypes, importedFunctions, bytes, globals, mutableGlobals } = this.#shape;
+    const { bounds, splitFuel, foreignFuel, keeps } = this.#settings;
     const sink = this.#sink;
     const count = reader?.count() ?? 0;
     if (count !== functionTypes.length - importedFunctions) throw malformed("the module has functions without code");
     sink.reserve(5);
-    sink.u32(count + METER_FUNCTIONS);
+    sink.u32(count + meterFunctions(keeps));
     const bodies = Array.from({ length: count }, (_, i) =>
       this.#readBody(reader as ByteReader, functionTypes[importedFunctions + i] as number),
     );
     reader?.finish("the code section");
-    const plan = new Plan(splitFuel, foreignFuel);
+    const plan = new Plan(splitFuel, foreignFuel, keeps);
     this.#decode(bodies, plan);
     const masks = {
       memoryBytes: bounds.memoryPages * 65_536,
@@ -123,6 +123,7 @@ export class CodeRewriter {
       else emitter.emit(body);
     }
     writeMeterBodies(sink, globals);
+    if (keeps) writeKeeperBodies(sink, globals + 2, mutableGlobals);
   }
 
   /** Reads what stands in front of the instructions. */

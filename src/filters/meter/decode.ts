@@ -10,7 +10,6 @@ import {
   BULK_MEMORY_GROW,
   BULK_TABLE_GROW,
   bulkOf,
-  EVENT_BULK,
   EVENT_CAUGHT,
   EVENT_LEAVE,
   EVENT_RETURN,
@@ -257,6 +256,7 @@ export class BodyDecoder {
         break;
       case 0x25:
       case 0x26:
+        if (opcode === 0x26) this.#plan.touch(reader.at - 1);
         reader.u32();
         break;
       case 0x3f:
@@ -485,15 +485,13 @@ export class BodyDecoder {
     const number = opcode === 0xfc ? readMiscellaneous(reader) : readVector(reader);
     this.#plan.cost += table.weights[number] as number;
     this.#height += table.heights[number] as number;
+    if (opcode === 0xfc && ops.TOUCHING.has(number)) this.#plan.touch(opcodeAt);
     if (table.immediates[number] !== ops.IMM_SPECIAL) return;
     this.#bulk(opcodeAt, number === ops.TABLE_GROW ? BULK_TABLE_GROW + readGrowingTable(reader, opcodeAt) : bulkOf(number));
   }
 
   #bulk(opcodeAt: number, kind: number): void {
     this.noise = NOISY;
-    this.#plan.addEvent(opcodeAt, EVENT_BULK, kind);
-    // Uses the global, and leaves both right.
-    this.#plan.noteCall();
-    this.#plan.isCurrent = true;
+    this.#plan.bulk(opcodeAt, kind);
   }
 }

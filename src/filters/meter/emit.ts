@@ -12,6 +12,7 @@ import {
   EVENT_LOOP_END,
   EVENT_RETURN,
   EVENT_ROOT,
+  EVENT_TOUCH,
   LOOP_IS_LEAF,
   LOOP_LOADS,
   type Plan,
@@ -175,11 +176,17 @@ export class BodyEmitter {
       if (kind === EVENT_CHARGE) this.#pay(fuel, (value & 1) !== 0);
       else if (kind === EVENT_ROOT) this.#root(fuel, (value & 1) !== 0);
       else if (kind === EVENT_BULK) this.#payLength(value);
+      else if (kind === EVENT_TOUCH) this.#touch();
       else if (kind >= EVENT_LOOP) cursor += this.#loopEvent(kind, value, at);
       else if (body.depth > 0) cursor += this.#depthEvent(kind, value, body.depth);
       else if (kind === EVENT_RETURN) this.#flush();
     }
     sink.copy(this.#bytes, cursor, body.end - 1);
+  }
+
+  #touch(): void {
+    this.#constant(1);
+    this.#op(OP.globalSet, this.#fuel + 2);
   }
 
   /** What only guarded functions need. Returns how many bytes of the original it takes the place of. */

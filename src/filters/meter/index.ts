@@ -24,7 +24,7 @@ import { DEPTH_EXPORT, FUEL_EXPORT } from "./meters.ts";
 import { rewriteModule } from "./module.ts";
 
 export { MeterError, type MeterProblem } from "./error.ts";
-export { DEPTH_EXPORT, FUEL_EXPORT, START_EXPORT } from "./meters.ts";
+export { DEPTH_EXPORT, FUEL_EXPORT, KEEP_EXPORT, MEMORY_EXPORT, METER_EXPORTS, RESTORE_EXPORT, START_EXPORT } from "./meters.ts";
 
 /** Changes whenever the same module would be rewritten to other bytes: part of every key that rewritten modules are kept under. */
 export const METER_VERSION = 3;
@@ -42,6 +42,11 @@ export interface MeterOptions {
   readonly splitFuel?: number;
   /** Most that cheaper segments may add to another one's charge (default 128). */
   readonly foreignFuel?: number;
+  /**
+   * The module gets what a host needs to put an instance back into an earlier state: exports that keep its mutable globals, give them
+   * back and show its memory, and a flag that is set wherever a table is written or a segment dropped. Default false: none of it.
+   */
+  readonly keeps?: boolean;
 }
 
 /** What was found and done. */
@@ -71,7 +76,7 @@ export const DEFAULT_DEPTH = 60_000;
  * not supported (shared memory, memory64, multi-memory, GC, components, unknown instructions) or exceeds a bound.
  */
 export function meterModule(wasm: Bytes, options: MeterOptions): MeteredModule {
-  const { splitFuel = 32, foreignFuel = 128, depth = DEFAULT_DEPTH } = options;
+  const { splitFuel = 32, foreignFuel = 128, depth = DEFAULT_DEPTH, keeps = false } = options;
   return rewriteModule(wasm, {
     fuel: Math.min(options.fuel, METER_LIMITS.counter),
     depth: Math.min(depth, METER_LIMITS.counter),
@@ -81,6 +86,7 @@ export function meterModule(wasm: Bytes, options: MeterOptions): MeteredModule {
     },
     splitFuel,
     foreignFuel,
+    keeps,
   });
 }
 

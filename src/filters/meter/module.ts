@@ -5,7 +5,20 @@ import { CodeRewriter } from "./code.ts";
 import { noteReference } from "./constants.ts";
 import { malformed, unsupported } from "./error.ts";
 import type { MeteredModule } from "./index.ts";
-import { DEPTH_EXPORT, FUEL_EXPORT, METER_FUNCTIONS, START_EXPORT, writeMeterExport, writeMeterGlobals } from "./meters.ts";
+import {
+  DEPTH_EXPORT,
+  FUEL_EXPORT,
+  KEEP_EXPORT,
+  MEMORY_EXPORT,
+  METER_EXPORTS,
+  meterFunctions,
+  meterGlobals,
+  RESTORE_EXPORT,
+  START_EXPORT,
+  writeKeptGlobals,
+  writeMeterExport,
+  writeMeterGlobals,
+} from "./meters.ts";
 import { ByteReader } from "./reader.ts";
 import {
   checkCount,
@@ -27,12 +40,11 @@ export interface RewriteSettings {
   readonly bounds: SizeBounds;
   readonly splitFuel: number;
   readonly foreignFuel: number;
+  readonly keeps: boolean;
 }
 
 /** Custom sections whose offsets into the code, or whose meaning, rewriting breaks. */
 const MOVED = /^(\.debug_|metadata\.code\.|reloc\.|linking$|sourceMappingURL$|external_debug_info$)/;
-
-const OWN_NAMES: readonly string[] = [FUEL_EXPORT, DEPTH_EXPORT, START_EXPORT];
 
 /** Sections that a metered module always has, in their order. */
 const ALWAYS = [SECTION.type, SECTION.function, SECTION.global, SECTION.export, SECTION.code] as const;
@@ -192,36 +204,42 @@ class ModuleRewriter {
     if (reader !== undefined) readFunctions(shape, reader);
     const count = shape.functionTypes.length - shape.importedFunctions;
     sink.reserve((reader === undefined ? 0 : reader.end - from) + 20);
-    sink.u32(count + METER_FUNCTIONS);
+    const added = meterFunctions(this.#settings.keeps);
+    sink.u32(count + added);
     if (reader !== undefined) {
       const list = new ByteReader(this.#wasm, from, reader.end);
       list.u32();
       sink.copy(this.#wasm, list.at, list.end);
     }
-    for (let i = 0; i < METER_FUNCTIONS; i++) sink.u32(meterType);
+    for (let i = 0; i < added; i++) sink.u32(meterType);
   }
 
   #globals(reader: ByteReader | undefined): void {
     const sink = this.#sink;
+    const { fuel, depth, keeps } = this.#settings;
+    const { mutableGlobals } = this.#shape;
     const count = reader?.count() ?? 0;
+    const from = reader?.at ?? 0;
+    if (reader !== undefined) readGlobals(this.#shape, reader, count);
     sink.reserve(5);
-    sink.u32(count + 2);
+    sink.u32(count + meterGlobals(keeps, mutableGlobals));
     if (reader !== undefined) {
-      const from = reader.at;
-      readGlobals(this.#shape, reader, count);
       sink.reserve(reader.end - from);
       sink.copy(this.#wasm, from, reader.end);
     }
-    writeMeterGlobals(sink, [this.#settings.fuel, this.#settings.depth]);
+    writeMeterGlobals(sink, keeps ? [fuel, depth, 0] : [fuel, depth]);
+    if (keeps) writeKeptGlobals(sink, mutableGlobals);
   }
 
   #exports(reader: ByteReader | undefined): void {
     const sink = this.#sink;
-    const { start, functionTypes } = this.#shape;
+    const { start, functionTypes, memories, importedMemories } = this.#shape;
+    const { keeps } = this.#settings;
     if (start !== undefined) this.#checkStart(start);
+    const ownsMemory = keeps && memories > importedMemories;
     const count = reader?.count() ?? 0;
     sink.reserve(5);
-    sink.u32(count + METER_FUNCTIONS + (start === undefined ? 0 : 1));
+    sink.u32(count + meterFunctions(keeps) + (start === undefined ? 0 : 1) + (ownsMemory ? 1 : 0));
     if (reader !== undefined) {
       const from = reader.at;
       this.#readExports(reader, count);
@@ -231,6 +249,10 @@ class ModuleRewriter {
     writeMeterExport(sink, FUEL_EXPORT, functionTypes.length);
     writeMeterExport(sink, DEPTH_EXPORT, functionTypes.length + 1);
     if (start !== undefined) writeMeterExport(sink, START_EXPORT, start);
+    if (!keeps) return;
+    writeMeterExport(sink, KEEP_EXPORT, functionTypes.length + 2);
+    writeMeterExport(sink, RESTORE_EXPORT, functionTypes.length + 3);
+    if (ownsMemory) writeMeterExport(sink, MEMORY_EXPORT, 0, 0x02);
   }
 
   /** What the engine would check, did it still see the start section. */
@@ -247,7 +269,7 @@ class ModuleRewriter {
     const shape = this.#shape;
     for (let i = 0; i < count; i++) {
       const name = reader.name();
-      if (OWN_NAMES.includes(name))
+      if (METER_EXPORTS.includes(name))
         throw unsupported(`the module has an export that is called "${name}" already: it is metered twice, or pretends to be`);
       const kind = reader.byte();
       const index = reader.u32();

@@ -61,6 +61,8 @@ function defineTable(size: number, rows: readonly (readonly [first: number, name
 export const F32_CONST = 0x43;
 /** Behind 0xfc. */
 export const TABLE_GROW = 15;
+/** Behind 0xfc, what changes tables or segments: `data.drop`, `table.init`, `elem.drop`, `table.copy`, `table.grow`, `table.fill`. */
+export const TOUCHING: ReadonlySet<number> = new Set([9, 12, 13, 14, 15, 17]);
 
 /** Weights that are not a matter of the opcode alone. */
 export const WEIGHTS = {

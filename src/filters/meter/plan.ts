@@ -21,6 +21,9 @@ export const EVENT_LOOP_END = 7;
 /** An instruction in a loop that may leave it: see `exitValue`. */
 export const EVENT_EXIT = 8;
 
+/** A table is about to be written, or a segment dropped: noted in the module's flag. */
+export const EVENT_TOUCH = 9;
+
 /** F is loaded into the local before the loop. */
 export const LOOP_LOADS = 1;
 /** The loop calls nothing: inside, the counter is in the local alone. */
@@ -99,6 +102,8 @@ export class Plan {
   constructor(
     readonly splitFuel: number,
     readonly foreignFuel: number,
+    /** What touches tables and segments is noted. */
+    readonly keeps: boolean,
   ) {}
 
   /**
@@ -122,11 +127,11 @@ export class Plan {
     this.segments = segments;
   }
 
-  /** Whether what was planned from this event on uses the counter. */
+  /** Whether what was planned from this event on changes the function. */
   charges(from: number): boolean {
     for (let i = from; i < this.events; i++) {
       const kind = this.eventKind[i] as number;
-      if (kind === EVENT_BULK || kind === EVENT_LOOP) return true;
+      if (kind === EVENT_BULK || kind === EVENT_LOOP || kind === EVENT_TOUCH) return true;
       if (kind <= EVENT_CHARGE && this.costs[(this.eventValue[i] as number) >> 1] !== 0) return true;
     }
     return false;
@@ -136,6 +141,19 @@ export class Plan {
   noteCall(): void {
     this.isCurrent = false;
     this.calls++;
+  }
+
+  /** An operation that pays for its length. */
+  bulk(at: number, kind: number): void {
+    this.addEvent(at, EVENT_BULK, kind);
+    // Uses the global, and leaves both right.
+    this.noteCall();
+    this.isCurrent = true;
+  }
+
+  /** Something that cannot be undone by giving back memory and globals. */
+  touch(at: number): void {
+    if (this.keeps) this.addEvent(at, EVENT_TOUCH, 0);
   }
 
   addEvent(at: number, kind: number, value: number): void {

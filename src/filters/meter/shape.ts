@@ -1,6 +1,7 @@
 import type { Bytes } from "../../core/bytes.ts";
 import { METER_LIMITS } from "../../core/limits.ts";
 import { malformed, overLimit } from "./error.ts";
+import type { MutableGlobal } from "./meters.ts";
 import { ByteReader } from "./reader.ts";
 import { checkReferenceType, checkTypeForm, checkValueType, refuseHeader } from "./refuse.ts";
 
@@ -97,6 +98,9 @@ export interface ModuleShape {
   readonly tagTypes: number[];
   importedFunctions: number;
   globals: number;
+  /** Its own globals that are mutable. */
+  readonly mutableGlobals: MutableGlobal[];
+  importedMemories: number;
   memories: number;
   tables: number;
   /** Whether an imported function may be called through a table: then every such call is charged for it. */
@@ -115,6 +119,8 @@ export const newShape = (bytes: Bytes): ModuleShape => ({
   tagTypes: [],
   importedFunctions: 0,
   globals: 0,
+  mutableGlobals: [],
+  importedMemories: 0,
   memories: 0,
   tables: 0,
   hostInTable: false,

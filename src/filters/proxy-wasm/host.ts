@@ -23,6 +23,6 @@ export class ProxyWasmHost implements FilterHost {
   /** Rejects with an `Error` whose message is the reason: bad bytes, a missing export, or the guest's own words about its settings. */
   async load(wasm: Bytes, config: FilterConfig): Promise<FilterModule> {
     const whole = withWholeBudget(config);
-    return new ProxyWasmModule(whole, this.options, await this.#compiler.compile(wasm, whole.budget)).start();
+    return new ProxyWasmModule(whole, this.options, await this.#compiler.compile(wasm, whole.budget, whole.isolated)).start();
   }
 }
