@@ -32,6 +32,16 @@ export class SeededRng implements Rng {
     this.#d = split() | 1;
   }
 
+  /** Another one that goes on from here. */
+  copy(): SeededRng {
+    const copy = new SeededRng(0);
+    copy.#a = this.#a;
+    copy.#b = this.#b;
+    copy.#c = this.#c;
+    copy.#d = this.#d;
+    return copy;
+  }
+
   #word(): number {
     const scrambled = Math.imul(rotateLeft(Math.imul(this.#b, 5), 7), 9) >>> 0;
     const shifted = this.#b << 9;

@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
 import { COMPONENT_LIMITS } from "../../core/limits.ts";
+import type { Restorable } from "../guest/isolation.ts";
 import { HandleTable } from "./handles.ts";
 import { type LinearMemory, Trap } from "./memory.ts";
 
@@ -7,7 +8,7 @@ import { type LinearMemory, Trap } from "./memory.ts";
  * What all instances of one loaded component share: whether it is broken, whether it may be entered, and what it has handed
  * over in the call at hand.
  */
-export class GuestStore {
+export class GuestStore implements Restorable {
   /** Why it is broken; undefined: it is not. It is never entered again then, and its host calls do nothing. */
   fault: string | undefined;
   /** Handles of this component that are lent for the call at hand. */
@@ -18,7 +19,17 @@ export class GuestStore {
   #liftedItems = 0;
   #hostCalls = 0;
 
+  /** Of all component instances inside. */
+  readonly handles: HandleTable[] = [];
+
   constructor(readonly hostCallsMax: number) {}
+
+  keep(): void {
+    for (const table of this.handles) table.keep();
+  }
+  restore(): void {
+    for (const table of this.handles) table.restore();
+  }
 
   /** At the start of every call into the guest. */
   beginCall(): void {
@@ -52,7 +63,9 @@ export class GuestStore {
 /** One component instance: handles are numbers in its own table. */
 export class ComponentInstance {
   readonly handles = new HandleTable();
-  constructor(readonly store: GuestStore) {}
+  constructor(readonly store: GuestStore) {
+    store.handles.push(this.handles);
+  }
 }
 
 type CoreFunction = (...args: (number | bigint)[]) => unknown;

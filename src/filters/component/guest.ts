@@ -2,6 +2,7 @@ import type { FilterConfig } from "../../config/snapshot.ts";
 import type { FilterExchange } from "../contract.ts";
 import { GuestChance } from "../guest/chance.ts";
 import type { Grants } from "../guest/grants.ts";
+import { type Isolation, newIsolation, type Restorable } from "../guest/isolation.ts";
 import type { SharedNamespace } from "../guest/shared.ts";
 import type { FilterStats } from "../stats.ts";
 import { GuestStore } from "./call.ts";
@@ -45,7 +46,8 @@ export const NO_CALLBACKS: GuestCallbacks = {
 export interface GuestOwner {
   readonly config: FilterConfig;
   readonly options: ComponentOptions;
-  readonly namespace: SharedNamespace;
+  /** What an instance shares data in. */
+  newNamespace(): SharedNamespace;
   readonly grants: Grants;
   readonly metrics: GuestMetrics;
   readonly stats: FilterStats;
@@ -62,7 +64,7 @@ export interface GuestOwner {
   timeNanos(): bigint;
   /** Monotonic time in ns, likewise. */
   monotonicNanos(): bigint;
-  setShared(key: string, value: Uint8Array, version: number | undefined): EditLike;
+  setShared(namespace: SharedNamespace, key: string, value: Uint8Array, version: number | undefined): EditLike;
   onFault(guest: ComponentGuest): void;
   onContextEnd(guest: ComponentGuest, context: ComponentContext): void;
 }
@@ -73,6 +75,8 @@ export class ComponentGuest {
   readonly store: GuestStore;
   callbacks: GuestCallbacks = NO_CALLBACKS;
   readonly chance: GuestChance;
+  readonly namespace: SharedNamespace;
+  readonly isolation: Isolation | undefined;
   readonly contexts = new Map<number, ComponentContext>();
   /** Its linear memories, for status. */
   readonly memories: WebAssembly.Memory[] = [];
@@ -86,6 +90,15 @@ export class ComponentGuest {
   #isStarting = true;
   #nextContextId = 1;
   #nextCallId = 1;
+  #keptCallId = 1;
+  readonly #numbers: Restorable = {
+    keep: () => {
+      this.#keptCallId = this.#nextCallId;
+    },
+    restore: () => {
+      this.#nextCallId = this.#keptCallId;
+    },
+  };
   /** Who pays for what was used since fuel was given last. */
   #spender: ComponentContext | undefined;
   #spenderEpoch = 0;
@@ -95,6 +108,8 @@ export class ComponentGuest {
   constructor(readonly owner: GuestOwner) {
     this.store = new GuestStore(owner.config.budget.hostCallsPerCallback);
     this.chance = new GuestChance(owner.grants);
+    this.namespace = owner.newNamespace();
+    this.isolation = newIsolation(owner.config.isolated, this.chance, this.namespace, this.store, this.#numbers);
     this.meters = new Meters(owner.config.budget);
   }
 
@@ -141,6 +156,16 @@ export class ComponentGuest {
     this.chance.endStart();
     this.settleFuel();
     this.#isStarting = false;
+    this.isolation?.keep();
+  }
+
+  restore(): string | undefined {
+    return this.isolation?.restore();
+  }
+
+  /** Whether new metrics may be defined: an exchange of an isolated filter leaves none behind. */
+  get mayDefine(): boolean {
+    return this.isolation === undefined || this.contexts.size === 0;
   }
 
   /** Writes down what was used since fuel was given last, and takes the rest back. Not while the guest runs. */

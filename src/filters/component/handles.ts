@@ -1,6 +1,12 @@
 import { COMPONENT_LIMITS } from "../../core/limits.ts";
+import type { Restorable } from "../guest/isolation.ts";
 import { Trap } from "./memory.ts";
 import type { ResourceType } from "./types.ts";
+
+/** Something of the host's behind a handle that remembers what was done with it. */
+export abstract class HeldState {
+  abstract forget(): void;
+}
 
 interface Handle {
   readonly resource: ResourceType;
@@ -10,9 +16,22 @@ interface Handle {
 }
 
 /** The handles of one component instance: small numbers, never 0, used again after they are dropped. */
-export class HandleTable {
-  readonly #handles: (Handle | undefined)[] = [undefined];
-  readonly #free: number[] = [];
+export class HandleTable implements Restorable {
+  #handles: (Handle | undefined)[] = [undefined];
+  #free: number[] = [];
+  #keptHandles: readonly (Handle | undefined)[] = [undefined];
+  #keptFree: readonly number[] = [];
+
+  keep(): void {
+    this.#keptHandles = [...this.#handles];
+    this.#keptFree = [...this.#free];
+  }
+
+  restore(): void {
+    this.#handles = [...this.#keptHandles];
+    this.#free = [...this.#keptFree];
+    for (const handle of this.#handles) if (handle?.rep instanceof HeldState) handle.rep.forget();
+  }
 
   get size(): number {
     return this.#handles.length - 1 - this.#free.length;

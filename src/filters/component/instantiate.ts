@@ -94,6 +94,7 @@ function instantiateCore(guest: ComponentGuest, module: CoreModule, imports: Web
   if (module.compiled === undefined) throw new Error("a core module is not compiled");
   const { exports } = new WebAssembly.Instance(module.compiled.module, imports);
   guest.meters.add(exports, module, module.compiled);
+  guest.isolation?.add(exports);
   const visible = hideMeters(exports);
   for (const value of Object.values(visible)) {
     if (value instanceof WebAssembly.Memory && !guest.memories.includes(value)) guest.memories.push(value);

@@ -218,7 +218,7 @@ const SHARED_DATA = new Map<string, HostFunction>([
   [
     "get",
     defineFor("func(key: string) -> option<record{value: list<u8>, version: u32}>", (guest) => (key: string) => {
-      const entry = guest.owner.namespace.get(key);
+      const entry = guest.namespace.get(key);
       return entry === undefined ? undefined : { value: entry.value, version: entry.cas };
     }),
   ],
@@ -226,7 +226,8 @@ const SHARED_DATA = new Map<string, HostFunction>([
     "set",
     defineFor(
       "func(key: string, value: list<u8>, version: option<u32>) -> result<_, enum{conflict, full}>",
-      (guest) => (key: string, value: Uint8Array, version: number | undefined) => guest.owner.setShared(key, value, version),
+      (guest) => (key: string, value: Uint8Array, version: number | undefined) =>
+        guest.owner.setShared(guest.namespace, key, value, version),
     ),
   ],
 ]);
@@ -237,7 +238,7 @@ const METRICS = new Map<string, HostFunction>([
     defineFor(
       "func(kind: enum{counter, gauge, histogram}, name: string) -> option<u32>",
       (guest) => (kind: MetricKind, name: string) =>
-        guest.owner.grants.may("metrics") ? guest.owner.metrics.define(kind, name) : undefined,
+        guest.owner.grants.may("metrics") ? guest.owner.metrics.define(kind, name, guest.mayDefine) : undefined,
     ),
   ],
   [

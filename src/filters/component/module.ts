@@ -2,6 +2,7 @@ import type { FilterConfig } from "../../config/snapshot.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { FilterExchange } from "../contract.ts";
 import { GuestModule } from "../guest/module.ts";
+import type { SharedNamespace } from "../guest/shared.ts";
 import { CAS_MISMATCH, OK } from "../proxy-wasm/abi.ts";
 import { ComponentContext } from "./context.ts";
 import type { ComponentDefinition } from "./definitions.ts";
@@ -39,9 +40,9 @@ export class ComponentModule extends GuestModule<ComponentGuest, ComponentContex
     this.write(LEVELS[level] ?? 2, message.slice(0, PROXY_WASM_LIMITS.logLineBytes), exchange);
   }
 
-  setShared(key: string, value: Uint8Array, version: number | undefined): EditLike {
+  setShared(namespace: SharedNamespace, key: string, value: Uint8Array, version: number | undefined): EditLike {
     if (key.length > PROXY_WASM_LIMITS.nameBytes) return { error: "full" };
-    const status = this.namespace.set(key, value, version ?? 0, this.config.budget);
+    const status = namespace.set(key, value, version ?? 0, this.config.budget);
     if (status === OK) return EDITED;
     if (status === CAS_MISMATCH) return { error: "conflict" };
     this.stats.onFault("budget");

@@ -1,6 +1,7 @@
 import { utf8Text } from "../../core/bytes.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { ComponentGuest } from "./guest.ts";
+import { HeldState } from "./handles.ts";
 import { type HostFunction, insecureBytes, randomBytes } from "./interfaces.ts";
 
 /**
@@ -18,12 +19,18 @@ const answer =
     value;
 
 /** A stream that a guest holds: its lines go to the log. */
-class OutputStream {
+class OutputStream extends HeldState {
   #line = "";
   constructor(
     readonly guest: ComponentGuest,
     readonly level: "info" | "error",
-  ) {}
+  ) {
+    super();
+  }
+
+  forget(): void {
+    this.#line = "";
+  }
 
   write(bytes: Uint8Array): void {
     const lines = (this.#line + utf8Text(bytes)).split("\n");

@@ -6,6 +6,7 @@ import { GuestChance } from "../guest/chance.ts";
 import { describeTrap, hostFailure, outOfFuel, TOO_DEEP } from "../guest/faults.ts";
 import type { FuelGauge } from "../guest/fuel.ts";
 import type { Grants } from "../guest/grants.ts";
+import { type Isolation, newIsolation } from "../guest/isolation.ts";
 import type { GuestMemory } from "../guest/memory.ts";
 import type { SharedNamespace } from "../guest/shared.ts";
 import { OK } from "../proxy-wasm/abi.ts";
@@ -42,7 +43,8 @@ export const NO_CALLBACKS: GuestCallbacks = {
 export interface GuestOwner {
   readonly config: FilterConfig;
   readonly options: ExtismOptions;
-  readonly namespace: SharedNamespace;
+  /** What an instance shares data in. */
+  newNamespace(): SharedNamespace;
   readonly grants: Grants;
   readonly settings: ReadonlyMap<string, Bytes>;
   readonly stats: FilterStats;
@@ -69,6 +71,8 @@ export class ExtismGuest implements KernelHost {
   readonly kernel: Kernel;
   callbacks: GuestCallbacks = NO_CALLBACKS;
   readonly chance: GuestChance;
+  readonly namespace: SharedNamespace;
+  readonly isolation: Isolation | undefined;
   readonly contexts = new Set<ExtismContext>();
   /** Why it is broken; undefined: it is not. */
   fault: string | undefined;
@@ -94,12 +98,15 @@ export class ExtismGuest implements KernelHost {
     const { budget } = owner.config;
     this.kernel = new Kernel(this, budget.memoryBytes);
     this.chance = new GuestChance(owner.grants);
+    this.namespace = owner.newNamespace();
+    this.isolation = newIsolation(owner.config.isolated, this.chance, this.namespace);
     this.#given = budget.startFuel;
   }
 
   /** Runs the module's start function; look at `fault`. */
   begin(gauge: FuelGauge): void {
     this.#gauge = gauge;
+    this.isolation?.add(gauge.exports);
     this.#run(() => gauge.start());
   }
 
@@ -118,11 +125,19 @@ export class ExtismGuest implements KernelHost {
   /** It does nothing by itself. */
   retire(): void {}
 
+  restore(): string | undefined {
+    // Empties the blocks, which the next call would do.
+    this.kernel.begin("");
+    this.lastLog = "";
+    return this.isolation?.restore();
+  }
+
   /** It is configured: from now on each call has fuel of its own. */
   endStart(): void {
     this.#isStarting = false;
     this.chance.endStart();
     this.#settle();
+    this.isolation?.keep();
   }
 
   /** Takes back what is left of the fuel; answers what was used. */
@@ -259,7 +274,7 @@ export class ExtismGuest implements KernelHost {
   }
 
   varGet(at: number, size: number): number {
-    return this.#answer(at, size, (name) => this.owner.namespace.get(name)?.value);
+    return this.#answer(at, size, (name) => this.namespace.get(name)?.value);
   }
 
   #answer(at: number, size: number, find: (name: string) => Bytes | undefined): number {
@@ -276,7 +291,8 @@ export class ExtismGuest implements KernelHost {
   varSet(at: number, size: number, valueAt: number, valueSize: number): void {
     if (!this.mayCallHost() || size === 0) return;
     try {
-      const { namespace, config } = this.owner;
+      const { namespace } = this;
+      const { config } = this.owner;
       const name = this.kernel.text(at, Math.min(size >>> 0, PROXY_WASM_LIMITS.nameBytes));
       if (size >>> 0 > PROXY_WASM_LIMITS.nameBytes) this.stop("the name of a variable is too long");
       else if (valueSize === 0) namespace.delete(name);

@@ -1,5 +1,6 @@
 import { fillRandom, SeededRng } from "../../core/rng.ts";
 import type { Grants } from "./grants.ts";
+import type { Restorable } from "./isolation.ts";
 
 /** Seed of what is no secret and no surprise. */
 const FIXED_SEED = 0x5e1;
@@ -9,8 +10,9 @@ const FIXED_SEED = 0x5e1;
  * the capability `random` they get a sequence that is the same in every instance. What comes later may be for a key or a token,
  * and must not be foretold: then there is an error instead.
  */
-export class GuestChance {
-  readonly #fixed = new SeededRng(FIXED_SEED);
+export class GuestChance implements Restorable {
+  #fixed = new SeededRng(FIXED_SEED);
+  #kept = this.#fixed;
   #isStarting = true;
 
   constructor(readonly grants: Grants) {}
@@ -18,6 +20,13 @@ export class GuestChance {
   /** The instance is configured. */
   endStart(): void {
     this.#isStarting = false;
+  }
+
+  keep(): void {
+    this.#kept = this.#fixed.copy();
+  }
+  restore(): void {
+    this.#fixed = this.#kept.copy();
   }
 
   /** Fills at most 65,536 bytes; false: not granted. */

@@ -10,7 +10,7 @@ import { outOfFuel } from "./faults.ts";
 import { Grants, type PublishMessage } from "./grants.ts";
 import { LogGate } from "./log-gate.ts";
 import { InstancePool, type PooledInstance } from "./pool.ts";
-import type { SharedNamespace, SharedState } from "./shared.ts";
+import { SharedNamespace, type SharedState } from "./shared.ts";
 
 /** Context objects kept for reuse. */
 const POOLED_CONTEXTS = 256;
@@ -153,6 +153,12 @@ export abstract class GuestModule<
 
   control(action: FilterAction): void {
     this.pool.control(action);
+  }
+
+  /** What its instances share data in: an isolated one has its own, unless it was granted to share. */
+  newNamespace(): SharedNamespace {
+    const isAlone = this.config.isolated && this.config.capabilities.sharedData === undefined;
+    return isAlone ? new SharedNamespace() : this.namespace;
   }
 
   onContextEnd(guest: Guest, context: Context): void {

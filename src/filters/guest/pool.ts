@@ -18,6 +18,8 @@ export interface PooledInstance<Context> {
   settle(): void;
   /** It gets no new contexts: what it does by itself (ticks) ends. Idempotent. */
   retire(): void;
+  /** Of an isolated filter, when no exchange is in it: puts it back to what it was before the last one. A text: why that cannot be done. */
+  restore(): string | undefined;
 }
 
 /** Why a filter that is switched off has no instance: no fault. */
@@ -34,12 +36,15 @@ export interface PoolOptions {
 }
 
 /**
- * The instances of a filter: one for all exchanges, or one per exchange when `isolated`. A broken one is thrown away; a new one
- * comes at once the first time, then with exponential back-off, and after too many faults in a window none any more.
+ * The instances of a filter: one for all exchanges, or one per exchange when `isolated`, put back to its first state when the exchange
+ * ends. A broken one is thrown away; a new one comes at once the first time, then with exponential back-off, and after too many
+ * faults in a window none any more.
  */
 export class InstancePool<Context, Instance extends PooledInstance<Context>> {
   readonly instances = new Set<Instance>();
   traps = 0;
+  /** Isolated instances that could not be put back, and so were thrown away. */
+  renewals = 0;
   lastError: string | undefined;
   /** Whether it runs; when not, no instance takes new contexts. */
   state: FilterState = "running";
@@ -124,7 +129,27 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
 
   /** A context of this instance ended. */
   give(instance: Instance): void {
-    if (this.#retired.has(instance) && instance.contexts.size === 0) this.#forget(instance);
+    if (instance.contexts.size > 0) return;
+    if (this.#retired.has(instance)) this.#forget(instance);
+    else if (this.config.isolated && instance.fault === undefined && this.instances.has(instance)) this.#restore(instance);
+  }
+
+  /** Nothing of an exchange stays: the next one gets the instance as it was, or another one. */
+  #restore(instance: Instance): void {
+    const problem = instance.restore();
+    if (problem === undefined) return;
+    if (this.renewals++ === 0) {
+      this.options.log.info(
+        "an isolated filter cannot be put back after an exchange: a new instance takes its place, each time",
+        {
+          filter: this.config.name,
+          reason: problem,
+        },
+      );
+    }
+    this.#forget(instance);
+    instance.retire();
+    if (this.#current === instance) this.#current = undefined;
   }
 
   /** False: it was none of ours, or is gone already. */

@@ -1,6 +1,7 @@
 import { type Bytes, EMPTY_BYTES } from "../../core/bytes.ts";
 import { type FilterBudget, PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import { CAS_MISMATCH, INTERNAL_FAILURE, NOT_FOUND, OK } from "../proxy-wasm/abi.ts";
+import type { Restorable } from "./isolation.ts";
 
 export interface SharedEntry {
   readonly value: Bytes;
@@ -20,13 +21,44 @@ interface Queue {
   listener: QueueListener;
 }
 
-/** Shared data and queues under one name: filters that are granted the same name share them. */
-export class SharedNamespace {
-  readonly #data = new Map<string, SharedEntry>();
-  readonly #queues = new Map<string, Queue>();
+/** What a namespace held when it was kept. */
+interface KeptNamespace {
+  readonly data: ReadonlyMap<string, SharedEntry>;
+  readonly queues: ReadonlyMap<string, Queue>;
+  readonly bytes: number;
+  readonly cas: number;
+}
+
+/**
+ * Shared data and queues under one name: filters that are granted the same name share them. That of an isolated instance, which shares
+ * nothing, is put back with it.
+ */
+export class SharedNamespace implements Restorable {
+  #data = new Map<string, SharedEntry>();
+  #queues = new Map<string, Queue>();
   #bytes = 0;
   #cas = 0;
   holders = 0;
+  #kept: KeptNamespace | undefined;
+  #isChanged = false;
+  /** Counts how often it was put back. */
+  #lives = 0;
+
+  keep(): void {
+    this.#kept = { data: new Map(this.#data), queues: copyQueues(this.#queues), bytes: this.#bytes, cas: this.#cas };
+    this.#isChanged = false;
+  }
+
+  restore(): void {
+    const kept = this.#kept;
+    if (kept === undefined || !this.#isChanged) return;
+    this.#data = new Map(kept.data);
+    this.#queues = copyQueues(kept.queues);
+    this.#bytes = kept.bytes;
+    this.#cas = kept.cas;
+    this.#isChanged = false;
+    this.#lives++;
+  }
 
   get keys(): number {
     return this.#data.size;
@@ -46,6 +78,7 @@ export class SharedNamespace {
     const added = value.byteLength - (old === undefined ? -key.length : old.value.byteLength);
     if (old === undefined && this.#data.size >= budget.sharedDataKeys) return INTERNAL_FAILURE;
     if (added > 0 && this.#bytes + added > budget.sharedDataBytes) return INTERNAL_FAILURE;
+    this.#isChanged = true;
     this.#bytes += added;
     this.#cas = this.#cas >= 0xffff_ffff ? 1 : this.#cas + 1;
     this.#data.set(key, { value, cas: this.#cas });
@@ -56,12 +89,14 @@ export class SharedNamespace {
   delete(key: string): boolean {
     const old = this.#data.get(key);
     if (old === undefined) return false;
+    this.#isChanged = true;
     this.#bytes -= key.length + old.value.byteLength;
     return this.#data.delete(key);
   }
 
   /** An existing queue is opened. -1: too many. */
   registerQueue(name: string, listener: QueueListener): number {
+    this.#isChanged = true;
     const old = this.#queues.get(name);
     if (old !== undefined) {
       old.listener = listener;
@@ -84,10 +119,14 @@ export class SharedNamespace {
     if (queue === undefined) return NOT_FOUND;
     if (queue.items.length >= PROXY_WASM_LIMITS.queueItems) return INTERNAL_FAILURE;
     if (queue.bytes + item.byteLength > budget.sharedDataBytes) return INTERNAL_FAILURE;
+    this.#isChanged = true;
     queue.items.push(item);
     queue.bytes += item.byteLength;
     // Never in this call: the listener may be the very instance that is running.
-    queueMicrotask(() => queue.listener.onQueueReady(queueId));
+    const life = this.#lives;
+    queueMicrotask(() => {
+      if (life === this.#lives) queue.listener.onQueueReady(queueId);
+    });
     return OK;
   }
 
@@ -95,6 +134,7 @@ export class SharedNamespace {
   dequeue(queueId: number): Bytes | undefined | null {
     const queue = this.#find(queueId);
     if (queue === undefined) return null;
+    this.#isChanged = true;
     const item = queue.items.shift();
     queue.bytes -= (item ?? EMPTY_BYTES).byteLength;
     return item;
@@ -104,6 +144,10 @@ export class SharedNamespace {
     for (const queue of this.#queues.values()) if (queue.id === queueId) return queue;
     return undefined;
   }
+}
+
+function copyQueues(queues: ReadonlyMap<string, Queue>): Map<string, Queue> {
+  return new Map([...queues].map(([name, queue]) => [name, { ...queue, items: [...queue.items] }]));
 }
 
 /**

@@ -19,7 +19,7 @@ export function getSharedData(
   casPointer: number,
 ): number {
   if (!memory.has(keyAt, keySize) || !memory.has(casPointer, 4)) return INVALID_MEMORY_ACCESS;
-  const entry = guest.owner.namespace.get(memory.latin1(keyAt, keySize));
+  const entry = guest.namespace.get(memory.latin1(keyAt, keySize));
   if (entry === undefined) return NOT_FOUND;
   const status = memory.giveBytes(entry.value, atPointer, sizePointer);
   if (status === OK) memory.setU32(casPointer, entry.cas);
@@ -37,8 +37,8 @@ export function setSharedData(
 ): number {
   if (!memory.has(keyAt, keySize) || !memory.has(valueAt, valueSize)) return INVALID_MEMORY_ACCESS;
   if (keySize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
-  const { namespace, config, stats } = guest.owner;
-  const status = namespace.set(memory.latin1(keyAt, keySize), memory.copy(valueAt, valueSize), cas >>> 0, config.budget);
+  const { config, stats } = guest.owner;
+  const status = guest.namespace.set(memory.latin1(keyAt, keySize), memory.copy(valueAt, valueSize), cas >>> 0, config.budget);
   if (status !== OK && status !== CAS_MISMATCH) stats.onFault("budget");
   return status;
 }
@@ -52,7 +52,7 @@ export function registerSharedQueue(
 ): number {
   if (!memory.has(nameAt, nameSize) || !memory.has(idPointer, 4)) return INVALID_MEMORY_ACCESS;
   if (nameSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
-  const id = guest.owner.namespace.registerQueue(memory.latin1(nameAt, nameSize), guest.owner);
+  const id = guest.namespace.registerQueue(memory.latin1(nameAt, nameSize), guest.queueListener);
   if (id < 0) return INTERNAL_FAILURE;
   memory.setU32(idPointer, id);
   return OK;
@@ -74,7 +74,7 @@ export function resolveSharedQueue(
     guest.owner.grants.deny("sharedData");
     return NOT_FOUND;
   }
-  const id = guest.owner.namespace.resolveQueue(memory.latin1(nameAt, Math.min(nameSize >>> 0, PROXY_WASM_LIMITS.nameBytes)));
+  const id = guest.namespace.resolveQueue(memory.latin1(nameAt, Math.min(nameSize >>> 0, PROXY_WASM_LIMITS.nameBytes)));
   if (id < 0) return NOT_FOUND;
   memory.setU32(idPointer, id);
   return OK;
@@ -82,7 +82,7 @@ export function resolveSharedQueue(
 
 export function enqueueSharedQueue(guest: GuestInstance, memory: GuestMemory, queue: number, at: number, size: number): number {
   if (!memory.has(at, size)) return INVALID_MEMORY_ACCESS;
-  return guest.owner.namespace.enqueue(queue >>> 0, memory.copy(at, size), guest.owner.config.budget);
+  return guest.namespace.enqueue(queue >>> 0, memory.copy(at, size), guest.owner.config.budget);
 }
 
 export function dequeueSharedQueue(
@@ -93,7 +93,7 @@ export function dequeueSharedQueue(
   sizePointer: number,
 ): number {
   if (!memory.has(atPointer, 4) || !memory.has(sizePointer, 4)) return INVALID_MEMORY_ACCESS;
-  const item = guest.owner.namespace.dequeue(queue >>> 0);
+  const item = guest.namespace.dequeue(queue >>> 0);
   if (item === null) return NOT_FOUND;
   return item === undefined ? EMPTY : memory.giveBytes(item, atPointer, sizePointer);
 }
@@ -114,7 +114,7 @@ export function defineMetric(
   if (!memory.has(nameAt, nameSize) || !memory.has(idPointer, 4)) return INVALID_MEMORY_ACCESS;
   if (kind === undefined || nameSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
   if (!guest.owner.grants.may("metrics")) return INTERNAL_FAILURE;
-  const id = guest.owner.defineMetric(kind, latin1Text(memory.view(nameAt, nameSize)));
+  const id = guest.owner.defineMetric(kind, latin1Text(memory.view(nameAt, nameSize)), !guest.isTaken);
   if (id < 0) return INTERNAL_FAILURE;
   memory.setU32(idPointer, id);
   return OK;
@@ -146,6 +146,8 @@ export function getMetric(guest: GuestInstance, memory: GuestMemory, id: number,
   if (kind === undefined) return grants.may("metrics") ? NOT_FOUND : INTERNAL_FAILURE;
   // It has no single value.
   if (kind === "histogram") return BAD_ARGUMENT;
+  // It tells what other exchanges did.
+  if (guest.isolation !== undefined) return NOT_FOUND;
   guest.pullCounters();
   const value = options.metrics.read(id >>> 0);
   memory.setU64(pointer, Number.isFinite(value) ? BigInt(Math.trunc(value)) : 0n);

@@ -217,7 +217,8 @@ export function done(guest: GuestInstance): number {
 }
 
 export function setTickPeriod(guest: GuestInstance, _memory: GuestMemory, periodMs: number): number {
-  guest.owner.setTick(guest, periodMs >>> 0);
+  // What an exchange wants ends with it, and in between there are no ticks.
+  if (!guest.isTaken) guest.owner.setTick(guest, periodMs >>> 0);
   return OK;
 }
 

@@ -11,7 +11,8 @@ import {
 import { HeadBudget } from "../guest/head-budget.ts";
 import { refusalOf } from "../guest/pool.ts";
 import { ACTION_CONTINUE, PEER_LOCAL, PEER_REMOTE, ROOT_CONTEXT_ID } from "./abi.ts";
-import type { GuestCallback, GuestInstance } from "./instance.ts";
+import type { GuestCallback } from "./callbacks.ts";
+import type { GuestInstance } from "./instance.ts";
 
 /** Fields that a request shows besides its header block: the pseudo headers. */
 const REQUEST_PSEUDO_COUNT = 4;
@@ -304,8 +305,11 @@ export class StreamContext implements FilterContext {
     }
     this.exchange = undefined;
     this.epoch++;
-    // The guest said that it is not done yet: `proxy_done` finishes the context.
-    if (guest?.fault === undefined && this.done === "waiting") return;
+    // The guest said that it is not done yet: `proxy_done` finishes the context. An isolated instance is not left to it any longer.
+    if (guest?.fault === undefined && this.done === "waiting") {
+      if (guest?.isolation === undefined) return;
+      this.callLog(guest);
+    }
     this.finish();
   }
 

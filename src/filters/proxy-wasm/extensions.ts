@@ -3,7 +3,8 @@ import { CAPABILITY_LIMITS } from "../../core/limits.ts";
 import { isWritableField, readName } from "../guest/fields.ts";
 import type { GuestMemory } from "../guest/memory.ts";
 import { BAD_ARGUMENT, INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, NOT_FOUND, OK } from "./abi.ts";
-import type { GuestCallbacks, GuestInstance } from "./instance.ts";
+import type { GuestCallbacks } from "./callbacks.ts";
+import type { GuestInstance } from "./instance.ts";
 
 /**
  * What this host offers beyond the ABI, as foreign functions that any filter may call. Most grant nothing, they only save
@@ -95,7 +96,7 @@ function addResponseHeaders(guest: GuestInstance, memory: GuestMemory, at: numbe
  * are read. Only from a callback of the plugin. `NOT_FOUND`: no such counter, or not offered.
  */
 function mapCounter(guest: GuestInstance, memory: GuestMemory, at: number, size: number): number {
-  if (size !== 8 || guest.active !== undefined) return BAD_ARGUMENT;
+  if (size !== 8 || guest.active !== undefined || guest.isTaken) return BAD_ARGUMENT;
   const { metrics, options, config, grants } = guest.owner;
   if (!grants.may("metrics")) return INTERNAL_FAILURE;
   const id = memory.u32(at);

@@ -5,10 +5,12 @@ import { GuestChance } from "../guest/chance.ts";
 import { describeTrap, hostFailure, outOfFuel, TOO_DEEP } from "../guest/faults.ts";
 import { FuelGauge } from "../guest/fuel.ts";
 import type { CalloutGate, Grants } from "../guest/grants.ts";
+import { type Isolation, newIsolation } from "../guest/isolation.ts";
 import type { GuestMemory } from "../guest/memory.ts";
-import type { SharedNamespace } from "../guest/shared.ts";
+import type { QueueListener, SharedNamespace } from "../guest/shared.ts";
 import type { FilterStats } from "../stats.ts";
 import { INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, ROOT_CONTEXT_ID } from "./abi.ts";
+import { type GuestCallback, type GuestCallbacks, NO_CALLBACKS } from "./callbacks.ts";
 import type { ForeignName } from "./calls-state.ts";
 import type { StreamContext } from "./context.ts";
 import { ContextTable } from "./context-table.ts";
@@ -22,36 +24,14 @@ import { MappedCounters } from "./mapped-counters.ts";
  */
 const TIMED_EVERY = 61;
 
-/** A function that the guest exports. What it answers is not trusted to be of the right type. */
-export type GuestCallback = (...args: number[]) => unknown;
-
-/** The callbacks a guest exports; undefined: not exported, so not called. */
-export interface GuestCallbacks {
-  readonly contextCreate: GuestCallback | undefined;
-  readonly requestHeaders: GuestCallback | undefined;
-  readonly requestBody: GuestCallback | undefined;
-  readonly requestTrailers: GuestCallback | undefined;
-  readonly responseHeaders: GuestCallback | undefined;
-  readonly responseBody: GuestCallback | undefined;
-  readonly responseTrailers: GuestCallback | undefined;
-  readonly newConnection: GuestCallback | undefined;
-  readonly downstreamData: GuestCallback | undefined;
-  readonly upstreamData: GuestCallback | undefined;
-  readonly downstreamClose: GuestCallback | undefined;
-  readonly upstreamClose: GuestCallback | undefined;
-  readonly httpCallResponse: GuestCallback | undefined;
-  readonly queueReady: GuestCallback | undefined;
-  readonly tick: GuestCallback | undefined;
-  readonly done: GuestCallback | undefined;
-  readonly log: GuestCallback | undefined;
-  readonly contextDelete: GuestCallback | undefined;
-}
-
 /** What an instance needs from its module. */
 export interface GuestOwner {
   readonly config: FilterConfig;
   readonly options: ProxyWasmOptions;
+  /** The filter's. */
   readonly namespace: SharedNamespace;
+  /** What an instance shares data in. */
+  newNamespace(): SharedNamespace;
   readonly grants: Grants;
   /** Metrics that this filter defined: id → kind. */
   readonly metrics: Map<number, "counter" | "gauge" | "histogram">;
@@ -64,8 +44,8 @@ export interface GuestOwner {
   readonly fuelLimit: number;
   /** Why there is no fuel for an exchange. */
   fuelReason(): string;
-  /** An id, or -1 when the budget is used up. */
-  defineMetric(kind: "counter" | "gauge" | "histogram", name: string): number;
+  /** An id, or -1 when the budget is used up, or it is new and may not be. */
+  defineMetric(kind: "counter" | "gauge" | "histogram", name: string, mayBeNew: boolean): number;
   log(level: number, message: string, exchange: FilterExchange | undefined): void;
   /** Wall-clock time in ns: whole milliseconds unless the filter may see more. */
   timeNanos(): bigint;
@@ -73,6 +53,8 @@ export interface GuestOwner {
   monotonicNanos(): bigint;
   onFault(guest: GuestInstance): void;
   onContextEnd(guest: GuestInstance, context: StreamContext): void;
+  /** Something ran that belongs to no exchange, and nothing of it is to stay. */
+  onIdle(guest: GuestInstance): void;
   setTick(guest: GuestInstance, periodMs: number): void;
   onQueueReady(queueId: number): void;
 }
@@ -81,6 +63,8 @@ interface Callout {
   readonly context: StreamContext | undefined;
   readonly epoch: number;
   readonly gate: CalloutGate;
+  /** An exchange had its context in the instance when it was made: in an isolated one it is that exchange's, whoever it says it is of. */
+  readonly ofExchange: boolean;
 }
 
 /** One instance of a module. It is entered once at a time; after a fault it is never entered again. */
@@ -88,6 +72,8 @@ export class GuestInstance {
   memory: GuestMemory | undefined;
   callbacks: GuestCallbacks = NO_CALLBACKS;
   readonly chance: GuestChance;
+  readonly namespace: SharedNamespace;
+  readonly isolation: Isolation | undefined;
   readonly contexts = new ContextTable();
   readonly mappedCounters = new MappedCounters();
   /** Why it is broken; undefined: it is not. */
@@ -121,12 +107,23 @@ export class GuestInstance {
   /** Whose call-out's answer is being handed over. */
   #calloutPayer: StreamContext | undefined;
   #nextCalloutId = 1;
+  #keptCalloutId = 1;
+  /** Of an isolated instance: what waits until no exchange is in it. */
+  #waiting: (() => void)[] = [];
+  #isTickDue = false;
   #deferred: (() => void)[] = [];
   readonly #callouts = new Map<number, Callout>();
 
   constructor(readonly owner: GuestOwner) {
     this.#budget = owner.config.budget;
     this.chance = new GuestChance(owner.grants);
+    this.namespace = owner.newNamespace();
+    this.isolation = newIsolation(owner.config.isolated, this.chance, this.namespace, {
+      keep: () => {
+        this.#keptCalloutId = this.#nextCalloutId;
+      },
+      restore: () => this.#forgetExchange(),
+    });
     this.#given = this.#budget.startFuel;
   }
 
@@ -154,6 +151,7 @@ export class GuestInstance {
   /** Runs the module's start function. Throws an `Error` that says what stopped it. */
   begin(exports: WebAssembly.Exports): void {
     this.#gauge = new FuelGauge(exports);
+    this.isolation?.add(exports);
     try {
       this.#gauge.start();
     } catch (error) {
@@ -173,6 +171,52 @@ export class GuestInstance {
     this.chance.endStart();
     this.settleFuel();
     this.#starting = false;
+    this.isolation?.keep();
+  }
+
+  /** An exchange has its context in it, and nothing of that exchange is to stay. */
+  get isTaken(): boolean {
+    return this.isolation !== undefined && this.contexts.size > 0;
+  }
+
+  restore(): string | undefined {
+    this.settle();
+    const problem = this.isolation?.restore();
+    // Counters in its memory stand where they stood: they grow from there.
+    if (problem === undefined) this.pullCounters();
+    if (this.#waiting.length > 0 || this.#isTickDue) queueMicrotask(() => this.#catchUp());
+    return problem;
+  }
+
+  /** Who is told of items in queues that it registers: it alone has its own. */
+  get queueListener(): QueueListener {
+    return this.namespace === this.owner.namespace ? this.owner : this;
+  }
+
+  /** What the host knows of an exchange that is over. */
+  #forgetExchange(): void {
+    for (const [id, callout] of this.#callouts) if (callout.ofExchange) this.forgetCallout(id);
+    this.#nextCalloutId = this.#keptCalloutId;
+    this.#deferred = [];
+    this.foreignName = undefined;
+    this.foreignFunction = undefined;
+    this.lastLog = "";
+  }
+
+  /** What belongs to no exchange came while one was there. */
+  #catchUp(): void {
+    while (!this.isTaken && !this.isRetired) {
+      const next = this.#waiting.shift();
+      if (next === undefined) break;
+      next();
+    }
+    if (this.#isTickDue) this.onTick();
+  }
+
+  /** Something of the filter's own ran, which an isolated instance keeps: it is put back to that from now on. */
+  #keepOwn(): void {
+    this.#runDeferred();
+    if (this.fault === undefined && !this.isTaken) this.isolation?.keep();
   }
 
   /** Writes down what was used since fuel was given last, and takes the rest back. Not while the guest runs. */
@@ -352,13 +396,17 @@ export class GuestInstance {
   openCallout(context: StreamContext | undefined, gate: CalloutGate): number {
     const id = this.#nextCalloutId;
     this.#nextCalloutId = id >= 0x7fff_ffff ? 1 : id + 1;
-    this.#callouts.set(id, { context, epoch: context?.epoch ?? 0, gate });
+    this.#callouts.set(id, { context, epoch: context?.epoch ?? 0, gate, ofExchange: this.isTaken });
     return id;
   }
 
   /** What hears of a call-out's answer. */
   answerer(id: number): (answer: CalloutAnswer | undefined) => void {
-    return (answer) => this.onCalloutAnswer(id, answer);
+    const callout = this.#callouts.get(id);
+    // An isolated instance uses ids again: an answer that comes late is not that of another call.
+    return (answer) => {
+      if (callout !== undefined && this.#callouts.get(id) === callout) this.onCalloutAnswer(id, answer);
+    };
   }
 
   forgetCallout(id: number): void {
@@ -380,7 +428,11 @@ export class GuestInstance {
     const callout = this.#callouts.get(id);
     if (callout === undefined) return;
     if (this.inside) {
-      queueMicrotask(() => this.onCalloutAnswer(id, answer));
+      queueMicrotask(() => this.answerer(id)(answer));
+      return;
+    }
+    if (this.isTaken && !callout.ofExchange) {
+      this.#waiting.push(() => this.onCalloutAnswer(id, answer));
       return;
     }
     this.forgetCallout(id);
@@ -388,6 +440,7 @@ export class GuestInstance {
     if (callout.context !== undefined && callout.context.epoch !== callout.epoch) return;
     const callback = this.callbacks.httpCallResponse;
     if (callback === undefined || this.fault !== undefined) return;
+    if (this.isolation !== undefined && this.isRetired && callout.context === undefined) return;
     if (callout.context !== undefined && !this.hasFuel(callout.context)) {
       callout.context.exchange?.fail(callout.context, this.owner.fuelReason(), "fuel");
       return;
@@ -400,41 +453,34 @@ export class GuestInstance {
     this.enter("http_call_response", (a, b, c) => callback(a, b, c, body, trailers), undefined, ROOT_CONTEXT_ID, id, headers);
     this.answer = undefined;
     this.#calloutPayer = undefined;
-    this.#runDeferred();
+    if (callout.ofExchange) this.#runDeferred();
+    else this.#keepOwn();
   }
 
   onTick(): void {
     const { tick } = this.callbacks;
-    if (tick === undefined || this.fault !== undefined || this.inside) return;
+    if (tick === undefined || this.fault !== undefined || this.inside || this.isRetired) return;
+    this.#isTickDue = this.isTaken;
+    if (this.#isTickDue) return;
     this.enter("tick", tick, undefined, ROOT_CONTEXT_ID, 0, 0);
-    this.#runDeferred();
+    this.#keepOwn();
   }
 
   onQueueReady(queueId: number): void {
     const { queueReady } = this.callbacks;
     if (queueReady === undefined || this.fault !== undefined || this.inside) return;
+    const isOwn = this.namespace !== this.owner.namespace;
+    if (this.isTaken) {
+      // Items in queues of its own go with the exchange.
+      if (!isOwn) this.#waiting.push(() => this.onQueueReady(queueId));
+      return;
+    }
     this.enter("queue_ready", queueReady, undefined, ROOT_CONTEXT_ID, queueId, 0);
-    this.#runDeferred();
+    if (isOwn) this.#keepOwn();
+    else {
+      // What is in there is of exchanges, maybe of other filters.
+      this.#runDeferred();
+      this.owner.onIdle(this);
+    }
   }
 }
-
-const NO_CALLBACKS: GuestCallbacks = {
-  contextCreate: undefined,
-  requestHeaders: undefined,
-  requestBody: undefined,
-  requestTrailers: undefined,
-  responseHeaders: undefined,
-  responseBody: undefined,
-  responseTrailers: undefined,
-  newConnection: undefined,
-  downstreamData: undefined,
-  upstreamData: undefined,
-  downstreamClose: undefined,
-  upstreamClose: undefined,
-  httpCallResponse: undefined,
-  queueReady: undefined,
-  tick: undefined,
-  done: undefined,
-  log: undefined,
-  contextDelete: undefined,
-};

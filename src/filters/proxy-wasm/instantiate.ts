@@ -2,8 +2,9 @@ import { describeCause } from "../../core/failure.ts";
 import type { Grants } from "../guest/grants.ts";
 import { GuestMemory } from "../guest/memory.ts";
 import { ROOT_CONTEXT_ID } from "./abi.ts";
+import type { GuestCallback, GuestCallbacks } from "./callbacks.ts";
 import { makeImports } from "./imports.ts";
-import { type GuestCallback, type GuestCallbacks, GuestInstance, type GuestOwner } from "./instance.ts";
+import { GuestInstance, type GuestOwner } from "./instance.ts";
 
 const ABI_MARKERS = ["proxy_abi_version_0_2_1", "proxy_abi_version_0_2_0", "proxy_abi_version_0_1_0"];
 

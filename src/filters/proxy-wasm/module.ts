@@ -35,10 +35,11 @@ export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, P
     this.write(level, message, exchange);
   }
 
-  defineMetric(kind: "counter" | "gauge" | "histogram", name: string): number {
+  defineMetric(kind: "counter" | "gauge" | "histogram", name: string, mayBeNew: boolean): number {
     const key = `${kind}:${name}`;
     const known = this.#metricIds.get(key);
     if (known !== undefined) return known;
+    if (!mayBeNew) return -1;
     if (this.#metricIds.size >= this.config.budget.metrics) return -1;
     const id = this.options.metrics.define(this.config.name, kind, name);
     if (id < 0) return -1;
@@ -60,6 +61,12 @@ export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, P
   }
 
   onQueueReady(queueId: number): void {
-    this.pool.current?.onQueueReady(queueId);
+    // Of isolated ones any will do.
+    const [first] = this.config.isolated ? this.pool.instances : [];
+    (this.pool.current ?? first)?.onQueueReady(queueId);
+  }
+
+  onIdle(guest: GuestInstance): void {
+    this.pool.give(guest);
   }
 }
