@@ -240,11 +240,13 @@ export class SpecRun {
 
   constructor(
     readonly splitFuel: number,
+    readonly keeps: boolean,
     readonly say: (line: string) => void,
   ) {}
 
   #meter(wasm: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-    const options = { fuel: FUEL, depth: DEPTH, memoryBytes: 2 ** 32, tableElements: 10_000_000, splitFuel: this.splitFuel };
+    const { splitFuel, keeps } = this;
+    const options = { fuel: FUEL, depth: DEPTH, memoryBytes: 2 ** 32, tableElements: 10_000_000, splitFuel, keeps };
     return meterModule(wasm, options).bytes;
   }
 

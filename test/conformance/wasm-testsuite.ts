@@ -2,7 +2,7 @@
  * The WebAssembly specification's test suite, before and after metering: every assertion must have the same outcome, no invalid
  * module may become valid. Runs on Bun and on Deno:
  *
- *   SELVEDGE_WASM_TESTSUITE=folder bun test/conformance/wasm-testsuite.ts [part of a path …] [--split=N] [--verbose]
+ *   SELVEDGE_WASM_TESTSUITE=folder bun test/conformance/wasm-testsuite.ts [part of a path …] [--split=N] [--keeps] [--verbose]
  *
  * The folder has the suite's `.wast` files (also found as `wasm-testsuite` in `SELVEDGE_DATA`). They are converted by
  * `wasm-tools json-from-wast` (`SELVEDGE_WASM_TOOLS`, or on PATH; `cargo install wasm-tools`), else by wabt's `wast2json`
@@ -25,6 +25,8 @@ const FEATURES = ["exceptions", "tail-call", "extended-const", "relaxed-simd", "
 const folder = process.env.SELVEDGE_WASM_TESTSUITE ?? dataFolder("wasm-testsuite");
 const words = process.argv.slice(2).filter((word) => !word.startsWith("--"));
 const split = Number(process.argv.find((word) => word.startsWith("--split="))?.slice(8) ?? 32);
+/** Metered as for isolated filters. */
+const keeps = process.argv.includes("--keeps");
 const isVerbose = process.argv.includes("--verbose");
 
 /** Ways to convert, the one that reads most first. */
@@ -79,7 +81,7 @@ function main(): number {
     .filter((path) => path.endsWith(".wast") && (words.length === 0 || words.some((word) => path.includes(word))))
     .sort();
   const temporary = mkdtempSync(join(tmpdir(), "selvedge-spec-"));
-  const run = new SpecRun(split, isVerbose ? say : () => {});
+  const run = new SpecRun(split, keeps, isVerbose ? say : () => {});
   const unread: string[] = [];
   const read = new Map<string, number>();
   try {

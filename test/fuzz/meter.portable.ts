@@ -114,8 +114,10 @@ describe("fuzz: metered modules", () => {
         const before = observe(wasm, functions, i);
         const after = observe(meter(wasm), functions, i);
         const exact = observe(meter(wasm, { splitFuel: 0 }), functions, i);
+        const keeping = observe(meter(wasm, { keeps: true }), functions, i);
+        assert.deepEqual(keeping.fuel, after.fuel, `module ${i}`);
         const others = OTHER_SPLITS.map((splits) => observe(meter(wasm, splits), functions, i));
-        for (const seen of [after, exact, ...others]) {
+        for (const seen of [after, exact, keeping, ...others]) {
           assert.deepEqual(seen.outcomes, before.outcomes, `module ${i}`);
           assert.deepEqual(seen.log, before.log, `module ${i}`);
           assert.equal(seen.memory, before.memory, `module ${i}`);
@@ -220,6 +222,7 @@ function judge(bytes: Uint8Array<ArrayBuffer>, name: string): "refused" | "valid
   }
   const isValid = WebAssembly.validate(bytes);
   assert.equal(WebAssembly.validate(rewritten), isValid, name);
+  assert.equal(WebAssembly.validate(meter(bytes, { keeps: true })), isValid, name);
   return isValid ? "valid" : "invalid";
 }
 

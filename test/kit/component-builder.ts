@@ -180,15 +180,15 @@ const HTTP = type.instance([
   declare.func("[method]request.add-header", 4),
 ]);
 
-/** A filter for request heads that may add a header. Index spaces are counted by hand, in the order of the lines. */
-export function buildFilter(code: FilterCode): Uint8Array<ArrayBuffer> {
+/** A filter for request heads that may add a header; `core`: its own core module, of the same shape. Index spaces are counted by hand, in the order of the lines. */
+export function buildFilter(code: FilterCode, core: Uint8Array = buildCore(code)): Uint8Array<ArrayBuffer> {
   return new ComponentBuilder()
     .types(HTTP)
     .importInstance("selvedge:filter/http@0.1.0", 0)
     .alias("type", 0, "request")
     .alias("func", 0, "[method]request.add-header")
     .module(buildMemory())
-    .module(buildCore(code))
+    .module(core)
     .instantiate(0)
     .aliasCore("memory", 0, "memory")
     .aliasCore("func", 0, "realloc")

@@ -46,6 +46,8 @@ export const NO_CALLBACKS: GuestCallbacks = {
 export interface GuestOwner {
   readonly config: FilterConfig;
   readonly options: ComponentOptions;
+  /** The filter's. */
+  readonly namespace: SharedNamespace;
   /** What an instance shares data in. */
   newNamespace(): SharedNamespace;
   readonly grants: Grants;
@@ -109,7 +111,7 @@ export class ComponentGuest {
     this.store = new GuestStore(owner.config.budget.hostCallsPerCallback);
     this.chance = new GuestChance(owner.grants);
     this.namespace = owner.newNamespace();
-    this.isolation = newIsolation(owner.config.isolated, this.chance, this.namespace, this.store, this.#numbers);
+    this.isolation = newIsolation(owner, this.namespace, this.chance, this.store, this.#numbers);
     this.meters = new Meters(owner.config.budget);
   }
 

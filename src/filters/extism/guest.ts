@@ -43,6 +43,8 @@ export const NO_CALLBACKS: GuestCallbacks = {
 export interface GuestOwner {
   readonly config: FilterConfig;
   readonly options: ExtismOptions;
+  /** The filter's. */
+  readonly namespace: SharedNamespace;
   /** What an instance shares data in. */
   newNamespace(): SharedNamespace;
   readonly grants: Grants;
@@ -99,7 +101,7 @@ export class ExtismGuest implements KernelHost {
     this.kernel = new Kernel(this, budget.memoryBytes);
     this.chance = new GuestChance(owner.grants);
     this.namespace = owner.newNamespace();
-    this.isolation = newIsolation(owner.config.isolated, this.chance, this.namespace);
+    this.isolation = newIsolation(owner, this.namespace, this.chance);
     this.#given = budget.startFuel;
   }
 

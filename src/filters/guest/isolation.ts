@@ -106,7 +106,15 @@ export class Isolation {
   }
 }
 
-/** Of a filter that is not isolated there is none. */
-export function newIsolation(isolated: boolean, ...others: Restorable[]): Isolation | undefined {
-  return isolated ? new Isolation(...others) : undefined;
+/** What isolation has to know of an instance's module. */
+interface IsolationOwner {
+  readonly config: { readonly isolated: boolean };
+  /** What it was granted to share: that is not put back. */
+  readonly namespace: Restorable;
+}
+
+/** Of a filter that is not isolated there is none. `namespace`: the instance's. */
+export function newIsolation(owner: IsolationOwner, namespace: Restorable, ...others: Restorable[]): Isolation | undefined {
+  if (!owner.config.isolated) return undefined;
+  return namespace === owner.namespace ? new Isolation(...others) : new Isolation(namespace, ...others);
 }

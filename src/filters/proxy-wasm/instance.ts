@@ -118,7 +118,7 @@ export class GuestInstance {
     this.#budget = owner.config.budget;
     this.chance = new GuestChance(owner.grants);
     this.namespace = owner.newNamespace();
-    this.isolation = newIsolation(owner.config.isolated, this.chance, this.namespace, {
+    this.isolation = newIsolation(owner, this.namespace, this.chance, {
       keep: () => {
         this.#keptCalloutId = this.#nextCalloutId;
       },
