@@ -1,5 +1,5 @@
 /**
- * Puts together what bench/meter.ts and bench/filter-cost.ts found on each runtime: `bun bench/filters-report.ts FILE [--json] [--write]`.
+ * Puts together what bench/meter.ts, bench/filter-cost.ts and bench/isolation.ts found on each runtime: `bun bench/filters-report.ts FILE [--json] [--write]`.
  * FILE has what each printed with `--json`, a line each. `--write` makes docs/benchmarks-filters.json and docs/benchmarks.md.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -18,6 +18,7 @@ const report: FilterReport = {
   ...describeMachine(),
   meter: found.filter((each) => "runs" in each),
   cost: found.filter((each) => "rows" in each),
+  isolation: found.filter((each) => "restored" in each),
 };
 if (process.argv.includes("--json")) process.stdout.write(`${JSON.stringify(report, undefined, 2)}\n`);
 else for (const { title, table } of filterTables(report)) process.stdout.write(`${title}\n${alignedTable(table).join("\n")}\n\n`);

@@ -126,6 +126,11 @@ export interface FilterReport {
     readonly runtime: string;
     readonly rows: readonly { readonly abi: string; readonly addedUs: number }[];
   }[];
+  /** What bench/isolation.ts says of each runtime. */
+  readonly isolation?: readonly {
+    readonly runtime: string;
+    readonly restored: readonly { readonly what: string; readonly us: number }[];
+  }[];
 }
 
 interface TitledTable {
@@ -151,7 +156,7 @@ function byRuntime<T>(
   return [[...head, ...reports.map(({ runtime }) => runtime)], ...rows.values()];
 }
 
-export function filterTables({ meter, cost }: FilterReport): TitledTable[] {
+export function filterTables({ meter, cost, isolation = [] }: FilterReport): TitledTable[] {
   const of = <T>(items: (report: MeterReport) => readonly T[]): { runtime: string; items: readonly T[] }[] =>
     meter.map((report) => ({ runtime: report.runtime, items: items(report) }));
   const medians = of(({ medianPercent }) => [{ module: "median", kernel: "", addedPercent: medianPercent }]);
@@ -167,6 +172,16 @@ export function filterTables({ meter, cost }: FilterReport): TitledTable[] {
         cost.map(({ runtime, rows }) => ({ runtime, items: rows })),
         ({ abi }) => [abi],
         ({ addedUs }) => addedUs.toFixed(2),
+      ),
+    },
+    {
+      title:
+        "An isolated instance put back after 64 KiB were written, CPU us (budget: 50; docs/adr/0006 says for which memories)",
+      table: byRuntime(
+        ["memory and way"],
+        isolation.map(({ runtime, restored }) => ({ runtime, items: restored })),
+        ({ what }) => [what],
+        ({ us }) => us.toFixed(1),
       ),
     },
     {
@@ -205,7 +220,7 @@ function filterSection(report: FilterReport): string[] {
     "## Filters",
     "",
     `${report.date}, ${report.machine}. Without a network, in CPU time of the thread; original and metered take turns, and the quickest`,
-    "round of each counts (bench/filter-cost.ts, bench/meter.ts).",
+    "round of each counts (bench/filter-cost.ts, bench/meter.ts; of bench/isolation.ts the median).",
     ...(absent.length > 0 ? ["", `Absent: ${absent.join("; ")}.`] : []),
     ...filterTables(report).flatMap(({ title, table }) => ["", `### ${title}`, "", ...markdownTable(table)]),
   ];

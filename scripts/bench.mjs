@@ -43,7 +43,7 @@ async function benchConfig(args) {
 async function benchFilters() {
   const env = { ...(await obtainToolchains(say)), BUN_JSC_maxNumWasmFastMemories: "64" };
   const lines = [];
-  for (const bench of ["bench/filter-cost.ts", "bench/meter.ts"]) {
+  for (const bench of ["bench/filter-cost.ts", "bench/isolation.ts", "bench/meter.ts"]) {
     for (const [runtime, args] of Object.entries({ bun: [bench], deno: ["run", "-A", "--no-lock", bench] })) {
       say(`${bench} on ${runtime}`);
       const { code, output } = await run(binary(runtime), [...args, "--json"], { capture: true, env });

@@ -130,7 +130,7 @@ export const filterSpec = z
       .boolean()
       .default(false)
       .describe(
-        "One exchange at a time in an instance, for filters that are not trusted. The next exchange of an instance finds in its memory what the one before left there.",
+        "One exchange at a time in an instance, which is put back to its first state when the exchange ends: nothing of one exchange is there in the next. For filters that are not trusted; costs some 40 us an exchange with a memory of 1 MiB, and more with larger ones (docs/filters.md).",
       ),
     disabled: z
       .boolean()

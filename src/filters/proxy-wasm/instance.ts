@@ -110,6 +110,7 @@ export class GuestInstance {
   #keptCalloutId = 1;
   /** Of an isolated instance: what waits until no exchange is in it. */
   #waiting: (() => void)[] = [];
+  readonly #queuesDue = new Set<number>();
   #isTickDue = false;
   #deferred: (() => void)[] = [];
   readonly #callouts = new Map<number, Callout>();
@@ -184,7 +185,7 @@ export class GuestInstance {
     const problem = this.isolation?.restore();
     // Counters in its memory stand where they stood: they grow from there.
     if (problem === undefined) this.pullCounters();
-    if (this.#waiting.length > 0 || this.#isTickDue) queueMicrotask(() => this.#catchUp());
+    if (this.#waiting.length > 0 || this.#queuesDue.size > 0 || this.#isTickDue) queueMicrotask(() => this.#catchUp());
     return problem;
   }
 
@@ -209,6 +210,11 @@ export class GuestInstance {
       const next = this.#waiting.shift();
       if (next === undefined) break;
       next();
+    }
+    for (const queueId of this.#queuesDue) {
+      if (this.isTaken || this.isRetired) return;
+      this.#queuesDue.delete(queueId);
+      this.onQueueReady(queueId);
     }
     if (this.#isTickDue) this.onTick();
   }
@@ -472,7 +478,7 @@ export class GuestInstance {
     const isOwn = this.namespace !== this.owner.namespace;
     if (this.isTaken) {
       // Items in queues of its own go with the exchange.
-      if (!isOwn) this.#waiting.push(() => this.onQueueReady(queueId));
+      if (!isOwn) this.#queuesDue.add(queueId);
       return;
     }
     this.enter("queue_ready", queueReady, undefined, ROOT_CONTEXT_ID, queueId, 0);
