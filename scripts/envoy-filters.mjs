@@ -15,10 +15,13 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { buildCrateExamples, must } from "./crate-examples.mjs";
 import { cacheFolder } from "./nats.mjs";
-import { run } from "./run.mjs";
 
-const RUST_SDK = { name: "proxy-wasm", version: "0.2.0" };
+const RUST_SDK = {
+  ...{ name: "proxy-wasm", version: "0.2.0", edition: "2018" },
+  dependencies: 'log = "0.4"\nchrono = { version = "0.4", default-features = false, features = ["std"] }\ncfg-if = "1"\n',
+};
 const GO_SDK = "github.com/tetratelabs/proxy-wasm-go-sdk";
 const GO_SDK_SUCCESSOR = "github.com/proxy-wasm/proxy-wasm-go-sdk@v0.0.0-20250212164326-ab4161dcf924";
 const GO_EXAMPLES = `${GO_SDK}@v0.14.0`;
@@ -49,32 +52,8 @@ export async function obtainEnvoyFilters(print) {
   return folder;
 }
 
-async function must(command, args, options) {
-  const { code, output } = await run(command, args, { capture: true, ...options });
-  if (code !== 0) throw new Error(`${command} ${args.join(" ")}: ${output.trim().split("\n").slice(-5).join("\n")}`);
-  return output;
-}
-
 async function buildRust(work, folder) {
-  mkdirSync(join(work, "src"), { recursive: true });
-  mkdirSync(join(work, "examples"));
-  writeFileSync(join(work, "src/lib.rs"), "");
-  const head = `[package]\nname = "examples"\nversion = "0.1.0"\nedition = "2018"\n\n[dependencies]\n${RUST_SDK.name} = "=${RUST_SDK.version}"
-log = "0.4"\nchrono = { version = "0.4", default-features = false, features = ["std"] }\ncfg-if = "1"\n`;
-  writeFileSync(join(work, "Cargo.toml"), head);
-  const metadata = JSON.parse(
-    (await must("cargo", ["metadata", "--format-version", "1", "--quiet"], { cwd: work })).replace(/^[^{]*/, ""),
-  );
-  const { manifest_path: manifest } = metadata.packages.find(({ name }) => name === RUST_SDK.name);
-  const examples = join(manifest, "..", "examples");
-  const names = readdirSync(examples).flatMap((name) => (name.endsWith(".rs") ? [name.slice(0, -3)] : []));
-  for (const name of names) cpSync(join(examples, `${name}.rs`), join(work, "examples", `${name}.rs`));
-  const targets = names.map((name) => `\n[[example]]\nname = "${name}"\ncrate-type = ["cdylib"]\n`);
-  writeFileSync(join(work, "Cargo.toml"), head + targets.join(""));
-  const target = "wasm32-unknown-unknown";
-  await must("cargo", ["build", "--release", "--quiet", "--target", target, "--examples"], { cwd: work });
-  for (const name of names)
-    cpSync(join(work, "target", target, "release/examples", `${name}.wasm`), join(folder, `rust-${name}.wasm`));
+  for (const { name, wasm } of await buildCrateExamples(RUST_SDK, work)) cpSync(wasm, join(folder, `rust-${name}.wasm`));
 }
 
 /** Where Go keeps a module; it may not be written to there. */

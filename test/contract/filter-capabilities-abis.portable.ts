@@ -227,7 +227,7 @@ describe("capabilities: plug-ins of Extism", () => {
     const wasm = answering(json({ body: "evil" }), "on_response_body");
     await assert.rejects(
       play({ bodies: { request: "write", response: "none" } }, wasm),
-      /it exports on_response_body: grant the bodies by capabilities.bodies.response/,
+      /it has a function for bodies of the response: grant them by capabilities.bodies.response/,
     );
     const { exchange, bench } = await play({ bodies: { request: "write", response: "read" } }, wasm);
     assert.match(exchange.chain.failure?.detail ?? "", /may not change bodies/);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { latin1Bytes, latin1Text } from "../../src/core/bytes.ts";
 import { HeaderBlock } from "../../src/core/head.ts";
-import { answering, ExtismBench, PDK_ACTOR } from "../kit/extism.ts";
+import { answering, buildPlugin, ExtismBench, PDK_ACTOR } from "../kit/extism.ts";
 import { settle } from "../kit/filters.ts";
 import { describe, test } from "../kit/suite.ts";
 
@@ -220,5 +220,72 @@ describe("extism: bodies", () => {
     assert.equal(large.chain.requestData(latin1Bytes("de"), true), "failed");
     await settle();
     assert.equal(module.status().calls, 1);
+  });
+});
+
+/** Its input in a new block, whose offset is on the stack; the length is that of the input. */
+const COPY = `$input_length $alloc local.set 0
+  block loop
+    local.get 1 i64.extend_i32_u $input_length i64.ge_u br_if 1
+    local.get 0 local.get 1 i64.extend_i32_u i64.add local.get 1 i64.extend_i32_u $input_load_u8 $store_u8
+    local.get 1 i32.const 1 i32.add local.set 1 br 0
+  end end
+  local.get 0`;
+
+describe("extism: plug-ins that were made for other hosts", () => {
+  const transform = (named: unknown) => ({ settings: json({ "selvedge.transform": named }) });
+
+  async function bodies(wasm: Parameters<ExtismBench["load"]>[0], change: Parameters<ExtismBench["load"]>[1]) {
+    const bench = new ExtismBench();
+    const exchange = bench.exchange([await bench.load(wasm, change)], { headers: HeaderBlock.from([["content-length", "3"]]) });
+    exchange.chain.requestHead(false);
+    const result = exchange.chain.requestData(Uint8Array.of(0xff, 0, 0x41), true);
+    const request = [...exchange.chain.data];
+    if (result === "forward") {
+      exchange.respond(200, [["content-length", "3"]], false);
+      exchange.chain.responseData(latin1Bytes("abc"), true);
+    }
+    return { exchange, result, request, response: latin1Text(exchange.chain.data) };
+  }
+
+  test("a function that is named gets a body as it is, and its output is the new one, byte for byte", async () => {
+    const wasm = buildPlugin({
+      text: "{no json",
+      exports: { echo: `${COPY} $input_length $output_set i32.const 0`, other: "$text i64.const 8 $output_set i32.const 0" },
+    });
+    const { request, response, exchange } = await bodies(wasm, transform({ request: "echo", response: "other" }));
+    assert.deepEqual([request, response], [[0xff, 0, 0x41], "{no json"]);
+    assert.equal(exchange.request.headers.has("content-length"), false);
+    assert.equal(exchange.response?.headers.has("content-length"), false);
+  });
+
+  test("one that leaves nothing leaves nothing; one that fails lets nothing pass", async () => {
+    const wasm = buildPlugin({ exports: { clear: "i32.const 0", fail: "i32.const 1" } });
+    const { request, response } = await bodies(wasm, transform({ request: "clear", response: "clear" }));
+    assert.deepEqual([request, response], [[], ""]);
+    assert.equal((await bodies(wasm, transform({ request: "fail" }))).result, "failed");
+  });
+
+  test("what it makes of bodies is bounded at its edge, and needs the capability", async () => {
+    const wasm = answering("12345678", "eight");
+    const named = transform({ request: "eight" });
+    assert.equal((await bodies(wasm, { ...named, budget: { outputBytes: 8 } })).result, "forward");
+    assert.equal((await bodies(wasm, { ...named, budget: { outputBytes: 7 } })).result, "failed");
+    const readOnly = { ...named, capabilities: { bodies: { request: "read", response: "read" } as const } };
+    const { result, exchange } = await bodies(wasm, readOnly);
+    assert.equal(result, "failed");
+    assert.match(String(exchange.chain.failure), /may not change bodies/);
+    const none = { ...named, capabilities: { bodies: { request: "none", response: "none" } as const } };
+    await assert.rejects(bodies(wasm, none), /function for bodies of the request: grant them by capabilities.bodies.request/);
+  });
+
+  const WRONG: readonly (readonly [unknown, RegExp])[] = [
+    [{ request: "none" }, /exports no function "none", which selvedge.transform names/],
+    [{ requst: "eight" }, /selvedge.transform has an unknown member "requst"/],
+    [{ request: 8 }, /selvedge.transform.request is no name/],
+    ["eight", /selvedge.transform is no object/],
+  ];
+  test("what is misspelled is refused when it is loaded", async () => {
+    for (const [named, words] of WRONG) await assert.rejects(bodies(answering("x", "eight"), transform(named)), words);
   });
 });

@@ -90,12 +90,13 @@ describe("examples/filters", () => {
     });
   });
 
-  test.each(readdirSync(examples).filter((name) => !name.includes(".")))(
+  // Modules of others have no language, and nothing of them is here.
+  const manifestOf = (name: string): string => readFileSync(join(examples, name, "selvedge-filter.yaml"), "utf8");
+  test.each(readdirSync(examples).filter((name) => !name.includes(".") && manifestOf(name).includes("\nlanguage: ")))(
     "%s has the bindings that filter new makes",
     async (name) => {
       await inFolder({}, async (folder) => {
-        const manifest = readFileSync(join(examples, name, "selvedge-filter.yaml"), "utf8");
-        const language = /^language: (.*)$/m.exec(manifest)?.[1] ?? "";
+        const language = /^language: (.*)$/m.exec(manifestOf(name))?.[1] ?? "";
         await filter(folder, "new", name, "--language", language);
         const made = readdirSync(join(folder, name), { recursive: true }).map(String);
         const bindings = made.filter((path) => /proxy.?wasm.*\.|json\.c$|^sdk\/.*\.|\.wit$/.test(path));

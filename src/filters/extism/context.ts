@@ -1,3 +1,4 @@
+import type { Bytes } from "../../core/bytes.ts";
 import type { HeaderBlock } from "../../core/head.ts";
 import { FILTER_HEAD_LIMITS } from "../../core/limits.ts";
 import { CONTINUE, type Direction, type FilterContext, type FilterExchange, PAUSE, type Verdict } from "../contract.ts";
@@ -122,11 +123,14 @@ export class ExtismContext implements FilterContext {
       return failed(owner.fuelReason(), "fuel");
     const output = guest.call(name, callback, input, this);
     if (output === undefined) return guest.fault === undefined ? failed(guest.refusal, guest.refusalKind) : failed(guest.fault);
-    if (output === "") return CONTINUE;
+    const isTransform = direction !== undefined && owner.transforms[direction] !== undefined;
+    if (output === "" && !isTransform) return CONTINUE;
     this.#outputBytes += guest.kernel.outputSize;
     if (this.#outputBytes > guest.owner.config.budget.outputBytes)
       return failed("the filter's answer is larger than its budget", "budget");
     try {
+      // Also when it is empty: a function that takes things out may leave nothing.
+      if (isTransform) return replaceBody(guest.owner.grants, exchange, direction, guest.kernel.outputBytes());
       return this.#obey(guest, exchange, phase, readAnswer(output, phase), direction);
     } catch (error) {
       if (error instanceof AnswerError) return failed(`${name}: ${error.message}`, "answer");
@@ -145,10 +149,7 @@ export class ExtismContext implements FilterContext {
     }
     if (direction !== undefined) {
       const { body } = answer;
-      if (body === undefined) return CONTINUE;
-      if (!grants.mayWriteBody(direction)) throw new AnswerError(`it may not change bodies (capabilities.bodies.${direction})`);
-      const buffer = exchange.body(direction);
-      return buffer.replace(0, buffer.length, body) ? CONTINUE : failed("the new body is larger than its budget", "budget");
+      return body === undefined ? CONTINUE : replaceBody(grants, exchange, direction, body);
     }
     if (phase !== "body") checkFields(grants, phase, answer);
     const { response } = exchange;
@@ -228,4 +229,10 @@ function editFields(block: HeaderBlock, { set, add, remove }: Answer): void {
   for (const name of remove) block.remove(name);
   if (set !== undefined) for (let i = 0; i < set.length; i++) block.set(set.names[i] as string, set.values[i] as string);
   if (add !== undefined) for (let i = 0; i < add.length; i++) block.add(add.names[i] as string, add.values[i] as string);
+}
+
+function replaceBody(grants: Grants, exchange: FilterExchange, direction: Direction, body: Bytes): Verdict {
+  if (!grants.mayWriteBody(direction)) throw new AnswerError(`it may not change bodies (capabilities.bodies.${direction})`);
+  const buffer = exchange.body(direction);
+  return buffer.replace(0, buffer.length, body) ? CONTINUE : failed("the new body is larger than its budget", "budget");
 }

@@ -14,6 +14,7 @@ import type { FaultKind, FilterStats } from "../stats.ts";
 import type { ExtismContext } from "./context.ts";
 import type { ExtismOptions } from "./host.ts";
 import { Kernel, type KernelHost } from "./kernel.ts";
+import type { Transforms } from "./settings.ts";
 
 /** Of the calls one in so many is timed and counts for all: reading the clock costs more than an empty one. */
 const TIMED_EVERY = 13;
@@ -49,6 +50,7 @@ export interface GuestOwner {
   newNamespace(): SharedNamespace;
   readonly grants: Grants;
   readonly settings: ReadonlyMap<string, Bytes>;
+  readonly transforms: Transforms;
   readonly stats: FilterStats;
   calls: number;
   callbackFuelMost: number;

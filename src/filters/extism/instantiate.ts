@@ -4,6 +4,7 @@ import { FuelGauge } from "../guest/fuel.ts";
 import { GuestMemory } from "../guest/memory.ts";
 import { ExtismGuest, type GuestCallbacks, type GuestFunction, type GuestOwner } from "./guest.ts";
 import { makeImports } from "./imports.ts";
+import { TRANSFORM, type Transforms } from "./settings.ts";
 
 /** An instance that is started and configured. Throws an `Error` that says why not; then nothing of it stays. */
 export function instantiateGuest(owner: GuestOwner, module: WebAssembly.Module): ExtismGuest {
@@ -11,7 +12,7 @@ export function instantiateGuest(owner: GuestOwner, module: WebAssembly.Module):
   guest.bornMs = owner.options.clock.nowMs();
   const exports = link(guest, module);
   const memory = exports.memory instanceof WebAssembly.Memory ? new GuestMemory(exports.memory, () => 0) : undefined;
-  const callbacks = collect(exports);
+  const callbacks = collect(exports, owner.transforms);
   refuseBodies(owner.grants.capabilities, callbacks);
   guest.attach(memory, callbacks);
   // As hosts of Extism do: a reactor, a command, or the runtime of Haskell.
@@ -31,7 +32,7 @@ export function instantiateGuest(owner: GuestOwner, module: WebAssembly.Module):
 /** A plug-in that looks at bodies and would get none would let pass what it is there for. */
 function refuseBodies({ bodies }: FilterCapabilities, { requestBody, responseBody }: GuestCallbacks): void {
   const refuse = (direction: string): never => {
-    throw new Error(`it exports on_${direction}_body: grant the bodies by capabilities.bodies.${direction}`);
+    throw new Error(`it has a function for bodies of the ${direction}: grant them by capabilities.bodies.${direction}`);
   };
   if (requestBody !== undefined && bodies.request === "none") refuse("request");
   if (responseBody !== undefined && bodies.response === "none") refuse("response");
@@ -57,19 +58,25 @@ function functionOf(exports: WebAssembly.Exports, name: string): GuestFunction |
   return found as GuestFunction;
 }
 
-function collect(exports: WebAssembly.Exports): GuestCallbacks {
+function collect(exports: WebAssembly.Exports, transforms: Transforms): GuestCallbacks {
   const of = (name: string): GuestFunction | undefined => {
     const found = functionOf(exports, name);
     if (found !== undefined && (found as { length: number }).length > 0)
       throw new Error(`the export ${name} takes parameters: it is no function of a plug-in`);
     return found;
   };
+  const transform = (name: string | undefined): GuestFunction | undefined => {
+    const found = name === undefined ? undefined : of(name);
+    if (name !== undefined && found === undefined)
+      throw new Error(`the plug-in exports no function ${JSON.stringify(name.slice(0, 64))}, which ${TRANSFORM} names`);
+    return found;
+  };
   const callbacks = {
     configure: of("on_configure"),
     request: of("on_request"),
-    requestBody: of("on_request_body"),
+    requestBody: transform(transforms.request) ?? of("on_request_body"),
     response: of("on_response"),
-    responseBody: of("on_response_body"),
+    responseBody: transform(transforms.response) ?? of("on_response_body"),
   };
   const { request, requestBody, response, responseBody } = callbacks;
   if ([request, requestBody, response, responseBody].every((each) => each === undefined))

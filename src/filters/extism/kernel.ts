@@ -94,6 +94,10 @@ export class Kernel {
     return this.text(this.#outputAt(), this.#outputSize());
   }
 
+  outputBytes(): Uint8Array {
+    return this.copy(this.#outputAt(), this.#outputSize());
+  }
+
   /** The error that was set, cut to so many bytes; undefined: none. */
   error(maxBytes: number): string | undefined {
     const at = this.#errorAt();

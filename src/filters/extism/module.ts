@@ -7,7 +7,7 @@ import { ExtismContext } from "./context.ts";
 import type { ExtismGuest, GuestOwner } from "./guest.ts";
 import type { ExtismOptions } from "./host.ts";
 import { instantiateGuest } from "./instantiate.ts";
-import { configOf } from "./settings.ts";
+import { configOf, type Transforms, transformsOf } from "./settings.ts";
 
 /** Extism's levels, of those that our log can have. */
 const LEVELS: Readonly<Record<string, number>> = { debug: 0, info: 2, warn: 3, error: 4 };
@@ -15,6 +15,7 @@ const LEVELS: Readonly<Record<string, number>> = { debug: 0, info: 2, warn: 3, e
 /** A loaded plug-in with one configuration. */
 export class ExtismModule extends GuestModule<ExtismGuest, ExtismContext, ExtismOptions> implements GuestOwner {
   readonly settings: ReadonlyMap<string, Bytes>;
+  readonly transforms: Transforms;
 
   constructor(
     config: FilterConfig,
@@ -23,6 +24,7 @@ export class ExtismModule extends GuestModule<ExtismGuest, ExtismContext, Extism
   ) {
     super(config, options);
     this.settings = configOf(config.settings);
+    this.transforms = transformsOf(config.settings);
   }
 
   protected makeGuest(): ExtismGuest {

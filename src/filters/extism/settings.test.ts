@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { utf8Text } from "../../core/bytes.ts";
-import { ALL_SETTINGS, configOf } from "./settings.ts";
+import { ALL_SETTINGS, configOf, TRANSFORM, transformsOf } from "./settings.ts";
 
 const read = (settings: string): Record<string, string> =>
   Object.fromEntries([...configOf(settings)].map(([name, value]) => [name, utf8Text(value)]));
@@ -21,4 +21,12 @@ test("settings that are no object are one text", () => {
 test("the whole cannot be replaced by a member of its name", () => {
   const settings = `{"${ALL_SETTINGS}":"x"}`;
   expect(read(settings)[ALL_SETTINGS]).toBe(settings);
+});
+
+test("functions for bodies are named for each direction, or not at all", () => {
+  expect(transformsOf(`{"${TRANSFORM}":{"request":"a"}}`)).toEqual({ request: "a", response: undefined });
+  for (const settings of ["", "{}", "[1]", '"text"', "null"])
+    expect(transformsOf(settings)).toEqual({ request: undefined, response: undefined });
+  for (const named of ["[]", "null", "1", '{"body":"a"}', '{"request":""}', '{"response":{}}'])
+    expect(() => transformsOf(`{"${TRANSFORM}":${named}}`)).toThrow(TRANSFORM);
 });
