@@ -181,3 +181,17 @@ export class ModuleBuilder {
     return Uint8Array.from(out);
   }
 }
+
+/** A proxy-wasm filter that answers every request itself, with this status. */
+export function answering(status: number): Uint8Array {
+  const builder = new ModuleBuilder().memory(1);
+  const params = ["i32", "i32", "i32", "i32", "i32", "i32", "i32", "i32"] as const;
+  const respond = builder.import("env", "proxy_send_local_response", params, ["i32"]);
+  const nothing = [0, 0, 0, 0, 0, 0, -1].flatMap(op.i32);
+  builder.func("proxy_abi_version_0_2_1", [], [], []);
+  builder.func("malloc", ["i32"], ["i32"], op.i32(1024));
+  // Pause: the answer is given already.
+  const body = [...op.i32(status), ...nothing, ...op.call(respond), ...op.drop, ...op.i32(1)];
+  builder.func("proxy_on_request_headers", ["i32", "i32", "i32"], ["i32"], body);
+  return builder.build();
+}
