@@ -34,7 +34,11 @@ function readSubject(text: string): string | Refusal {
   if (text.length > patternChars || !/^[^.*>\s]+(\.[^.*>\s]+)*$/.test(text) || hasControl(text))
     return bad(": tokens and dots, no wildcard");
   if (/^[$_]/.test(text) || text.split(".", 1)[0]?.toLowerCase() === "selvedge")
-    return bad(": it belongs to NATS or to Selvedge");
+    return new Refusal(
+      "bad_subject",
+      `${show(text)} is no subject for filters: it belongs to NATS or to Selvedge.`,
+      "choose one of your own, as `shop.orders`: none that begins with `selvedge.`, `$` or `_`",
+    );
   return text;
 }
 

@@ -14,12 +14,21 @@ const destination = () =>
     return block instanceof Refusal ? readHost(text, true) : block;
   });
 
+/** Subjects that filters of a publisher may be let publish to: `*` for one token, `>` at the end for all that follow. */
+const subjectPattern = () =>
+  textOf("subject pattern", (text) => {
+    const tokens = text.split(".");
+    const isWhole = tokens.every((token, i) => /^(?:[^\s*>]+|\*)$/.test(token) || (token === ">" && i === tokens.length - 1));
+    return isWhole ? text : new Refusal("bad_subject", "Not a pattern of subjects.", "shop.orders, shop.* or shop.>");
+  });
+
 const publisher = z.strictObject({
   namespaces: namespaces().min(1),
   kinds: list(z.enum(["*", ...KINDS])).prefault(["Route", "Service"]),
   hosts: list(hostPattern()).prefault([]),
   uses: namespaces().prefault([]),
   endpoints: list(destination()).optional(),
+  publishes: list(subjectPattern()).prefault([]),
 });
 
 const ownersFile = z.strictObject({

@@ -14,7 +14,9 @@ publishers:
   wide: { namespaces: [wide], hosts: ["*.example.org"] }
   eve: { namespaces: [eve], kinds: [Route], hosts: [eve.example.org] }
   net: { namespaces: [net], endpoints: [127.0.0.0/8, "*.internal.example", "::1"] }
-  root: { namespaces: ["*"], kinds: ["*"], hosts: ["*"], uses: ["*"], endpoints: ["0.0.0.0/0", "::/0", "*"] }
+  root: { namespaces: ["*"], kinds: ["*"], hosts: ["*"], uses: ["*"], endpoints: ["0.0.0.0/0", "::/0", "*"], publishes: [">"] }
+  pub: { namespaces: [pub], kinds: [Filter], publishes: [pub.orders, "pub.x.*", "pub.deep.>"] }
+  quiet: { namespaces: [quiet], kinds: [Filter] }
 `;
 
 const resource = (kind: string, name: string, spec: unknown): string =>
@@ -52,6 +54,37 @@ const withPlane = async (body: (plane: CreatedControlPlane, owners: Owners) => P
 };
 
 describe("owners", () => {
+  test("subjects that a publisher's filters may publish to, at the edges of the patterns", () =>
+    withPlane(async (plane) => {
+      const filter = (name: string, ...publish: string[]): string =>
+        resource("Filter", name, { module: { builtin: "transform" }, capabilities: { nats: { publish } } });
+      const at = "spec.capabilities.nats.publish";
+      // What comes behind the rights: this plane has no modules.
+      const granted = "unknown_module spec.module.builtin";
+      const cases: readonly (readonly [string, string, string])[] = [
+        ["pub", filter("pub/a", "pub.orders", "pub.x.one", "pub.deep.er.still"), granted],
+        ["pub", filter("pub/a", "pub.orders", "pub.payments"), `not_owned ${at}.1`],
+        ["pub", filter("pub/a", "pub.x", "pub.x.one.two", "pub.deep"), `not_owned ${at}.0, not_owned ${at}.1, not_owned ${at}.2`],
+        ["pub", filter("pub/a", "PUB.orders"), `not_owned ${at}.0`],
+        ["quiet", filter("quiet/a"), granted],
+        ["quiet", filter("quiet/a", "quiet.a"), `not_owned ${at}.0`],
+        ["root", filter("infra/a", "any.thing"), granted],
+        // Nobody: those of the configuration, of the server, of its buckets and answers.
+        ...[
+          "selvedge.config.apply",
+          "Selvedge.x",
+          "selvedge",
+          "$JS.API.x",
+          "$KV.selvedge_config.x",
+          "$SYS.x",
+          "_INBOX.x",
+          ">",
+          "*.config.apply",
+        ].map((subject) => ["root", filter("infra/a", subject), `bad_subject ${at}[0]`] as const),
+      ];
+      for (const [author, text, expected] of cases) expect([text, await judge(plane, author, text)]).toEqual([text, expected]);
+    }));
+
   test("namespaces, kinds and hosts of a publisher, and nothing beside them", () =>
     withPlane(async (plane) => {
       const cases: readonly (readonly [string, string, string])[] = [
@@ -174,6 +207,8 @@ describe("owners", () => {
         "[]",
         "publishers: { 'a.b': { namespaces: [x] } }",
         "publishers: { a: { namespaces: [] } }",
+        'publishers: { a: { namespaces: [x], publishes: ["a..b"] } }',
+        'publishers: { a: { namespaces: [x], publishes: ["a.>.b"] } }',
         "x: 1",
       ])
         expect(await of(text)).not.toBe("[object Map]");

@@ -80,6 +80,11 @@ export class Owners {
       if (!includes(rights.namespaces, namespace) && !includes(rights.uses, namespace))
         refuse(path, `refers to ${reference}, in a namespace that they may not use`);
     }
+    if (resource.kind === "Filter") {
+      for (const [i, subject] of resource.spec.capabilities.nats.publish.entries())
+        if (!rights.publishes.some((pattern) => matchesSubject(pattern, subject)))
+          refuse(["spec", "capabilities", "nats", "publish", i], `may publish to ${subject}, which is not theirs`);
+    }
     if (resource.kind === "Service") {
       for (const { shown, path } of leadsWhereItMay(resource.spec, rights.endpoints))
         refuse(path, `leads to ${shown}, where they may not lead`);
@@ -116,6 +121,18 @@ export class Owners {
 }
 
 const includes = (list: readonly string[], value: string): boolean => list.includes(value) || list.includes("*");
+
+/** As NATS matches: `*` is one token, `>` one or more at the end. */
+function matchesSubject(pattern: string, subject: string): boolean {
+  const wanted = pattern.split(".");
+  const tokens = subject.split(".");
+  if (wanted.at(-1) === ">") {
+    wanted.pop();
+    if (tokens.length <= wanted.length) return false;
+    tokens.length = wanted.length;
+  }
+  return tokens.length === wanted.length && wanted.every((token, i) => token === "*" || token === tokens[i]);
+}
 
 const namespaceOf = (key: ResourceKey): string => key.split("/")[1] ?? "";
 
