@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { checkSettings } from "../../src/config/settings-schema.ts";
-import { FILTER_HEAD_LIMITS, PREPARE_LIMITS } from "../../src/core/limits.ts";
+import { DEFAULT_FILTER_BUDGET, FILTER_HEAD_LIMITS, PREPARE_LIMITS } from "../../src/core/limits.ts";
 import { SeededRng } from "../../src/core/rng.ts";
 import { sizeOfFields } from "../../src/filters/guest/head-budget.ts";
 import * as abi from "../../src/filters/proxy-wasm/abi.ts";
@@ -165,6 +165,25 @@ const curious: Script = function* (guest) {
   }
   return 0;
 };
+/** On and on: the host answers so many calls of one callback and no more. */
+let asked = 0;
+const insatiable: Script = function* (guest) {
+  const path = "request\0headers\0cookie";
+  const at = guest.put(path);
+  for (asked = 1; ; asked++) assert.equal(yield guest.host("proxy_get_property", at, path.length, OUT_A, OUT_B), abi.NOT_FOUND);
+};
+/** Fuel for all of it, so that the calls are what ends. */
+const CALLS = { callbackFuel: 100_000_000, exchangeFuel: 1_000_000_000 };
+const askedEverything = ({ chain }: TestExchange): string => {
+  assert.equal(chain.failure, undefined, "it was not ended before it had asked for everything");
+  return "";
+};
+const askedTooOften = ({ chain }: TestExchange): string => {
+  // Each step of the puppet is a call of the host as well.
+  assert.equal(asked, DEFAULT_FILTER_BUDGET.hostCallsPerCallback / 2);
+  assert.equal(chain.failure, undefined);
+  return "ended by the number of its calls";
+};
 
 /** Gone exchanges, running instances: whatever it names, it reaches nothing. */
 const ghosts: Script = function* (guest) {
@@ -223,8 +242,16 @@ const GROUPS: Readonly<Record<string, () => Attack[]>> = {
     puppet("contexts that are gone", "request_headers", ghosts),
     puppet("contexts that are gone, from a tick", "tick", ghosts),
     puppet("never done", "done", command("trap")),
-    puppet("secrets through properties", "request_headers", curious, undefined, { capabilities: PLAIN_GRANTS }),
-    puppet("secrets through properties, of an answer", "response_headers", curious, undefined, { capabilities: PLAIN_GRANTS }),
+    puppet("secrets through properties", "request_headers", curious, askedEverything, {
+      capabilities: PLAIN_GRANTS,
+      budget: CALLS,
+    }),
+    puppet("secrets through properties, of an answer", "response_headers", curious, askedEverything, {
+      ...{ capabilities: PLAIN_GRANTS, budget: CALLS },
+    }),
+    puppet("secrets through properties, again and again", "request_headers", insatiable, askedTooOften, {
+      ...{ capabilities: PLAIN_GRANTS, budget: CALLS },
+    }),
   ],
   component: () =>
     Object.entries({
