@@ -28,7 +28,7 @@ export async function compileNamedFiles(context: CommandContext): Promise<Compil
   const pull = pullerOf(context);
   const pinned = await pinModules(
     parsed.flatMap((each) => each.resources),
-    { pull, clock, has: async () => false },
+    { pull, clock, known: async () => undefined },
   );
   const { resources } = pinned;
   const compiled = compileSnapshot(

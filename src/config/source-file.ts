@@ -108,7 +108,7 @@ export class FileSource implements SnapshotSource {
     const read = readConfigFiles(this.options.paths, env, stamp);
     const pinned = await pinModules(read.resources, {
       ...{ pull: this.options.pull ?? (() => Promise.reject(notPulled())), clock },
-      has: async (digest) => this.#pulled.has(digest),
+      known: async (digest) => this.#pulled.get(digest),
     });
     const { resources } = pinned;
     const locate = locatorOf(resources);

@@ -82,7 +82,7 @@ export class ConfigCompiler {
   /** Filters from registries get the digest of their module. Takes as long as the registries do; never rejects. */
   pin(resources: readonly ParsedResource[]): Promise<PinnedModules> {
     const { pull = () => Promise.reject(notPulled()), clock } = this.options;
-    return pinModules(resources, { pull, clock, has: async (digest) => (await this.#load(digest)) !== undefined });
+    return pinModules(resources, { pull, clock, known: (digest) => this.#load(digest) });
   }
 
   /** Compiling is synchronous and pure, so modules that filters name by digest are fetched before. */

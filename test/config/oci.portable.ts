@@ -116,14 +116,18 @@ describe("what an apply pulls", () => {
   const pulledOf = (text: string) => ({ bytes: bytesOf(text), digest: digestOf(text), manifestDigest: digestOf(`m${text}`) });
   const echo: PullModule = async ({ text }) => pulledOf(text);
   const run = (parsed: readonly ParsedResource[], pull: PullModule, known: readonly string[] = []): Promise<PinnedModules> =>
-    pinModules(parsed, { pull, clock: new SystemClock(), has: async (digest) => known.includes(digest) });
+    pinModules(parsed, {
+      pull,
+      clock: new SystemClock(),
+      known: async (digest) => (known.includes(digest) ? bytesOf("x") : undefined),
+    });
   const codes = ({ failures }: PinnedModules): string[] => [...failures.values()].map((each) => each.code);
 
   test("the digest is written beside the reference; each reference is pulled once; what is known by its digest is not", async () => {
     const asked: string[] = [];
-    const pull: PullModule = (reference, signal) => {
+    const pull: PullModule = (reference, signal, isKnown) => {
       asked.push(reference.text);
-      return echo(reference, signal);
+      return echo(reference, signal, isKnown);
     };
     const known = digestOf("known");
     const parsed = parse(
@@ -161,11 +165,11 @@ describe("what an apply pulls", () => {
 
   test("as many as one apply pulls, and one more; a few at a time", async () => {
     let [now, most] = [0, 0];
-    const pull: PullModule = async (reference, signal) => {
+    const pull: PullModule = async (reference, signal, known) => {
       most = Math.max(most, ++now);
       await new Promise((resolve) => setImmediate(resolve));
       now--;
-      return echo(reference, signal);
+      return echo(reference, signal, known);
     };
     const fill = (count: number) => parse(...Array.from({ length: count }, (_, i) => filter(`f${i}`, { oci: `r.test/f:${i}` })));
     assert.deepEqual(codes(await run(fill(OCI_LIMITS.pulls), pull)), []);
@@ -193,7 +197,7 @@ describe("what an apply pulls", () => {
       signal = given;
       return new Promise(() => {});
     };
-    const work = pinModules(parse(filter("a", { oci: "r.test/a:1" })), { pull: silent, clock, has: async () => false });
+    const work = pinModules(parse(filter("a", { oci: "r.test/a:1" })), { pull: silent, clock, known: async () => undefined });
     // Until it waits.
     await new Promise((resolve) => setImmediate(resolve));
     clock.advance(OCI_LIMITS.pullMs - 1);

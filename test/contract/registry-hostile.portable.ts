@@ -275,6 +275,10 @@ describe("TLS and who may be asked", () => {
     assert.equal(addresses(free, "localhost:1", "http://x.localhost:2/", "10.0.0.1"), "registry_not_allowed");
     assert.equal(addresses(named, "10.0.0.5:5000", "http://10.0.0.5:5000/", "10.0.0.5"), "undefined");
     assert.equal(addresses(named, "ghcr.io", "https://10.0.0.5:5000/", "10.0.0.5"), "undefined");
+    assert.equal(
+      addresses(new RegistryPolicy(["http://10.0.0.5:80"]), "10.0.0.5:80", "http://10.0.0.5/v2/", "10.0.0.5"),
+      "undefined",
+    );
     assert.equal(addresses(named, "ghcr.io", "https://10.0.0.6/", "10.0.0.6"), "registry_not_allowed");
     assert.equal(addresses(named, "ghcr.io", "http://localhost:5000/", "127.0.0.1"), "registry_not_allowed");
     for (const text of ["ftp://a.b", "a b", "", "a/b"]) assert.throws(() => new RegistryPolicy([text]), /is no registry/);

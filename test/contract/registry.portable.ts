@@ -1,5 +1,6 @@
 /** Modules from OCI registries: the forms in which they are published, and what is no module. Over real sockets. */
 import assert from "node:assert/strict";
+import { pullModule } from "../../src/config/oci/pull.ts";
 import { pushModule } from "../../src/config/oci/push.ts";
 import { RegistrySession } from "../../src/config/oci/session.ts";
 import { CONFIG_LIMITS, OCI_LIMITS } from "../../src/core/limits.ts";
@@ -26,6 +27,18 @@ describe("forms in which modules are published", () => {
     assert.deepEqual(await on.pull(`acme/geo:gone@${manifest}`), pulled);
     on.tagged("solo/geo:1", on.layerOf(Buffer.from("{}"), "application/vnd.module.wasm.config.v1+json"), on.layerOf(WASM, SOLO));
     assert.equal((await on.pull("solo/geo:1")).digest, digestOf(WASM));
+  });
+
+  test("a module that is known by its digest is not fetched again; the manifest is asked for all the same", async () => {
+    on.tagged("acme/geo:1", on.layerOf(WASM));
+    const { host } = on.registry;
+    const session = new RegistrySession(referenceOf(`${host}/acme/geo:1`), settingsOf(host), "pull", patience());
+    const pulled = await pullModule(session, async (digest) => (digest === digestOf(WASM) ? WASM : undefined));
+    assert.equal(pulled.digest, digestOf(WASM));
+    assert.deepEqual(
+      on.registry.asked.map(({ path }) => path),
+      ["/v2/acme/geo/manifests/1"],
+    );
   });
 
   test("container images: plugin.wasm in a layer, the last one first, gone when a later layer says so", async () => {

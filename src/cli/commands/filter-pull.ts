@@ -32,7 +32,9 @@ export const command: Command = {
     const { args, flags, terminal } = context;
     const reference = referenceArgument(args[0] ?? "");
     const file = flags.text("output") ?? `${basename(reference.repository)}.wasm`;
-    const pulled = await withRegistry(context, { reference, actions: "pull", ms: OCI_LIMITS.pullMs }, pullModule);
+    const pulled = await withRegistry(context, { reference, actions: "pull", ms: OCI_LIMITS.pullMs }, (session) =>
+      pullModule(session),
+    );
     try {
       writeFileSync(resolve(terminal.cwd, file), pulled.bytes);
     } catch (error) {

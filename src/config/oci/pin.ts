@@ -5,12 +5,12 @@ import type { FilterResource, Resource } from "../schema/index.ts";
 import { Refusal } from "../schema/text.ts";
 import { formatDuration, formatSize } from "../schema/units.ts";
 import { RegistryError } from "./failure.ts";
-import type { PulledModule } from "./pull.ts";
+import type { KnownModule, PulledModule } from "./pull.ts";
 import { type OciReference, readOciReference } from "./reference.ts";
 import type { RegistrySettings } from "./session.ts";
 
 /** Takes a module from its registry. Rejects with a `RegistryError`. */
-export type PullModule = (reference: OciReference, signal: AbortSignal) => Promise<PulledModule>;
+export type PullModule = (reference: OciReference, signal: AbortSignal, known: KnownModule) => Promise<PulledModule>;
 
 /** The pins of resources, and what they stand for. */
 export interface PinnedModules {
@@ -30,31 +30,31 @@ export const isFromRegistry = (resource: Resource): resource is FilterResource =
 
 /** Pulls from the registries that the settings allow; loads what it needs when it is first asked. */
 export function createPuller(settings: () => RegistrySettings): PullModule {
-  return async (reference, signal) => {
+  return async (reference, signal, known) => {
     const { RegistrySession } = await import("./session.ts");
     const { pullModule } = await import("./pull.ts");
-    return pullModule(new RegistrySession(reference, settings(), "pull", signal));
+    return pullModule(new RegistrySession(reference, settings(), "pull", signal), known);
   };
 }
 
 /**
  * Gives every filter from a registry the digest of its module, so that all that comes after (log, history, backup, proxies) is
- * about these very bytes. A filter that names the digest itself is pulled only when `has` does not know it, and must then be
+ * about these very bytes. A filter that names the digest itself is pulled only when `known` has it not, and must then be
  * just that. Never rejects.
  */
 export async function pinModules(
   parsed: readonly ParsedResource[],
-  tools: { readonly pull: PullModule; readonly has: (digest: string) => Promise<boolean>; readonly clock: Clock },
+  tools: { readonly pull: PullModule; readonly known: KnownModule; readonly clock: Clock },
 ): Promise<PinnedModules> {
   const wanted: FilterResource[] = [];
   for (const { resource } of parsed) {
     if (!isFromRegistry(resource)) continue;
     const { digest } = resource.spec.module;
-    if (digest === undefined || !(await tools.has(digest))) wanted.push(resource);
+    if (digest === undefined || (await tools.known(digest)) === undefined) wanted.push(resource);
   }
   if (wanted.length === 0) return { resources: parsed, modules: NOTHING, failures: NOTHING };
   const texts = [...new Set(wanted.map((each) => each.spec.module.oci ?? ""))];
-  const pulled = await pullAll(texts, tools.pull, tools.clock);
+  const pulled = await pullAll(texts, (reference, signal) => tools.pull(reference, signal, tools.known), tools.clock);
   const modules = new Map<string, Uint8Array>();
   const failures = new Map<Resource, RegistryError>();
   const digests = new Map<Resource, string>();
@@ -98,10 +98,11 @@ function pinWritten(written: Json, digest: string): Json {
   return { ...envelope, spec: { ...spec, module: { ...objectOf(spec.module), digest } } };
 }
 
+type PullNow = (reference: OciReference, signal: AbortSignal) => Promise<PulledModule>;
 type Results = Map<string, PulledModule | RegistryError>;
 
 /** A few at a time; all together have one time and one bound on their bytes. */
-async function pullAll(texts: readonly string[], pull: PullModule, clock: Clock): Promise<Results> {
+async function pullAll(texts: readonly string[], pull: PullNow, clock: Clock): Promise<Results> {
   const results: Results = new Map();
   const stop = new AbortController();
   const timer = clock.setTimer(OCI_LIMITS.pullMs, () => stop.abort());
@@ -129,7 +130,7 @@ async function pullAll(texts: readonly string[], pull: PullModule, clock: Clock)
 const tooMuch = (): RegistryError =>
   new RegistryError("artifact_too_large", `all modules of this apply have more than ${formatSize(OCI_LIMITS.pulledBytes)}`);
 
-async function pullOne(text: string, pull: PullModule, signal: AbortSignal): Promise<PulledModule | RegistryError> {
+async function pullOne(text: string, pull: PullNow, signal: AbortSignal): Promise<PulledModule | RegistryError> {
   const reference = readOciReference(text);
   if (reference instanceof Refusal) return new RegistryError("bad_artifact", reference.message);
   const late = new RegistryError("registry_unreachable", `it was not there within ${formatDuration(OCI_LIMITS.pullMs)}`);

@@ -46,8 +46,11 @@ export class RegistryPolicy {
   check(url: URL, base: URL): void {
     if (url.username !== "" || url.password !== "") throw notAllowed(`${url.host} is named with credentials`);
     if (url.protocol === "https:") return;
+    // A base is plain only where that was said, or on this machine.
     const isPlainAllowed =
-      this.#named.get(url.host) === "http" || (isLoopbackHost(url.hostname) && isLoopbackHost(base.hostname));
+      url.origin === base.origin ||
+      this.#named.get(url.host) === "http" ||
+      (isLoopbackHost(url.hostname) && isLoopbackHost(base.hostname));
     if (url.protocol !== "http:" || !isPlainAllowed) throw notAllowed(`${url.protocol}//${url.host} is not https`);
   }
 

@@ -17,13 +17,19 @@ export interface PulledModule {
   readonly manifestDigest: string;
 }
 
-/** Resolves the reference, takes the module, and verifies every digest on the way. Rejects with a `RegistryError`. */
-export async function pullModule(session: RegistrySession): Promise<PulledModule> {
+/** Bytes of a module that is there already, by its digest; undefined: it has to be fetched. */
+export type KnownModule = (digest: string) => Promise<Uint8Array | undefined>;
+
+/**
+ * Resolves the reference, takes the module, and verifies every digest on the way. A module that is known by its digest is not
+ * fetched again. Rejects with a `RegistryError`.
+ */
+export async function pullModule(session: RegistrySession, known: KnownModule = async () => undefined): Promise<PulledModule> {
   const named = await fetchManifest(session, session.reference.version);
   let read = readManifest(named.bytes);
   if (read.kind === "index") read = readManifest((await fetchManifest(session, read.chosen.digest)).bytes);
   if (read.kind === "index") throw new RegistryError("bad_artifact", "its index leads to an index");
-  const bytes = await fetchModule(session, read.place);
+  const bytes = await fetchModule(session, read.place, known);
   if (detectAbi(bytes) === undefined) throw new RegistryError("bad_artifact", "what it has is no WebAssembly module");
   return { bytes, digest: sha256Digest(bytes), manifestDigest: named.digest };
 }
@@ -50,8 +56,8 @@ const notFound = ({ registry, repository }: OciReference, version: string): Regi
     "is it pushed, and are credentials needed?",
   );
 
-async function fetchModule(session: RegistrySession, place: ModulePlace): Promise<Uint8Array> {
-  if (place.kind === "module") return fetchLayer(session, place.layer);
+async function fetchModule(session: RegistrySession, place: ModulePlace, known: KnownModule): Promise<Uint8Array> {
+  if (place.kind === "module") return (await known(place.layer.digest)) ?? fetchLayer(session, place.layer);
   for (const layer of place.layers) {
     const found = await findModule(await fetchLayer(session, layer), layer.form);
     if (found === "removed") break;
