@@ -127,6 +127,9 @@ export const GLOBAL_FLAGS: readonly FlagSpec[] = [
   { name: "help", short: "h", type: "switch", help: "Show this help." },
 ];
 
+/** Of `--show-secrets`. */
+export const SHOW_SECRETS_HELP = "Show inline private keys, key sets and secrets in filter settings.";
+
 /** Flags of commands that talk to a control plane. */
 export const REMOTE_FLAGS: readonly FlagSpec[] = [
   {

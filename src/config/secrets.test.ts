@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { redactWritten } from "./secrets.ts";
+import { redactChange, redactWritten } from "./secrets.ts";
 
 test("a resource as people see it has no inline key; certificates, files and settings stay", () => {
   const certificate = { certificate: { inline: "CERT" }, key: { inline: "PRIVATE" } };
@@ -14,4 +14,30 @@ test("a resource as people see it has no inline key; certificates, files and set
   const expected = before.replace("PRIVATE", "[redacted]").replace("SYMMETRIC", "[redacted]");
   expect(JSON.stringify(redactWritten(written))).toBe(expected);
   expect(JSON.stringify(written)).toBe(before);
+});
+
+test("secrets of filter settings: texts whose name sounds like one; a change of one shows without showing it", () => {
+  const resource = (apiKey: string, inline: string) => ({
+    spec: {
+      settings: { apiKey, users: [{ name: "ann", password: "PW" }], limits: [{ key: ["clientIp"], tokens: 5 }] },
+      tls: { key: { inline } },
+    },
+  });
+  expect(redactWritten(resource("K1", "P1"))).toEqual({
+    spec: {
+      settings: {
+        apiKey: "[redacted]",
+        users: [{ name: "ann", password: "[redacted]" }],
+        limits: [{ key: ["clientIp"], tokens: 5 }],
+      },
+      tls: { key: { inline: "[redacted]" } },
+    },
+  });
+  const { before, after } = redactChange({ before: resource("K1", "P1"), after: resource("K2", "P2") });
+  expect(JSON.stringify(before)).not.toMatch(/K1|P1|PW|changed/);
+  expect(JSON.stringify(after)).not.toMatch(/K2|P2|PW/);
+  expect(after?.spec.settings.apiKey).toBe("[redacted, changed]");
+  expect(after?.spec.tls.key.inline).toBe("[redacted, changed]");
+  expect(after?.spec.settings.users[0]?.password).toBe("[redacted]");
+  expect(redactChange({ after: resource("K2", "P2") }).after.spec.settings.apiKey).toBe("[redacted]");
 });

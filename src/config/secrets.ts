@@ -43,17 +43,42 @@ function isSecret(provider: JwtProviderConfig): boolean {
   return provider.keys.kind === "inline" && provider.algorithms.some((each) => each.startsWith("HS"));
 }
 
-/** A resource as it was written, for people to see: what stands inline in a field `key` or `keys` (private keys, key sets) is redacted. */
-export function redactWritten(written: Json): Json {
-  if (Array.isArray(written)) return (written as readonly Json[]).map(redactWritten);
+export const REDACTED = "[redacted]";
+export const REDACTED_OTHER = "[redacted, changed]";
+
+/**
+ * A resource as it was written, for people to see: what stands inline in a field `key` or `keys` (private keys, key sets) is redacted, and texts
+ * of filter settings whose name sounds like a secret. `former`: what it was before; a secret that is another now says so.
+ */
+export function redactWritten(written: Json, former?: Json, inSettings = false): Json {
+  if (Array.isArray(written))
+    return (written as readonly Json[]).map((each, i) => redactWritten(each, childOf(former, i), inSettings));
   if (typeof written !== "object" || written === null) return written;
   return Object.fromEntries(
     Object.entries(written).map(([name, value]) => {
-      const isSecretHere =
-        (name === "key" || name === "keys") && typeof value === "object" && value !== null && "inline" in value;
-      return [name, isSecretHere ? { ...value, inline: "[redacted]" } : redactWritten(value)];
+      const was = childOf(former, name);
+      const isInline = (name === "key" || name === "keys") && typeof value === "object" && value !== null && "inline" in value;
+      if (isInline && !inSettings) return [name, { ...value, inline: hidden(value.inline as Json, childOf(was, "inline")) }];
+      if (inSettings && typeof value === "string" && SECRET_KEY.test(name)) return [name, hidden(value, was)];
+      return [name, redactWritten(value, was, inSettings || name === "settings")];
     }),
   );
+}
+
+/** The same of both sides of a change. */
+export function redactChange<C extends { readonly before?: Json; readonly after?: Json }>(change: C): C {
+  const { before, after } = change;
+  return {
+    ...change,
+    ...(before === undefined ? {} : { before: redactWritten(before) }),
+    ...(after === undefined ? {} : { after: redactWritten(after, before) }),
+  };
+}
+
+const hidden = (value: Json, was: Json | undefined): string => (was === undefined || was === value ? REDACTED : REDACTED_OTHER);
+
+function childOf(parent: Json | undefined, name: string | number): Json | undefined {
+  return typeof parent === "object" && parent !== null ? (parent as Readonly<Record<string, Json>>)[name] : undefined;
 }
 
 const SECRET_KEY = /key|secret|token|password|credential|hash/i;
@@ -61,6 +86,6 @@ const SECRET_KEY = /key|secret|token|password|credential|hash/i;
 /** Filter settings with every value redacted whose key sounds like a secret. */
 export function redactSettings(settings: string): string {
   return JSON.stringify(JSON.parse(settings), (key, value: unknown) =>
-    SECRET_KEY.test(key) && (typeof value === "string" || Array.isArray(value)) ? "[redacted]" : value,
+    SECRET_KEY.test(key) && (typeof value === "string" || Array.isArray(value)) ? REDACTED : value,
   );
 }

@@ -1,6 +1,7 @@
 import type { Json } from "../../config/parse.ts";
+import { redactChange } from "../../config/secrets.ts";
 import type { Change } from "../../control/store/store.ts";
-import { type Command, type CommandContext, EXIT, REMOTE_FLAGS } from "../command.ts";
+import { type Command, type CommandContext, EXIT, REMOTE_FLAGS, SHOW_SECRETS_HELP } from "../command.ts";
 import { diffLines } from "../diff-lines.ts";
 import { readFiles } from "../files.ts";
 import { withRemote } from "../remote.ts";
@@ -10,10 +11,12 @@ import { printable } from "../terminal.ts";
 export const command: Command = {
   name: "diff",
   summary: "show what an apply would change",
-  description: "Checks the files as apply would and prints every line that would change, without changing anything.",
+  description:
+    "Checks the files as apply would and prints every line that would change, without changing anything. Private keys, key sets and secrets in filter settings are [redacted], or [redacted, changed], unless --show-secrets.",
   flags: [
     { name: "file", short: "f", type: "list", value: "<path>", help: "File, folder, or - for standard input." },
     { name: "exit-code", type: "switch", help: "Exit with 5 when something would change." },
+    { name: "show-secrets", type: "switch", help: SHOW_SECRETS_HELP },
     ...REMOTE_FLAGS,
   ],
   examples: [{ says: "look before you apply", line: "selvedge diff -f shop.yaml" }],
@@ -21,7 +24,8 @@ export const command: Command = {
     const joined = await readFiles(context);
     const outcome = await withRemote(context, (remote) => remote.apply(joined.text, true));
     if (!outcome.ok) return reportOutcome(context, outcome, joined.place);
-    const changes = outcome.diff ?? [];
+    const found = outcome.diff ?? [];
+    const changes = context.flags.on("show-secrets") ? found : found.map(redactChange);
     if (context.flags.on("json")) printJson(context, changes);
     else if (changes.length === 0) context.terminal.out("nothing would change\n");
     else for (const change of changes) await printChange(context, change);

@@ -1,6 +1,6 @@
 import { redactWritten } from "../../config/secrets.ts";
 import type { StoredResource } from "../../control/model/resource.ts";
-import { type Command, type CommandContext, EXIT, REMOTE_FLAGS } from "../command.ts";
+import { type Command, type CommandContext, EXIT, REMOTE_FLAGS, SHOW_SECRETS_HELP } from "../command.ts";
 import { parseKind, parseReference } from "../reference.ts";
 import { type ResourceFilter, withRemote } from "../remote.ts";
 import { paintOf, printJson, shortName } from "../report.ts";
@@ -10,7 +10,7 @@ export const command: Command = {
   name: "get",
   summary: "show resources",
   description:
-    "Lists resources, all of a kind, or one. One resource is printed as YAML, several as a table; -o chooses. The YAML can be edited and applied again. Private keys and key sets that stand in it are [redacted], unless --show-secrets; an apply refuses them so.",
+    "Lists resources, all of a kind, or one. One resource is printed as YAML, several as a table; -o chooses. The YAML can be edited and applied again. Private keys and key sets that stand in it, and texts of filter settings whose name sounds like a secret, are [redacted], unless --show-secrets.",
   arguments: "[<kind> | <kind/name>]",
   argumentsMax: 1,
   flags: [
@@ -23,7 +23,7 @@ export const command: Command = {
       choices: ["table", "yaml", "json"],
       help: "Form of the output.",
     },
-    { name: "show-secrets", type: "switch", help: "Show inline private keys and key sets." },
+    { name: "show-secrets", type: "switch", help: SHOW_SECRETS_HELP },
     ...REMOTE_FLAGS,
   ],
   examples: [

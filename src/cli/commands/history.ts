@@ -1,5 +1,6 @@
+import { redactChange } from "../../config/secrets.ts";
 import type { LogEntry } from "../../control/store/store.ts";
-import { type Command, EXIT, REMOTE_FLAGS } from "../command.ts";
+import { type Command, EXIT, REMOTE_FLAGS, SHOW_SECRETS_HELP } from "../command.ts";
 import { withRemote } from "../remote.ts";
 import { paintOf, printJson, shortName } from "../report.ts";
 import { formatTable, printable } from "../terminal.ts";
@@ -9,11 +10,14 @@ const CHANGES_SHOWN = 3;
 export const command: Command = {
   name: "history",
   summary: "list the last applies",
-  description: "Lists the last 64 applies, newest first: revision, time, who, from where, and what changed.",
-  flags: REMOTE_FLAGS,
+  description:
+    "Lists the last 64 applies, newest first: revision, time, who, from where, and what changed. With --json the resources before and after; secrets in them are [redacted], unless --show-secrets.",
+  flags: [{ name: "show-secrets", type: "switch", help: SHOW_SECRETS_HELP }, ...REMOTE_FLAGS],
   examples: [{ says: "who changed what", line: "selvedge history" }],
   async run(context) {
-    const entries = await withRemote(context, (remote) => remote.history());
+    const found = await withRemote(context, (remote) => remote.history());
+    const isShown = context.flags.on("show-secrets");
+    const entries = isShown ? found : found.map((each) => ({ ...each, changes: each.changes.map(redactChange) }));
     if (context.flags.on("json")) printJson(context, entries);
     else if (entries.length === 0) context.terminal.out("nothing was applied yet\n");
     else

@@ -4,6 +4,7 @@ import { detectAbi } from "../module-abi.ts";
 import { refuseUnsigned } from "../module-signature.ts";
 import type { ModuleBytes } from "../modules.ts";
 import type { FilterResource } from "../schema/index.ts";
+import { REDACTED, REDACTED_OTHER } from "../secrets.ts";
 import type { FilterConfig } from "../snapshot.ts";
 import { compileCapabilities } from "./capabilities.ts";
 import { type CompileContext, fullName } from "./context.ts";
@@ -11,6 +12,7 @@ import { type CompileContext, fullName } from "./context.ts";
 /** All filters; the bytes of their modules go to `context.modules`. */
 export function compileFilters(context: CompileContext): FilterConfig[] {
   return context.ofKind("Filter").flatMap((filter) => {
+    refuseRedacted(context, filter, filter.spec.settings, ["spec", "settings"]);
     const module = findModule(context, filter);
     if (module === undefined || isUnsigned(context, filter, module.bytes)) return [];
     context.modules.set(module.digest, module.bytes);
@@ -51,6 +53,23 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
       },
     ];
   });
+}
+
+/** What `get` and `diff` show in a secret's place must not become the secret. */
+function refuseRedacted(
+  context: CompileContext,
+  filter: FilterResource,
+  value: unknown,
+  path: readonly (string | number)[],
+): void {
+  if (value === REDACTED || value === REDACTED_OTHER) {
+    const hint = "`selvedge get … --show-secrets` shows what is there";
+    context.report(filter, path, "bad_settings", "A secret that was redacted when it was shown stands here.", hint);
+  } else if (typeof value === "object" && value !== null) {
+    const isList = Array.isArray(value);
+    for (const [name, child] of Object.entries(value))
+      refuseRedacted(context, filter, child, [...path, isList ? Number(name) : name]);
+  }
 }
 
 /** Where the mesh wants signed modules: reports one that is not. What comes with the proxy needs no signature. */
