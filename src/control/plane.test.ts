@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { sha256Digest } from "../config/canonical.ts";
 import { METADATA_BYTES, METADATA_SECTION } from "../config/module-summary.ts";
 import { builtinModules } from "../config/modules.ts";
 import type { SnapshotUpdate } from "../config/source.ts";
@@ -266,4 +267,32 @@ describe("control plane without NATS", () => {
     expect(plane.status().resources).toBe(4);
     await plane.stop();
   });
+});
+
+test("no registry is asked for somebody who may not write that; a dry run and a refused apply keep no module", async () => {
+  const { Owners } = await import("./owners/owners.ts");
+  const { parseOwners } = await import("./owners/file.ts");
+  const owners = new Owners(await parseOwners("publishers:\n  ann: { namespaces: [default], kinds: [Filter] }\n"));
+  const bytes = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+  const digest = sha256Digest(bytes);
+  const asked: string[] = [];
+  const plane = await startPlane({
+    owners,
+    pull: async ({ text }) => {
+      asked.push(text);
+      return { bytes, digest, manifestDigest: digest };
+    },
+  });
+  const text = filter("a", { oci: "r.test/a:1" });
+  const kept = async (): Promise<readonly string[]> => (await plane.listModules()).map((each) => each.digest);
+  const foreign = await plane.apply({ text, author: "eve", origin: "nats" });
+  expect([foreign.ok ? [] : foreign.issues.map(({ code }) => code), asked]).toEqual([["not_owned"], []]);
+  expect((await plane.apply({ text, author: "ann", origin: "nats", dryRun: true })).ok).toBe(true);
+  const broken = await plane.apply({ text: `${text}\n---\n${filter("b", { digest: digest.replace(/.$/, "g") })}`, ...by });
+  expect(broken.ok).toBe(false);
+  expect(await kept()).toEqual([]);
+  expect((await plane.apply({ text, author: "ann", origin: "nats" })).ok).toBe(true);
+  expect(await kept()).toEqual([digest]);
+  expect(asked).toEqual(["r.test/a:1", "r.test/a:1", "r.test/a:1"]);
+  await plane.stop();
 });
