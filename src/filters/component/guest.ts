@@ -3,6 +3,7 @@ import type { FilterExchange } from "../contract.ts";
 import { GuestChance } from "../guest/chance.ts";
 import type { Grants } from "../guest/grants.ts";
 import { type Isolation, newIsolation, type Restorable } from "../guest/isolation.ts";
+import { MetricHandles } from "../guest/metric-handles.ts";
 import type { SharedNamespace } from "../guest/shared.ts";
 import type { FilterStats } from "../stats.ts";
 import { GuestStore } from "./call.ts";
@@ -79,6 +80,7 @@ export class ComponentGuest {
   readonly chance: GuestChance;
   readonly namespace: SharedNamespace;
   readonly isolation: Isolation | undefined;
+  readonly metricHandles: MetricHandles;
   readonly contexts = new Map<number, ComponentContext>();
   /** Its linear memories, for status. */
   readonly memories: WebAssembly.Memory[] = [];
@@ -111,7 +113,8 @@ export class ComponentGuest {
     this.store = new GuestStore(owner.config.budget.hostCallsPerCallback);
     this.chance = new GuestChance(owner.grants);
     this.namespace = owner.newNamespace();
-    this.isolation = newIsolation(owner, this.namespace, this.chance, this.store, this.#numbers);
+    this.metricHandles = new MetricHandles(owner.config.isolated);
+    this.isolation = newIsolation(owner, this.namespace, this.chance, this.store, this.metricHandles, this.#numbers);
     this.meters = new Meters(owner.config.budget);
   }
 
@@ -163,11 +166,6 @@ export class ComponentGuest {
 
   restore(): string | undefined {
     return this.isolation?.restore();
-  }
-
-  /** Whether new metrics may be defined: an exchange of an isolated filter leaves none behind. */
-  get mayDefine(): boolean {
-    return this.isolation === undefined || this.contexts.size === 0;
   }
 
   /** Writes down what was used since fuel was given last, and takes the rest back. Not while the guest runs. */

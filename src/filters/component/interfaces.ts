@@ -237,17 +237,25 @@ const METRICS = new Map<string, HostFunction>([
     "define",
     defineFor(
       "func(kind: enum{counter, gauge, histogram}, name: string) -> option<u32>",
-      (guest) => (kind: MetricKind, name: string) =>
-        guest.owner.grants.may("metrics") ? guest.owner.metrics.define(kind, name, guest.mayDefine) : undefined,
+      (guest) => (kind: MetricKind, name: string) => {
+        const id = guest.owner.grants.may("metrics") ? guest.owner.metrics.define(kind, name) : undefined;
+        return id === undefined ? undefined : guest.metricHandles.add(id);
+      },
     ),
   ],
   [
     "increment",
-    defineFor("func(metric: u32, by: u32)", (guest) => (id: number, by: number) => guest.owner.metrics.increment(id, by)),
+    defineFor(
+      "func(metric: u32, by: u32)",
+      (guest) => (id: number, by: number) => guest.owner.metrics.increment(guest.metricHandles.get(id), by),
+    ),
   ],
   [
     "observe",
-    defineFor("func(metric: u32, value: u32)", (guest) => (id: number, value: number) => guest.owner.metrics.observe(id, value)),
+    defineFor(
+      "func(metric: u32, value: u32)",
+      (guest) => (id: number, value: number) => guest.owner.metrics.observe(guest.metricHandles.get(id), value),
+    ),
   ],
 ]);
 

@@ -14,12 +14,11 @@ export class GuestMetrics {
     readonly target: FilterMetrics,
   ) {}
 
-  /** Undefined: the budget is used up, the name is too long, or it is new and may not be. */
-  define(kind: MetricKind, name: string, mayBeNew: boolean): number | undefined {
+  /** Undefined: the budget is used up, or the name is too long. */
+  define(kind: MetricKind, name: string): number | undefined {
     const key = `${kind}:${name}`;
     const known = this.#ids.get(key);
     if (known !== undefined) return known;
-    if (!mayBeNew) return undefined;
     if (this.#ids.size >= this.config.budget.metrics || name.length > PROXY_WASM_LIMITS.nameBytes) return undefined;
     const id = this.target.define(this.config.name, kind, name);
     if (id < 0) return undefined;

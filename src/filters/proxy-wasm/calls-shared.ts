@@ -114,42 +114,45 @@ export function defineMetric(
   if (!memory.has(nameAt, nameSize) || !memory.has(idPointer, 4)) return INVALID_MEMORY_ACCESS;
   if (kind === undefined || nameSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
   if (!guest.owner.grants.may("metrics")) return INTERNAL_FAILURE;
-  const id = guest.owner.defineMetric(kind, latin1Text(memory.view(nameAt, nameSize)), !guest.isTaken);
+  const id = guest.owner.defineMetric(kind, latin1Text(memory.view(nameAt, nameSize)));
   if (id < 0) return INTERNAL_FAILURE;
-  memory.setU32(idPointer, id);
+  memory.setU32(idPointer, guest.metricHandles.add(id));
   return OK;
 }
 
 /** A filter touches only metrics that it defined itself. */
 export function recordMetric(guest: GuestInstance, _memory: GuestMemory, id: number, value: bigint): number {
   const { metrics, options, grants } = guest.owner;
-  if (!metrics.has(id >>> 0)) return grants.may("metrics") ? NOT_FOUND : INTERNAL_FAILURE;
-  options.metrics.record(id >>> 0, Number(BigInt.asUintN(64, value)));
+  const metric = guest.metricHandles.get(id >>> 0);
+  if (!metrics.has(metric)) return grants.may("metrics") ? NOT_FOUND : INTERNAL_FAILURE;
+  options.metrics.record(metric, Number(BigInt.asUintN(64, value)));
   return OK;
 }
 
 export function incrementMetric(guest: GuestInstance, _memory: GuestMemory, id: number, delta: bigint): number {
   const { metrics, options, grants } = guest.owner;
-  const kind = metrics.get(id >>> 0);
+  const metric = guest.metricHandles.get(id >>> 0);
+  const kind = metrics.get(metric);
   if (kind === undefined) return grants.may("metrics") ? NOT_FOUND : INTERNAL_FAILURE;
   // An i64 arrives signed.
   const by = Number(delta);
   if (kind === "histogram" || (kind === "counter" && by < 0)) return BAD_ARGUMENT;
-  options.metrics.increment(id >>> 0, by);
+  options.metrics.increment(metric, by);
   return OK;
 }
 
 export function getMetric(guest: GuestInstance, memory: GuestMemory, id: number, pointer: number): number {
   const { metrics, options, grants } = guest.owner;
   if (!memory.has(pointer, 8)) return INVALID_MEMORY_ACCESS;
-  const kind = metrics.get(id >>> 0);
+  const metric = guest.metricHandles.get(id >>> 0);
+  const kind = metrics.get(metric);
   if (kind === undefined) return grants.may("metrics") ? NOT_FOUND : INTERNAL_FAILURE;
   // It has no single value.
   if (kind === "histogram") return BAD_ARGUMENT;
   // It tells what other exchanges did.
   if (guest.isolation !== undefined) return NOT_FOUND;
   guest.pullCounters();
-  const value = options.metrics.read(id >>> 0);
+  const value = options.metrics.read(metric);
   memory.setU64(pointer, Number.isFinite(value) ? BigInt(Math.trunc(value)) : 0n);
   return OK;
 }

@@ -99,7 +99,7 @@ function mapCounter(guest: GuestInstance, memory: GuestMemory, at: number, size:
   if (size !== 8 || guest.active !== undefined || guest.isTaken) return BAD_ARGUMENT;
   const { metrics, options, config, grants } = guest.owner;
   if (!grants.may("metrics")) return INTERNAL_FAILURE;
-  const id = memory.u32(at);
+  const id = guest.metricHandles.get(memory.u32(at));
   const cell = memory.u32((at >>> 0) + 4);
   if (options.metrics.onPull === undefined || metrics.get(id) !== "counter") return NOT_FOUND;
   if (!memory.has(cell, 8)) return INVALID_MEMORY_ACCESS;

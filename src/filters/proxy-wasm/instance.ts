@@ -7,6 +7,7 @@ import { FuelGauge } from "../guest/fuel.ts";
 import type { CalloutGate, Grants } from "../guest/grants.ts";
 import { type Isolation, newIsolation } from "../guest/isolation.ts";
 import type { GuestMemory } from "../guest/memory.ts";
+import { MetricHandles } from "../guest/metric-handles.ts";
 import type { QueueListener, SharedNamespace } from "../guest/shared.ts";
 import type { FilterStats } from "../stats.ts";
 import { INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, ROOT_CONTEXT_ID } from "./abi.ts";
@@ -44,8 +45,8 @@ export interface GuestOwner {
   readonly fuelLimit: number;
   /** Why there is no fuel for an exchange. */
   fuelReason(): string;
-  /** An id, or -1 when the budget is used up, or it is new and may not be. */
-  defineMetric(kind: "counter" | "gauge" | "histogram", name: string, mayBeNew: boolean): number;
+  /** An id, or -1 when the budget is used up. */
+  defineMetric(kind: "counter" | "gauge" | "histogram", name: string): number;
   log(level: number, message: string, exchange: FilterExchange | undefined): void;
   /** Wall-clock time in ns: whole milliseconds unless the filter may see more. */
   timeNanos(): bigint;
@@ -74,6 +75,7 @@ export class GuestInstance {
   readonly chance: GuestChance;
   readonly namespace: SharedNamespace;
   readonly isolation: Isolation | undefined;
+  readonly metricHandles: MetricHandles;
   readonly contexts = new ContextTable();
   readonly mappedCounters = new MappedCounters();
   /** Why it is broken; undefined: it is not. */
@@ -119,7 +121,8 @@ export class GuestInstance {
     this.#budget = owner.config.budget;
     this.chance = new GuestChance(owner.grants);
     this.namespace = owner.newNamespace();
-    this.isolation = newIsolation(owner, this.namespace, this.chance, {
+    this.metricHandles = new MetricHandles(owner.config.isolated);
+    this.isolation = newIsolation(owner, this.namespace, this.chance, this.metricHandles, {
       keep: () => {
         this.#keptCalloutId = this.#nextCalloutId;
       },

@@ -35,11 +35,10 @@ export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, P
     this.write(level, message, exchange);
   }
 
-  defineMetric(kind: "counter" | "gauge" | "histogram", name: string, mayBeNew: boolean): number {
+  defineMetric(kind: "counter" | "gauge" | "histogram", name: string): number {
     const key = `${kind}:${name}`;
     const known = this.#metricIds.get(key);
     if (known !== undefined) return known;
-    if (!mayBeNew) return -1;
     if (this.#metricIds.size >= this.config.budget.metrics) return -1;
     const id = this.options.metrics.define(this.config.name, kind, name);
     if (id < 0) return -1;
