@@ -1,6 +1,7 @@
 import { type ConfigIssue, formatIssue } from "../config/issue.ts";
 import type { ApplyOutcome } from "../control/control.ts";
 import { type CommandContext, EXIT } from "./command.ts";
+import { asTyped } from "./program.ts";
 import { choosePaint, type Paint, printable } from "./terminal.ts";
 
 export function paintOf({ flags, terminal }: CommandContext): Paint {
@@ -16,10 +17,15 @@ export function shortName(key: string): string {
   return key.replace(/^([^/]+)\/default\//, "$1/");
 }
 
+/** One line for an issue; commands in its hint as the user can type them. */
+export function issueLine({ terminal }: Pick<CommandContext, "terminal">, issue: ConfigIssue): string {
+  return printable(formatIssue({ ...issue, hint: asTyped(issue.hint, terminal) }));
+}
+
 /** Every issue on its line, to the error stream. */
 export function printIssues(context: CommandContext, issues: readonly ConfigIssue[]): void {
   const paint = paintOf(context);
-  for (const issue of issues) context.terminal.error(`${paint.red("✗")} ${printable(formatIssue(issue))}\n`);
+  for (const issue of issues) context.terminal.error(`${paint.red("✗")} ${issueLine(context, issue)}\n`);
 }
 
 /** Says what an apply, delete, rollback or restore did; the exit code follows from it. */

@@ -1,7 +1,6 @@
-import { formatIssue } from "../config/issue.ts";
 import { type CommandContext, EXIT, type FlagSpec } from "./command.ts";
 import type { RemoteControl } from "./remote.ts";
-import { paintOf, printJson } from "./report.ts";
+import { issueLine, paintOf, printJson } from "./report.ts";
 import { printable } from "./terminal.ts";
 
 /** For commands that can wait until all proxies serve a revision. */
@@ -25,7 +24,7 @@ export async function reportWait(context: CommandContext, remote: RemoteControl,
   if (flags.on("json")) return outcome.rejected.length > 0 ? EXIT.failed : EXIT.unreachable;
   for (const { id, issues } of outcome.rejected) {
     terminal.error(`${paint.red("✗")} ${printable(id)} refused it\n`);
-    for (const issue of issues) terminal.error(`    ${printable(formatIssue(issue))}\n`);
+    for (const issue of issues) terminal.error(`    ${issueLine({ terminal }, issue)}\n`);
   }
   if (outcome.rejected.length > 0) return EXIT.failed;
   const missing = outcome.pending.length === 0 ? "no proxy is there" : `still waiting for ${outcome.pending.join(", ")}`;

@@ -1,9 +1,8 @@
-import { type ConfigIssue, formatIssue } from "../../config/issue.ts";
+import type { ConfigIssue } from "../../config/issue.ts";
 import { type Command, type CommandContext, EXIT } from "../command.ts";
 import { compileNamedFiles } from "../compile-files.ts";
-import { paintOf, printIssues, printJson } from "../report.ts";
+import { issueLine, paintOf, printIssues, printJson } from "../report.ts";
 import { REGISTRY_FLAGS } from "../serve-flags.ts";
-import { printable } from "../terminal.ts";
 
 export const command: Command = {
   name: "validate",
@@ -22,7 +21,7 @@ export const command: Command = {
       printJson(context, { ok: issues.length === 0, resources, issues, warnings });
       return issues.length === 0 ? EXIT.ok : EXIT.failed;
     }
-    for (const warning of warnings) context.terminal.error(`${paint.yellow("!")} ${printable(formatIssue(warning))}\n`);
+    for (const warning of warnings) context.terminal.error(`${paint.yellow("!")} ${issueLine(context, warning)}\n`);
     printIssues(context, issues);
     if (issues.length > 0) return EXIT.failed;
     context.terminal.out(`${paint.green("✓")} ${resources} ${resources === 1 ? "resource is" : "resources are"} valid\n`);
