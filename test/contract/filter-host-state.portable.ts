@@ -327,7 +327,9 @@ describe("proxy-wasm: shared data and queues", () => {
       assert.equal(yield resolve(""), abi.OK);
       assert.equal(guest.u32(OUT_A), queue);
       assert.equal(yield resolve("default/puppet"), abi.OK);
-      assert.equal(yield resolve("default/stranger"), abi.NOT_FOUND);
+      assert.equal(yield resolve("puppet"), abi.OK, "as filters for Envoy name it");
+      for (const vm of ["default/stranger", "stranger", "default", "default/", "/puppet", "uppet"])
+        assert.equal(yield resolve(vm), abi.NOT_FOUND, vm);
       assert.equal(yield guest.host("proxy_dequeue_shared_queue", queue, OUT_A, OUT_B), abi.EMPTY);
       assert.equal(yield guest.host("proxy_dequeue_shared_queue", 99, OUT_A, OUT_B), abi.NOT_FOUND);
       assert.equal(yield guest.host("proxy_enqueue_shared_queue", 99, guest.put("x"), 1), abi.NOT_FOUND);

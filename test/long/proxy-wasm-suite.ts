@@ -5,6 +5,7 @@ import { type CaseFile, playable } from "../conformance/proxy-wasm/format.ts";
 import { startOnSelvedge } from "../conformance/proxy-wasm/on-selvedge.ts";
 import { Play } from "../conformance/proxy-wasm/play.ts";
 import { afterAll, beforeAll, describe, runRegistered, test } from "../kit/suite.ts";
+import "./proxy-wasm-beyond-http.ts";
 
 /** Filters that others wrote for Envoy, on our host; also the program that runs them on Deno. */
 

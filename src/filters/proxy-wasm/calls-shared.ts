@@ -69,8 +69,9 @@ export function resolveSharedQueue(
 ): number {
   if (!memory.has(vmAt, vmSize) || !memory.has(nameAt, nameSize) || !memory.has(idPointer, 4)) return INVALID_MEMORY_ACCESS;
   const vm = memory.latin1(vmAt, Math.min(vmSize >>> 0, PROXY_WASM_LIMITS.nameBytes));
-  // Queues of another namespace are not granted: they do not exist for this filter.
-  if (vm !== "" && vm !== pluginProperty(guest, ["plugin_vm_id"])) {
+  // Queues of another namespace are not granted: they do not exist for this filter. Filters for Envoy know no namespaces.
+  const own = String(pluginProperty(guest, ["plugin_vm_id"]));
+  if (vm !== "" && vm !== own && vm !== own.slice(own.indexOf("/") + 1)) {
     guest.owner.grants.deny("sharedData");
     return NOT_FOUND;
   }
