@@ -313,8 +313,8 @@ test("a hint has the program as the user can type it; a word that is near nothin
   const env = { SELVEDGE_PROGRAM: "node ../bin/selvedge.mjs" };
   expect((await run(["filter", "buidl"], { env })).error).toEndWith("did you mean node ../bin/selvedge.mjs filter build?\n");
   expect((await run(["filter", "buidl"])).error).toEndWith("did you mean selvedge filter build?\n");
-  const stdin =
-    "apiVersion: selvedge.dev/v1\nkind: Filter\nmetadata: { name: a }\nspec: { module: { builtin: transform }, settings: { a: '[redacted]' } }\n";
+  const spec = { module: { digest: `sha256:${"0".repeat(64)}` }, settings: { a: "[redacted]" } };
+  const stdin = JSON.stringify({ apiVersion: "selvedge.dev/v1", kind: "Filter", metadata: { name: "a" }, spec });
   expect((await run(["validate", "-f", "-"], { env, stdin })).error).toContain("node ../bin/selvedge.mjs get …");
   expect((await run(["filter", "zzzz"])).error).toMatch(/there are new, build, .*enable, release\n$/);
 });
