@@ -40,6 +40,8 @@ describe("references", () => {
       ["ghcr.io/a@sha256:12", /digest is not/],
       [`ghcr.io/a@sha512:${HEX}`, /digest is not/],
       ["ghcr.io:99999/a:1", /registry is no host/],
+      ["[:::]:5000/a:1", /registry is no host/],
+      ["256.256.256.256/a:1", /registry is no host/],
       ["joe:pw@ghcr.io/a:1", /registry is no host/],
       ["https://ghcr.io/a:1", /registry is no host/],
       [`ghcr.io/${"a".repeat(600)}:1`, /at most 600/],

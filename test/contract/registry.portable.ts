@@ -127,6 +127,28 @@ describe("manifests that are no module", () => {
       { schemaVersion: 2, layers: [{ ...descriptor, mediaType: "application/vnd.cncf.helm.chart" }] },
       /media type that is read here: application\/vnd.cncf.helm/,
     ],
+    [
+      "of a media type that is none",
+      { schemaVersion: 2, layers: [{ ...descriptor, mediaType: "a/\u001b]0;x\u0007\n" }] },
+      /media type that is read here: something that is no media type$/,
+    ],
+    [
+      "of a media type that every object has",
+      { schemaVersion: 2, layers: [{ ...descriptor, mediaType: "constructor" }] },
+      /media type that is read here: something that is no media type$/,
+    ],
+    [
+      "an index for a platform that cannot become a text",
+      {
+        schemaVersion: 2,
+        manifests: [1, 2].map(() => ({
+          ...descriptor,
+          mediaType: "application/vnd.oci.image.manifest.v1+json",
+          platform: { os: { toString: 1 }, architecture: { toString: 1 } },
+        })),
+      },
+      /index of 2 manifests, and none is for wasm/,
+    ],
     ["without layers", { schemaVersion: 2, layers: [] }, /it has none/],
     [
       "with a layer beyond the limit",

@@ -19,12 +19,14 @@ const MODULES = new Set<string>([
   "application/vnd.module.wasm.content.layer.v1+wasm",
   "application/vnd.wasm.content.layer.v1+wasm",
 ]);
+/** RFC 6838 §4.2, and short enough to be shown. */
+const MEDIA_TYPE = /^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,79}\/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,79}$/;
 /** Layers of container images, in which `plugin.wasm` lies (the "compat" variant of the Wasm image specification). */
-const ARCHIVES: Readonly<Record<string, "tar" | "tar+gzip">> = {
-  "application/vnd.oci.image.layer.v1.tar": "tar",
-  "application/vnd.oci.image.layer.v1.tar+gzip": "tar+gzip",
-  "application/vnd.docker.image.rootfs.diff.tar.gzip": "tar+gzip",
-};
+const ARCHIVES: ReadonlyMap<string, "tar" | "tar+gzip"> = new Map([
+  ["application/vnd.oci.image.layer.v1.tar", "tar"],
+  ["application/vnd.oci.image.layer.v1.tar+gzip", "tar+gzip"],
+  ["application/vnd.docker.image.rootfs.diff.tar.gzip", "tar+gzip"],
+]);
 
 export interface Descriptor {
   readonly mediaType: string;
@@ -80,11 +82,13 @@ function placeOf(layers: readonly Descriptor[]): ModulePlace {
   if (modules.length > 1) throw bad(`it has ${modules.length} modules, and nothing says which`);
   if (layer !== undefined) return { kind: "module", layer };
   const archives = layers.flatMap((each) => {
-    const form = ARCHIVES[each.mediaType];
+    const form = ARCHIVES.get(each.mediaType);
     return form === undefined ? [] : [{ ...each, form }];
   });
   if (archives.length > 0) return { kind: "archives", layers: archives.reverse().slice(0, OCI_LIMITS.layersRead) };
-  const types = [...new Set(layers.map((each) => each.mediaType.slice(0, 80)))].slice(0, 4).join(", ");
+  // A registry's own words go into messages, and so to terminals, only when they are what they should be.
+  const known = layers.map(({ mediaType }) => (MEDIA_TYPE.test(mediaType) ? mediaType : "something that is no media type"));
+  const types = [...new Set(known)].slice(0, 4).join(", ");
   throw bad(`it has no layer of a media type that is read here: ${types === "" ? "it has none" : types}`, FORMS);
 }
 
@@ -106,7 +110,9 @@ function chooseManifest(value: unknown): Descriptor {
 
 function platformOf(platform: unknown): string {
   const { os, architecture } = Object(platform) as { readonly os?: unknown; readonly architecture?: unknown };
-  return `${String(os ?? "")}/${String(architecture ?? "")}`;
+  return `${textOf(os)}/${textOf(architecture)}`;
 }
+
+const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
 
 const bad = (message: string, hint = ""): RegistryError => new RegistryError("bad_artifact", message, hint);

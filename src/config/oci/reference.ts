@@ -31,7 +31,7 @@ export function readOciReference(text: string): OciReference | Refusal {
   // As everywhere: a name without dot and port would be a folder at one company's registry.
   const isHost = /[.:]/.test(registry) || registry === "localhost";
   if (!isHost) return bad("It does not say which registry", `${FORM}; that of Docker is docker.io/…`);
-  if (!REGISTRY.test(registry) || Number(/:(\d+)$/.exec(registry)?.[1] ?? 1) > 65_535)
+  if (!REGISTRY.test(registry) || !URL.canParse(`https://${registry}`) || Number(/:(\d+)$/.exec(registry)?.[1] ?? 1) > 65_535)
     return bad("Its registry is no host[:port]");
   const rest = bare.slice(slash + 1);
   const at = rest.indexOf("@");
