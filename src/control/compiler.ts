@@ -4,6 +4,7 @@ import { checkFilters, type FilterPlace, type TryFilter } from "../config/filter
 import type { ConfigIssue } from "../config/issue.ts";
 import { type ModuleCatalogue, withStoredModules } from "../config/modules.ts";
 import { notPulled, type PinnedModules, type PullModule, pinModules } from "../config/oci/pin.ts";
+import { SilentRegistries } from "../config/oci/silent.ts";
 import type { ParsedResource } from "../config/parse.ts";
 import type { Sections } from "../config/sections.ts";
 import type { Snapshot } from "../config/snapshot.ts";
@@ -53,8 +54,11 @@ export class ConfigCompiler {
   readonly #tried = new Set<string>();
   /** It remembers what it compiled last. */
   readonly #compiler = new SnapshotCompiler();
+  readonly #silent: SilentRegistries;
 
-  constructor(readonly options: CompilerOptions) {}
+  constructor(readonly options: CompilerOptions) {
+    this.#silent = new SilentRegistries(options.clock);
+  }
 
   async compile(
     resources: Catalogue,
@@ -79,10 +83,11 @@ export class ConfigCompiler {
     return { revision, modules: catalogue, readFile, locate, refused, notPulled: pulled?.failures, nowMs: clock.wallMs() };
   }
 
-  /** Filters from registries get the digest of their module. Takes as long as the registries do; never rejects. */
-  pin(resources: readonly ParsedResource[]): Promise<PinnedModules> {
+  /** Filters from registries get the digest of their module. Takes as long as the registries do; never rejects. `isAwaited`: others wait for it. */
+  pin(resources: readonly ParsedResource[], isAwaited: boolean): Promise<PinnedModules> {
     const { pull = () => Promise.reject(notPulled()), clock } = this.options;
-    return pinModules(resources, { pull, clock, known: (digest) => this.#load(digest) });
+    const silent = isAwaited ? this.#silent : undefined;
+    return pinModules(resources, { pull, clock, silent, known: (digest) => this.#load(digest) });
   }
 
   /** Compiling is synchronous and pure, so modules that filters name by digest are fetched before. */

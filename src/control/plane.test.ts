@@ -7,8 +7,9 @@ import { METADATA_BYTES, METADATA_SECTION } from "../config/module-summary.ts";
 import { builtinModules } from "../config/modules.ts";
 import type { SnapshotUpdate } from "../config/source.ts";
 import { appendCustomSection } from "../config/wasm-sections.ts";
-import { SystemClock } from "../core/clock.ts";
+import { SystemClock, VirtualClock } from "../core/clock.ts";
 import { FilterLogs } from "../core/filter-logs.ts";
+import { OCI_LIMITS } from "../core/limits.ts";
 import { SILENT_LOG } from "../core/log.ts";
 import { SeededRng } from "../core/rng.ts";
 import { createControlPlane } from "./create.ts";
@@ -295,4 +296,41 @@ test("no registry is asked for somebody who may not write that; a dry run and a 
   expect(await kept()).toEqual([digest]);
   expect(asked).toEqual(["r.test/a:1", "r.test/a:1", "r.test/a:1"]);
   await plane.stop();
+});
+
+test("a registry that does not answer holds up the inbox once in a while, and those who wait for nobody never mind", async () => {
+  const clock = new VirtualClock();
+  let asked = 0;
+  const plane = makePlane({
+    clock,
+    pull: () => {
+      asked++;
+      return new Promise(() => {});
+    },
+  });
+  const run = async <T>(work: Promise<T>): Promise<T> => {
+    let isDone = false;
+    void work.finally(() => {
+      isDone = true;
+    });
+    while (!isDone) {
+      await new Promise((resolve) => setImmediate(resolve));
+      clock.advance(OCI_LIMITS.pullMs / 4);
+    }
+    return work;
+  };
+  await run(plane.start());
+  let sequence = 0;
+  const apply = async (isPublished: boolean): Promise<string | undefined> => {
+    const inbox = { sequence: ++sequence, redelivered: false };
+    const request = { text: filter("a", { oci: "r.test/a:1" }), author: "ann", origin: isPublished ? "nats" : "api" };
+    const outcome = await run(plane.apply({ ...request, ...(isPublished ? { inbox } : {}) }));
+    return outcome.ok ? undefined : outcome.issues[0]?.message;
+  };
+  expect(await apply(true)).toMatch(/was not there within 20s/);
+  expect(await apply(true)).toMatch(/was not there in time a moment ago/);
+  expect(asked).toBe(1);
+  expect(await apply(false)).toMatch(/was not there within 20s/);
+  expect(asked).toBe(2);
+  await run(plane.stop());
 });

@@ -150,19 +150,20 @@ export class Plane implements ControlPlane {
     const { dryRun = false, inbox, expected } = request;
     const mayBeDone = this.#mayBeDone(inbox);
     const read = parseResources(request.text, { file: request.file ?? `<${request.origin}>` });
-    // Before its turn: a registry that takes its time holds up nobody else.
+    // Before its turn: a registry that takes its time holds up nobody else, but for those behind it in the inbox.
     const { resources, ...pulled } = await this.#pull(read, request);
     const planner = planApply({ ...read, resources }, expected);
     return this.#commit({ ...request, planner, dryRun, inbox, mayBeDone, pulled });
   }
 
   /** Asks no registry for somebody who may not write what they sent. */
-  async #pull(read: ParseResult, { origin, author, expected }: ApplyRequest): Promise<Pulled & Pick<ParseResult, "resources">> {
+  async #pull(read: ParseResult, request: ApplyRequest): Promise<Pulled & Pick<ParseResult, "resources">> {
+    const { origin, author, expected, inbox } = request;
     const { resources } = read;
     const nothing = { resources, modules: new Map(), failures: new Map() };
     if (!resources.some((each) => isFromRegistry(each.resource))) return nothing;
     const refused = this.#refuse(origin, author, planApply(read, expected)(this.#model), this.#model);
-    return refused === undefined ? this.options.compiler.pin(resources) : nothing;
+    return refused === undefined ? this.options.compiler.pin(resources, inbox !== undefined) : nothing;
   }
 
   /** What an owner's file, or who is first, says against it; before anything else is said about what is there. */

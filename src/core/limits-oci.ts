@@ -2,6 +2,10 @@
 export const OCI_LIMITS = {
   /** All pulls of one apply together, from looking up the first name to the last byte. Exceeded: `registry_unreachable`. */
   pullMs: 20_000,
+  /** For so long applies over NATS do not ask a registry that used up at least half of `pullMs` without an answer: they wait for each other. */
+  silentMs: 60_000,
+  /** Such registries that are remembered. More: the one that was noted first is asked again. */
+  silentRegistries: 1_000,
   /** One push of a module. Exceeded: it failed. */
   pushMs: 300_000,
   /** Pulls of one apply under way at a time. */

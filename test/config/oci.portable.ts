@@ -5,6 +5,7 @@ import { RegistryCredentials } from "../../src/config/oci/credentials.ts";
 import { RegistryError } from "../../src/config/oci/failure.ts";
 import { type PinnedModules, type PullModule, pinModules } from "../../src/config/oci/pin.ts";
 import { readOciReference } from "../../src/config/oci/reference.ts";
+import { SilentRegistries } from "../../src/config/oci/silent.ts";
 import { type ParsedResource, parseResources } from "../../src/config/parse.ts";
 import { Refusal } from "../../src/config/schema/text.ts";
 import { SystemClock, VirtualClock } from "../../src/core/clock.ts";
@@ -213,5 +214,51 @@ describe("what an apply pulls", () => {
     const [failure] = broken.failures.values();
     assert.ok(failure instanceof RegistryError);
     assert.doesNotMatch(failure.message, /secret/);
+  });
+
+  test("a registry that used up the time is not asked for a while by applies that others wait for; one that had no time is", async () => {
+    const clock = new VirtualClock();
+    const silent = new SilentRegistries(clock);
+    const asked: string[] = [];
+    let hears = false;
+    const pull: PullModule = (reference, signal, known) => {
+      asked.push(reference.text);
+      return hears || reference.registry === "good.test" ? echo(reference, signal, known) : new Promise(() => {});
+    };
+    const all = parse(
+      ...[0, 1, 2, 3].map((i) => filter(`f${i}`, { oci: `gone.test/f:${i}` })),
+      ...["late.test/f:1", "good.test/f:1"].map((oci, i) => filter(`g${i}`, { oci })),
+    );
+    const pin = async (parsed: readonly ParsedResource[], waitMs: number, others: object = { silent }): Promise<string[]> => {
+      const work = pinModules(parsed, { pull, clock, known: async () => undefined, ...others });
+      await new Promise((resolve) => setImmediate(resolve));
+      clock.advance(waitMs);
+      return [...(await work).failures.values()].map(({ message }) => message);
+    };
+    // Four at a time: the one behind them has nothing left.
+    assert.equal((await pin(all, OCI_LIMITS.pullMs)).length, 5);
+    asked.length = 0;
+    hears = true;
+    for (const message of await pin(all, 0)) assert.match(message, /^it was not there in time a moment ago, .* 1m after that$/);
+    assert.deepEqual(asked, ["late.test/f:1", "good.test/f:1"]);
+    // Nobody waits for those of the API.
+    assert.deepEqual(await pin(all, 0, {}), []);
+    clock.advance(OCI_LIMITS.silentMs - 1);
+    assert.equal((await pin(all, 0)).length, 4);
+    clock.advance(1);
+    assert.deepEqual(await pin(all, 0), []);
+  });
+
+  test("as many silent registries as are remembered, and one more", () => {
+    const clock = new VirtualClock();
+    const silent = new SilentRegistries(clock);
+    clock.advance(OCI_LIMITS.pullMs);
+    for (let i = 0; i <= OCI_LIMITS.silentRegistries; i++) {
+      assert.equal(silent.refuse("r0.test") === undefined, i === 0);
+      silent.note(`r${i}.test`, 0);
+    }
+    assert.equal(silent.refuse("r0.test"), undefined);
+    assert.equal(silent.refuse("r1.test")?.code, "registry_unreachable");
+    assert.equal(silent.refuse(`r${OCI_LIMITS.silentRegistries}.test`)?.code, "registry_unreachable");
   });
 });

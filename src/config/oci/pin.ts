@@ -8,9 +8,18 @@ import { RegistryError } from "./failure.ts";
 import type { KnownModule, PulledModule } from "./pull.ts";
 import { type OciReference, readOciReference } from "./reference.ts";
 import type { RegistrySettings } from "./session.ts";
+import type { SilentRegistries } from "./silent.ts";
 
 /** Takes a module from its registry. Rejects with a `RegistryError`. */
 export type PullModule = (reference: OciReference, signal: AbortSignal, known: KnownModule) => Promise<PulledModule>;
+
+export interface PinTools {
+  readonly pull: PullModule;
+  readonly known: KnownModule;
+  readonly clock: Clock;
+  /** Of applies that others wait for: who is not asked. */
+  readonly silent?: SilentRegistries | undefined;
+}
 
 /** The pins of resources, and what they stand for. */
 export interface PinnedModules {
@@ -42,10 +51,7 @@ export function createPuller(settings: () => RegistrySettings): PullModule {
  * about these very bytes. A filter that names the digest itself is pulled only when `known` has it not, and must then be
  * just that. Never rejects.
  */
-export async function pinModules(
-  parsed: readonly ParsedResource[],
-  tools: { readonly pull: PullModule; readonly known: KnownModule; readonly clock: Clock },
-): Promise<PinnedModules> {
+export async function pinModules(parsed: readonly ParsedResource[], tools: PinTools): Promise<PinnedModules> {
   const wanted: FilterResource[] = [];
   for (const { resource } of parsed) {
     if (!isFromRegistry(resource)) continue;
@@ -54,7 +60,7 @@ export async function pinModules(
   }
   if (wanted.length === 0) return { resources: parsed, modules: NOTHING, failures: NOTHING };
   const texts = [...new Set(wanted.map((each) => each.spec.module.oci ?? ""))];
-  const pulled = await pullAll(texts, (reference, signal) => tools.pull(reference, signal, tools.known), tools.clock);
+  const pulled = await pullAll(texts, tools);
   const modules = new Map<string, Uint8Array>();
   const failures = new Map<Resource, RegistryError>();
   const digests = new Map<Resource, string>();
@@ -98,14 +104,13 @@ function pinWritten(written: Json, digest: string): Json {
   return { ...envelope, spec: { ...spec, module: { ...objectOf(spec.module), digest } } };
 }
 
-type PullNow = (reference: OciReference, signal: AbortSignal) => Promise<PulledModule>;
 type Results = Map<string, PulledModule | RegistryError>;
 
 /** A few at a time; all together have one time and one bound on their bytes. */
-async function pullAll(texts: readonly string[], pull: PullNow, clock: Clock): Promise<Results> {
+async function pullAll(texts: readonly string[], tools: PinTools): Promise<Results> {
   const results: Results = new Map();
   const stop = new AbortController();
-  const timer = clock.setTimer(OCI_LIMITS.pullMs, () => stop.abort());
+  const timer = tools.clock.setTimer(OCI_LIMITS.pullMs, () => stop.abort());
   const waiting = texts.slice(0, OCI_LIMITS.pulls);
   const beyond = new RegistryError(
     "out_of_range",
@@ -116,7 +121,7 @@ async function pullAll(texts: readonly string[], pull: PullNow, clock: Clock): P
   let bytes = 0;
   const next = async (): Promise<void> => {
     for (let text = waiting.shift(); text !== undefined; text = waiting.shift()) {
-      const result = await pullOne(text, pull, stop.signal);
+      const result = await pullOne(text, tools, stop.signal);
       if (!(result instanceof RegistryError)) bytes += result.bytes.byteLength;
       const isTooMuch = bytes > OCI_LIMITS.pulledBytes;
       results.set(text, isTooMuch ? tooMuch() : result);
@@ -130,18 +135,25 @@ async function pullAll(texts: readonly string[], pull: PullNow, clock: Clock): P
 const tooMuch = (): RegistryError =>
   new RegistryError("artifact_too_large", `all modules of this apply have more than ${formatSize(OCI_LIMITS.pulledBytes)}`);
 
-async function pullOne(text: string, pull: PullNow, signal: AbortSignal): Promise<PulledModule | RegistryError> {
+async function pullOne(text: string, tools: PinTools, signal: AbortSignal): Promise<PulledModule | RegistryError> {
+  const { pull, known, clock, silent } = tools;
   const reference = readOciReference(text);
   if (reference instanceof Refusal) return new RegistryError("bad_artifact", reference.message);
+  const refused = silent?.refuse(reference.registry);
+  if (refused !== undefined) return refused;
+  const startMs = clock.nowMs();
   const late = new RegistryError("registry_unreachable", `it was not there within ${formatDuration(OCI_LIMITS.pullMs)}`);
   let onAbort = (): void => {};
   const aborted = new Promise<RegistryError>((resolve) => {
-    onAbort = () => resolve(late);
+    onAbort = () => {
+      silent?.note(reference.registry, startMs);
+      resolve(late);
+    };
     if (signal.aborted) onAbort();
     else signal.addEventListener("abort", onAbort);
   });
   try {
-    return await Promise.race([pull(reference, signal), aborted]);
+    return await Promise.race([pull(reference, signal, known), aborted]);
   } catch (error) {
     if (signal.aborted) return late;
     return error instanceof RegistryError
