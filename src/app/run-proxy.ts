@@ -112,7 +112,7 @@ async function createSource(context: CommandContext, tools: ProcessTools, id: st
       log.error("the configuration was refused; what served before goes on", { issues: issues.length });
     },
     onWarnings: (warnings) => {
-      for (const warning of warnings) log.warn(warning.message, { code: warning.code, resource: warning.resource });
+      for (const { message, code, resource, hint } of warnings) log.warn(message, { code, resource, hint });
     },
     onOutcome: (outcome) => {
       if (outcome.kind === "applied")

@@ -4,7 +4,7 @@ import process from "node:process";
 import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
 import { readFiles } from "../cli/files.ts";
 import { programOf } from "../cli/program.ts";
-import { paintOf, printIssues } from "../cli/report.ts";
+import { paintOf, printIssues, printWarnings } from "../cli/report.ts";
 import { VERSION } from "../cli/version.ts";
 import type { ConfigIssue } from "../config/issue.ts";
 import type { SnapshotSource } from "../config/source.ts";
@@ -207,7 +207,7 @@ async function apply(
   place: (issue: ConfigIssue) => ConfigIssue = (issue) => issue,
 ): Promise<void> {
   const outcome = await plane.apply({ text, author: "up", origin: "file", file });
-  if (outcome.ok) return;
+  if (outcome.ok) return printWarnings(context, (outcome.warnings ?? []).map(place));
   printIssues(context, outcome.issues.map(place));
   throw new CommandError("the configuration was refused", "correct the issues above; `selvedge validate -f` checks files");
 }

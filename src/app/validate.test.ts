@@ -2,8 +2,11 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { buildPlugin } from "../../test/kit/extism.ts";
 import { EXIT } from "../cli/command.ts";
 import { runCommandLine } from "../cli/run.ts";
+import { METADATA_SECTION } from "../config/module-summary.ts";
+import { appendCustomSection } from "../config/wasm-sections.ts";
 import { LAUNCHERS } from "./launchers.ts";
 
 const FILTER = (limit: string) => `apiVersion: selvedge.dev/v1
@@ -26,7 +29,10 @@ spec:
     - backends: [{ service: shop }, { service: gone }]
 `;
 
-async function validate(files: Record<string, string>, ...flags: string[]) {
+const validate = (files: Record<string, string | Uint8Array>, ...flags: string[]) =>
+  runIn(files, (folder) => ["validate", "-f", folder, ...flags]);
+
+async function runIn(files: Record<string, string | Uint8Array>, argv: (folder: string) => readonly string[]) {
   const folder = mkdtempSync(join(tmpdir(), "selvedge-validate-"));
   let [out, error] = ["", ""];
   try {
@@ -40,7 +46,7 @@ async function validate(files: Record<string, string>, ...flags: string[]) {
       },
       ...{ env: {}, isTty: false, cwd: folder, readStdin: async () => "" },
     };
-    const exit = await runCommandLine(["validate", "-f", folder, ...flags], terminal, LAUNCHERS);
+    const exit = await runCommandLine(argv(folder), terminal, LAUNCHERS);
     return { exit, out: out.replaceAll(folder, "."), error: error.replaceAll(folder, ".") };
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -86,4 +92,44 @@ test("every mistake at once, whatever its kind: of one field, of references, of 
   const mesh = "apiVersion: selvedge.dev/v1\nkind: Mesh\nmetadata: { name: mesh }\nspec: { nonsense: 1 }\n";
   const refused = await validate({ ...files, "d.yaml": mesh }, "--json");
   expect(refused.out).not.toContain("bad_settings");
+});
+
+const NEEDY = appendCustomSection(
+  buildPlugin({ exports: { on_request: "i32.const 0" } }),
+  METADATA_SECTION,
+  Buffer.from(JSON.stringify({ name: "needy", capabilities: { random: true, headers: { request: { read: ["cookie"] } } } })),
+);
+const NEEDY_FILTER = (capabilities: string) => `apiVersion: selvedge.dev/v1
+kind: Filter
+metadata: { name: needy }
+spec:
+  module: { file: needy.wasm }
+  capabilities: ${capabilities}
+`;
+
+test("what a module declares that it needs and its resource does not grant is a warning, with place and what to write", async () => {
+  const files = { "a.yaml": NEEDY_FILTER("{ headers: { request: { read: [accept] } } }"), "needy.wasm": NEEDY };
+  const warned = await validate(files);
+  expect([warned.exit, warned.out]).toEqual([EXIT.ok, "✓ 1 resource is valid\n"]);
+  const lines = warned.error.trim().split("\n");
+  expect(lines).toHaveLength(2);
+  expect(lines[0]).toMatch(
+    /^! \.\/a\.yaml:6:\d+ capability_not_granted Filter default\/needy spec\.capabilities\.random: needy\.wasm declares .*random: true/,
+  );
+  expect(lines[1]).toMatch(
+    /^! \.\/a\.yaml:6:\d+ .*spec\.capabilities\.headers\.request\.read: .*headers\.request\.read: \[accept, cookie\]/,
+  );
+  expect(JSON.parse((await validate(files, "--json")).out).warnings).toHaveLength(2);
+
+  const inspect = (folder: string) => ["filter", "inspect", join(folder, "needy.wasm"), "-f", folder];
+  const inspected = await runIn(files, inspect);
+  expect(inspected.out).toContain('  random: true\n  headers.request.read: ["*", cookie]\n');
+  expect(inspected.error.trim().split("\n")).toEqual(lines);
+  const alone = await runIn(files, (folder) => inspect(folder).slice(0, 3));
+  expect([alone.exit, alone.error, alone.out.includes("  random: true\n")]).toEqual([EXIT.ok, "", true]);
+
+  const granted = { ...files, "a.yaml": NEEDY_FILTER('{ random: true, headers: { request: { read: ["*", cookie] } } }') };
+  expect(await validate(granted)).toMatchObject({ exit: EXIT.ok, error: "" });
+  const whole = await runIn(granted, inspect);
+  expect([whole.error, whole.out.endsWith("✓ default/needy: all that it declares is granted\n")]).toEqual(["", true]);
 });

@@ -28,6 +28,12 @@ export function printIssues(context: CommandContext, issues: readonly ConfigIssu
   for (const issue of issues) context.terminal.error(`${paint.red("✗")} ${issueLine(context, issue)}\n`);
 }
 
+/** The same of what does not stop anything. */
+export function printWarnings(context: CommandContext, warnings: readonly ConfigIssue[]): void {
+  const paint = paintOf(context);
+  for (const warning of warnings) context.terminal.error(`${paint.yellow("!")} ${printable(formatIssue(warning))}\n`);
+}
+
 /** Says what an apply, delete, rollback or restore did; the exit code follows from it. */
 export function reportOutcome(
   context: CommandContext,
@@ -47,10 +53,12 @@ export function reportOutcome(
     }
     return outcome.reason === "not_found" ? EXIT.notFound : EXIT.failed;
   }
+  const warnings = outcome.warnings?.map(place);
   if (flags.on("json")) {
-    printJson(context, outcome);
+    printJson(context, { ...outcome, ...(warnings === undefined ? {} : { warnings }) });
     return EXIT.ok;
   }
+  printWarnings(context, warnings ?? []);
   for (const change of outcome.changes) terminal.out(`${printable(shortName(change.key))} ${paint.green(change.kind)}\n`);
   if (outcome.changes.length === 0) terminal.out("nothing changed\n");
   terminal.out(`revision ${outcome.revision}\n`);

@@ -70,6 +70,8 @@ export const ISSUE_CODES = {
   registry_unauthorized: "The registry wants other credentials, or these may not do that.",
   registry_not_allowed: "A registry, or a place to which it leads, that may not be asked.",
   registry_unreachable: "The registry did not answer: no connection, TLS, time, or an error of its own.",
+  capability_not_granted:
+    "The module's metadata declares that it needs something that its Filter resource does not grant. A warning: it is loaded all the same.",
   bad_pattern: "Not a name or prefix that a filter may be granted.",
   bad_subject: "Not a NATS subject that a filter may publish to.",
   bad_settings: "The filter does not accept its settings.",

@@ -23,6 +23,8 @@ export type ApplyOutcome =
       readonly changes: readonly ChangeSummary[];
       /** With `dryRun`: before and after of every change. */
       readonly diff?: readonly Change[];
+      /** Things to know about what was changed, which do not stop it. Absent: none. */
+      readonly warnings?: readonly ConfigIssue[];
     }
   /** `conflict`: a precondition (If-Match) failed. `invalid`: the configuration is wrong; all issues at once. */
   | { readonly ok: false; readonly reason: "invalid" | "conflict" | "not_found"; readonly issues: readonly ConfigIssue[] };

@@ -132,6 +132,32 @@ describe("control plane without NATS", () => {
     await plane.stop();
   });
 
+  test("an apply tells what its own resources have to be warned of, and not what others have", async () => {
+    const plane = await startPlane();
+    const metadata = Buffer.from(JSON.stringify({ capabilities: { random: true } }));
+    const empty = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+    const digest = await plane.putModule(appendCustomSection(empty, METADATA_SECTION, metadata));
+    const filter = (capabilities: object) =>
+      JSON.stringify({
+        ...{
+          apiVersion: "selvedge.dev/v1",
+          kind: "Filter",
+          metadata: { name: "needy" },
+          spec: { module: { digest }, capabilities },
+        },
+      });
+    const warningsOf = async (text: string, dryRun = false): Promise<unknown> => {
+      const outcome = await plane.apply({ text, dryRun, ...by });
+      return outcome.ok ? outcome.warnings?.map(({ code, resource, path }) => [code, resource, path]) : outcome;
+    };
+    const warned = [["capability_not_granted", "Filter default/needy", "spec.capabilities.random"]];
+    expect(await warningsOf(filter({}), true)).toEqual(warned);
+    expect(await warningsOf(filter({}))).toEqual(warned);
+    expect(await warningsOf(service("other"))).toBeUndefined();
+    expect(await warningsOf(filter({ random: true }))).toBeUndefined();
+    await plane.stop();
+  });
+
   test("the next start has the configuration back, readable by the owner only", async () => {
     const folder = await mkdtemp(join(tmpdir(), "selvedge-plane-"));
     const backend = { kind: "memory", persistence: folderPersistence(folder) } as const;

@@ -1,4 +1,5 @@
 import { sha256Digest } from "../config/canonical.ts";
+import type { ConfigIssue } from "../config/issue.ts";
 import { type ModuleSummary, summariseModule } from "../config/module-summary.ts";
 import { Complaints } from "../config/nats/complaints.ts";
 import type { ProxyStatusMessage } from "../config/nats/status.ts";
@@ -318,7 +319,8 @@ export class Plane implements ControlPlane {
     if (issues.length > 0) return { ok: false, reason: "invalid", issues };
     const { digest } = plan.next.digests;
     const changes = plan.changes.map(summaryOf);
-    if (commit.dryRun) return { ok: true, revision: model.revision, digest, changes, diff: plan.changes };
+    const warnings = warningsOf(compiled.warnings, changes);
+    if (commit.dryRun) return { ok: true, revision: model.revision, digest, changes, diff: plan.changes, ...warnings };
     if (changes.length === 0) return { ok: true, revision: model.revision, digest: model.digest, changes };
     // The log is short, and who loads applies its tail over the view: the view must not fall far behind.
     if (this.#viewsBehind >= VIEWS_BEHIND_MAX) await this.#views;
@@ -331,7 +333,7 @@ export class Plane implements ControlPlane {
     this.#model = model.after({ ...entry, revision, previous: model.revision }, plan.parsed);
     this.#compiled = compiled.at(revision);
     await this.#followOrRepair({ ...entry, revision, previous: model.revision });
-    return { ok: true, revision, digest, changes };
+    return { ok: true, revision, digest, changes, ...warnings };
   }
 
   #entryOf(commit: Commit, plan: Plan, digest: string): Omit<LogEntry, "revision" | "previous"> {
@@ -486,4 +488,15 @@ export class Plane implements ControlPlane {
 function summaryOf(change: Change): ChangeSummary {
   const kind = change.after === undefined ? "deleted" : change.before === undefined ? "created" : "changed";
   return { key: change.key, kind };
+}
+
+/** Those of resources that changed: the others were told when theirs did. */
+function warningsOf(
+  warnings: readonly ConfigIssue[],
+  changes: readonly ChangeSummary[],
+): { readonly warnings?: readonly ConfigIssue[] } {
+  if (warnings.length === 0) return {};
+  const changed = new Set(changes.map(({ key }) => key.replace("/", " ")));
+  const told = warnings.filter(({ resource }) => changed.has(resource));
+  return told.length === 0 ? {} : { warnings: told };
 }

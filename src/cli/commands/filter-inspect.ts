@@ -1,21 +1,29 @@
+import type { ConfigIssue } from "../../config/issue.ts";
 import { formatSize } from "../../config/schema/units.ts";
+import { DEFAULT_CAPABILITIES } from "../../filters/guest/grants.ts";
 import { type Command, type CommandContext, CommandError, EXIT } from "../command.ts";
+import { compileNamedFiles } from "../compile-files.ts";
 import { describeModule, type ModuleDescription } from "../filter/describe.ts";
 import { readModuleFile } from "../filter/module-file.ts";
-import { paintOf, printJson } from "../report.ts";
+import { paintOf, printJson, printWarnings } from "../report.ts";
+import { REGISTRY_FLAGS } from "../serve-flags.ts";
 import { formatTable, printable } from "../terminal.ts";
 
 export const command: Command = {
   name: "filter inspect",
   summary: "show what a module is, needs and offers",
   description:
-    "Reads a WebAssembly file without running it: which ABI it speaks and in which versions, what it imports and exports, its size, memory and tables, what it could do with its imports and which capability grants that, who produced it, and the metadata that `filter build` puts in. Ends with 1 when the file is no module, or one that the engine refuses.",
+    "Reads a WebAssembly file without running it: which ABI it speaks and in which versions, what it imports and exports, its size, memory and tables, what it could do with its imports and which capability grants that, who produced it, the metadata that `filter build` puts in, and which capabilities it declares there that a Filter resource has to grant; with -f which of them the Filter resources that name it do not. Ends with 1 when the file is no module, or one that the engine refuses.",
   arguments: "<file.wasm>",
   argumentsMin: 1,
   argumentsMax: 1,
-  flags: [],
+  flags: [
+    { name: "file", short: "f", type: "list", value: "<path>", help: "Resources (file, folder, -) whose Filters are to run it." },
+    ...REGISTRY_FLAGS,
+  ],
   examples: [
     { says: "before you trust a stranger's filter", line: "selvedge filter inspect geo.wasm" },
+    { says: "what its Filter resource does not grant", line: "selvedge filter inspect dist/geo.wasm -f config/" },
     { says: "for a script", line: "selvedge filter inspect geo.wasm --json" },
   ],
   async run(context) {
@@ -28,8 +36,13 @@ export const command: Command = {
       throw new CommandError(`${file}: ${error instanceof Error ? error.message : String(error)}`);
     }
     const verdict = await compiles(bytes, description);
-    if (context.flags.on("json")) printJson(context, { file, ...description, compiles: verdict === "", compileError: verdict });
-    else print(context, file, description, verdict);
+    const grants = await grantsOf(context, bytes, description.digest);
+    if (context.flags.on("json"))
+      printJson(context, { file, ...description, ...grants, compiles: verdict === "", compileError: verdict });
+    else {
+      print(context, file, description, verdict);
+      printGrants(context, grants);
+    }
     return verdict === "" ? EXIT.ok : EXIT.failed;
   },
 };
@@ -91,4 +104,38 @@ function describeExtent(
 ): string {
   const most = maximum === null ? "no maximum (the budget is one)" : `at most ${format(maximum)}`;
   return `${format(minimum)} at the start, ${most}${imported ? ", imported" : ""}`;
+}
+
+interface GrantsView {
+  /** What it declares beyond what every filter may, as YAML below `capabilities`. */
+  readonly declares: readonly string[];
+  /** Filter resources that name it; undefined: no resources were given. */
+  readonly filters?: readonly string[];
+  /** What they do not grant. */
+  readonly missing?: readonly ConfigIssue[];
+}
+
+async function grantsOf(context: CommandContext, bytes: Uint8Array, digest: string): Promise<GrantsView> {
+  const { declaredCapabilities, missingGrants } = await import("../../config/compile/declared.ts");
+  const declared = declaredCapabilities(bytes);
+  const beyond = declared === undefined ? [] : missingGrants(declared, DEFAULT_CAPABILITIES);
+  const declares = beyond.map(({ path, write }) => `${path.join(".")}: ${write}`);
+  if (context.flags.list("file").length === 0) return { declares };
+  const { compiled } = await compileNamedFiles(context);
+  const filters = compiled.filters.filter((each) => each.digest === digest).map(({ name }) => name);
+  const missing = compiled.warnings.filter(
+    ({ code, resource }) => code === "capability_not_granted" && filters.includes(resource.replace(/^Filter /, "")),
+  );
+  return { declares, filters, missing };
+}
+
+function printGrants(context: CommandContext, { declares, filters, missing = [] }: GrantsView): void {
+  const { terminal } = context;
+  if (declares.length > 0) terminal.out("\nit declares that it needs, below spec.capabilities of its Filter resource:\n");
+  for (const line of declares) terminal.out(`  ${printable(line)}\n`);
+  if (filters === undefined) return;
+  if (filters.length === 0) terminal.error(`${paintOf(context).yellow("!")} no Filter of these files names this module\n`);
+  printWarnings(context, missing);
+  if (filters.length > 0 && missing.length === 0)
+    terminal.out(`${paintOf(context).green("✓")} ${printable(filters.join(", "))}: all that it declares is granted\n`);
 }

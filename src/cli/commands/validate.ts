@@ -1,7 +1,7 @@
 import type { ConfigIssue } from "../../config/issue.ts";
 import { type Command, type CommandContext, EXIT } from "../command.ts";
 import { compileNamedFiles } from "../compile-files.ts";
-import { issueLine, paintOf, printIssues, printJson } from "../report.ts";
+import { paintOf, printIssues, printJson, printWarnings } from "../report.ts";
 import { REGISTRY_FLAGS } from "../serve-flags.ts";
 
 export const command: Command = {
@@ -21,7 +21,7 @@ export const command: Command = {
       printJson(context, { ok: issues.length === 0, resources, issues, warnings });
       return issues.length === 0 ? EXIT.ok : EXIT.failed;
     }
-    for (const warning of warnings) context.terminal.error(`${paint.yellow("!")} ${issueLine(context, warning)}\n`);
+    printWarnings(context, warnings);
     printIssues(context, issues);
     if (issues.length > 0) return EXIT.failed;
     context.terminal.out(`${paint.green("✓")} ${resources} ${resources === 1 ? "resource is" : "resources are"} valid\n`);
@@ -37,11 +37,11 @@ interface Checked {
 
 async function check(context: CommandContext): Promise<Checked> {
   const { checkFilters, filterPlaceOf } = await import("../../config/filter-check.ts");
-  const { compiled, resources, issues: found } = await compileNamedFiles(context);
-  const issues = [...found];
+  const { compiled, resources, issues } = await compileNamedFiles(context);
+  const all = [...issues];
   if (compiled.filters.length > 0) {
     const tryFilter = await context.launch.createFilterTrial();
-    issues.push(...(await checkFilters(compiled, tryFilter, filterPlaceOf(resources))));
+    all.push(...(await checkFilters(compiled, tryFilter, filterPlaceOf(resources))));
   }
-  return { issues, warnings: compiled.warnings, resources: resources.length };
+  return { issues: all, warnings: compiled.warnings, resources: resources.length };
 }

@@ -5,9 +5,10 @@ import { refuseUnsigned } from "../module-signature.ts";
 import type { ModuleBytes } from "../modules.ts";
 import type { FilterResource } from "../schema/index.ts";
 import { REDACTED, REDACTED_OTHER } from "../secrets.ts";
-import type { FilterConfig } from "../snapshot.ts";
+import type { FilterCapabilities, FilterConfig } from "../snapshot.ts";
 import { compileCapabilities } from "./capabilities.ts";
 import { type CompileContext, fullName } from "./context.ts";
+import { declaredCapabilities, missingGrants } from "./declared.ts";
 
 /** All filters; the bytes of their modules go to `context.modules`. */
 export function compileFilters(context: CompileContext): FilterConfig[] {
@@ -18,6 +19,8 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
     context.modules.set(module.digest, module.bytes);
     const { spec } = filter;
     const { budget } = spec;
+    const capabilities = compileCapabilities(context, filter);
+    if (spec.module.builtin === undefined) warnOfMissing(context, filter, module, capabilities);
     const fuel = spec.module.builtin === undefined ? DEFAULT_FILTER_BUDGET : BUILTIN_FILTER_FUEL;
     return [
       {
@@ -49,7 +52,7 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
           metrics: budget.metrics,
           contextsPerInstance: budget.contexts,
         },
-        capabilities: compileCapabilities(context, filter),
+        capabilities,
       },
     ];
   });
@@ -69,6 +72,25 @@ function refuseRedacted(
     const isList = Array.isArray(value);
     for (const [name, child] of Object.entries(value))
       refuseRedacted(context, filter, child, [...path, isList ? Number(name) : name]);
+  }
+}
+
+/**
+ * A module says what it needs, and the resource decides. What it says grants nothing, and keeps nothing out: it may well work without, and
+ * where it cannot, its host refuses to load it.
+ */
+function warnOfMissing(
+  context: CompileContext,
+  filter: FilterResource,
+  { bytes, origin }: { readonly bytes: Uint8Array; readonly origin: string },
+  granted: FilterCapabilities,
+): void {
+  const declared = declaredCapabilities(bytes);
+  if (declared === undefined) return;
+  for (const { path, write } of missingGrants(declared, granted)) {
+    const message = `${origin} declares that it needs capabilities.${path.join(".")}, which is not granted.`;
+    const hint = `grant it, if you trust the module with it: ${path.join(".")}: ${write} below spec.capabilities`;
+    context.warn(filter, ["spec", "capabilities", ...path], "capability_not_granted", message, hint);
   }
 }
 

@@ -54,8 +54,11 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   ChangeSummary: object({ key: text, kind: { enum: ["created", "changed", "deleted"] } }),
   Change: object({ key: text, before: ref("Resource"), after: ref("Resource") }, ["before", "after"]),
   Outcome: object(
-    { ok: { const: true }, revision: integer, digest: text, changes: list(ref("ChangeSummary")), diff: list(ref("Change")) },
-    ["diff"],
+    {
+      ...{ ok: { const: true }, revision: integer, digest: text, changes: list(ref("ChangeSummary")) },
+      ...{ diff: list(ref("Change")), warnings: list(ref("Issue")) },
+    },
+    ["diff", "warnings"],
   ),
   Event: object({ kind: text, subject: text, reason: text, worker: integer, count: integer, firstMs: integer, lastMs: integer }, [
     "worker",

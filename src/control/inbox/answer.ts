@@ -12,6 +12,7 @@ export type InboxAnswer =
       readonly digest: string;
       readonly changes: readonly ChangeSummary[];
       readonly moreChanges?: number;
+      readonly warnings?: readonly ConfigIssue[];
     }
   | { readonly ok: false; readonly reason: string; readonly issues: readonly ConfigIssue[]; readonly moreIssues?: number };
 
@@ -25,7 +26,11 @@ export function answerOf(outcome: ApplyOutcome): InboxAnswer {
       ...(more > 0 ? { moreIssues: more } : {}),
     };
   }
-  const { revision, digest, changes } = outcome;
+  const { revision, digest, changes, warnings } = outcome;
   const more = changes.length - LISTED;
-  return { ok: true, revision, digest, changes: changes.slice(0, LISTED), ...(more > 0 ? { moreChanges: more } : {}) };
+  return {
+    ...{ ok: true, revision, digest, changes: changes.slice(0, LISTED) },
+    ...(more > 0 ? { moreChanges: more } : {}),
+    ...(warnings === undefined ? {} : { warnings: warnings.slice(0, LISTED) }),
+  };
 }
