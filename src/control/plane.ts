@@ -1,5 +1,4 @@
 import { sha256Digest } from "../config/canonical.ts";
-import type { ConfigIssue } from "../config/issue.ts";
 import { type ModuleSummary, summariseModule } from "../config/module-summary.ts";
 import { Complaints } from "../config/nats/complaints.ts";
 import type { ProxyStatusMessage } from "../config/nats/status.ts";
@@ -24,7 +23,7 @@ import type {
 } from "./control.ts";
 import type { Distributor } from "./distribute/distributor.ts";
 import type { PlaneObserver } from "./metrics.ts";
-import { controlIssue } from "./model/issues.ts";
+import { controlIssue, warningsOf } from "./model/issues.ts";
 import { ControlModel } from "./model/model.ts";
 import { type Plan, type Planner, planApply, planDelete, planReplace, planRollback } from "./model/plan.ts";
 import { ProxyTable, type WaitOutcome } from "./model/proxies.ts";
@@ -488,15 +487,4 @@ export class Plane implements ControlPlane {
 function summaryOf(change: Change): ChangeSummary {
   const kind = change.after === undefined ? "deleted" : change.before === undefined ? "created" : "changed";
   return { key: change.key, kind };
-}
-
-/** Those of resources that changed: the others were told when theirs did. */
-function warningsOf(
-  warnings: readonly ConfigIssue[],
-  changes: readonly ChangeSummary[],
-): { readonly warnings?: readonly ConfigIssue[] } {
-  if (warnings.length === 0) return {};
-  const changed = new Set(changes.map(({ key }) => key.replace("/", " ")));
-  const told = warnings.filter(({ resource }) => changed.has(resource));
-  return told.length === 0 ? {} : { warnings: told };
 }

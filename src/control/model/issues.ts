@@ -1,4 +1,5 @@
 import type { ConfigIssue } from "../../config/issue.ts";
+import type { ChangeSummary } from "../control.ts";
 
 /** Codes of issues that only the control plane finds; those of the configuration itself are in config/codes.ts. */
 export const CONTROL_ISSUE_CODES = {
@@ -20,4 +21,15 @@ export type ControlIssueCode = keyof typeof CONTROL_ISSUE_CODES;
 /** An issue without a place in a text. */
 export function controlIssue(code: ControlIssueCode, message: string, hint = "", resource = "", file = ""): ConfigIssue {
   return { code, message, hint, resource, path: "", file, line: 0, column: 0 };
+}
+
+/** Those of resources that changed: the others were told when theirs did. */
+export function warningsOf(
+  warnings: readonly ConfigIssue[],
+  changes: readonly ChangeSummary[],
+): { readonly warnings?: readonly ConfigIssue[] } {
+  if (warnings.length === 0) return {};
+  const changed = new Set(changes.map(({ key }) => key.replace("/", " ")));
+  const told = warnings.filter(({ resource }) => changed.has(resource));
+  return told.length === 0 ? {} : { warnings: told };
 }
