@@ -10,7 +10,7 @@ function minimal(change: (builder: ModuleBuilder) => void = () => {}): ModuleBui
   change(builder);
   return builder;
 }
-const marker = (builder: ModuleBuilder): number => builder.func("proxy_abi_version_0_2_1", [], [], []);
+const marker = (builder: ModuleBuilder, name = "proxy_abi_version_0_2_1"): number => builder.func(name, [], [], []);
 const allocator = (builder: ModuleBuilder): number => builder.func("malloc", ["i32"], ["i32"], op.i32(1024));
 
 describe("proxy-wasm: modules that do not load", () => {
@@ -79,20 +79,54 @@ describe("proxy-wasm: modules that do not load", () => {
     assert.equal(bench.shared.size, 0);
   });
 
-  test("callbacks of the wrong type fail the exchange, not the process", async () => {
-    const bench = new FilterBench();
-    const wasm = minimal(
-      (b) =>
-        void [marker(b.memory(1)), allocator(b), b.func("proxy_on_request_headers", ["i64", "i32", "i32"], ["i32"], op.i32(0))],
-    ).build();
-    const module = await bench.load(filterConfig(), wasm);
-    assert.equal(bench.exchange([module]).chain.requestHead(true), "failed");
-    const answers = minimal(
-      (b) =>
-        void [marker(b.memory(1)), allocator(b), b.func("proxy_on_request_headers", ["i32", "i32", "i32"], ["i64"], op.i64Zero)],
-    ).build();
-    const second = await bench.load(filterConfig(), answers);
-    assert.equal(bench.exchange([second]).chain.requestHead(true), "failed");
+  test("callbacks and allocators of the wrong type are refused by name, with their type and the right one", async () => {
+    type Types = readonly ("i32" | "i64")[];
+    const zero = { i32: op.i32(0), i64: op.i64Zero } as const;
+    const load = (name: string, params: Types, results: readonly ("i32" | "i64")[], version?: string) => {
+      const wasm = minimal((b) => {
+        marker(b.memory(1), version);
+        if (name !== "proxy_on_memory_allocate" && name !== "malloc") allocator(b);
+        b.func(
+          name,
+          [...params],
+          [...results],
+          results.flatMap((each) => [...zero[each]]),
+        );
+      }).build();
+      return new FilterBench().load(filterConfig(), wasm);
+    };
+    const cases: readonly (readonly [name: string, params: Types, results: readonly ("i32" | "i64")[], reason: RegExp])[] = [
+      [
+        "proxy_on_request_headers",
+        ["i64", "i32", "i32"],
+        ["i32"],
+        /proxy_on_request_headers is \(i64, i32, i32\) -> i32, not \(i32, i32, i32\) -> i32$/,
+      ],
+      ["proxy_on_request_headers", ["i32", "i32", "i32"], ["i64"], /is \(i32, i32, i32\) -> i64, not \(i32, i32, i32\) -> i32$/],
+      [
+        "proxy_on_response_headers",
+        ["i32", "i32"],
+        ["i32"],
+        /proxy_on_response_headers is \(i32, i32\) -> i32, not \(i32, i32, i32\) -> i32$/,
+      ],
+      ["proxy_on_request_body", ["i32", "i64", "i32"], ["i32"], /proxy_on_request_body is \(i32, i64, i32\) -> i32/],
+      ["proxy_on_log", ["i32"], ["i32"], /proxy_on_log is \(i32\) -> i32, not \(i32\) -> \(\)$/],
+      ["proxy_on_done", ["i32"], [], /proxy_on_done is \(i32\) -> \(\), not \(i32\) -> i32$/],
+      ["proxy_on_grpc_close", ["i32"], [], /proxy_on_grpc_close is/],
+      ["proxy_on_memory_allocate", ["i64"], ["i32"], /proxy_on_memory_allocate is \(i64\) -> i32, not \(i32\) -> i32$/],
+      ["malloc", ["i32", "i32"], ["i32"], /malloc is \(i32, i32\) -> i32, not \(i32\) -> i32$/],
+      ["_initialize", ["i32"], [], /_initialize is \(i32\) -> \(\), not \(\) -> \(\)$/],
+      ["_start", [], ["i32"], /_start is \(\) -> i32, not \(\) -> \(\)$/],
+    ];
+    for (const [name, params, results, reason] of cases) await assert.rejects(load(name, params, results), reason);
+    await assert.rejects(
+      load("proxy_on_request_headers", ["i32", "i32", "i32"], ["i32"], "proxy_abi_version_0_1_0"),
+      /not \(i32, i32\) -> i32$/,
+    );
+    // What the ABI does not call may be what it likes.
+    await load("main", ["i64"], []);
+    await load("proxy_on_something_of_my_own", ["i64"], []);
+    await load("proxy_on_request_headers", ["i32", "i32"], ["i32"], "proxy_abi_version_0_1_0");
   });
 
   test("a module without callbacks passes everything; unknown proxy_ and WASI imports are there but unimplemented", async () => {

@@ -368,6 +368,17 @@ function atLoads(): Attack[] {
       plain((m) => void m.start(m.func({ body: "loop i32.const 1 memory.grow 0 drop br 0 end" }))).build(),
     ),
     of("exports of wrong types", () => plain((m) => void m.global("i32", "i32.const 1", "proxy_on_log")).build()),
+    of("callbacks of wrong types", () =>
+      plain(
+        (m) => void m.func({ name: "proxy_on_request_headers", params: ["i64"], results: ["i32"], body: "i32.const 0" }),
+      ).build(),
+    ),
+    of("an allocator of a wrong type", () => {
+      const module = new ModuleAssembler().memory(1, undefined, "memory");
+      module.func({ name: "proxy_abi_version_0_2_1", body: "" });
+      module.func({ name: "malloc", params: ["i64"], results: ["i32"], body: "i32.const 0" });
+      return module.build();
+    }),
     of("a callback that answers another type", () =>
       plain((m) => void m.func({ ...CONFIGURE, results: ["i64"], body: "i64.const 1" })).build(),
     ),

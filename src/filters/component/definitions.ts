@@ -41,6 +41,8 @@ export type Definition =
 export interface CoreModule {
   readonly bytes: Bytes;
   compiled: CompiledModule | undefined;
+  /** Of the functions that it exports; made with its first instance. */
+  types?: ReadonlyMap<string, string>;
 }
 
 export type AliasDefinition =

@@ -1,6 +1,8 @@
 import { describeCause } from "../../core/failure.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import { exportedTypes } from "../guest/signatures.ts";
 import { hideMeters } from "./core-modules.ts";
+import { rememberTypes } from "./core-types.ts";
 import type { ComponentDefinition, CoreModule } from "./definitions.ts";
 import type { ComponentFunction } from "./functions.ts";
 import { CONFIGURE_PHASE, ComponentGuest, type GuestCallbacks, type GuestOwner } from "./guest.ts";
@@ -96,6 +98,8 @@ function instantiateCore(guest: ComponentGuest, module: CoreModule, imports: Web
   guest.meters.add(exports, module, module.compiled);
   guest.isolation?.add(exports);
   const visible = hideMeters(exports);
+  module.types ??= exportedTypes(module.bytes);
+  rememberTypes(visible, module.types);
   for (const value of Object.values(visible)) {
     if (value instanceof WebAssembly.Memory && !guest.memories.includes(value)) guest.memories.push(value);
   }

@@ -1,5 +1,6 @@
 import { COMPONENT_LIMITS } from "../../core/limits.ts";
 import { CallContext, ComponentInstance, type GuestStore } from "./call.ts";
+import { refuseWrongAllocator, refuseWrongCore } from "./core-types.ts";
 import type { CanonOptions, ComponentDefinition, CoreModule, Definition, ItemType, NamedIndex, Sort } from "./definitions.ts";
 import { type ComponentFunction, type CoreFunction, LiftedFunction, lowerFunction, resourceFunction } from "./functions.ts";
 import { LinearMemory } from "./memory.ts";
@@ -173,6 +174,7 @@ class Linkage {
   #context(options: CanonOptions): CallContext {
     const memory = options.memory === undefined ? undefined : at(this.#coreMemories, options.memory, "core memory");
     const realloc = options.realloc === undefined ? undefined : at(this.#coreFuncs, options.realloc, "core function");
+    if (realloc !== undefined) refuseWrongAllocator(realloc);
     return new CallContext(this.instance, memory && this.#view(memory), realloc, options.encoding);
   }
 
@@ -188,7 +190,10 @@ class Linkage {
   #lift(func: number, options: CanonOptions, type: number): ComponentFunction {
     const core = at(this.#coreFuncs, func, "core function");
     const postReturn = options.postReturn === undefined ? undefined : at(this.#coreFuncs, options.postReturn, "core function");
-    return new LiftedFunction(this.scope.function(type), core, postReturn, this.#context(options));
+    const context = this.#context(options);
+    const lifted = this.scope.function(type);
+    refuseWrongCore(lifted, core, postReturn);
+    return new LiftedFunction(lifted, core, postReturn, context);
   }
 
   // ------------------------------------------------------------ components

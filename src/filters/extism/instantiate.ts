@@ -59,12 +59,7 @@ function functionOf(exports: WebAssembly.Exports, name: string): GuestFunction |
 }
 
 function collect(exports: WebAssembly.Exports, transforms: Transforms): GuestCallbacks {
-  const of = (name: string): GuestFunction | undefined => {
-    const found = functionOf(exports, name);
-    if (found !== undefined && (found as { length: number }).length > 0)
-      throw new Error(`the export ${name} takes parameters: it is no function of a plug-in`);
-    return found;
-  };
+  const of = (name: string): GuestFunction | undefined => functionOf(exports, name);
   const transform = (name: string | undefined): GuestFunction | undefined => {
     const found = name === undefined ? undefined : of(name);
     if (name !== undefined && found === undefined)

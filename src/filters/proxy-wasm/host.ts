@@ -5,6 +5,7 @@ import { ModuleCompiler } from "../guest/compiler.ts";
 import { type GuestOptions, withWholeBudget } from "../guest/module.ts";
 import type { ForeignFunctions } from "./foreign.ts";
 import { ProxyWasmModule } from "./module.ts";
+import { refuseWrongCallbacks } from "./signatures.ts";
 
 export interface ProxyWasmOptions extends GuestOptions {
   readonly foreign: ForeignFunctions;
@@ -20,9 +21,11 @@ export class ProxyWasmHost implements FilterHost {
     this.#compiler = options.compiler ?? new ModuleCompiler(options);
   }
 
-  /** Rejects with an `Error` whose message is the reason: bad bytes, a missing export, or the guest's own words about its settings. */
+  /** Rejects with an `Error` whose message is the reason: bad bytes, a missing export or one of the wrong type, or the guest's own words about its settings. */
   async load(wasm: Bytes, config: FilterConfig): Promise<FilterModule> {
     const whole = withWholeBudget(config);
-    return new ProxyWasmModule(whole, this.options, await this.#compiler.compile(wasm, whole.budget, whole.isolated)).start();
+    const compiled = await this.#compiler.compile(wasm, whole.budget, whole.isolated);
+    refuseWrongCallbacks(wasm);
+    return new ProxyWasmModule(whole, this.options, compiled).start();
   }
 }
