@@ -119,6 +119,21 @@ describe("component: guests that break a rule", () => {
       /used up its fuel of \d+ while it started/,
     ],
     ["a start function that traps", { start: op.unreachable }, /./],
+    [
+      "a callback whose core function has another type",
+      { requestHead: op.i32(AT.verdict), wrongParams: { "on-request-head": ["i32", "i64", "i32"] } },
+      /the core export on-request-head is \(i32, i64, i32\) -> i32, not \(i32, i32, i32\) -> i32$/,
+    ],
+    [
+      "configure of another core type",
+      { wrongParams: { configure: ["i32"] } },
+      /configure is \(i32\) -> i32, not \(i32, i32\) -> i32$/,
+    ],
+    [
+      "an allocator of another core type",
+      { wrongParams: { realloc: ["i64", "i32"] } },
+      /realloc is \(i64, i32\) -> i32, not \(i32, i32, i32, i32\) -> i32$/,
+    ],
     ["configure that traps", { configure: op.unreachable }, /trap: unreachable/],
   ];
   for (const [name, code, reason] of refusedAtLoad) {

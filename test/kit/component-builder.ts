@@ -129,6 +129,8 @@ export interface FilterCode {
   /** What lies in memory from `AT.verdict` on. Default: `continue`. */
   readonly verdict?: Bytes;
   readonly start?: Bytes;
+  /** What a function takes instead of its i32s: the code under test must fit. */
+  readonly wrongParams?: Readonly<Partial<Record<"realloc" | "configure" | "on-request-head", readonly ("i32" | "i64")[]>>>;
 }
 
 /** Adds the header `x-added: yes` to the request whose handle is the second parameter. */
@@ -147,10 +149,21 @@ function buildCore(code: FilterCode): Uint8Array<ArrayBuffer> {
   core.data(AT.configured, Uint8Array.from([0, 0, 0, 0, 1]));
   core.data(AT.verdict, Uint8Array.from(code.verdict ?? [0]));
   core.data(AT.name, new TextEncoder().encode("x-added yes"));
-  core.func("realloc", ["i32", "i32", "i32", "i32"], ["i32"], code.realloc ?? op.i32(AT.heap));
-  core.func("configure", ["i32", "i32"], ["i32"], code.configure ?? op.i32(AT.configured));
+  const { wrongParams = {} } = code;
+  core.func(
+    "realloc",
+    [...(wrongParams.realloc ?? (["i32", "i32", "i32", "i32"] as const))],
+    ["i32"],
+    code.realloc ?? op.i32(AT.heap),
+  );
+  core.func(
+    "configure",
+    [...(wrongParams.configure ?? (["i32", "i32"] as const))],
+    ["i32"],
+    code.configure ?? op.i32(AT.configured),
+  );
   const requestHead = code.requestHead ?? [...DROP_REQUEST, ...op.i32(AT.verdict)];
-  core.func("on-request-head", ["i32", "i32", "i32"], ["i32"], requestHead);
+  core.func("on-request-head", [...(wrongParams["on-request-head"] ?? (["i32", "i32", "i32"] as const))], ["i32"], requestHead);
   if (code.start !== undefined) core.start(core.func(undefined, [], [], code.start));
   return core.build();
 }
