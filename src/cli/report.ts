@@ -31,7 +31,7 @@ export function printIssues(context: CommandContext, issues: readonly ConfigIssu
 /** The same of what does not stop anything. */
 export function printWarnings(context: CommandContext, warnings: readonly ConfigIssue[]): void {
   const paint = paintOf(context);
-  for (const warning of warnings) context.terminal.error(`${paint.yellow("!")} ${printable(formatIssue(warning))}\n`);
+  for (const warning of warnings) context.terminal.error(`${paint.yellow("!")} ${issueLine(context, warning)}\n`);
 }
 
 /** Says what an apply, delete, rollback or restore did; the exit code follows from it. */
