@@ -5,6 +5,7 @@
 
 import { dirname, join, normalize, relative } from "node:path";
 import { Glob } from "bun";
+import { lockProblems } from "./lock.ts";
 
 const ROOT = dirname(import.meta.dir);
 
@@ -60,6 +61,8 @@ for (const file of files) {
   checkImports(file.path, file.text);
 }
 checkDeadFiles();
+for (const problem of lockProblems(await Bun.file(join(ROOT, "package-lock.json")).text()))
+  problems.push(`package-lock.json: ${problem}`);
 
 if (problems.length > 0) {
   process.stderr.write(`${problems.join("\n")}\n${problems.length} house rule violations\n`);
