@@ -60,6 +60,7 @@ describe("credentials", () => {
       "http://plain.example/v2/": { auth: base64("p:q\0\0") },
       "ghcr.io": { auth: base64("old:old") },
       "helper.example": {},
+      "part.example/acme": { auth: base64("acme:part") },
       "odd.example": { auth: "!" },
     };
     const credentials = new RegistryCredentials(
@@ -72,7 +73,8 @@ describe("credentials", () => {
     assert.deepEqual(credentials.of("plain.example"), { user: "p", password: "q" });
     assert.deepEqual(credentials.of("ghcr.io"), { user: "new", password: "se:cret" });
     assert.deepEqual(credentials.of("quay.io"), { user: "q", password: "q" });
-    for (const none of ["helper.example", "odd.example", "io", "constructor"]) assert.equal(credentials.of(none), undefined);
+    for (const none of ["helper.example", "odd.example", "part.example", "io", "constructor"])
+      assert.equal(credentials.of(none), undefined);
     assert.equal(credentials.hasHelper, true);
   });
 

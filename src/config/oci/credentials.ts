@@ -19,7 +19,8 @@ export class RegistryCredentials {
     this.hasHelper = config.credsStore !== undefined || config.credHelpers !== undefined;
     for (const [key, entry] of Object.entries(objectOf(config.auths))) {
       const user = readEntry(objectOf(entry));
-      if (user !== undefined) this.#users.set(registryOf(key), user);
+      // Podman writes some for a part of a registry: what is meant for that part goes nowhere else.
+      if (user !== undefined && WHOLE_REGISTRY.test(key)) this.#users.set(registryOf(key), user);
     }
     for (const text of (named ?? "").split(/\s+/).filter((each) => each !== "")) {
       const match = /^([^=]+)=([^:]+):(.*)$/.exec(text);
@@ -32,6 +33,9 @@ export class RegistryCredentials {
     return this.#users.get(registryOf(registry));
   }
 }
+
+/** Of keys of `auths`: a host, with a scheme and the path of the API at most. */
+const WHOLE_REGISTRY = /^(?:https?:\/\/)?[^/]*(?:\/(?:v[12]\/?)?)?$/i;
 
 const objectOf = (value: unknown): Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Readonly<Record<string, unknown>>) : {};
