@@ -1,5 +1,6 @@
 /** Modules from OCI registries: the forms in which they are published, and what is no module. Over real sockets. */
 import assert from "node:assert/strict";
+import { findModule } from "../../src/config/oci/archive.ts";
 import { pullModule } from "../../src/config/oci/pull.ts";
 import { pushModule } from "../../src/config/oci/push.ts";
 import { RegistrySession } from "../../src/config/oci/session.ts";
@@ -209,6 +210,27 @@ describe("archives", () => {
     await refuses(on.pull("image:1"), /^bad_artifact: its layer is no tar archive/);
     image(gzipOf(Buffer.concat([tarHead("plugin.wasm", 0, "2"), new Uint8Array(1024)])));
     await refuses(on.pull("image:1"), /^bad_artifact: plugin.wasm in its layer is no file/);
+  });
+
+  test("what lies behind an archive's end is not there; one block of zeros is no end", async () => {
+    const [end, archive] = [tarOf({ a: WASM }), tarOf({ "plugin.wasm": WASM })];
+    image(gzipOf(Buffer.concat([end, archive])));
+    await refuses(on.pull("image:1"), /^bad_artifact: its layers hold no plugin.wasm/);
+    image(gzipOf(Buffer.concat([end.subarray(0, -512), archive])));
+    assert.equal((await on.pull("image:1")).digest, digestOf(WASM));
+  });
+
+  test("a large archive leaves the others their turns", async () => {
+    const heads = Buffer.alloc(4 * 1024 * 1024, tarHead("a", 0));
+    let turns = 0;
+    let next = setImmediate(turn);
+    function turn(): void {
+      turns++;
+      next = setImmediate(turn);
+    }
+    assert.equal(await findModule(new Uint8Array(heads), "tar"), undefined);
+    clearImmediate(next);
+    assert.ok(turns > 8, `${turns} turns`);
   });
 
   test("a layer that unpacks to as much as allowed, and to one byte more", async () => {

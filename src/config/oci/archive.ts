@@ -10,6 +10,8 @@ const MODULE_FILE = "plugin.wasm";
 /** Layers above say that it, or all of its folder, is gone. */
 const REMOVED = new Set([".wh.plugin.wasm", ".wh..wh..opq"]);
 const BLOCK = 512;
+/** So much of an archive is read in one go: some milliseconds at most. */
+const PIECE_BYTES = 256 * 1024;
 
 /** What a layer says about `plugin.wasm`; undefined: nothing. */
 export type Found = Uint8Array | "removed" | undefined;
@@ -18,11 +20,19 @@ export type Found = Uint8Array | "removed" | undefined;
 export async function findModule(layer: Uint8Array, form: "tar" | "tar+gzip"): Promise<Found> {
   const reader = new TarReader();
   try {
-    for await (const chunk of form === "tar" ? [layer] : unpack(layer)) if (reader.push(chunk)) break;
+    for await (const chunk of form === "tar" ? inPieces(layer) : unpack(layer)) if (reader.push(chunk)) break;
   } catch (error) {
     throw error instanceof RegistryError ? error : bad("its layer is not gzip, or is torn");
   }
   return reader.end();
+}
+
+/** Others have their turn between. */
+async function* inPieces(layer: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < layer.byteLength; at += PIECE_BYTES) {
+    yield layer.subarray(at, at + PIECE_BYTES);
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
 }
 
 /** Bounded, and not on this thread. */
@@ -53,6 +63,8 @@ class TarReader {
   #parts: Uint8Array[] | undefined;
   #found: Found;
   #entries = 0;
+  /** Blocks of zeros in a row: two are the archive's end, and what follows them no program sees. */
+  #zeros = 0;
 
   /** True: nothing more is needed. */
   push(chunk: Uint8Array): boolean {
@@ -75,7 +87,7 @@ class TarReader {
         at = end;
         if (this.#headBytes === BLOCK) this.#open();
       }
-      if (this.#found instanceof Uint8Array) return true;
+      if (this.#found instanceof Uint8Array || this.#zeros === 2) return true;
     }
     return false;
   }
@@ -88,16 +100,17 @@ class TarReader {
 
   #open(): void {
     this.#headBytes = 0;
-    // The end of the archive, or padding behind it.
-    if (this.#head.every((byte) => byte === 0)) {
-      this.#entries++;
+    this.#entries++;
+    const sum = sumOf(this.#head);
+    if (sum === 0) {
+      this.#zeros++;
       return;
     }
+    this.#zeros = 0;
     const text = latin1Text(this.#head);
-    if (octalOf(text.slice(148, 156)) !== sumOf(this.#head)) throw bad("its layer is no tar archive");
+    if (octalOf(text.slice(148, 156)) !== checksumOf(this.#head, sum)) throw bad("its layer is no tar archive");
     const size = octalOf(text.slice(124, 136));
     if (size === undefined) throw bad("its layer has a file without a size");
-    this.#entries++;
     this.#content = size;
     this.#padding = (BLOCK - (size % BLOCK)) % BLOCK;
     const name = nameOf(text);
@@ -133,11 +146,17 @@ function octalOf(text: string): number | undefined {
   return digits === undefined ? undefined : Number.parseInt(digits, 8);
 }
 
-/** All bytes of the head, its checksum counted as blanks. */
 function sumOf(head: Uint8Array): number {
-  let sum = 8 * 32;
-  for (let i = 0; i < BLOCK; i++) if (i < 148 || i >= 156) sum += head[i] as number;
+  let sum = 0;
+  for (let i = 0; i < BLOCK; i++) sum += head[i] as number;
   return sum;
+}
+
+/** All bytes of the head, its checksum counted as blanks. */
+function checksumOf(head: Uint8Array, sum: number): number {
+  let own = 0;
+  for (let i = 148; i < 156; i++) own += head[i] as number;
+  return sum - own + 8 * 32;
 }
 
 const bad = (message: string): RegistryError => new RegistryError("bad_artifact", message);
