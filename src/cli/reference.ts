@@ -41,6 +41,6 @@ export function parseKind(text: string): string {
 
 function pluralOf(kind: string): string {
   const lower = kind.toLowerCase();
-  if (lower.endsWith("y")) return `${lower.slice(0, -1)}ies`;
+  if (/[^aeiou]y$/.test(lower)) return `${lower.slice(0, -1)}ies`;
   return lower.endsWith("sh") ? `${lower}es` : `${lower}s`;
 }

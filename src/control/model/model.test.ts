@@ -1,5 +1,6 @@
 // Invariant: what the model carries on from change to change is what it would make from nothing.
 import { expect, test } from "bun:test";
+import { formatIssue } from "../../config/issue.ts";
 import { parseResources } from "../../config/parse.ts";
 import { SeededRng } from "../../core/rng.ts";
 import { applyEntry, EMPTY_STATE, type LogEntry } from "../store/store.ts";
@@ -55,6 +56,16 @@ test("a plan's digest is that of the model that comes of it", () => {
     expect(model.digests.digest).toBe(digest);
     expect(model.catalogue).toEqual(plan.next.catalogue);
   }
+});
+
+test("two resources of one name in an apply are refused, with both places", () => {
+  const route = (name: string, body: string): string =>
+    `---\napiVersion: selvedge.dev/v1\nkind: Route\nmetadata: { name: ${name} }\nspec: { rules: [{ respond: { body: ${body} } }] }\n`;
+  const parsed = parseResources(`${route("a", "one")}${route("b", "two")}${route("a", "three")}`, { file: "f.yaml" });
+  const { issues } = planApply(parsed, undefined)(ControlModel.fromState(EMPTY_STATE));
+  expect(issues.map(formatIssue)).toEqual([
+    "f.yaml:14:19 duplicate_resource Route default/a metadata.name: There is another Route default/a in the same apply, at f.yaml:4:19. (rename or remove one)",
+  ]);
 });
 
 test("the digest depends on keys and hashes alone, not on their order", () => {

@@ -27,6 +27,8 @@ export interface Plan {
 /** A request as a function of the current resources: made again when somebody else was faster. */
 export type Planner = (model: ControlModel) => Plan;
 
+const NAME = ["metadata", "name"];
+
 interface Desired {
   readonly refused?: readonly string[];
   /** Undefined: deleted. */
@@ -40,7 +42,8 @@ export function planApply(
   parsed: Pick<ParseResult, "resources" | "refused" | "issues">,
   expected: ReadonlyMap<ResourceKey, number> | undefined,
 ): Planner {
-  const desired = { resources: byKey(parsed.resources), issues: parsed.issues, refused: parsed.refused };
+  const issues = [...parsed.issues, ...duplicatesOf(parsed.resources)];
+  const desired = { resources: byKey(parsed.resources), issues, refused: parsed.refused };
   return (model) => makePlan(model, withPrecondition(model, desired, expected));
 }
 
@@ -143,6 +146,25 @@ function withPrecondition(
     );
   }
   return issues.length === 0 ? desired : { ...desired, issues: [...issues, ...desired.issues], failure: "conflict" };
+}
+
+/** Of two with one name, one would be lost without a word. */
+function duplicatesOf(parsed: readonly ParsedResource[]): ConfigIssue[] {
+  const first = new Map<ResourceKey, ParsedResource>();
+  const issues: ConfigIssue[] = [];
+  for (const each of parsed) {
+    const key = keyOf(each.resource);
+    const other = first.get(key);
+    if (other === undefined) {
+      first.set(key, each);
+      continue;
+    }
+    const { file, line, column } = other.locate(NAME);
+    const message = `There is another ${key.replace("/", " ")} in the same apply, at ${file}:${line}:${column}.`;
+    const [code, hint, resource] = ["duplicate_resource", "rename or remove one", key.replace("/", " ")];
+    issues.push({ code, message, hint, resource, path: NAME.join("."), ...each.locate(NAME) });
+  }
+  return issues;
 }
 
 function byKey(parsed: readonly ParsedResource[]): Map<ResourceKey, ParsedResource> {
