@@ -147,10 +147,11 @@ export function stopWithParent(): void {
 
 /**
  * A watcher beside the program, in its process group: it reads from us until we are gone, asks the program to end, and insists. Its number
- * cannot be another's meanwhile, because the group is named after it and has the watcher in it.
+ * cannot be another's meanwhile, because the group is named after it and has the watcher in it. It reads by itself: where PATH leads to no
+ * `cat`, the end of one that never began would be taken for ours.
  */
 const TIE = `exec 3<&0 </dev/null
-(cat <&3; kill $$ && sleep 5 && kill -9 $$) >/dev/null 2>&1 &
+(while read -r _ <&3; do :; done; kill $$ && sleep 5 && kill -9 $$) >/dev/null 2>&1 &
 exec "$@" 3<&-`;
 const SHELL = "/bin/sh";
 

@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import process from "node:process";
+import { spawnTied } from "../../src/runtime/process.ts";
 import { TEST_MS } from "../kit/patience.ts";
 import { freePort, newFolder, type RunningProgram, startProgram, until } from "../kit/selvedge.ts";
 
@@ -75,6 +76,22 @@ function memberOf(family: readonly Row[], text: RegExp): number {
   if (found === undefined) throw new Error(`no ${text} among\n${family.map(({ command }) => command).join("\n")}`);
   return found.pid;
 }
+
+test(
+  "what is tied to us goes on where PATH leads to no programs",
+  async () => {
+    const path = process.env.PATH;
+    process.env.PATH = "/nonexistent";
+    try {
+      const child = spawnTied("/bin/sh", ["-c", "/bin/sleep 1; exit 7"]);
+      const ended = await new Promise((resolve) => child.once("exit", (code, signal) => resolve([code, signal])));
+      expect(ended).toEqual([7, null]);
+    } finally {
+      process.env.PATH = path;
+    }
+  },
+  TEST_MS,
+);
 
 describe("killed without a word", () => {
   const launcher = ["bin/selvedge.mjs", "up", "--demo"];
