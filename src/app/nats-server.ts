@@ -37,21 +37,23 @@ function isExecutable(path: string): boolean {
   }
 }
 
-/** Starts it with JetStream in a folder. Rejects with a `CommandError` that names the port when that is in use. */
+/** Starts it with JetStream in a folder; `onSpawn` gets its process. Rejects with a `CommandError` that names the port when that is in use. */
 export async function startNatsServer(
   program: string,
   address: { readonly host: string; readonly port: number },
   folder: string,
   clock: Clock,
+  onSpawn: (pid: number) => void,
 ): Promise<OwnNats> {
   const { host, port } = address;
   if (await answers(host, port))
     throw new CommandError(
       `port ${port} on ${host} is in use`,
-      `if that is a NATS server, use it with --nats nats://${host}:${port}; else choose another port with --nats-listen ${host}:<port>`,
+      `if that is a NATS server, use it with --nats nats://${host}:${port}; else choose another port with --nats-listen ${host}:<port>; if it is that of another \`up\`, a second one beside it needs a folder of its own, too: --state-dir <folder>`,
     );
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const child = spawnTied(program, ["-a", host, "-p", String(port), "-js", "-sd", folder]);
+  if (child.pid !== undefined) onSpawn(child.pid);
   let output = "";
   const { promise: gone, resolve: onGone } = Promise.withResolvers<void>();
   const { promise: ready, resolve: onReady } = Promise.withResolvers<void>();

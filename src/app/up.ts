@@ -1,4 +1,3 @@
-import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
@@ -20,11 +19,13 @@ import { findProgram, type OwnNats, startNatsServer } from "./nats-server.ts";
 import { type ProcessTools, parseAddress, processTools, serveUntilSignal } from "./serving.ts";
 import { startAdmin } from "./start-admin.ts";
 import { type ControlServer, startControl } from "./start-control.ts";
+import { openStateFolder, type StateFolder } from "./state-folder.ts";
 
 const GATEWAY_ID = "gateway-1";
 
 /** What is running, in the order in which it was started; it is stopped the other way round. */
 interface Running {
+  state?: StateFolder;
   nats?: OwnNats;
   natsUrl?: string;
   control?: ControlServer;
@@ -75,10 +76,10 @@ function stopWhenInterrupted(running: Running): () => void {
 
 async function start(context: CommandContext, tools: ProcessTools, running: Running): Promise<void> {
   const { flags, terminal } = context;
-  const state = resolve(terminal.cwd, flags.text("state-dir") ?? ".selvedge");
-  mkdirSync(state, { recursive: true, mode: 0o700 });
+  running.state = await openStateFolder(resolve(terminal.cwd, flags.text("state-dir") ?? ".selvedge"), tools.clock);
+  const { path: state } = running.state;
   const say = progress(context);
-  const backend = await chooseBackend(context, tools, state, running, say);
+  const backend = await chooseBackend(context, tools, running.state, running, say);
   say("control plane");
   running.control = await startControl(context, backend, { clock: tools.clock, log: tools.log, rng: systemRng() });
   await applyFirst(context, tools, running, state, say);
@@ -100,12 +101,13 @@ async function start(context: CommandContext, tools: ProcessTools, running: Runn
   announce(context, running);
 }
 
-async function stop({ host, admin, demo, control, nats }: Running): Promise<void> {
+async function stop({ host, admin, demo, control, nats, state }: Running): Promise<void> {
   await host?.stop();
   await admin?.close();
   await demo?.close();
   await control?.close();
   await nats?.close();
+  state?.release();
 }
 
 /** One line that changes on a terminal, several lines elsewhere. */
@@ -117,7 +119,7 @@ function progress(context: CommandContext): (step: string) => void {
 async function chooseBackend(
   { flags, terminal }: CommandContext,
   { clock }: ProcessTools,
-  state: string,
+  { path: state, noteNats }: StateFolder,
   running: Running,
   say: (step: string) => void,
 ): Promise<ControlBackend> {
@@ -134,7 +136,7 @@ async function chooseBackend(
   }
   say(`NATS (${program})`);
   const address = parseAddress(flags.text("nats-listen") ?? "", "nats-listen");
-  running.nats = await startNatsServer(program, address, join(state, "nats"), clock);
+  running.nats = await startNatsServer(program, address, join(state, "nats"), clock, noteNats);
   running.natsUrl = running.nats.url;
   return { kind: "nats", address: { servers: [running.nats.url] } };
 }

@@ -173,6 +173,15 @@ export function spawnTied(program: string, args: readonly string[]): ChildProces
   return child as unknown as ChildProcessByStdio<null, null, Readable>;
 }
 
+/** Whether a process is there, and ours to signal. */
+export function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
 /** Calls `handler` each time the signal comes, instead of the default; the result takes it off again. */
 export function onSignal(signal: NodeJS.Signals, handler: () => void): () => void {
   process.on(signal, handler);

@@ -30,7 +30,7 @@ export const command: Command = {
       type: "text",
       value: "<folder>",
       default: ".selvedge",
-      help: "Folder for configuration and certificates.",
+      help: "Folder for configuration and certificates, of one `up` at a time.",
     },
     ...REGISTRY_FLAGS,
     ...LOG_FLAGS,

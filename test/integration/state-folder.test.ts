@@ -1,0 +1,79 @@
+// `up` has its state folder to itself, and whatever ended the one before, the next one gets it.
+import { afterEach, describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { findNats } from "../../scripts/nats.mjs";
+import { TEST_MS } from "../kit/patience.ts";
+import { freePort, newFolder, type RunningProgram, runSelvedge, startSelvedge } from "../kit/selvedge.ts";
+
+const cleanups: (() => void | Promise<void>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+interface Ports {
+  readonly http: number;
+  readonly flags: readonly string[];
+}
+
+/** Each has its own, so that nothing but the folder is in the way. */
+async function choosePorts(): Promise<Ports> {
+  const http = await freePort();
+  const local = async () => `127.0.0.1:${await freePort()}`;
+  const flags = [
+    ...["--http", `${http}`, "--https", `${await freePort()}`, "--admin", await local()],
+    ...["--listen", await local(), "--nats-listen", await local()],
+  ];
+  return { http, flags };
+}
+
+async function startUp(state: string, { flags }: Ports): Promise<RunningProgram> {
+  const nats = (await findNats()).server;
+  if (nats === undefined) throw new Error("there is no nats-server: run `node scripts/nats.mjs`");
+  const program = startSelvedge(["up", "--demo", "--state-dir", state, "--workers", "1", ...flags], {
+    SELVEDGE_NATS_SERVER: nats,
+  });
+  cleanups.push(async () => {
+    program.child.kill("SIGKILL");
+    await program.finished;
+  });
+  return program;
+}
+
+const UP = "Ctrl-C stops everything";
+
+describe("the state folder of up", () => {
+  test(
+    "of two that start at once one wins and the other is told by whom; after a SIGKILL it is free at once, and what was applied is there",
+    async () => {
+      const made = newFolder();
+      cleanups.push(made.remove);
+      const state = join(made.path, ".selvedge");
+      const ports = [await choosePorts(), await choosePorts()] as const;
+      const both = await Promise.all(ports.map((each) => startUp(state, each)));
+      // The one that is refused ends; the other does not.
+      const loser = await Promise.race(both.map(async (each, index) => each.finished.then((finished) => ({ index, finished }))));
+      const winner = both[1 - loser.index] as RunningProgram;
+      const { http, flags } = ports[1 - loser.index] as Ports;
+      expect([loser.finished.code, loser.finished.out]).toEqual([1, ""]);
+      expect(loser.finished.error).toMatch(/\.selvedge is in use by (process \d+|another process)\n/);
+      expect(loser.finished.error).toContain("--state-dir");
+      await winner.saw(UP);
+
+      const late = await (await startUp(state, ports[loser.index] as Ports)).finished;
+      expect([late.code, late.error.includes(`.selvedge is in use by process ${winner.child.pid}\n`)]).toEqual([1, true]);
+
+      const server = flags[flags.indexOf("--listen") + 1] ?? "";
+      const applied = await runSelvedge(["delete", "Route/echo", "--server", `http://${server}`]);
+      expect([applied.code, applied.error]).toEqual([0, ""]);
+      winner.child.kill("SIGKILL");
+      await winner.finished;
+      const again = await startUp(state, { http, flags });
+      await again.saw(UP);
+      expect((await runSelvedge(["get", "Route/echo", "--server", `http://${server}`])).code).not.toBe(0);
+      expect(await (await fetch(`http://127.0.0.1:${http}/hello`)).text()).toBe("Hello from /hello\n");
+      again.child.kill("SIGTERM");
+      expect((await again.finished).code).toBe(0);
+    },
+    TEST_MS,
+  );
+});
