@@ -46,7 +46,7 @@ export interface HostStatus {
   readonly revision: number;
   readonly appliedRevision: number;
   readonly digest: string;
-  /** Why the newest one was refused; empty when it was not. */
+  /** Why the newest one, or what the watched files hold now, was refused; empty when it was not. */
   readonly issues: readonly ConfigIssue[];
   readonly inFlight: number;
   readonly source: unknown;

@@ -74,14 +74,17 @@ export function localIssue(code: string, message: string, hint: string, resource
 /** Issues that are about the module of a filter, not about what refers to it. */
 const MODULE_ISSUES: ReadonlySet<string> = new Set(["unsigned_module", "filter_refused"]);
 
-/** Keeps that a snapshot was refused, and each module that was the reason. */
-export function noteRefusal(events: EventLog, revision: number, issues: readonly ConfigIssue[]): void {
+/** What a refusal is kept under when the source's own files did not become a revision. */
+export const SOURCE_SUBJECT = "configuration files";
+
+/** Keeps that a configuration was refused, and each module that was the reason. */
+export function noteRefusal(events: EventLog, subject: string, issues: readonly ConfigIssue[]): void {
   for (const { code, resource, message } of issues) {
     if (MODULE_ISSUES.has(code)) events.add("module_refused", resource, message);
   }
   const [first] = issues;
   const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : "";
-  events.add("snapshot_refused", `revision ${revision}`, first === undefined ? "" : `${formatIssue(first)}${more}`);
+  events.add("snapshot_refused", subject, first === undefined ? "" : `${formatIssue(first)}${more}`);
 }
 
 /** The refusal of a snapshot whose access log would be a file that this proxy may not write. */

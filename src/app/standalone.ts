@@ -11,7 +11,7 @@ import { type MetricFamily, MetricsAggregator } from "../proxy/observe/aggregato
 import type { ProxyObserver } from "../proxy/observe/observer.ts";
 import type { DataPlane } from "./data-plane.ts";
 import { type HostStatus, hasFilter, type ProxyHost } from "./host.ts";
-import { noteRefusal, refuseLog } from "./messages.ts";
+import { noteRefusal, refuseLog, SOURCE_SUBJECT } from "./messages.ts";
 import { processUsage } from "./usage.ts";
 
 export interface StandaloneOptions {
@@ -37,6 +37,8 @@ export class Standalone implements ProxyHost {
   #applied: Snapshot | undefined;
   #newestRevision = 0;
   #issues: readonly ConfigIssue[] = [];
+  /** Why what the source has now is no snapshot; empty: it is one. */
+  #sourceIssues: readonly ConfigIssue[] = [];
   #queue: SnapshotUpdate | undefined;
   #taking: Promise<void> | undefined;
   #draining: Promise<void> | undefined;
@@ -50,7 +52,10 @@ export class Standalone implements ProxyHost {
 
   async start(): Promise<void> {
     this.#scheduleCollect();
-    await this.options.source.start((update) => this.#onSnapshot(update));
+    await this.options.source.start(
+      (update) => this.#onSnapshot(update),
+      (issues) => this.#onSourceRefused(issues),
+    );
     await this.#taking;
   }
 
@@ -73,6 +78,14 @@ export class Standalone implements ProxyHost {
     });
   }
 
+  #onSourceRefused(issues: readonly ConfigIssue[]): void {
+    const { metrics, events } = this.options.observer;
+    this.#sourceIssues = issues;
+    if (issues.length === 0) return;
+    metrics.onConfigRejected();
+    noteRefusal(events, SOURCE_SUBJECT, issues);
+  }
+
   async #takeQueue(): Promise<void> {
     while (this.#queue !== undefined) {
       const update = this.#queue;
@@ -91,7 +104,7 @@ export class Standalone implements ProxyHost {
     this.#issues = issues;
     if (issues.length > 0) {
       observer.metrics.onConfigRejected();
-      noteRefusal(observer.events, revision, issues);
+      noteRefusal(observer.events, `revision ${revision}`, issues);
       source.report({ kind: "rejected", revision, digest, issues });
       this.options.log.warn("a configuration was refused; what served before goes on", {
         revision,
@@ -151,7 +164,7 @@ export class Standalone implements ProxyHost {
       revision: this.#newestRevision,
       appliedRevision: revision,
       digest: this.#applied?.digest ?? "",
-      issues: this.#issues,
+      issues: this.#sourceIssues.length > 0 ? this.#sourceIssues : this.#issues,
       inFlight: observer.metrics.inFlight,
       source: sourceState(),
       workers: [

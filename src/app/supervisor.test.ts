@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { filterOf, snapshotOf } from "../../test/kit/snapshot.ts";
+import type { ConfigIssue } from "../config/issue.ts";
 import { SectionJoiner } from "../config/section-joiner.ts";
 import { splitSections } from "../config/sections.ts";
 import type { Snapshot } from "../config/snapshot.ts";
@@ -82,6 +83,7 @@ class FakeWorker {
 let clock: VirtualClock;
 let workers: FakeWorker[];
 let publish: (update: SnapshotUpdate) => void;
+let refuse: (issues: readonly ConfigIssue[]) => void;
 let outcomes: SnapshotOutcome[];
 let stored: string[];
 let published: string[];
@@ -121,8 +123,9 @@ beforeEach(async () => {
     version: "0",
     workers: 2,
     source: {
-      start: async (onSnapshot) => {
+      start: async (onSnapshot, onRefused) => {
         publish = onSnapshot;
+        refuse = (issues) => onRefused?.(issues);
       },
       report: (outcome) => void outcomes.push(outcome),
       publish: (subject, payload) => {
@@ -144,6 +147,11 @@ beforeEach(async () => {
   for (const worker of workers) worker.say({ type: "ready" });
 });
 afterEach(() => supervisor.stop());
+
+async function rejected(): Promise<number> {
+  const family = (await waited(supervisor.metrics())).find(({ key }) => key === "configApplies");
+  return family?.series.find(({ labels }) => labels.includes("rejected"))?.value ?? 0;
+}
 
 async function send(snapshot: Snapshot, modules: [string, Uint8Array][] = []): Promise<void> {
   publish({ snapshot, modules: new Map(modules), publishedAtMs: 1 });
@@ -240,6 +248,34 @@ describe("Supervisor", () => {
     expect(at(0).snapshots).toEqual([]);
     expect(outcomes).toMatchObject([{ kind: "rejected", issues: [{ message: "port 80 on 0.0.0.0 is in use" }] }]);
     expect((await waited(supervisor.status())).issues).toHaveLength(1);
+    expect(await rejected()).toBe(1);
+  });
+
+  test("what the source itself refuses shows like a snapshot that was refused, until it is good again", async () => {
+    const rejections = async (): Promise<unknown[]> => [
+      (await waited(supervisor.status())).issues.map(({ message }) => message),
+      await rejected(),
+    ];
+    refuse([]);
+    await send(good(1));
+    for (const worker of workers) worker.answer("applied");
+    expect(await rejections()).toEqual([[], 0]);
+    refuse([localIssue("schema", "no such built-in", "")]);
+    expect(await rejections()).toEqual([["no such built-in"], 1]);
+    expect(await supervisor.events()).toEqual([
+      expect.objectContaining({
+        ...{ kind: "snapshot_refused", subject: "configuration files" },
+        reason: expect.stringContaining("no such built-in"),
+      }),
+    ]);
+    refuse([]);
+    expect(await rejections()).toEqual([[], 1]);
+    // The files are sound, and still what no worker can serve.
+    taken = ["port 80 on 0.0.0.0 is in use"];
+    await send(good(2));
+    refuse([localIssue("schema", "no such built-in", "")]);
+    refuse([]);
+    expect(await rejections()).toEqual([["port 80 on 0.0.0.0 is in use"], 3]);
   });
 
   test("what happened is kept: refusals, workers that were replaced, what they saw, the drain", async () => {

@@ -12,7 +12,7 @@ import type { FilterAction } from "../filters/contract.ts";
 import { type MetricFamily, MetricsAggregator } from "../proxy/observe/aggregator.ts";
 import { DumpBuilder } from "../proxy/observe/dump.ts";
 import { type HostStatus, hasFilter, type ProxyHost, type WorkerStatus } from "./host.ts";
-import { localIssue, noteRefusal } from "./messages.ts";
+import { localIssue, noteRefusal, SOURCE_SUBJECT } from "./messages.ts";
 import { type SlotDelivery, type SpawnWorker, WORKER_TIMES, WorkerSlot } from "./worker-slot.ts";
 
 /** How long a scrape waits for a worker before it uses what is known. */
@@ -60,6 +60,8 @@ export class Supervisor implements ProxyHost {
   #applied: Delivered | undefined;
   #newestRevision = 0;
   #issues: readonly ConfigIssue[] = [];
+  /** Why what the source has now is no snapshot; empty: it is one. */
+  #sourceIssues: readonly ConfigIssue[] = [];
   #rejectedRevision = 0;
   #queue: SnapshotUpdate | undefined;
   /** Switched off by hand: a new worker must know. */
@@ -99,7 +101,10 @@ export class Supervisor implements ProxyHost {
     this.options.filterLogs.refresh = () => this.#pollAll(false);
     for (const slot of this.#slots) slot.start();
     this.#schedulePoll();
-    await this.options.source.start((update) => this.#onSnapshot(update));
+    await this.options.source.start(
+      (update) => this.#onSnapshot(update),
+      (issues) => this.#onSourceRefused(issues),
+    );
     if (this.#newestRevision > 0) await this.#firstOutcome.promise;
   }
 
@@ -131,6 +136,14 @@ export class Supervisor implements ProxyHost {
     if (!this.#taking) void this.#takeQueue();
   }
 
+  /** No worker hears of it, so none counts it. */
+  #onSourceRefused(issues: readonly ConfigIssue[]): void {
+    this.#sourceIssues = issues;
+    if (issues.length === 0) return;
+    this.metricsTotals.count("configApplies", ["rejected"], 1);
+    noteRefusal(this.options.events, SOURCE_SUBJECT, issues);
+  }
+
   async #takeQueue(): Promise<void> {
     this.#taking = true;
     while (this.#queue !== undefined) {
@@ -139,7 +152,7 @@ export class Supervisor implements ProxyHost {
       try {
         await this.#take(update);
       } catch (error) {
-        this.#reject(update.snapshot, [
+        this.#refuse(update.snapshot, [
           localIssue("internal", `The snapshot could not be handed to the workers: ${describeCause(error)}`, "This is a bug."),
         ]);
       }
@@ -153,7 +166,7 @@ export class Supervisor implements ProxyHost {
     for (const [digest, bytes] of update.modules) options.storeModule(digest, bytes);
     const taken = await options.findTakenPorts(snapshot, this.#applied?.snapshot);
     if (taken.length > 0) {
-      this.#reject(snapshot, taken);
+      this.#refuse(snapshot, taken);
       return;
     }
     const { manifest, sections } = update.cut ?? splitSections(snapshot, update.publishedAtMs ?? 0);
@@ -171,11 +184,17 @@ export class Supervisor implements ProxyHost {
     for (const slot of this.#slots) slot.deliver(current.delivery);
   }
 
+  /** Before any worker heard of it; a refusal of theirs they count themselves. */
+  #refuse(snapshot: Snapshot, issues: readonly ConfigIssue[]): void {
+    this.metricsTotals.count("configApplies", ["rejected"], 1);
+    this.#reject(snapshot, issues);
+  }
+
   #reject(snapshot: Snapshot, issues: readonly ConfigIssue[]): void {
     this.#issues = issues;
     this.#rejectedRevision = snapshot.revision;
     const { revision, digest } = snapshot;
-    noteRefusal(this.options.events, revision, issues);
+    noteRefusal(this.options.events, `revision ${revision}`, issues);
     this.options.source.report({ kind: "rejected", revision, digest, issues });
     this.options.log.warn("a configuration was refused; what served before goes on", {
       revision,
@@ -259,7 +278,7 @@ export class Supervisor implements ProxyHost {
       revision: this.#newestRevision,
       appliedRevision: this.#applied?.snapshot.revision ?? 0,
       digest: this.#applied?.snapshot.digest ?? "",
-      issues: this.#issues,
+      issues: this.#sourceIssues.length > 0 ? this.#sourceIssues : this.#issues,
       inFlight: workers.reduce((sum, worker) => sum + worker.inFlight, 0),
       source: sourceState(),
       workers,

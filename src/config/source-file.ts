@@ -37,6 +37,7 @@ export class FileSource implements SnapshotSource {
   #revision = 0;
   #digest = "";
   #onSnapshot: ((update: SnapshotUpdate) => void) | undefined;
+  #onRefused: ((issues: readonly ConfigIssue[]) => void) | undefined;
   #stopWatching: (() => void) | undefined;
   #watched = "";
   #loading: Promise<boolean> | undefined;
@@ -48,8 +49,9 @@ export class FileSource implements SnapshotSource {
   constructor(readonly options: FileSourceOptions) {}
 
   /** Rejects when the first configuration has issues (they were reported); it then watches nothing. */
-  async start(onSnapshot: (update: SnapshotUpdate) => void): Promise<void> {
+  async start(onSnapshot: (update: SnapshotUpdate) => void, onRefused?: (issues: readonly ConfigIssue[]) => void): Promise<void> {
     this.#onSnapshot = onSnapshot;
+    this.#onRefused = onRefused;
     if (await this.reload()) return;
     await this.stop();
     throw new Error("the configuration has issues");
@@ -61,6 +63,7 @@ export class FileSource implements SnapshotSource {
 
   async stop(): Promise<void> {
     this.#onSnapshot = undefined;
+    this.#onRefused = undefined;
     this.#stopWatching?.();
     this.#stopWatching = undefined;
     this.#watched = "";
@@ -94,13 +97,18 @@ export class FileSource implements SnapshotSource {
       return await this.#load();
     } catch (error) {
       const issue = { code: "internal", message: describeCause(error), hint: "", resource: "", path: "" };
-      this.options.onIssues([{ ...issue, file: this.options.paths[0] ?? "", line: 0, column: 0 }]);
-      return false;
+      return this.#refuse([{ ...issue, file: this.options.paths[0] ?? "", line: 0, column: 0 }]);
     }
   }
 
+  #refuse(issues: readonly ConfigIssue[]): false {
+    this.options.onIssues(issues);
+    this.#onRefused?.(issues);
+    return false;
+  }
+
   async #load(): Promise<boolean> {
-    const { env, modules, clock, tryFilter, onIssues } = this.options;
+    const { env, modules, clock, tryFilter } = this.options;
     const publishedAtMs = clock.wallMs();
     // What each file was before it was read: a change between reading and watching must not be missed.
     const stamps = new Map<string, string>();
@@ -131,10 +139,8 @@ export class FileSource implements SnapshotSource {
     }
     if (compiled.warnings.length > 0) this.options.onWarnings?.(compiled.warnings);
     const { snapshot } = compiled;
-    if (issues.length > 0 || snapshot === undefined) {
-      onIssues(issues);
-      return false;
-    }
+    if (issues.length > 0 || snapshot === undefined) return this.#refuse(issues);
+    this.#onRefused?.([]);
     const all = new Map([...this.#pulled, ...pinned.modules]);
     this.#pulled = new Map([...all].filter(([digest]) => compiled.modules.has(digest)));
     if (snapshot.digest === this.#digest) return true;

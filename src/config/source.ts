@@ -7,8 +7,12 @@ import type { Snapshot } from "./snapshot.ts";
  * workers as well.
  */
 export interface SnapshotSource {
-  /** Starts watching. `onSnapshot` gets each new snapshot, newest revision wins; never two calls at once. */
-  start(onSnapshot: (update: SnapshotUpdate) => void): Promise<void>;
+  /**
+   * Starts watching. `onSnapshot` gets each new snapshot, newest revision wins; never two calls at once. `onRefused` gets why what
+   * is there now does not become a snapshot, and an empty list when it is good again, before the snapshot that it is; a source
+   * that gets whole snapshots only never calls it.
+   */
+  start(onSnapshot: (update: SnapshotUpdate) => void, onRefused?: (issues: readonly ConfigIssue[]) => void): Promise<void>;
   /** Says what became of a snapshot. */
   report(outcome: SnapshotOutcome): void;
   /** Publishes a message where the snapshots come from; false: not connected now. Absent: nothing can be published there. */

@@ -27,6 +27,7 @@ function startable(paths: readonly string[], refuse: readonly string[] = [], alw
   const issues: ConfigIssue[][] = [];
   const tried: string[] = [];
   const watched: string[][] = [];
+  const refusals: number[] = [];
   let stopped = 0;
   let failure: string | undefined;
   const source = new FileSource({
@@ -57,7 +58,12 @@ function startable(paths: readonly string[], refuse: readonly string[] = [], alw
     fail: (message: string | undefined) => {
       failure = message;
     },
-    start: () => source.start((each) => updates.push(each)),
+    refusals,
+    start: () =>
+      source.start(
+        (each) => updates.push(each),
+        (found) => refusals.push(found.length),
+      ),
   };
 }
 
@@ -198,9 +204,16 @@ describe("FileSource", () => {
     writeFileSync(path, service("a", 1));
     const run = startable([path]);
     await run.start();
+    assert.deepEqual(run.refusals, [0]);
     writeFileSync(path, filter("module: { builtin: authz }"));
     run.fail("boom");
     assert.equal(await run.source.reload(), false);
+    // Whoever serves hears of it, and that it is over, also when what is there now is what served before.
+    assert.deepEqual(run.refusals, [0, 1]);
+    writeFileSync(path, service("a", 1));
+    assert.equal(await run.source.reload(), true);
+    assert.deepEqual([run.refusals, run.updates.length], [[0, 1, 0], 1]);
+    writeFileSync(path, filter("module: { builtin: authz }"));
     assert.deepEqual(
       run.issues[0]?.map((each) => [each.code, each.message]),
       [["internal", "boom"]],

@@ -51,6 +51,7 @@ ${extra}`;
 interface Status {
   readonly ready: boolean;
   readonly appliedRevision: number;
+  readonly issues: readonly { readonly code: string }[];
   readonly workers: readonly {
     readonly pid: number;
     readonly running: boolean;
@@ -98,6 +99,9 @@ describe("selvedge proxy -f", () => {
       writeFileSync(config, gateway(port, "[three"));
       await program.saw("yaml_syntax");
       expect(await bodyOf(port)).toBe("two");
+      expect((await statusOf(admin)).issues[0]?.code).toBe("yaml_syntax");
+      writeFileSync(config, gateway(port, "two", mesh));
+      await until(async () => (await statusOf(admin)).issues.length === 0);
 
       await until(() => existsSync(log) && readFileSync(log, "utf8").includes('"status":200'));
       renameSync(log, `${log}.1`);
@@ -114,7 +118,14 @@ describe("selvedge proxy -f", () => {
       });
       expect(metrics.get("selvedge_worker_exits_total")?.samples[0]).toMatchObject({ labels: { reason: "crashed" }, value: 1 });
       const { events } = (await (await fetch(`http://127.0.0.1:${admin}/events`)).json()) as { events: unknown[] };
+      const applies = metrics.get("selvedge_config_applies_total")?.samples ?? [];
+      expect(applies.filter(({ labels }) => labels.result === "rejected").map(({ value }) => value > 0)).toEqual([true]);
       expect(events).toEqual([
+        expect.objectContaining({
+          kind: "snapshot_refused",
+          subject: "configuration files",
+          reason: expect.stringContaining("yaml_syntax"),
+        }),
         expect.objectContaining({
           kind: "worker_replaced",
           subject: "worker 0",
