@@ -3,6 +3,8 @@ import type { LogSource } from "./log-source.ts";
 
 /** Proxies that are asked at the same time. */
 const PARALLEL = 16;
+/** Answers of one proxy in one round. What it keeps of a filter fits half of them, however it is escaped: more is a proxy that lies, or one that says more while it is read. */
+const PAGES_MAX = 16;
 
 export interface ReadOptions {
   readonly filter: string;
@@ -63,7 +65,7 @@ export class LogReader {
     const { filter, level, sinceMs, tail } = this.options;
     const lines: SaidLine[] = [];
     let lost = 0;
-    for (;;) {
+    for (let pages = 1; ; pages++) {
       const after = this.#cursors.get(proxy);
       const answer = await this.source.read(proxy, {
         filter,
@@ -77,7 +79,7 @@ export class LogReader {
       this.#cursors.set(proxy, page.cursor);
       lines.push(...page.lines.map((line) => ({ proxy, ...line })));
       lost += page.lost;
-      if (!page.more) return { lines, lost };
+      if (!page.more || pages === PAGES_MAX) return { lines, lost };
     }
   }
 }
