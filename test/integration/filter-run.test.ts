@@ -33,6 +33,21 @@ test("filter run serves the filter, takes a saved change, and keeps serving when
   });
 });
 
+test("filter run: a port that is taken is named before anything is built", async () => {
+  await inFolder({}, async (folder) => {
+    await runInFolder(folder, ["filter", "new", "geo", "--language", "assemblyscript"]);
+    const other = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+    const running = startSelvedge(["filter", "run", join(folder, "geo"), "--port", String(other.port)]);
+    const { code, error } = await running.finished;
+    other.stop(true);
+    expect(code).toBe(1);
+    expect(error).toContain(`port ${other.port}`);
+    expect(error).toContain("choose another with --port");
+    expect(error).not.toContain("built");
+    expect(existsSync(join(folder, "geo/dist"))).toBe(false);
+  });
+});
+
 /** A compiler that has read its source, and takes its time. */
 const SLOW_COMPILER = `#!/bin/sh
 cat src/main.zig >> ../read

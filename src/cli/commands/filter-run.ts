@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { SystemClock } from "../../core/clock.ts";
 import { type Command, type CommandContext, CommandError, EXIT, GLOBAL_FLAGS } from "../command.ts";
 import { buildProject } from "../filter/build.ts";
+import { lookAtPorts } from "../filter/look-at-ports.ts";
 import { type Project, readProject } from "../filter/project.ts";
 import { watchSources } from "../filter/watch-sources.ts";
 import { decideFlags, readCommandLine } from "../flags.ts";
@@ -51,6 +52,7 @@ export const command: Command = {
     const gateway = flags.text("gateway") ?? join(project.folder, "gateway.yaml");
     const path = resolve(terminal.cwd, gateway);
     if (!existsSync(path)) throw new CommandError(`${gateway}: there is no such file`, "name one with --gateway", EXIT.usage);
+    await lookAtPorts(path, environment(context));
     // Watched before it is built: what is saved while the compiler reads would else be in no build.
     const stop = watchSources(project.folder, new SystemClock(), () => void rebuild(context, project));
     try {
@@ -86,6 +88,12 @@ async function build(context: CommandContext, project: Project): Promise<void> {
   context.terminal.error(`${paintOf(context).green("✓")} built ${project.manifest.module}, ${sizeBytes} bytes, ${digest}\n`);
 }
 
+/** With the port that a gateway file may read. */
+function environment({ flags, terminal }: CommandContext): Readonly<Record<string, string | undefined>> {
+  const port = flags.number("port");
+  return port === undefined ? terminal.env : { ...terminal.env, PORT: String(port) };
+}
+
 /** What `selvedge proxy` would be given. One process: it starts at once, and its log is the filter's. */
 async function proxyContext(context: CommandContext, gateway: string): Promise<CommandContext> {
   const { flags, terminal, launch } = context;
@@ -93,8 +101,7 @@ async function proxyContext(context: CommandContext, gateway: string): Promise<C
   const specs = [...proxy.flags, ...GLOBAL_FLAGS];
   const argv = ["-f", gateway, "--mode", "sidecar", "--id", "filter-run"];
   argv.push("--admin", flags.text("admin") ?? "off", "--log-level", flags.text("log-level") ?? "info");
-  const port = flags.number("port");
-  const env = port === undefined ? terminal.env : { ...terminal.env, PORT: String(port) };
+  const env = environment(context);
   const values = decideFlags(specs, readCommandLine(argv, specs, "proxy"), {}, new Map());
   return { flags: values, args: [], terminal: { ...terminal, env }, launch };
 }
