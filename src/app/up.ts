@@ -84,7 +84,7 @@ async function start(context: CommandContext, tools: ProcessTools, running: Runn
   running.control = await startControl(context, backend, { clock: tools.clock, log: tools.log, rng: systemRng() });
   await applyFirst(context, tools, running, state, say);
   say("gateway");
-  const { source, sourceState } = await createSource(tools, running, state);
+  const { source, sourceState } = await createSource(tools, running);
   running.host = await createHost({
     id: GATEWAY_ID,
     mode: "gateway",
@@ -144,7 +144,6 @@ async function chooseBackend(
 async function createSource(
   tools: ProcessTools,
   { natsUrl, control }: Running,
-  state: string,
 ): Promise<{ source: SnapshotSource; sourceState: () => unknown }> {
   const bus = control?.plane.bus;
   if (bus !== undefined)
@@ -154,7 +153,7 @@ async function createSource(
     address: { servers: [natsUrl ?? ""] },
     id: GATEWAY_ID,
     version: VERSION,
-    cacheFolder: join(state, "cache"),
+    // No cache: our own control plane has published the newest revision by now. An older one from disk may be what was just corrected.
     clock: tools.clock,
     rng: systemRng(),
     log: tools.log.for("nats"),

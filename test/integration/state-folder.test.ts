@@ -1,5 +1,6 @@
-// `up` has its state folder to itself, and whatever ended the one before, the next one gets it.
+// What `up` keeps in its state folder: it has it to itself, and whatever ended the one before, the next one gets it.
 import { afterEach, describe, expect, test } from "bun:test";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { findNats } from "../../scripts/nats.mjs";
 import { TEST_MS } from "../kit/patience.ts";
@@ -73,6 +74,29 @@ describe("the state folder of up", () => {
       expect(await (await fetch(`http://127.0.0.1:${http}/hello`)).text()).toBe("Hello from /hello\n");
       again.child.kill("SIGTERM");
       expect((await again.finished).code).toBe(0);
+    },
+    TEST_MS,
+  );
+
+  test(
+    "a port that another program took meanwhile is left by --http: what was served last is not tried first",
+    async () => {
+      const made = newFolder();
+      cleanups.push(made.remove);
+      const before = await choosePorts();
+      const first = await startUp(made.path, before);
+      await first.saw(UP);
+      first.child.kill("SIGTERM");
+      expect((await first.finished).code).toBe(0);
+
+      const taken = createServer().listen(before.http, "127.0.0.1");
+      cleanups.push(() => void taken.close());
+      await new Promise((resolve) => taken.once("listening", resolve));
+      const after = await choosePorts();
+      const again = await startUp(made.path, after);
+      await again.saw(UP);
+      expect(again.error()).not.toContain("listen_failed");
+      expect(await (await fetch(`http://127.0.0.1:${after.http}/hello`)).text()).toBe("Hello from /hello\n");
     },
     TEST_MS,
   );
