@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
+import { constants } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -41,6 +42,8 @@ if (process.env.SELVEDGE_TIED !== undefined && process.send !== undefined) {
   process.once("disconnect", () => child.kill("SIGTERM"));
   process.channel?.unref();
 }
+/** Somebody wanted it so, or nobody reads any more: nothing to say, and a shell must see that it was a signal. */
+const ASKED_TO_END = ["SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE"];
 // The terminal signals the whole group, others us alone: it is passed on, and counted once there.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 child.on("error", (error) => {
@@ -50,6 +53,10 @@ child.on("error", (error) => {
 });
 child.on("exit", (code, signal) => {
   if (signal === null) process.exit(code ?? 1);
+  if (!ASKED_TO_END.includes(signal)) {
+    process.stderr.write(`selvedge was killed (${signal})\n`);
+    process.exit(128 + constants.signals[signal]);
+  }
   process.removeAllListeners(signal);
   process.kill(process.pid, signal);
 });

@@ -1,6 +1,7 @@
 // `npm start`: installs the packages, builds the filters, finds or obtains a nats-server, then `selvedge up --demo`. Plain Node.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { ensurePackages, ROOT, step } from "./run.mjs";
@@ -39,4 +40,9 @@ child.channel?.unref();
 // npm gives us no channel: whether it is gone shows in whose child we are.
 const parent = process.ppid;
 setInterval(() => process.ppid !== parent && child.kill("SIGTERM"), PARENT_LOOK_MS).unref();
-child.on("exit", (code) => process.exit(code ?? 1));
+child.on("exit", (code, signal) => {
+  if (signal === null) process.exit(code ?? 1);
+  // What was killed below it, it has told itself.
+  if (!["SIGINT", "SIGTERM", "SIGHUP"].includes(signal)) process.stderr.write(`selvedge was killed (${signal})\n`);
+  process.exit(128 + constants.signals[signal]);
+});

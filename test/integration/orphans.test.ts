@@ -94,15 +94,23 @@ test(
 );
 
 describe("killed without a word", () => {
-  const launcher = ["bin/selvedge.mjs", "up", "--demo"];
+  // Of its packages and filters, which are there: on to bin/selvedge.mjs, and that to Bun.
+  const launcher = ["scripts/start.mjs"];
+
+  /** It is said once, and the launchers end as a shell would. */
+  async function expectTold(program: RunningProgram): Promise<void> {
+    const { code, error } = await program.finished;
+    expect([code, error.match(/selvedge was killed.*/g)]).toEqual([128 + 9, ["selvedge was killed (SIGKILL)"]]);
+  }
 
   test(
     "the program itself: its workers, its NATS server and what watches that end",
     async () => {
-      const { family } = await startAll("node", launcher);
+      const { program, family } = await startAll("node", launcher);
       expect(memberOf(family, /^\S*nats-server /)).toBeGreaterThan(0);
       process.kill(memberOf(family, /^\S*bun\S* .*main\.ts up/), "SIGKILL");
       await expectAllGone(family);
+      await expectTold(program);
     },
     TEST_MS,
   );
@@ -110,9 +118,10 @@ describe("killed without a word", () => {
   test(
     "its launcher: all below it end",
     async () => {
-      const { family } = await startAll("node", launcher);
-      process.kill(memberOf(family, /^\S*node bin\/selvedge\.mjs/), "SIGKILL");
+      const { program, family } = await startAll("node", launcher);
+      process.kill(memberOf(family, /^\S*node \S*bin\/selvedge\.mjs/), "SIGKILL");
       await expectAllGone(family);
+      await expectTold(program);
     },
     TEST_MS,
   );
