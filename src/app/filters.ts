@@ -2,7 +2,7 @@ import type { FilterConfig } from "../config/snapshot.ts";
 import type { Clock } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
 import type { FilterLogs } from "../core/filter-logs.ts";
-import type { Log } from "../core/log.ts";
+import type { Log, LogFields } from "../core/log.ts";
 import type { FilterHost, FilterMetrics } from "../filters/contract.ts";
 import { ModuleCompiler } from "../filters/guest/compiler.ts";
 import type { PublishMessage } from "../filters/guest/grants.ts";
@@ -88,6 +88,12 @@ const NO_METRICS: FilterMetrics = {
   onTrap() {},
 };
 
+/** What a filter says in its trial is no filter's trouble: who asked gets the answer, so the log has it at debug, and says what it was. */
+function trialLog(log: Log): Log {
+  const say = (message: string, fields?: LogFields): void => log.debug(message, { ...fields, trial: true });
+  return { level: log.level, debug: say, info: say, warn: say, error: say, for: (component) => trialLog(log.for(component)) };
+}
+
 /** Loads filters only to see whether they accept their settings, before any proxy gets them. */
 export function createFilterTrial(
   clock: Clock,
@@ -96,7 +102,7 @@ export function createFilterTrial(
 ): (config: FilterConfig, bytes: Uint8Array) => Promise<string | undefined> {
   let host: FilterHost | undefined;
   return async (config, bytes) => {
-    host ??= createFilterHost({ clock, log, metrics: NO_METRICS, counters: ownCounters(), moduleFolder });
+    host ??= createFilterHost({ clock, log: trialLog(log), metrics: NO_METRICS, counters: ownCounters(), moduleFolder });
     try {
       const module = await host.load(bytes, config);
       module.dispose();

@@ -53,6 +53,14 @@ async function runIn(files: Record<string, string | Uint8Array>, argv: (folder: 
   }
 }
 
+test("a file without resources is said to have none, beside others that have some", async () => {
+  const { exit, error } = await validate({
+    "a.yaml": "# nothing yet\n",
+    "b.yaml": FILTER("requests: 5\n        per: minute\n        key: [clientIp]"),
+  });
+  expect([exit, error]).toEqual([EXIT.ok, expect.stringMatching(/^! \S+a\.yaml has no resources\n$/)]);
+});
+
 test("filters are loaded with their settings; what they refuse has its place", async () => {
   const good = await validate({ "a.yaml": FILTER("requests: 5\n        per: minute\n        key: [clientIp]") });
   expect([good.exit, good.error]).toEqual([EXIT.ok, ""]);

@@ -2,6 +2,8 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { ConfigIssue } from "../config/issue.ts";
 import { type CommandContext, CommandError, EXIT } from "./command.ts";
+import { paintOf } from "./report.ts";
+import { printable } from "./terminal.ts";
 
 /** Several files as one text, and the way back from a line of it to a line of a file. */
 export interface JoinedText {
@@ -22,7 +24,8 @@ interface Part {
 }
 
 /** Reads what `-f` names: files, folders (their *.yaml, *.yml, *.json, in order), `-` for standard input. */
-export async function readNamedFiles({ flags, terminal }: CommandContext): Promise<NamedText[]> {
+export async function readNamedFiles(context: CommandContext): Promise<NamedText[]> {
+  const { flags, terminal } = context;
   const named = flags.list("file");
   if (named.length === 0) throw new CommandError("no file named", "name one with -f, or - for standard input", EXIT.usage);
   const texts: NamedText[] = [];
@@ -30,8 +33,15 @@ export async function readNamedFiles({ flags, terminal }: CommandContext): Promi
     if (file === "-") texts.push({ file: "<stdin>", text: await terminal.readStdin() });
     else texts.push({ file, text: readText(file) });
   }
+  for (const { file, text } of texts) {
+    // Not an error: one file of a folder may be all comments. But a generator that printed nothing must not look like success.
+    if (EMPTY_TEXT.test(text)) terminal.error(`${paintOf(context).yellow("!")} ${printable(file)} has no resources\n`);
+  }
   return texts;
 }
+
+/** Blank lines, comments, marks of YAML documents. Each line is matched in one way only, so no text takes long. */
+const EMPTY_TEXT = /^\uFEFF?(?:(?:---|\.\.\.)?[ \t\r]*(?:#[^\n]*)?(?:\n|$))*$/;
 
 /** The same as one text: one apply takes all or nothing. */
 export async function readFiles(context: CommandContext): Promise<JoinedText> {

@@ -7,12 +7,13 @@ import { compileSnapshot } from "../../src/config/compile.ts";
 import { checkFilters } from "../../src/config/filter-check.ts";
 import { type ConfigIssue, formatIssue } from "../../src/config/issue.ts";
 import { builtinModules } from "../../src/config/modules.ts";
+import { parseResources } from "../../src/config/parse.ts";
 import { readConfigFiles } from "../../src/config/read-files.ts";
 import { readPath } from "../../src/config/schema/paths.ts";
 import type { ListenerConfig } from "../../src/config/snapshot.ts";
 import { SystemClock } from "../../src/core/clock.ts";
 import { Failure } from "../../src/core/failure.ts";
-import { SILENT_LOG } from "../../src/core/log.ts";
+import { JsonLog, type LogLevel, SILENT_LOG } from "../../src/core/log.ts";
 import { SeededRng } from "../../src/core/rng.ts";
 import { renormalisePath } from "../../src/proxy/codec/path.ts";
 import { compileText, readFixture } from "../kit/config.ts";
@@ -41,6 +42,33 @@ describe("examples", () => {
       assert.ok(moved.snapshot?.listeners.some(isMoved));
     });
   }
+
+  test("what a filter says in its trial is no error of a filter that serves", async () => {
+    const lines: string[] = [];
+    const clock = new SystemClock();
+    const text = `apiVersion: selvedge.dev/v1
+kind: Filter
+metadata: { name: never }
+spec: { module: { builtin: rate-limit }, settings: { limits: [{ name: a, requests: -1, per: second, key: [clientIp] }] } }
+`;
+    const { resources } = parseResources(text, { file: "f", env: {} });
+    const compiled = compileSnapshot(
+      resources.map(({ resource }) => resource),
+      { revision: 1, modules: builtinModules(), readFile: readFixture },
+    );
+    const refusedAt = async (level: LogLevel): Promise<unknown> => {
+      const tryFilter = createFilterTrial(clock, new JsonLog(level, clock, (line) => lines.push(line)));
+      const found = await checkFilters(compiled, tryFilter, () => ({ file: "f", line: 0, column: 0 }));
+      return found.map((issue) => JSON.stringify(issue).includes("requests"));
+    };
+    assert.deepEqual([await refusedAt("info"), lines], [[true], []]);
+    assert.deepEqual(await refusedAt("debug"), [true]);
+    const told = lines.map((line) => JSON.parse(line)).filter(({ message }) => message.includes("requests"));
+    assert.deepEqual(
+      told.map(({ level, filter, trial }) => [level, filter, trial]),
+      [["debug", "default/never", true]],
+    );
+  });
 
   test("the built-in filters accept their settings (npm run build makes them)", async () => {
     const modules = builtinModules();

@@ -12,10 +12,12 @@ import { parseOwners } from "../../src/control/owners/file.ts";
 import { Owners } from "../../src/control/owners/owners.ts";
 import { natsPermissions } from "../../src/control/permissions.ts";
 import { SystemClock } from "../../src/core/clock.ts";
+import { EventLog } from "../../src/core/events.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
 import { systemRng } from "../../src/core/rng.ts";
 import { type NatsServer, startNats } from "../kit/nats.ts";
 import { TEST_MS } from "../kit/patience.ts";
+import { until } from "../kit/until.ts";
 
 let server: NatsServer;
 let plane: CreatedControlPlane;
@@ -69,6 +71,14 @@ test("apply and delete, under the name of the user", async () => {
   expect((await run(["delete", "Service/shop"])).exit).toBe(EXIT.notFound);
 });
 
+test("what has no resources is said so, and changes nothing", async () => {
+  for (const text of ["", "# nothing yet\n---\n\n...\n", "\uFEFF---  # x"]) {
+    const applied = await run(["apply", "-f", "-"], text);
+    expect([applied.exit, applied.error]).toEqual([EXIT.ok, "! <stdin> has no resources\n"]);
+    expect(applied.out).toContain("nothing changed");
+  }
+});
+
 test("filter disable, enable and release change the resource and nothing else of it", async () => {
   const filter = `apiVersion: selvedge.dev/v1
 kind: Filter
@@ -94,11 +104,25 @@ spec: { module: { builtin: rate-limit }, settings: { limits: [{ name: a, request
     expect.objectContaining({ name: "default/limits", state: "disabled by configuration", disabled: true }),
   );
   expect((await run(["filter", "list"])).out).toMatch(/default\/limits +disabled by configuration/);
+  expect((await run(["filter", "list"])).out).toMatch(/rate-limit +- +- +Filter\/limits/);
+  // In quarantine nowhere, it stays as it is.
+  const needless = await run(["filter", "release", "limits"]);
+  expect([needless.exit, await specOf()]).toEqual([EXIT.failed, { ...before, disabled: true }]);
+  expect(needless.error).toContain("default/limits is not in quarantine");
+  const events = new EventLog(new SystemClock());
+  const edge = createNatsSource({
+    ...{ address: { servers: [server.url] }, id: "edge-q", version: "test", events },
+    ...{ clock: new SystemClock(), rng: systemRng(), log: SILENT_LOG },
+  });
+  await edge.start(({ snapshot: { revision, digest } }) => edge.report({ kind: "applied", revision, digest, applyMs: 1 }));
+  events.add("filter_quarantined", "default/limits", "it trapped");
+  await until(() => plane.status().proxies.some((proxy) => proxy.events.length > 0));
   // Released, it is still disabled: one does not say anything of the other.
   expect((await run(["filter", "release", "default/limits", "--json"])).exit).toBe(EXIT.ok);
   const released = await specOf();
   expect(released).toEqual({ ...before, disabled: true, release: expect.stringMatching(/^20.*Z$/) });
   expect((await run(["filter", "enable", "Filter/limits"])).exit).toBe(EXIT.ok);
+  await edge.stop();
   const { disabled: _gone, ...enabled } = released;
   expect(await specOf()).toEqual(enabled);
   const again = await run(["filter", "enable", "limits"]);

@@ -28,13 +28,20 @@ export const command: Command = {
       proxies: (await remote.status()).proxies,
     }));
     const states = filters.map(({ key, written }) => {
-      const { spec } = written as { readonly spec?: { readonly disabled?: unknown } };
+      const { spec } = written as WrittenFilter;
       return listFilter(key.replace(/^Filter\//, ""), spec?.disabled === true, proxies);
     });
-    const rows = modules.map((module) => ({
-      ...module,
-      filters: filters.filter(({ written }) => JSON.stringify(written).includes(module.digest)).map(({ key }) => shortName(key)),
-    }));
+    const { builtinModules } = await import("../../config/modules.ts");
+    const { builtin: builtinOf } = builtinModules();
+    const builtins = new Map(BUILTIN_FILTERS.map((name) => [builtinOf(name)?.digest, name]));
+    const rows = modules.map((module) => {
+      const builtin = builtins.get(module.digest);
+      const namesIt = (written: unknown): boolean =>
+        JSON.stringify(written).includes(module.digest) ||
+        (builtin !== undefined && (written as WrittenFilter).spec?.module?.builtin === builtin);
+      const named = filters.filter(({ written }) => namesIt(written)).map(({ key }) => shortName(key));
+      return { ...module, name: builtin ?? module.name, filters: named };
+    });
     if (context.flags.on("json")) printJson(context, { modules: rows, filters: states });
     else if (rows.length === 0)
       context.terminal.out(asTyped("no module is stored; selvedge filter push stores one\n", context.terminal));
@@ -47,6 +54,10 @@ export const command: Command = {
     return EXIT.ok;
   },
 };
+
+interface WrittenFilter {
+  readonly spec?: { readonly disabled?: unknown; readonly module?: { readonly builtin?: unknown } };
+}
 
 /** What is shown of /filters. */
 interface ProxyFilter {

@@ -6,6 +6,7 @@ import { withRemote } from "../remote.ts";
 import { postAdmin } from "../remote-admin.ts";
 import { paintOf, printJson, reportOutcome } from "../report.ts";
 import { printable } from "../terminal.ts";
+import { listFilter } from "./states.ts";
 
 export type FilterSwitch = "disable" | "enable" | "release";
 
@@ -58,6 +59,14 @@ function switchMesh(context: CommandContext, action: FilterSwitch, { kind, names
       return EXIT.ok;
     }
     if (action === "disable") Object.assign(spec, { disabled: true });
+    if (action === "release") {
+      const { proxies } = await remote.status();
+      if (listFilter(`${namespace}/${name}`, false, proxies).quarantinedIn.length === 0)
+        throw new CommandError(
+          `${shown} is not in quarantine in any proxy, as far as they told; nothing changed`,
+          `one proxy by itself: selvedge filter release ${shown} --admin-url <its admin address>`,
+        );
+    }
     if (action === "release") Object.assign(spec, written.spec, { release: new Date(new SystemClock().wallMs()).toISOString() });
     const outcome = await remote.apply(JSON.stringify({ ...written, spec }), false);
     const exit = reportOutcome(context, outcome);
