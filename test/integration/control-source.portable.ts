@@ -405,17 +405,19 @@ describe("nats source", () => {
     const entry = { author: "", origin: "", timeMs: 1, digest: "", inboxSequence: 0, changes: [change] };
     assert.ok((await store.append(entry, 0)).ok);
     await store.load();
-    const unused = await objects.putSealed(new Uint8Array([1, 2, 3]));
-    for (let i = 0; i < 20; i++) await objects.putSealed(new Uint8Array([i]));
-    link.parts.connection.publish("$O.selvedge_objects.C.orphan", "half an object");
     await publish(simple(++revision));
     // What is announced is an object from now on: half of one would count as an orphan below.
     await distributor.close();
     const laterMs = Date.now() + 60_000;
+    // What the tests before this one left: two writers of one object at once leave chunks of one of them, as the timing has it.
+    await collectGarbage(link, store, distributor, laterMs, 1_000);
+    const unused = await objects.putSealed(new Uint8Array([1, 2, 3]));
+    for (let i = 0; i < 20; i++) await objects.putSealed(new Uint8Array([i]));
+    link.parts.connection.publish("$O.selvedge_objects.C.orphan", "half an object");
     // Within the grace nothing goes.
     assert.deepEqual(await collectGarbage(link, store, distributor, Date.now(), 600_000), { objects: 0, bytes: 0, orphans: 0 });
     const first = await collectGarbage(link, store, distributor, laterMs, 1_000);
-    assert.ok(first.objects > 20, `${first.objects} objects deleted`);
+    assert.equal(first.objects, 21);
     assert.equal(first.orphans, 1);
     assert.equal(await objects.findSealed(unused), undefined);
     assert.deepEqual(await collectGarbage(link, store, distributor, laterMs, 1_000), { objects: 0, bytes: 0, orphans: 0 });

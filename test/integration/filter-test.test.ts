@@ -34,7 +34,8 @@ function guest(callback: string, body: readonly number[], results: readonly "i32
   const builder = new ModuleBuilder().memory(1);
   builder.func("proxy_abi_version_0_2_1", [], [], []);
   builder.func("malloc", ["i32"], ["i32"], op.i32(1024));
-  builder.func(callback, ["i32", "i32", "i32"], results, body);
+  const params = callback === "proxy_on_configure" ? 2 : 3;
+  builder.func(callback, new Array<"i32">(params).fill("i32"), results, body);
   return builder.build();
 }
 const TRAP = guest("proxy_on_request_headers", op.unreachable);
