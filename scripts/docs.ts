@@ -61,7 +61,7 @@ ${EXAMPLE}\`\`\`
 
 \`selvedge proxy -f config.yaml\` serves it, \`selvedge validate -f config.yaml\` checks it, \`selvedge schema\` prints the JSON
 Schema for editors. Over NATS the same text goes to \`selvedge.config.apply\`. Folders with complete configurations are in
-examples/.
+examples/. The examples of the kinds below belong together.
 
 ## Resources
 
@@ -85,6 +85,15 @@ and \`spec\`, as in Kubernetes; a \`List\` holds several. Kinds are ${KINDS.map(
 
 `;
 
+/** One resource of each kind, together a whole configuration: by kind, as they are written. */
+export const EXAMPLES = readFileSync(new URL("./configuration-examples.yaml", import.meta.url), "utf8");
+const exampleOf = (kind: Kind): string =>
+  EXAMPLES.split("---\n").find((text) => text.includes(`\nkind: ${kind}\n`)) ?? fail(`no example of ${kind}`);
+
+function fail(message: string): never {
+  throw new Error(message);
+}
+
 /** What no table says, written by hand. */
 const CHAPTERS = readFileSync(new URL("./configuration-chapters.md", import.meta.url), "utf8");
 
@@ -100,7 +109,7 @@ export function renderConfiguration(): string {
 
 function renderKind(kind: Kind): string {
   const spec = (jsonSchema(kind, false) as SchemaNode).properties?.spec;
-  return `\n## ${kind}\n\n${spec?.description ?? ""}\n\nFields of \`spec\`:\n\n${renderTable(spec, "")}\n`;
+  return `\n## ${kind}\n\n${spec?.description ?? ""}\n\n\`\`\`yaml\n${exampleOf(kind)}\`\`\`\n\nFields of \`spec\`:\n\n${renderTable(spec, "")}\n`;
 }
 
 function renderTable(node: SchemaNode | undefined, prefix: string): string {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { CONFIGURATION_PAGE, renderConfiguration } from "../../scripts/docs.ts";
+import { CONFIGURATION_PAGE, EXAMPLES as EXAMPLE_RESOURCES, renderConfiguration } from "../../scripts/docs.ts";
 import { createFilterTrial } from "../../src/app/filters.ts";
 import { compileSnapshot } from "../../src/config/compile.ts";
 import { checkFilters } from "../../src/config/filter-check.ts";
@@ -9,6 +9,7 @@ import { type ConfigIssue, formatIssue } from "../../src/config/issue.ts";
 import { builtinModules } from "../../src/config/modules.ts";
 import { parseResources } from "../../src/config/parse.ts";
 import { readConfigFiles } from "../../src/config/read-files.ts";
+import { KINDS } from "../../src/config/schema/index.ts";
 import { readPath } from "../../src/config/schema/paths.ts";
 import type { ListenerConfig } from "../../src/config/snapshot.ts";
 import { SystemClock } from "../../src/core/clock.ts";
@@ -105,6 +106,16 @@ spec: { module: { builtin: rate-limit }, settings: { limits: [{ name: a, request
 describe("documentation", () => {
   test("docs/configuration.md is what the schema says (scripts/docs.ts writes it)", () => {
     assert.equal(readFileSync(CONFIGURATION_PAGE, "utf8"), renderConfiguration());
+  });
+
+  test("its examples are one configuration, of every kind, that compiles and whose filters accept their settings", async () => {
+    const compiled = compileText(EXAMPLE_RESOURCES, { modules: builtinModules() });
+    assert.deepEqual(compiled.all.map(formatIssue), []);
+    assert.deepEqual(compiled.warnings?.map(formatIssue) ?? [], []);
+    assert.deepEqual(compiled.resources.map(({ resource }) => resource.kind).sort(), [...KINDS].sort());
+    const tryFilter = createFilterTrial(new SystemClock(), SILENT_LOG);
+    const issues = await checkFilters(compiled, tryFilter, () => ({ file: "examples", line: 0, column: 0 }));
+    assert.deepEqual(issues.map(formatIssue), []);
   });
 });
 
