@@ -26,6 +26,8 @@ export interface FilterModule {
   status(): FilterStatus;
   /** Switches it off and on, or lets it out of quarantine, whatever its configuration says. */
   control(action: FilterAction): void;
+  /** Whether its ticks are left out: before it serves, the services that they would call are not there. Absent: it has none. */
+  holdTicks?(held: boolean): void;
   /** No new contexts; frees the instances once the last context is closed. */
   dispose(): void;
 }

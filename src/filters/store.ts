@@ -66,6 +66,7 @@ export class FilterRegistry {
 
   async #load(config: FilterConfig, wasm: (digest: string) => Promise<Bytes>): Promise<FilterModule> {
     const module = await this.host.load(await wasm(config.digest), config);
+    module.holdTicks?.(true);
     if (this.#disabled.has(config.name)) module.control("disable");
     return module;
   }
@@ -91,6 +92,7 @@ export class FilterRegistry {
   /** These serve from now on, as of that revision: what is on or off with them that was not before is told. */
   serve(modules: readonly FilterModule[], revision: number): void {
     this.#serving = new Map(modules.map((module) => [module.config.name, module]));
+    for (const module of modules) module.holdTicks?.(false);
     for (const name of [...this.#told.keys()]) {
       if (this.#serving.has(name)) continue;
       this.#told.delete(name);

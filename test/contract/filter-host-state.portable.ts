@@ -386,6 +386,26 @@ describe("FilterRegistry", () => {
     assert.equal(bench.shared.size, 0);
   });
 
+  test("ticks begin when the module serves: before, there are no services to call", async () => {
+    const bench = new FilterBench();
+    const registry = new FilterRegistry(bench.host);
+    bench.puppet.on("configure", function* (guest) {
+      assert.equal(yield guest.host("proxy_set_tick_period_milliseconds", 100), abi.OK);
+      return 1;
+    });
+    const ticks = (): number => bench.puppet.entered.filter((name) => name === "tick").length;
+    const lease = await registry.acquire(filterConfig(), () => Promise.resolve(buildPuppet()));
+    bench.clock.advance(1_050);
+    assert.equal(ticks(), 0);
+    registry.serve([lease.module], 1);
+    assert.equal(ticks(), 0);
+    bench.clock.advance(50);
+    assert.equal(ticks(), 1);
+    bench.clock.advance(300);
+    assert.equal(ticks(), 4);
+    lease.release();
+  });
+
   test("a module that does not load is forgotten, for everybody who waited", async () => {
     const bench = new FilterBench();
     const registry = new FilterRegistry(bench.host);

@@ -14,6 +14,7 @@ export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, P
   readonly metrics = new Map<number, "counter" | "gauge" | "histogram">();
   readonly #metricIds = new Map<string, number>();
   readonly #ticks = new Map<GuestInstance, Timer>();
+  #holdsTicks = false;
 
   constructor(
     config: FilterConfig,
@@ -54,9 +55,13 @@ export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, P
     const delayMs = Math.max(PROXY_WASM_LIMITS.tickMinMs, periodMs);
     const tick = (): void => {
       this.#ticks.set(guest, this.options.clock.setTimer(delayMs, tick));
-      if (this.hasShare()) guest.onTick();
+      if (!this.#holdsTicks && this.hasShare()) guest.onTick();
     };
     this.#ticks.set(guest, this.options.clock.setTimer(delayMs, tick));
+  }
+
+  holdTicks(held: boolean): void {
+    this.#holdsTicks = held;
   }
 
   onQueueReady(queueId: number): void {
