@@ -88,7 +88,7 @@ spec: { rules: [{ filters: [guest], respond: { status: 200, body: served } }] }
     control = startSelvedge(["control", "--nats", nats.url, "--listen", listen]);
     await until(async () => (await fetch(`${server}/readyz`).catch(() => undefined))?.status === 200);
     proxy = startSelvedge(["proxy", "--nats", nats.url, "--id", "one", "--mode", "sidecar", "--admin", "off"]);
-    await until(async () => (await selvedge("status", "--server", server)).out.includes("one"));
+    await until(async () => (await selvedge("status", "--json", "--server", server)).out.includes('"id": "one"'));
     writeFileSync(join(folder.path, "plain.wasm"), guest());
   });
   afterAll(async () => {

@@ -69,7 +69,7 @@ beforeAll(async () => {
   control = startSelvedge(["control", "--nats", nats.url, "--listen", listen], env);
   await until(async () => (await fetch(`${server}/readyz`).catch(() => undefined))?.status === 200);
   proxy = startSelvedge(["proxy", "--nats", nats.url, "--id", "one", "--mode", "sidecar", "--admin", "off"]);
-  await until(async () => (await selvedge("status", "--server", server)).out.includes("one"));
+  await until(async () => (await selvedge("status", "--json", "--server", server)).out.includes('"id": "one"'));
 });
 afterAll(async () => {
   for (const each of [proxy, control]) each.child.kill("SIGKILL");
