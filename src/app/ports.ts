@@ -2,6 +2,7 @@ import type { ConfigIssue } from "../config/issue.ts";
 import type { ListenerConfig, Snapshot } from "../config/snapshot.ts";
 import { codeOf } from "../runtime/address.ts";
 import type { Net } from "../runtime/net.ts";
+import { probeListen } from "../runtime/probe.ts";
 import { localIssue } from "./messages.ts";
 
 const PORT_0 = "port 0 lets the system choose, and every worker would get another port";
@@ -28,11 +29,7 @@ export async function findTakenPorts(
       continue;
     }
     try {
-      const probe = await net.listen({ address, tls: undefined, reusePort: false, deferTls: false }, (socket) => {
-        socket.destroy();
-        return socket.handler;
-      });
-      await probe.close();
+      await probeListen(net, address);
     } catch (error) {
       issues.set(key, issueOf(listener, address.port, error));
     }

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { parseResources } from "../../config/parse.ts";
 import { codeOf } from "../../runtime/address.ts";
+import { probeListen } from "../../runtime/probe.ts";
 import { selectNet } from "../../runtime/select.ts";
 import { CommandError } from "../command.ts";
 
@@ -17,11 +18,7 @@ export async function lookAtPorts(path: string, env: Readonly<Record<string, str
       if (port === 0) continue;
       const address = { kind: "tcp", host, port } as const;
       try {
-        const probe = await net.listen({ address, tls: undefined, reusePort: false, deferTls: false }, (socket) => {
-          socket.destroy();
-          return socket.handler;
-        });
-        await probe.close();
+        await probeListen(net, address);
       } catch (error) {
         if (codeOf(error) === "EADDRINUSE")
           throw new CommandError((error as Error).message, `stop what uses port ${port}, or choose another with --port`);
