@@ -15,7 +15,7 @@ import { METRICS, type MetricDefinition } from "../src/proxy/observe/metric-name
 /** Where the page belongs. */
 export const OPERATIONS_PAGE = fileURLToPath(new URL("../docs/operations.md", import.meta.url));
 
-const LIMITS_SOURCES = ["limits.ts", "limits-filter-logs.ts", "limits-oci.ts"].map((name) =>
+const LIMITS_SOURCES = ["limits.ts", "limits-control.ts", "limits-filter-logs.ts", "limits-oci.ts"].map((name) =>
   fileURLToPath(new URL(`../src/core/${name}`, import.meta.url)),
 );
 
@@ -68,6 +68,7 @@ const LIMIT_GROUPS: readonly (readonly [string, Readonly<Record<string, number>>
   ["The PROXY protocol (fixed)", limits.PROXY_HEADER_LIMITS, "PROXY_HEADER_LIMITS"],
   ["The filter host (fixed)", limits.PROXY_WASM_LIMITS, "PROXY_WASM_LIMITS"],
   ["OCI registries (fixed)", limits.OCI_LIMITS, "OCI_LIMITS"],
+  ["What changes of configuration may hold (fixed)", limits.CONTROL_LIMITS, "CONTROL_LIMITS"],
   ["JWT verification (fixed)", limits.JWT_LIMITS, "JWT_LIMITS"],
   ["Name resolution (fixed)", limits.DNS_LIMITS, "DNS_LIMITS"],
   ["Compression (fixed)", limits.COMPRESSION_LIMITS, "COMPRESSION_LIMITS"],

@@ -4,12 +4,15 @@ import { checkFilters, type FilterPlace, type TryFilter } from "../config/filter
 import type { ConfigIssue } from "../config/issue.ts";
 import { type ModuleCatalogue, withStoredModules } from "../config/modules.ts";
 import { notPulled, type PinnedModules, type PullModule, pinModules } from "../config/oci/pin.ts";
+import type { KnownModule } from "../config/oci/pull.ts";
 import { SilentRegistries } from "../config/oci/silent.ts";
 import type { ParsedResource } from "../config/parse.ts";
 import type { Sections } from "../config/sections.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import { SnapshotCompiler } from "../config/snapshot-compiler.ts";
+import { Budget } from "../core/budgets.ts";
 import type { Clock } from "../core/clock.ts";
+import { OCI_LIMITS } from "../core/limits.ts";
 
 export interface CompilerOptions {
   /** Proxy groups; each gets a snapshot of its own. */
@@ -42,7 +45,7 @@ export interface CompiledConfig {
 }
 
 /** What an apply pulled from registries. */
-export type Pulled = Pick<PinnedModules, "modules" | "failures">;
+export type Pulled = Omit<PinnedModules, "resources">;
 
 const DIGEST = /sha256:[0-9a-f]{64}/g;
 /** Filters that were tried with success; a bound, not a tuning knob. */
@@ -55,6 +58,8 @@ export class ConfigCompiler {
   /** It remembers what it compiled last. */
   readonly #compiler = new SnapshotCompiler();
   readonly #silent: SilentRegistries;
+  /** Modules from registries that applies hold at a time. */
+  readonly #held = new Budget(OCI_LIMITS.heldBytes);
 
   constructor(readonly options: CompilerOptions) {
     this.#silent = new SilentRegistries(options.clock);
@@ -83,21 +88,24 @@ export class ConfigCompiler {
     return { revision, modules: catalogue, readFile, locate, refused, notPulled: pulled?.failures, nowMs: clock.wallMs() };
   }
 
-  /** Filters from registries get the digest of their module. Takes as long as the registries do; never rejects. `isAwaited`: others wait for it. */
+  /** Filters from registries get the digest of their module. Takes as long as the registries do; never rejects. `isAwaited`: others wait for it, and it is the only one. */
   pin(resources: readonly ParsedResource[], isAwaited: boolean): Promise<PinnedModules> {
     const { pull = () => Promise.reject(notPulled()), clock } = this.options;
-    const silent = isAwaited ? this.#silent : undefined;
-    return pinModules(resources, { pull, clock, silent, known: (digest) => this.#load(digest) });
+    const known: KnownModule = (digest) => this.#load(digest);
+    return pinModules(resources, { pull, clock, known, ...(isAwaited ? { silent: this.#silent } : { held: this.#held }) });
   }
 
-  /** Compiling is synchronous and pure, so modules that filters name by digest are fetched before. */
+  /** Compiling is synchronous and pure, so modules that filters name by digest are fetched before. No others are kept. */
   async #loadModules(resources: Catalogue, pulled: Pulled | undefined): Promise<void> {
+    const named = new Set<string>();
     for (const resource of resources.ofKind("Filter")) {
       for (const [digest] of JSON.stringify(resource.spec).matchAll(DIGEST)) {
         if (this.options.modules.byDigest(digest) !== undefined || pulled?.modules.has(digest) === true) continue;
         await this.#load(digest);
+        named.add(digest);
       }
     }
+    for (const digest of this.#stored.keys()) if (!named.has(digest)) this.#stored.delete(digest);
   }
 
   async #load(digest: string): Promise<Uint8Array | undefined> {

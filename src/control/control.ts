@@ -26,8 +26,12 @@ export type ApplyOutcome =
       /** Things to know about what was changed, which do not stop it. Absent: none. */
       readonly warnings?: readonly ConfigIssue[];
     }
-  /** `conflict`: a precondition (If-Match) failed. `invalid`: the configuration is wrong; all issues at once. */
-  | { readonly ok: false; readonly reason: "invalid" | "conflict" | "not_found"; readonly issues: readonly ConfigIssue[] };
+  /** `conflict`: a precondition (If-Match) failed. `invalid`: the configuration is wrong; all issues at once. `busy`: the same may be taken in a moment. */
+  | {
+      readonly ok: false;
+      readonly reason: "invalid" | "conflict" | "not_found" | "busy";
+      readonly issues: readonly ConfigIssue[];
+    };
 
 export interface ApplyRequest {
   /** YAML or JSON, several documents. */

@@ -24,7 +24,7 @@ interface Definition {
 export const CONTROL_METRICS = {
   applies: {
     ...{ name: "selvedge_control_applies_total", kind: "counter", labels: ["origin", "result"] },
-    help: "Requests to change configuration. origin: nats, api, file, rollback, restore; result: applied, unchanged (also dry runs), invalid, conflict, not_found, failed.",
+    help: "Requests to change configuration. origin: nats, api, file, rollback, restore; result: applied, unchanged (also dry runs), invalid, conflict, not_found, busy, failed.",
   },
   issues: {
     ...{ name: "selvedge_control_issues_total", kind: "counter", labels: ["code"] },

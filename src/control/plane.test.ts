@@ -9,9 +9,10 @@ import type { SnapshotUpdate } from "../config/source.ts";
 import { appendCustomSection } from "../config/wasm-sections.ts";
 import { SystemClock, VirtualClock } from "../core/clock.ts";
 import { FilterLogs } from "../core/filter-logs.ts";
-import { OCI_LIMITS } from "../core/limits.ts";
+import { CONTROL_LIMITS, OCI_LIMITS } from "../core/limits.ts";
 import { SILENT_LOG } from "../core/log.ts";
 import { SeededRng } from "../core/rng.ts";
+import { outcomeResponse } from "./api/problem.ts";
 import { createControlPlane } from "./create.ts";
 import { MemoryDistributor } from "./distribute/memory.ts";
 import { type ControlPlaneOptions, createCompiler } from "./options.ts";
@@ -359,4 +360,42 @@ test("a registry that does not answer holds up the inbox once in a while, and th
   expect(await apply(false)).toMatch(/was not there within 20s/);
   expect(asked).toBe(2);
   await run(plane.stop());
+});
+
+test("as many modules as applies through the API hold; one byte more is refused for a moment, and nothing of the others is lost", async () => {
+  const bytes = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+  let pulled = (): void => {};
+  const isHeld = new Promise<void>((resolve) => {
+    pulled = resolve;
+  });
+  let open = (): void => {};
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const plane = await startPlane({
+    pull: async ({ text }, _signal, _known, hold) => {
+      const isLarge = text.includes("large");
+      hold(isLarge ? OCI_LIMITS.heldBytes : 1);
+      if (isLarge) {
+        pulled();
+        await gate;
+      }
+      return { bytes, digest: sha256Digest(bytes), manifestDigest: "" };
+    },
+  });
+  const apply = (name: string, inbox?: { sequence: number; redelivered: boolean }) =>
+    plane.apply({ text: filter(name, { oci: `r.test/${name}:1` }), ...by, ...(inbox === undefined ? {} : { inbox }) });
+  const large = apply("large");
+  await isHeld;
+  const refused = await apply("small");
+  expect(refused.ok ? [] : [refused.reason, refused.issues.map(({ code }) => code)]).toEqual(["busy", ["registry_busy"]]);
+  const answer = outcomeResponse(refused);
+  expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, String(CONTROL_LIMITS.retrySeconds)]);
+  // They come one at a time.
+  expect((await apply("published", { sequence: 1, redelivered: false })).ok).toBe(true);
+  open();
+  expect((await large).ok).toBe(true);
+  expect((await apply("small")).ok).toBe(true);
+  expect(plane.get({ kind: "Filter" }).map(({ key }) => key)).toHaveLength(3);
+  await plane.stop();
 });

@@ -1,8 +1,9 @@
 import { sha256Digest } from "../config/canonical.ts";
+import type { ConfigIssue } from "../config/issue.ts";
 import { type ModuleSummary, summariseModule } from "../config/module-summary.ts";
 import { Complaints } from "../config/nats/complaints.ts";
 import type { ProxyStatusMessage } from "../config/nats/status.ts";
-import { isFromRegistry } from "../config/oci/pin.ts";
+import { isFromRegistry, type PinnedModules, pinNothing } from "../config/oci/pin.ts";
 import { type ParseResult, parseResources } from "../config/parse.ts";
 import type { Clock, Timer } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
@@ -152,18 +153,21 @@ export class Plane implements ControlPlane {
     const read = parseResources(request.text, { file: request.file ?? `<${request.origin}>` });
     // Before its turn: a registry that takes its time holds up nobody else, but for those behind it in the inbox.
     const { resources, ...pulled } = await this.#pull(read, request);
-    const planner = planApply({ ...read, resources }, expected);
-    return this.#commit({ ...request, planner, dryRun, inbox, mayBeDone, pulled });
+    try {
+      const planner = planApply({ ...read, resources }, expected);
+      return await this.#commit({ ...request, planner, dryRun, inbox, mayBeDone, pulled });
+    } finally {
+      pulled.release();
+    }
   }
 
   /** Asks no registry for somebody who may not write what they sent. */
-  async #pull(read: ParseResult, request: ApplyRequest): Promise<Pulled & Pick<ParseResult, "resources">> {
+  async #pull(read: ParseResult, request: ApplyRequest): Promise<PinnedModules> {
     const { origin, author, expected, inbox } = request;
     const { resources } = read;
-    const nothing = { resources, modules: new Map(), failures: new Map() };
-    if (!resources.some((each) => isFromRegistry(each.resource))) return nothing;
+    if (!resources.some((each) => isFromRegistry(each.resource))) return pinNothing(resources);
     const refused = this.#refuse(origin, author, planApply(read, expected)(this.#model), this.#model);
-    return refused === undefined ? this.options.compiler.pin(resources, inbox !== undefined) : nothing;
+    return refused === undefined ? this.options.compiler.pin(resources, inbox !== undefined) : pinNothing(resources);
   }
 
   /** What an owner's file, or who is first, says against it; before anything else is said about what is there. */
@@ -315,7 +319,7 @@ export class Plane implements ControlPlane {
     const { catalogue } = plan.next;
     const compiled = await compiler.compile(catalogue, model.revision + 1, plan.locate, plan.refused, commit.pulled);
     const issues = [...plan.issues, ...compiled.issues];
-    if (issues.length > 0) return { ok: false, reason: "invalid", issues };
+    if (issues.length > 0) return { ok: false, reason: issues.some(isBusy) ? "busy" : "invalid", issues };
     const { digest } = plan.next.digests;
     const changes = plan.changes.map(summaryOf);
     const warnings = warningsOf(compiled.warnings, changes);
@@ -483,6 +487,8 @@ export class Plane implements ControlPlane {
     if (!this.#stopped) this.#timers.set(name, this.options.clock.setTimer(delayMs, fire));
   }
 }
+
+const isBusy = ({ code }: ConfigIssue): boolean => code === "registry_busy";
 
 function summaryOf(change: Change): ChangeSummary {
   const kind = change.after === undefined ? "deleted" : change.before === undefined ? "created" : "changed";

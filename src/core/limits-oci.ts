@@ -14,6 +14,8 @@ export const OCI_LIMITS = {
   pulls: 100,
   /** Modules of one apply together. Exceeded: `artifact_too_large`. */
   pulledBytes: 256 * 1024 * 1024,
+  /** Layers and modules that all applies through the API hold together, until each is done. Exceeded: `registry_busy`, 503 with `Retry-After`. Applies over NATS come one at a time, and have their own `pulledBytes`. */
+  heldBytes: 1024 * 1024 * 1024,
   /** A manifest or an index. Exceeded: `artifact_too_large`. */
   manifestBytes: 4 * 1024 * 1024,
   /** Manifests in one index, layers in one manifest. More: `bad_artifact`. */

@@ -8,6 +8,7 @@ import { readOciReference } from "../../src/config/oci/reference.ts";
 import { SilentRegistries } from "../../src/config/oci/silent.ts";
 import { type ParsedResource, parseResources } from "../../src/config/parse.ts";
 import { Refusal } from "../../src/config/schema/text.ts";
+import { Budget } from "../../src/core/budgets.ts";
 import { SystemClock, VirtualClock } from "../../src/core/clock.ts";
 import { OCI_LIMITS } from "../../src/core/limits.ts";
 import { digestOf } from "../kit/registry.ts";
@@ -130,9 +131,9 @@ describe("what an apply pulls", () => {
 
   test("the digest is written beside the reference; each reference is pulled once; what is known by its digest is not", async () => {
     const asked: string[] = [];
-    const pull: PullModule = (reference, signal, isKnown) => {
-      asked.push(reference.text);
-      return echo(reference, signal, isKnown);
+    const pull: PullModule = (...all) => {
+      asked.push(all[0].text);
+      return echo(...all);
     };
     const known = digestOf("known");
     const parsed = parse(
@@ -170,11 +171,11 @@ describe("what an apply pulls", () => {
 
   test("as many as one apply pulls, and one more; a few at a time", async () => {
     let [now, most] = [0, 0];
-    const pull: PullModule = async (reference, signal, known) => {
+    const pull: PullModule = async (...all) => {
       most = Math.max(most, ++now);
       await new Promise((resolve) => setImmediate(resolve));
       now--;
-      return echo(reference, signal, known);
+      return echo(...all);
     };
     const fill = (count: number) => parse(...Array.from({ length: count }, (_, i) => filter(`f${i}`, { oci: `r.test/f:${i}` })));
     assert.deepEqual(codes(await run(fill(OCI_LIMITS.pulls), pull)), []);
@@ -193,6 +194,53 @@ describe("what an apply pulls", () => {
       });
     assert.deepEqual(codes(await run(parsed, sized(OCI_LIMITS.pulledBytes / 4))), []);
     assert.deepEqual(codes(await run(parsed, sized(OCI_LIMITS.pulledBytes / 4 + 1))), ["artifact_too_large"]);
+  });
+
+  test("as many bytes as all applies hold, and one more; what was pulled is given back, and what failed at once", async () => {
+    const held = new Budget(1_000);
+    const takes =
+      (...amounts: readonly number[]): PullModule =>
+      async ({ text }, _signal, _known, hold) => {
+        for (const amount of amounts) hold(amount);
+        return { ...pulledOf(text), bytes: new Uint8Array(600) };
+      };
+    const pin = (pull: PullModule): Promise<PinnedModules> =>
+      pinModules(parse(filter("a", { oci: "r.test/a:1" })), {
+        pull,
+        clock: new SystemClock(),
+        known: async () => undefined,
+        held,
+      });
+    // A layer of a container image and the module in it: only the module stays.
+    const first = await pin(takes(400, 600));
+    assert.deepEqual([codes(first), held.held], [[], 600]);
+    assert.deepEqual([codes(await pin(takes(400, 1))), held.held], [["registry_busy"], 600]);
+    const second = await pin(takes(400));
+    assert.deepEqual([codes(second), held.held], [[], 1_000]);
+    second.release();
+    second.release();
+    assert.equal(held.held, 600);
+    first.release();
+    assert.equal(held.held, 0);
+    assert.deepEqual([codes(await pin(takes(1_001))), held.held], [["registry_busy"], 0]);
+  });
+
+  test("a pull that goes on when its time is over holds nothing more", async () => {
+    const [held, clock] = [new Budget(1_000), new VirtualClock()];
+    let late = (): void => {};
+    const pull: PullModule = (_reference, _signal, _known, hold) => {
+      hold(500);
+      late = () => hold(500);
+      return new Promise(() => {});
+    };
+    const tools = { pull, clock, known: async () => undefined, held };
+    const work = pinModules(parse(filter("a", { oci: "r.test/a:1" })), tools);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(held.held, 500);
+    clock.advance(OCI_LIMITS.pullMs);
+    assert.deepEqual(codes(await work), ["registry_unreachable"]);
+    assert.throws(() => late(), RegistryError);
+    assert.equal(held.held, 0);
   });
 
   test("all of them have one time; what fails in an unknown way is a refusal without its text", async () => {
@@ -223,9 +271,9 @@ describe("what an apply pulls", () => {
     const silent = new SilentRegistries(clock);
     const asked: string[] = [];
     let hears = false;
-    const pull: PullModule = (reference, signal, known) => {
-      asked.push(reference.text);
-      return hears || reference.registry === "good.test" ? echo(reference, signal, known) : new Promise(() => {});
+    const pull: PullModule = (...all) => {
+      asked.push(all[0].text);
+      return hears || all[0].registry === "good.test" ? echo(...all) : new Promise(() => {});
     };
     const all = parse(
       ...[0, 1, 2, 3].map((i) => filter(`f${i}`, { oci: `gone.test/f:${i}` })),

@@ -9,6 +9,7 @@ export type RegistryCode = Extract<
   | "registry_unauthorized"
   | "registry_not_allowed"
   | "registry_unreachable"
+  | "registry_busy"
   | "out_of_range"
 >;
 

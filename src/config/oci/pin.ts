@@ -1,3 +1,4 @@
+import type { Budget, Share } from "../../core/budgets.ts";
 import type { Clock } from "../../core/clock.ts";
 import { OCI_LIMITS } from "../../core/limits.ts";
 import type { Json, ParsedResource } from "../parse.ts";
@@ -5,13 +6,18 @@ import type { FilterResource, Resource } from "../schema/index.ts";
 import { Refusal } from "../schema/text.ts";
 import { formatDuration, formatSize } from "../schema/units.ts";
 import { RegistryError } from "./failure.ts";
-import type { KnownModule, PulledModule } from "./pull.ts";
+import type { HoldBytes, KnownModule, PulledModule } from "./pull.ts";
 import { type OciReference, readOciReference } from "./reference.ts";
 import type { RegistrySettings } from "./session.ts";
 import type { SilentRegistries } from "./silent.ts";
 
 /** Takes a module from its registry. Rejects with a `RegistryError`. */
-export type PullModule = (reference: OciReference, signal: AbortSignal, known: KnownModule) => Promise<PulledModule>;
+export type PullModule = (
+  reference: OciReference,
+  signal: AbortSignal,
+  known: KnownModule,
+  hold: HoldBytes,
+) => Promise<PulledModule>;
 
 export interface PinTools {
   readonly pull: PullModule;
@@ -19,6 +25,8 @@ export interface PinTools {
   readonly clock: Clock;
   /** Of applies that others wait for: who is not asked. */
   readonly silent?: SilentRegistries | undefined;
+  /** What all applies hold together; undefined: they come one at a time. */
+  readonly held?: Budget | undefined;
 }
 
 /** The pins of resources, and what they stand for. */
@@ -29,9 +37,14 @@ export interface PinnedModules {
   readonly modules: ReadonlyMap<string, Uint8Array>;
   /** Filters whose module could not be had, and why. */
   readonly failures: ReadonlyMap<Resource, RegistryError>;
+  /** The modules are of no use any more. */
+  release(): void;
 }
 
-const NOTHING = new Map<never, never>();
+const NOTHING = { modules: new Map<never, never>(), failures: new Map<never, never>(), release: (): void => {} };
+
+/** What is pinned where nothing is to be pulled. */
+export const pinNothing = (resources: readonly ParsedResource[]): PinnedModules => ({ resources, ...NOTHING });
 
 /** What is done when nothing names a registry: nothing. */
 export const isFromRegistry = (resource: Resource): resource is FilterResource =>
@@ -39,10 +52,10 @@ export const isFromRegistry = (resource: Resource): resource is FilterResource =
 
 /** Pulls from the registries that the settings allow; loads what it needs when it is first asked. */
 export function createPuller(settings: () => RegistrySettings): PullModule {
-  return async (reference, signal, known) => {
+  return async (reference, signal, known, hold) => {
     const { RegistrySession } = await import("./session.ts");
     const { pullModule } = await import("./pull.ts");
-    return pullModule(new RegistrySession(reference, settings(), "pull", signal), known);
+    return pullModule(new RegistrySession(reference, settings(), "pull", signal), known, hold);
   };
 }
 
@@ -58,9 +71,10 @@ export async function pinModules(parsed: readonly ParsedResource[], tools: PinTo
     const { digest } = resource.spec.module;
     if (digest === undefined || (await tools.known(digest)) === undefined) wanted.push(resource);
   }
-  if (wanted.length === 0) return { resources: parsed, modules: NOTHING, failures: NOTHING };
+  if (wanted.length === 0) return pinNothing(parsed);
   const texts = [...new Set(wanted.map((each) => each.spec.module.oci ?? ""))];
-  const pulled = await pullAll(texts, tools);
+  const shares: Share[] = [];
+  const pulled = await pullAll(texts, tools, shares);
   const modules = new Map<string, Uint8Array>();
   const failures = new Map<Resource, RegistryError>();
   const digests = new Map<Resource, string>();
@@ -75,7 +89,10 @@ export async function pinModules(parsed: readonly ParsedResource[], tools: PinTo
     }
   }
   const resources = parsed.map((each) => withDigest(each, digests.get(each.resource)));
-  return { resources, modules, failures };
+  const release = (): void => {
+    for (const share of shares) share.end();
+  };
+  return { resources, modules, failures, release };
 }
 
 export const notPulled = (): RegistryError =>
@@ -107,7 +124,7 @@ function pinWritten(written: Json, digest: string): Json {
 type Results = Map<string, PulledModule | RegistryError>;
 
 /** A few at a time; all together have one time and one bound on their bytes. */
-async function pullAll(texts: readonly string[], tools: PinTools): Promise<Results> {
+async function pullAll(texts: readonly string[], tools: PinTools, shares: Share[]): Promise<Results> {
   const results: Results = new Map();
   const stop = new AbortController();
   const timer = tools.clock.setTimer(OCI_LIMITS.pullMs, () => stop.abort());
@@ -121,10 +138,13 @@ async function pullAll(texts: readonly string[], tools: PinTools): Promise<Resul
   let bytes = 0;
   const next = async (): Promise<void> => {
     for (let text = waiting.shift(); text !== undefined; text = waiting.shift()) {
-      const result = await pullOne(text, tools, stop.signal);
+      const share = tools.held?.share();
+      if (share !== undefined) shares.push(share);
+      let result = await pullOne(text, tools, stop.signal, share);
       if (!(result instanceof RegistryError)) bytes += result.bytes.byteLength;
-      const isTooMuch = bytes > OCI_LIMITS.pulledBytes;
-      results.set(text, isTooMuch ? tooMuch() : result);
+      if (bytes > OCI_LIMITS.pulledBytes) result = tooMuch();
+      share?.end(result instanceof RegistryError ? 0 : result.bytes.byteLength);
+      results.set(text, result);
     }
   };
   await Promise.all(Array.from({ length: OCI_LIMITS.concurrent }, next));
@@ -135,7 +155,19 @@ async function pullAll(texts: readonly string[], tools: PinTools): Promise<Resul
 const tooMuch = (): RegistryError =>
   new RegistryError("artifact_too_large", `all modules of this apply have more than ${formatSize(OCI_LIMITS.pulledBytes)}`);
 
-async function pullOne(text: string, tools: PinTools, signal: AbortSignal): Promise<PulledModule | RegistryError> {
+const busy = (): RegistryError =>
+  new RegistryError(
+    "registry_busy",
+    `other applies hold ${formatSize(OCI_LIMITS.heldBytes)} of modules, which is all that may be held`,
+    "nothing was changed: apply again in a moment",
+  );
+
+async function pullOne(
+  text: string,
+  tools: PinTools,
+  signal: AbortSignal,
+  share: Share | undefined,
+): Promise<PulledModule | RegistryError> {
   const { pull, known, clock, silent } = tools;
   const reference = readOciReference(text);
   if (reference instanceof Refusal) return new RegistryError("bad_artifact", reference.message);
@@ -143,6 +175,9 @@ async function pullOne(text: string, tools: PinTools, signal: AbortSignal): Prom
   if (refused !== undefined) return refused;
   const startMs = clock.nowMs();
   const late = new RegistryError("registry_unreachable", `it was not there within ${formatDuration(OCI_LIMITS.pullMs)}`);
+  const hold = (bytes: number): void => {
+    if (share?.take(bytes) === false) throw busy();
+  };
   let onAbort = (): void => {};
   const aborted = new Promise<RegistryError>((resolve) => {
     onAbort = () => {
@@ -153,7 +188,7 @@ async function pullOne(text: string, tools: PinTools, signal: AbortSignal): Prom
     else signal.addEventListener("abort", onAbort);
   });
   try {
-    return await Promise.race([pull(reference, signal, known), aborted]);
+    return await Promise.race([pull(reference, signal, known, hold), aborted]);
   } catch (error) {
     if (signal.aborted) return late;
     return error instanceof RegistryError

@@ -20,16 +20,23 @@ export interface PulledModule {
 /** Bytes of a module that is there already, by its digest; undefined: it has to be fetched. */
 export type KnownModule = (digest: string) => Promise<Uint8Array | undefined>;
 
+/** Says that so many bytes will be held. Throws a `RegistryError` when they may not be. */
+export type HoldBytes = (bytes: number) => void;
+
 /**
  * Resolves the reference, takes the module, and verifies every digest on the way. A module that is known by its digest is not
  * fetched again. Rejects with a `RegistryError`.
  */
-export async function pullModule(session: RegistrySession, known: KnownModule = async () => undefined): Promise<PulledModule> {
+export async function pullModule(
+  session: RegistrySession,
+  known: KnownModule = async () => undefined,
+  hold: HoldBytes = () => {},
+): Promise<PulledModule> {
   const named = await fetchManifest(session, session.reference.version);
   let read = readManifest(named.bytes);
   if (read.kind === "index") read = readManifest((await fetchManifest(session, read.chosen.digest)).bytes);
   if (read.kind === "index") throw new RegistryError("bad_artifact", "its index leads to an index");
-  const bytes = await fetchModule(session, read.place, known);
+  const bytes = await fetchModule(session, read.place, known, hold);
   if (detectAbi(bytes) === undefined) throw new RegistryError("bad_artifact", "what it has is no WebAssembly module");
   return { bytes, digest: sha256Digest(bytes), manifestDigest: named.digest };
 }
@@ -56,19 +63,27 @@ const notFound = ({ registry, repository }: OciReference, version: string): Regi
     "is it pushed, and are credentials needed?",
   );
 
-async function fetchModule(session: RegistrySession, place: ModulePlace, known: KnownModule): Promise<Uint8Array> {
-  if (place.kind === "module") return (await known(place.layer.digest)) ?? fetchLayer(session, place.layer);
+async function fetchModule(
+  session: RegistrySession,
+  place: ModulePlace,
+  known: KnownModule,
+  hold: HoldBytes,
+): Promise<Uint8Array> {
+  if (place.kind === "module") return (await known(place.layer.digest)) ?? fetchLayer(session, place.layer, hold);
   for (const layer of place.layers) {
-    const found = await findModule(await fetchLayer(session, layer), layer.form);
+    const found = await findModule(await fetchLayer(session, layer, hold), layer.form);
     if (found === "removed") break;
-    if (found !== undefined) return found;
+    if (found === undefined) continue;
+    hold(found.byteLength);
+    return found;
   }
   throw new RegistryError("bad_artifact", "its layers hold no plugin.wasm", "a container image has its module under that name");
 }
 
-async function fetchLayer(session: RegistrySession, { digest, size }: Descriptor): Promise<Uint8Array> {
+async function fetchLayer(session: RegistrySession, { digest, size }: Descriptor, hold: HoldBytes): Promise<Uint8Array> {
   if (size > CONFIG_LIMITS.moduleBytes)
     throw new RegistryError("artifact_too_large", `its layer is larger than ${formatSize(CONFIG_LIMITS.moduleBytes)}`);
+  hold(size);
   const answer = await session.ask({ method: "GET", to: `blobs/${digest}`, maxBytes: size });
   if (answer.status === 404) throw notFound(session.reference, digest);
   if (answer.status !== 200) throw statusError(session.base.host, answer.status);

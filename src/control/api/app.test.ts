@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { builtinModules } from "../../config/modules.ts";
+import { Budget } from "../../core/budgets.ts";
 import { SystemClock } from "../../core/clock.ts";
 import { FilterLogs } from "../../core/filter-logs.ts";
 import { CONFIG_LIMITS } from "../../core/limits.ts";
@@ -20,13 +21,20 @@ const service = (name: string, port = 9000) =>
   });
 const ONE = "/api/v1/resources/Service/default";
 
-async function startApi(guard: () => { status: number; message: string } | undefined = () => undefined) {
+async function startApi(guard: () => { status: number; message: string } | undefined = () => undefined, held?: Budget) {
   const plane = createControlPlane({
     backend: { kind: "memory" },
     ...{ modules: builtinModules(new Map()), version: "1.2.3", clock: new SystemClock(), rng: new SeededRng(1), log: SILENT_LOG },
   });
   await plane.start();
-  const app = createControlApi({ plane, guard, version: "1.2.3", log: SILENT_LOG, metrics: async () => "up 1\n" });
+  const app = createControlApi({
+    plane,
+    guard,
+    version: "1.2.3",
+    log: SILENT_LOG,
+    metrics: async () => "up 1\n",
+    ...(held ? { held } : {}),
+  });
   const call = async (method: string, path: string, body?: string | Uint8Array, headers: Record<string, string> = {}) => {
     const init = {
       method,
@@ -163,6 +171,37 @@ describe("applies", () => {
 });
 
 describe("access", () => {
+  test("bodies of all requests together are bounded: one byte more is told to come again, and may when the others are done", async () => {
+    const body = Buffer.from(service("a"));
+    const held = new Budget(2 * body.byteLength);
+    const { call, app } = await startApi(undefined, held);
+    let more: ReadableStreamDefaultController<Uint8Array> | undefined;
+    const slow = new ReadableStream<Uint8Array>({
+      start(controller) {
+        more = controller;
+        controller.enqueue(new Uint8Array(body.subarray(0, 10)));
+      },
+    });
+    const init = { method: "PUT", headers: { host: "127.0.0.1:8088" }, body: slow, duplex: "half" } as RequestInit;
+    const first = app.request(`http://127.0.0.1:8088${ONE}/a`, init);
+    while (held.held < 10) await new Promise((resolve) => setImmediate(resolve));
+    const fits = service("b").padEnd(2 * body.byteLength - 10);
+    for (const [method, path] of [
+      ["PUT", `${ONE}/b`],
+      ["POST", "/api/v1/apply"],
+      ["POST", "/api/v1/modules"],
+      ["POST", "/api/v1/restore"],
+    ] as const) {
+      const busy = await call(method, path, `${fits} `);
+      expect([busy.status, busy.json.reason, busy.headers.get("retry-after")]).toEqual([503, "busy", "5"]);
+    }
+    expect((await call("PUT", `${ONE}/b`, fits)).status).toBe(201);
+    more?.enqueue(new Uint8Array(body.subarray(10)));
+    more?.close();
+    expect((await first).status).toBe(201);
+    expect((await call("PUT", `${ONE}/b`, `${fits} `)).status).toBe(200);
+  });
+
   test("the guard stands before everything but the health checks, unknown paths included", async () => {
     const { call } = await startApi(() => ({ status: 401, message: "no" }));
     for (const route of API_ROUTES) {

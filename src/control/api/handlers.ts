@@ -2,14 +2,15 @@ import type { Context } from "hono";
 import { detectAbi } from "../../config/module-abi.ts";
 import { parseResources } from "../../config/parse.ts";
 import { jsonSchema, KINDS, type Kind } from "../../config/schema/index.ts";
+import { Budget } from "../../core/budgets.ts";
 import { utf8TextStrict } from "../../core/bytes.ts";
 import { readFilterLogQuery } from "../../core/filter-logs.ts";
-import { CONFIG_LIMITS } from "../../core/limits.ts";
+import { CONFIG_LIMITS, CONTROL_LIMITS } from "../../core/limits.ts";
 import type { ControlPlane } from "../control.ts";
 import { keyOf, makeKey, type ResourceKey } from "../model/resource.ts";
 import { readBody } from "./body.ts";
 import { openApiDocument } from "./openapi.ts";
-import { etagOf, json, outcomeResponse, problem } from "./problem.ts";
+import { busyBodies, etagOf, json, outcomeResponse, problem } from "./problem.ts";
 import type { RouteId } from "./routes.ts";
 
 export interface ApiOptions {
@@ -17,6 +18,8 @@ export interface ApiOptions {
   readonly version: string;
   /** Text of `/metrics`. */
   readonly metrics?: () => Promise<string>;
+  /** What the bodies of all requests hold together. Default `CONTROL_LIMITS.bodyBytes`. */
+  readonly held?: Budget;
 }
 
 type Handler = (context: Context) => Promise<Response> | Response;
@@ -27,7 +30,7 @@ const AUTHOR_CHARS = 64;
 
 /** One function for each row of the table of routes. */
 export function handlersOf(options: ApiOptions): Readonly<Record<RouteId, Handler>> {
-  const { plane } = options;
+  const { plane, held = new Budget(CONTROL_LIMITS.bodyBytes) } = options;
   return {
     health: () => plain("ok\n"),
     ready: () => (plane.status().connection === "disconnected" ? plain("NATS is not connected\n", 503) : plain("ok\n")),
@@ -36,19 +39,23 @@ export function handlersOf(options: ApiOptions): Readonly<Record<RouteId, Handle
     status: () => json(plane.status()),
     list: (context) => json({ resources: plane.get(filterOf(context)) }),
     read: (context) => readOne(plane, context),
-    write: (context) => writeOne(plane, context),
+    write: (context) => writeOne(plane, context, held),
     remove: (context) => removeOne(plane, context),
     apply: (context) =>
-      withText(context, (text) => plane.apply({ ...requestOf(context, text), dryRun: isDryRun(context) }).then(outcomeResponse)),
+      withText(context, held, (text) =>
+        plane.apply({ ...requestOf(context, text), dryRun: isDryRun(context) }).then(outcomeResponse),
+      ),
     deleteMany: (context) =>
-      withText(context, (text) => plane.delete({ ...requestOf(context, text), dryRun: isDryRun(context) }).then(outcomeResponse)),
+      withText(context, held, (text) =>
+        plane.delete({ ...requestOf(context, text), dryRun: isDryRun(context) }).then(outcomeResponse),
+      ),
     history: async () => json({ entries: await plane.history() }),
-    rollback: (context) => rollback(plane, context),
+    rollback: (context) => rollback(plane, context, held),
     backup: async () => json(await plane.backup(), 200, { "content-disposition": 'attachment; filename="selvedge-backup.json"' }),
-    restore: (context) => restore(plane, context),
+    restore: (context) => restore(plane, context, held),
     wait: (context) => wait(plane, context),
     schema: (context) => schema(context),
-    putModule: (context) => putModule(plane, context),
+    putModule: (context) => putModule(plane, context, held),
     filterLogs: (context) => filterLogs(plane, context),
     listModules: async () => json({ modules: await plane.listModules() }),
   };
@@ -74,15 +81,32 @@ function authorOf(context: Context): string {
 
 const isDryRun = (context: Context): boolean => context.req.query("dryRun") === "true";
 
-async function withText(context: Context, use: (text: string) => Promise<Response>): Promise<Response> {
-  const bytes = await readBody(context.req.raw, CONFIG_LIMITS.documentBytes);
-  if (bytes === undefined) return problem(413, `The body has more than ${CONFIG_LIMITS.documentBytes} bytes.`);
+/** All bodies that are held have one bound: `readBody` and what comes of it are inside. */
+async function withBody(
+  context: Context,
+  held: Budget,
+  maxBytes: number,
+  use: (bytes: Uint8Array) => Promise<Response>,
+): Promise<Response> {
+  const share = held.share();
   try {
-    return await use(utf8TextStrict(bytes));
-  } catch (error) {
-    if (error instanceof TypeError && bytes.byteLength > 0 && !isUtf8(bytes)) return problem(422, "The body is not UTF-8.");
-    throw error;
+    const bytes = await readBody(context.req.raw, maxBytes, share);
+    if (bytes === "busy") return busyBodies();
+    return bytes === "too_large" ? problem(413, `The body has more than ${maxBytes} bytes.`) : await use(bytes);
+  } finally {
+    share.end();
   }
+}
+
+function withText(context: Context, held: Budget, use: (text: string) => Promise<Response>): Promise<Response> {
+  return withBody(context, held, CONFIG_LIMITS.documentBytes, async (bytes) => {
+    try {
+      return await use(utf8TextStrict(bytes));
+    } catch (error) {
+      if (error instanceof TypeError && bytes.byteLength > 0 && !isUtf8(bytes)) return problem(422, "The body is not UTF-8.");
+      throw error;
+    }
+  });
 }
 
 function isUtf8(bytes: Uint8Array): boolean {
@@ -127,11 +151,11 @@ function preconditionOf(plane: ControlPlane, context: Context, key: ResourceKey)
   return revision === undefined ? "If-Match must be one strong ETag of this API, or `*`." : Number(revision);
 }
 
-async function writeOne(plane: ControlPlane, context: Context): Promise<Response> {
+async function writeOne(plane: ControlPlane, context: Context, held: Budget): Promise<Response> {
   const key = keyOfPath(context);
   const revision = preconditionOf(plane, context, key);
   if (typeof revision === "string") return problem(400, revision);
-  return withText(context, async (text) => {
+  return withText(context, held, async (text) => {
     const request = requestOf(context, text);
     const { resources } = parseResources(text, { file: request.file });
     if (resources.some((each) => keyOf(each.resource) !== key) || resources.length > 1)
@@ -151,8 +175,8 @@ async function removeOne(plane: ControlPlane, context: Context): Promise<Respons
   );
 }
 
-async function rollback(plane: ControlPlane, context: Context): Promise<Response> {
-  return withText(context, async (text) => {
+async function rollback(plane: ControlPlane, context: Context, held: Budget): Promise<Response> {
+  return withText(context, held, async (text) => {
     const revision = (parseJson(text) as { revision?: unknown } | undefined)?.revision;
     if (typeof revision !== "number" || !Number.isSafeInteger(revision) || revision < 1)
       return problem(400, 'The body must be like {"revision": 7}.');
@@ -160,12 +184,12 @@ async function rollback(plane: ControlPlane, context: Context): Promise<Response
   });
 }
 
-async function restore(plane: ControlPlane, context: Context): Promise<Response> {
-  const bytes = await readBody(context.req.raw, CONFIG_LIMITS.documentBytes * 4);
-  if (bytes === undefined) return problem(413, `The body has more than ${CONFIG_LIMITS.documentBytes * 4} bytes.`);
-  const backup = parseJson(new TextDecoder().decode(bytes));
-  if (backup === undefined) return problem(400, "The body is not JSON.");
-  return outcomeResponse(await plane.restore(backup, authorOf(context)));
+async function restore(plane: ControlPlane, context: Context, held: Budget): Promise<Response> {
+  return withBody(context, held, CONFIG_LIMITS.documentBytes * 4, async (bytes) => {
+    const backup = parseJson(new TextDecoder().decode(bytes));
+    if (backup === undefined) return problem(400, "The body is not JSON.");
+    return outcomeResponse(await plane.restore(backup, authorOf(context)));
+  });
 }
 
 function parseJson(text: string): unknown {
@@ -206,11 +230,11 @@ function schema(context: Context): Response {
   return json(jsonSchema(known satisfies Kind | undefined));
 }
 
-async function putModule(plane: ControlPlane, context: Context): Promise<Response> {
-  const bytes = await readBody(context.req.raw, CONFIG_LIMITS.moduleBytes);
-  if (bytes === undefined) return problem(413, `The module has more than ${CONFIG_LIMITS.moduleBytes} bytes.`);
-  // What a component is made of, only its host can tell; it does when a filter names it.
-  if (detectAbi(bytes) !== "component" && !WebAssembly.validate(new Uint8Array(bytes)))
-    return problem(422, "The body is not a WebAssembly module.");
-  return json({ digest: await plane.putModule(bytes) });
+async function putModule(plane: ControlPlane, context: Context, held: Budget): Promise<Response> {
+  return withBody(context, held, CONFIG_LIMITS.moduleBytes, async (bytes) => {
+    // What a component is made of, only its host can tell; it does when a filter names it.
+    if (detectAbi(bytes) !== "component" && !WebAssembly.validate(new Uint8Array(bytes)))
+      return problem(422, "The body is not a WebAssembly module.");
+    return json({ digest: await plane.putModule(bytes) });
+  });
 }

@@ -1,5 +1,7 @@
 import type { ConfigIssue } from "../../config/issue.ts";
 import { formatIssue } from "../../config/issue.ts";
+import { formatSize } from "../../config/schema/units.ts";
+import { CONTROL_LIMITS } from "../../core/limits.ts";
 import type { ApplyOutcome } from "../control.ts";
 
 /** RFC 9457, with the outcome of an apply where it was one. */
@@ -31,6 +33,16 @@ const TITLES: Readonly<Record<number, string>> = {
   503: "Service Unavailable",
 };
 
+/** All that the bodies of requests may hold together is held. */
+export const busyBodies = (): Response =>
+  problem(
+    503,
+    `Other requests hold ${formatSize(CONTROL_LIMITS.bodyBytes)}, which is all that may be held. Try again in a moment.`,
+    {
+      reason: "busy",
+    },
+  );
+
 export function problem(
   status: number,
   detail: string,
@@ -47,6 +59,7 @@ export function problem(
   };
   const headers: Record<string, string> = { "content-type": "application/problem+json", "cache-control": "no-store" };
   if (status === 401) headers["www-authenticate"] = "Bearer";
+  if (more.reason === "busy") headers["retry-after"] = String(CONTROL_LIMITS.retrySeconds);
   return new Response(JSON.stringify(body), { status, headers });
 }
 
@@ -57,7 +70,7 @@ export function json(value: unknown, status = 200, headers: Readonly<Record<stri
   });
 }
 
-const STATUS_OF = { invalid: 422, conflict: 412, not_found: 404 } as const;
+const STATUS_OF = { invalid: 422, conflict: 412, not_found: 404, busy: 503 } as const;
 
 /** `created`: 201 instead of 200 when a resource is new. */
 export function outcomeResponse(outcome: ApplyOutcome, created = false): Response {
