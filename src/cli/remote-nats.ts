@@ -181,7 +181,7 @@ function outcomeOf(answer: InboxAnswer): ApplyOutcome {
   const { reason, issues, moreIssues = 0 } = answer;
   const message = `${moreIssues} more issues are not listed.`;
   const more: ConfigIssue = { ...NOWHERE, code: "too_many_issues", message };
-  const known = reason === "conflict" || reason === "not_found" ? reason : "invalid";
+  const known = reason === "conflict" || reason === "not_found" || reason === "busy" ? reason : "invalid";
   return { ok: false, reason: known, issues: moreIssues > 0 ? [...issues, more] : issues };
 }
 

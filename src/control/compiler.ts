@@ -4,13 +4,12 @@ import { checkFilters, type FilterPlace, type TryFilter } from "../config/filter
 import type { ConfigIssue } from "../config/issue.ts";
 import { type ModuleCatalogue, withStoredModules } from "../config/modules.ts";
 import { notPulled, type PinnedModules, type PullModule, pinModules } from "../config/oci/pin.ts";
-import type { KnownModule } from "../config/oci/pull.ts";
 import { SilentRegistries } from "../config/oci/silent.ts";
 import type { ParsedResource } from "../config/parse.ts";
 import type { Sections } from "../config/sections.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import { SnapshotCompiler } from "../config/snapshot-compiler.ts";
-import { Budget } from "../core/budgets.ts";
+import { Budget, WindowBudget } from "../core/budgets.ts";
 import type { Clock } from "../core/clock.ts";
 import { OCI_LIMITS } from "../core/limits.ts";
 
@@ -61,7 +60,12 @@ export class ConfigCompiler {
   /** Modules from registries that applies hold at a time. */
   readonly #held = new Budget(OCI_LIMITS.heldBytes);
 
+  /** For how long publishers' pulls hold up the inbox. */
+  readonly #line: WindowBudget;
+
   constructor(readonly options: CompilerOptions) {
+    const { lineMs: each, lineAllMs: all, lineWindowMs: windowMs } = OCI_LIMITS;
+    this.#line = new WindowBudget(options.clock, { each, all, windowMs });
     this.#silent = new SilentRegistries(options.clock);
   }
 
@@ -88,11 +92,18 @@ export class ConfigCompiler {
     return { revision, modules: catalogue, readFile, locate, refused, notPulled: pulled?.failures, nowMs: clock.wallMs() };
   }
 
-  /** Filters from registries get the digest of their module. Takes as long as the registries do; never rejects. `isAwaited`: others wait for it, and it is the only one. */
-  pin(resources: readonly ParsedResource[], isAwaited: boolean): Promise<PinnedModules> {
+  /** Filters from registries get the digest of their module. Takes as long as the registries do; never rejects. `publisher`: whose apply others wait for; it is the only one. */
+  async pin(resources: readonly ParsedResource[], publisher: string | undefined): Promise<PinnedModules> {
     const { pull = () => Promise.reject(notPulled()), clock } = this.options;
-    const known: KnownModule = (digest) => this.#load(digest);
-    return pinModules(resources, { pull, clock, known, ...(isAwaited ? { silent: this.#silent } : { held: this.#held }) });
+    const tools = { pull, clock, known: (digest: string) => this.#load(digest) };
+    if (publisher === undefined) return pinModules(resources, { ...tools, held: this.#held });
+    const startMs = clock.nowMs();
+    const pullMs = Math.min(OCI_LIMITS.pullMs, this.#line.left(publisher));
+    try {
+      return await pinModules(resources, { ...tools, silent: this.#silent, pullMs });
+    } finally {
+      this.#line.spend(publisher, clock.nowMs() - startMs);
+    }
   }
 
   /** Compiling is synchronous and pure, so modules that filters name by digest are fetched before. No others are kept. */

@@ -1,10 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { settingsOf } from "../../test/kit/pulls.ts";
 import { sha256Digest } from "../config/canonical.ts";
 import { METADATA_BYTES, METADATA_SECTION } from "../config/module-summary.ts";
 import { builtinModules } from "../config/modules.ts";
+import { createPuller } from "../config/oci/pin.ts";
 import type { SnapshotUpdate } from "../config/source.ts";
 import { appendCustomSection } from "../config/wasm-sections.ts";
 import { SystemClock, VirtualClock } from "../core/clock.ts";
@@ -398,4 +401,53 @@ test("as many modules as applies through the API hold; one byte more is refused 
   expect((await apply("small")).ok).toBe(true);
   expect(plane.get({ kind: "Filter" }).map(({ key }) => key)).toHaveLength(3);
   await plane.stop();
+});
+
+test("silent registries under ever different names hold up the inbox for as long as their publisher may, and all publishers together", async () => {
+  const clock = new VirtualClock();
+  let asked = 0;
+  const sockets: Socket[] = [];
+  const servers = await Promise.all(
+    Array.from({ length: 10 }, async () => {
+      const server = createServer((socket) => {
+        sockets.push(socket.on("error", () => {}));
+        asked++;
+        // It says nothing, until nobody waits any more.
+        clock.advance(OCI_LIMITS.pullMs);
+      });
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      return server;
+    }),
+  );
+  const names = servers.map((server) => `127.0.0.1:${(server.address() as AddressInfo).port}/a:1`);
+  const pull = createPuller(() => settingsOf(""));
+  const plane = makePlane({ clock, pull });
+  const started = plane.start();
+  while (clock.pending === 0) await new Promise((resolve) => setImmediate(resolve));
+  clock.advance(10_000);
+  await started;
+  let sequence = 0;
+  const apply = async (author: string, text: string): Promise<string | undefined> => {
+    const inbox = { sequence: ++sequence, redelivered: false };
+    const outcome = await plane.apply({ text, author, origin: "nats", inbox });
+    return outcome.ok ? undefined : outcome.issues[0]?.code;
+  };
+  const codes: string[] = [];
+  const next = async (author: string): Promise<void> => {
+    const code = await apply(author, filter("a", { oci: names.shift() ?? "" }));
+    codes.push(`${author} ${asked} ${code}`);
+  };
+  for (const author of ["eve", "eve", "eve", "eve", "ann", "mal", "mal", "ann"]) await next(author);
+  expect(codes).toEqual([
+    ...["eve 1 registry_unreachable", "eve 2 registry_unreachable", "eve 3 registry_unreachable", "eve 3 pull_quota"],
+    ...["ann 4 registry_unreachable", "mal 5 registry_unreachable", "mal 6 registry_unreachable", "ann 6 pull_quota"],
+  ]);
+  // What asks no registry goes on.
+  expect(await apply("ann", service("a"))).toBeUndefined();
+  clock.advance(OCI_LIMITS.lineWindowMs * 1.1);
+  await next("eve");
+  expect(codes.at(-1)).toBe("eve 7 registry_unreachable");
+  await plane.stop();
+  for (const socket of sockets) socket.destroy();
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
 });

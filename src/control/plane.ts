@@ -167,7 +167,9 @@ export class Plane implements ControlPlane {
     const { resources } = read;
     if (!resources.some((each) => isFromRegistry(each.resource))) return pinNothing(resources);
     const refused = this.#refuse(origin, author, planApply(read, expected)(this.#model), this.#model);
-    return refused === undefined ? this.options.compiler.pin(resources, inbox !== undefined) : pinNothing(resources);
+    return refused === undefined
+      ? this.options.compiler.pin(resources, inbox === undefined ? undefined : author)
+      : pinNothing(resources);
   }
 
   /** What an owner's file, or who is first, says against it; before anything else is said about what is there. */

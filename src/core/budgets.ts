@@ -53,6 +53,9 @@ const STEPS = 10;
 export class WindowBudget {
   /** By step of time, oldest first: what each spent in it. */
   readonly #steps = new Map<number, Map<string, number>>();
+  /** The sums of that. */
+  readonly #spent = new Map<string, number>();
+  #all = 0;
 
   constructor(
     readonly clock: Clock,
@@ -62,28 +65,39 @@ export class WindowBudget {
   /** What `who` may spend now; never negative. */
   left(who: string): number {
     this.#forget();
-    let [own, all] = [0, 0];
-    for (const step of this.#steps.values())
-      for (const [other, spent] of step) {
-        all += spent;
-        if (other === who) own += spent;
-      }
-    return Math.max(0, Math.min(this.limits.each - own, this.limits.all - all));
+    const { each, all } = this.limits;
+    return Math.max(0, Math.min(each - (this.#spent.get(who) ?? 0), all - this.#all));
   }
 
   spend(who: string, amount: number): void {
     if (amount <= 0) return;
-    const now = Math.floor(this.clock.nowMs() / this.#stepMs);
+    const now = this.#now();
     const step = this.#steps.get(now) ?? new Map<string, number>();
-    this.#steps.set(now, step.set(who, (step.get(who) ?? 0) + amount));
+    this.#steps.set(now, step);
+    this.#add(step, who, amount);
+    this.#add(this.#spent, who, amount);
+    this.#all += amount;
   }
 
-  get #stepMs(): number {
-    return this.limits.windowMs / STEPS;
+  #add(sums: Map<string, number>, who: string, amount: number): void {
+    const sum = (sums.get(who) ?? 0) + amount;
+    if (sum > 0) sums.set(who, sum);
+    else sums.delete(who);
+  }
+
+  #now(): number {
+    return Math.floor((this.clock.nowMs() * STEPS) / this.limits.windowMs);
   }
 
   #forget(): void {
-    const oldest = Math.floor(this.clock.nowMs() / this.#stepMs) - STEPS;
-    for (const step of this.#steps.keys()) if (step < oldest) this.#steps.delete(step);
+    const oldest = this.#now() - STEPS;
+    for (const [at, step] of this.#steps) {
+      if (at >= oldest) return;
+      this.#steps.delete(at);
+      for (const [who, amount] of step) {
+        this.#add(this.#spent, who, -amount);
+        this.#all -= amount;
+      }
+    }
   }
 }

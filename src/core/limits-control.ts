@@ -4,4 +4,12 @@ export const CONTROL_LIMITS = {
   bodyBytes: 512 * 1024 * 1024,
   /** What `Retry-After` says then, in seconds. */
   retrySeconds: 5,
+  /** Parts of large texts that one publisher may store over NATS within `partsWindowMs`. Exceeded: `parts_quota`, and nothing is stored. */
+  partsBytes: 256 * 1024 * 1024,
+  /** The same of all publishers together. */
+  partsAllBytes: 1024 * 1024 * 1024,
+  /** Longer than what nobody refers to is kept, so that it bounds what is stored at a time. */
+  partsWindowMs: 30 * 60_000,
+  /** A part counts for at least so much: each is an object. */
+  partMinBytes: 4 * 1024,
 } as const;

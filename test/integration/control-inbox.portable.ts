@@ -1,13 +1,17 @@
 /** The inbox over a real nats-server, in front of a plane that takes its time. */
 import assert from "node:assert/strict";
+import { sha256Digest } from "../../src/config/canonical.ts";
 import { connectNats } from "../../src/config/nats/connect.ts";
 import { NATS_NAMES } from "../../src/config/nats/names.ts";
-import type { ApplyOutcome } from "../../src/control/control.ts";
+import type { ApplyOutcome, ControlStatus } from "../../src/control/control.ts";
+import type { InboxAnswer } from "../../src/control/inbox/answer.ts";
 import { ConfigInbox } from "../../src/control/inbox/inbox.ts";
 import { NatsLink } from "../../src/control/nats/link.ts";
 import { VirtualClock } from "../../src/core/clock.ts";
+import { CONTROL_LIMITS } from "../../src/core/limits.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
 import { startNats } from "../kit/nats.ts";
+import { WAIT_MS } from "../kit/patience.ts";
 import { describe, test } from "../kit/suite.ts";
 import { until } from "../kit/until.ts";
 
@@ -51,6 +55,45 @@ describe("inbox", () => {
       await until(async () => (await manager.streams.info(NATS_NAMES.inboxStream)).state.last_seq === 2);
       await until(async () => (await manager.streams.info(NATS_NAMES.inboxStream)).state.messages === 0);
       assert.equal(applies, 2);
+    } finally {
+      await inbox.close();
+      await link.close();
+      await server.stop();
+    }
+  });
+
+  test("parts of large texts: as many bytes as one publisher may store, and one part more; others, and later, may", async () => {
+    const server = await startNats();
+    const link = new NatsLink(() => connectNats({ servers: [server.url] }, "control"));
+    await link.open();
+    const refuse = (): never => assert.fail("only parts were published");
+    const plane = {
+      ...{ apply: refuse, delete: refuse, rollback: refuse, history: refuse, waitApplied: refuse, filterLogs: refuse },
+      ...{ get: () => [], status: () => ({ revision: 1 }) as ControlStatus },
+    };
+    const clock = new VirtualClock();
+    const { partMinBytes, partsWindowMs } = CONTROL_LIMITS;
+    const partsBytes = 2 * partMinBytes + 10;
+    const inbox = new ConfigInbox({ link, plane, clock, log: SILENT_LOG, ackWaitMs: 60_000, partsBytes });
+    const { connection, objects } = link.parts;
+    const store = async (who: string, bytes: number, fill: number): Promise<string> => {
+      const part = Buffer.alloc(bytes, fill);
+      const request = JSON.stringify({ part: part.toString("base64") });
+      const answer = (await connection.request(`${NATS_NAMES.apply}.${who}`, request, { timeout: WAIT_MS })).json<InboxAnswer>();
+      assert.equal((await objects.findSealed(sha256Digest(part))) !== undefined, answer.ok);
+      return answer.ok ? "stored" : `${answer.reason} ${answer.issues[0]?.code}`;
+    };
+    try {
+      await inbox.open();
+      assert.equal(await store("eve", partMinBytes, 1), "stored");
+      assert.equal(await store("eve", partMinBytes + 11, 2), "busy parts_quota");
+      assert.equal(await store("eve", partMinBytes + 10, 3), "stored");
+      assert.equal(await store("eve", 1, 4), "busy parts_quota");
+      // A small one counts as an object does.
+      for (const fill of [5, 6]) assert.equal(await store("bob", 1, fill), "stored");
+      assert.equal(await store("bob", 11, 7), "busy parts_quota");
+      clock.advance(partsWindowMs * 1.1);
+      assert.equal(await store("eve", 1, 8), "stored");
     } finally {
       await inbox.close();
       await link.close();

@@ -25,6 +25,8 @@ export interface PinTools {
   readonly clock: Clock;
   /** Of applies that others wait for: who is not asked. */
   readonly silent?: SilentRegistries | undefined;
+  /** How long all of it may take: at most `OCI_LIMITS.pullMs`, which is the default. 0: nothing is pulled. Less: that is a quota. */
+  readonly pullMs?: number;
   /** What all applies hold together; undefined: they come one at a time. */
   readonly held?: Budget | undefined;
 }
@@ -127,7 +129,7 @@ type Results = Map<string, PulledModule | RegistryError>;
 async function pullAll(texts: readonly string[], tools: PinTools, shares: Share[]): Promise<Results> {
   const results: Results = new Map();
   const stop = new AbortController();
-  const timer = tools.clock.setTimer(OCI_LIMITS.pullMs, () => stop.abort());
+  const timer = tools.clock.setTimer(tools.pullMs ?? OCI_LIMITS.pullMs, () => stop.abort());
   const waiting = texts.slice(0, OCI_LIMITS.pulls);
   const beyond = new RegistryError(
     "out_of_range",
@@ -155,6 +157,16 @@ async function pullAll(texts: readonly string[], tools: PinTools, shares: Share[
 const tooMuch = (): RegistryError =>
   new RegistryError("artifact_too_large", `all modules of this apply have more than ${formatSize(OCI_LIMITS.pulledBytes)}`);
 
+const tooLate = (): RegistryError =>
+  new RegistryError("registry_unreachable", `it was not there within ${formatDuration(OCI_LIMITS.pullMs)}`);
+
+const overQuota = (): RegistryError =>
+  new RegistryError(
+    "pull_quota",
+    `pulls of this publisher, or of all, have held up applies over NATS for as long as they may within ${formatDuration(OCI_LIMITS.lineWindowMs)}`,
+    "name the digest of a module that is stored, or apply with --server http://…, which holds up nobody",
+  );
+
 const busy = (): RegistryError =>
   new RegistryError(
     "registry_busy",
@@ -168,13 +180,14 @@ async function pullOne(
   signal: AbortSignal,
   share: Share | undefined,
 ): Promise<PulledModule | RegistryError> {
-  const { pull, known, clock, silent } = tools;
+  const { pull, known, clock, silent, pullMs = OCI_LIMITS.pullMs } = tools;
+  if (pullMs <= 0) return overQuota();
   const reference = readOciReference(text);
   if (reference instanceof Refusal) return new RegistryError("bad_artifact", reference.message);
   const refused = silent?.refuse(reference.registry);
   if (refused !== undefined) return refused;
   const startMs = clock.nowMs();
-  const late = new RegistryError("registry_unreachable", `it was not there within ${formatDuration(OCI_LIMITS.pullMs)}`);
+  const late = pullMs < OCI_LIMITS.pullMs ? overQuota() : tooLate();
   const hold = (bytes: number): void => {
     if (share?.take(bytes) === false) throw busy();
   };

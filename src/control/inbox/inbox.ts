@@ -1,11 +1,14 @@
 import { AckPolicy, type ConsumerMessages, DeliverPolicy, type JsMsg, RetentionPolicy, StorageType } from "@nats-io/jetstream";
 import { type Msg, nanos, type Subscription } from "@nats-io/nats-core";
 import { sha256Digest } from "../../config/canonical.ts";
+import type { ConfigIssue } from "../../config/issue.ts";
 import { inboxPrefix, isInbox, NATS_NAMES } from "../../config/nats/names.ts";
+import { formatDuration } from "../../config/schema/units.ts";
+import { WindowBudget } from "../../core/budgets.ts";
 import { concatBytes } from "../../core/bytes.ts";
 import type { Clock, Timer } from "../../core/clock.ts";
 import { describeCause } from "../../core/failure.ts";
-import { CONFIG_LIMITS } from "../../core/limits.ts";
+import { CONFIG_LIMITS, CONTROL_LIMITS } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import type { ApplyOutcome, ControlPlane } from "../control.ts";
 import { controlIssue } from "../model/issues.ts";
@@ -37,6 +40,8 @@ export interface InboxOptions {
   readonly owners?: Owners | undefined;
   /** A control plane that says nothing for this long has lost its message to another. Default 5,000; at least 1,000. */
   readonly ackWaitMs: number;
+  /** What parts each publisher may store. Default `CONTROL_LIMITS.partsBytes`. */
+  readonly partsBytes?: number | undefined;
 }
 
 const SUBJECTS = [NATS_NAMES.apply, `${NATS_NAMES.apply}.*`, NATS_NAMES.delete, `${NATS_NAMES.delete}.*`];
@@ -64,8 +69,13 @@ export class ConfigInbox {
   /** Messages up to this one were stored before we listened: nobody will tell us their reply. */
   #before = 0;
   #stopped = false;
+  /** What publishers stored lately. */
+  readonly #parts: WindowBudget;
 
-  constructor(readonly options: InboxOptions) {}
+  constructor(readonly options: InboxOptions) {
+    const { partsBytes: each = CONTROL_LIMITS.partsBytes, clock } = options;
+    this.#parts = new WindowBudget(clock, { each, all: CONTROL_LIMITS.partsAllBytes, windowMs: CONTROL_LIMITS.partsWindowMs });
+  }
 
   async open(): Promise<void> {
     await this.#ensure();
@@ -221,7 +231,7 @@ export class ConfigInbox {
     const inbox = { sequence: message.seq, redelivered: message.redelivered };
     const payload = readPayload(message.string());
     const { plane } = this.options;
-    if (payload.kind === "part" && this.options.owners?.knows(author) !== false) return this.#store(payload.bytes);
+    if (payload.kind === "part" && this.options.owners?.knows(author) !== false) return this.#store(author, payload.bytes);
     if (payload.kind === "rollback" && this.options.owners === undefined) return plane.rollback(payload.revision, author, inbox);
     const text = await this.#textOf(message, payload);
     if (typeof text !== "string") return text;
@@ -230,7 +240,10 @@ export class ConfigInbox {
   }
 
   /** Part of a text that does not fit a message: stored under its digest, changes nothing, and goes when nobody refers to it. */
-  async #store(bytes: Uint8Array): Promise<ApplyOutcome> {
+  async #store(author: string, bytes: Uint8Array): Promise<ApplyOutcome> {
+    const amount = Math.max(bytes.byteLength, CONTROL_LIMITS.partMinBytes);
+    if (amount > this.#parts.left(author)) return { ok: false, reason: "busy", issues: [overQuota(author)] };
+    this.#parts.spend(author, amount);
     const digest = await this.options.link.parts.objects.putSealed(bytes);
     return { ok: true, revision: this.options.plane.status().revision, digest, changes: [] };
   }
@@ -282,5 +295,12 @@ export class ConfigInbox {
 function digestOfMessage(message: { readonly subject: string; readonly data: Uint8Array }): string {
   return `${message.subject} ${sha256Digest(message.data)}`;
 }
+
+const overQuota = (author: string): ConfigIssue =>
+  controlIssue(
+    "parts_quota",
+    `${author === "" ? "Publishers have" : `${author}, or all publishers together, have`} stored as many parts of large texts as they may.`,
+    `apply in smaller texts, later (it is counted for ${formatDuration(CONTROL_LIMITS.partsWindowMs)}), or with --server http://…`,
+  );
 
 const refused = (issue: ReturnType<typeof controlIssue>): ApplyOutcome => ({ ok: false, reason: "invalid", issues: [issue] });

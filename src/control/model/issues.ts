@@ -13,6 +13,7 @@ export const CONTROL_ISSUE_CODES = {
   altered_module: "The bytes of a module do not have its digest.",
   file_refused: "A file cannot be named in configuration that does not come from this machine.",
   missing_object: "The message refers to an object that is not in the object store.",
+  parts_quota: "The publisher, or all together, have stored as many parts of large texts as they may for a while.",
   internal: "The control plane failed; its log says why.",
 } as const;
 
