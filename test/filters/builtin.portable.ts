@@ -344,5 +344,5 @@ describe("built-in filters", () => {
       modules.map((module) => module.status().traps),
       [0, 0, 0],
     );
-  }, 120_000);
+  });
 });

@@ -16,6 +16,7 @@ import { FilterLogs } from "../../src/core/filter-logs.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
 import { systemRng } from "../../src/core/rng.ts";
 import { type NatsServer, runNatsCli, startNats } from "../kit/nats.ts";
+import { WAIT_MS } from "../kit/patience.ts";
 import { afterAll, beforeAll, describe, test } from "../kit/suite.ts";
 import { until } from "../kit/until.ts";
 
@@ -240,7 +241,7 @@ describe("permissions of a secured server", () => {
     const ask = async (user: string, password: string): Promise<string> => {
       const { connection } = await login(user, password);
       const question = JSON.stringify({ query: "logs", proxy: "edge-1", logs: { filter: "default/x" } });
-      const answer = await connection.request(`selvedge.config.get.${user}`, question, { timeout: 10_000 });
+      const answer = await connection.request(`selvedge.config.get.${user}`, question, { timeout: WAIT_MS });
       await connection.close();
       return answer.string();
     };
@@ -316,7 +317,7 @@ describe("permissions of a secured server", () => {
       text: string,
     ): Promise<{ ok?: boolean; issues?: Issue[] }> => {
       const { connection } = await login(user, password);
-      const answer = await connection.request(`selvedge.config.${verb}.${user}`, text, { timeout: 10_000 });
+      const answer = await connection.request(`selvedge.config.${verb}.${user}`, text, { timeout: WAIT_MS });
       await connection.close();
       return answer.json();
     };
@@ -391,14 +392,14 @@ describe("permissions of a secured server", () => {
     ];
     for (const reply of targets) for (const [subject, text] of questions) proxy.publish(subject, text, { reply });
     // Asked last and answered: so all before it were.
-    assert.ok((await proxy.request(manifestGetSubject("inner"), "", { timeout: 5_000 })).data.length > 0);
+    assert.ok((await proxy.request(manifestGetSubject("inner"), "", { timeout: WAIT_MS })).data.length > 0);
 
     const { connection: publisher } = await login("mallory", "pm");
     for (const reply of targets) {
       publisher.publish("selvedge.config.apply.mallory", `rubbish for ${reply}`, { reply });
       publisher.publish("selvedge.config.get.mallory", "", { reply });
     }
-    const last = await publisher.request("selvedge.config.apply.mallory", "rubbish", { timeout: 10_000 });
+    const last = await publisher.request("selvedge.config.apply.mallory", "rubbish", { timeout: WAIT_MS });
     assert.equal(last.json<{ ok: boolean }>().ok, false);
     await control.flush();
     await neighbour.connection.flush();

@@ -70,5 +70,5 @@ describe("a process with few file descriptors", () => {
       await upstream.stop();
       folder.remove();
     }
-  }, 60_000);
+  });
 });

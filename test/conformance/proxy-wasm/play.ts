@@ -1,4 +1,5 @@
 import { SystemClock } from "../../../src/core/clock.ts";
+import { WAIT_MS } from "../../kit/patience.ts";
 import { freePort } from "../../kit/ports.ts";
 import type { RawUpstream } from "../../kit/raw.ts";
 import { until } from "../../kit/until.ts";
@@ -89,7 +90,7 @@ export class Play {
 }
 
 /** Only a case that fails waits so long. */
-const LINES_WAIT_MS = 10_000;
+const LINES_WAIT_MS = WAIT_MS / 2;
 
 function isFor(each: Case, request: HeardMessage): boolean {
   const path = request.line.split(" ")[1] ?? "";
