@@ -49,6 +49,7 @@ class BenchExchange implements ChainHost {
       ...{ listener: "l", tls: undefined },
     },
     ...{ clientAddress: "127.0.0.1", requestId: "", routeName: "default/shop", serviceName: "default/shop", endpointKey: "" },
+    ...{ attempt: undefined, virtualHost: "", answeredBy: "upstream", answerDetails: "" },
     ...{ attempts: 1, requestBytes: 0, responseBytes: 0, startWallMs: 0, durationMs: 0, failure: undefined },
     dynamicAttribute: () => undefined,
   };

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { VERSION } from "../cli/version.ts";
 import type { SnapshotSource } from "../config/source.ts";
+import type { NodeFacts } from "../filters/attributes.ts";
 import type { PublishMessage } from "../filters/guest/grants.ts";
 import type { LogPlaces } from "../proxy/observe/log-place.ts";
 import type { ProxyHost } from "./host.ts";
@@ -8,6 +9,8 @@ import type { ProcessTools } from "./serving.ts";
 
 export interface HostOptions extends ProcessTools {
   readonly id: string;
+  /** Its proxy group. */
+  readonly group: string;
   readonly mode: "gateway" | "sidecar";
   readonly workers: number;
   readonly source: SnapshotSource;
@@ -42,11 +45,23 @@ async function createStandalone(options: HostOptions): Promise<ProxyHost> {
   const { clock, log, logPlaces, events, filterLogs } = options;
   const moduleFolder = moduleFolderOf(options.cacheFolder);
   const { proxy, observer } = await createProxy({
-    ...{ clock, log, counters: ownCounters(), reusePort: false, logPlaces, events, filterLogs, moduleFolder },
+    ...{
+      clock,
+      log,
+      counters: ownCounters(),
+      reusePort: false,
+      logPlaces,
+      events,
+      filterLogs,
+      moduleFolder,
+      node: nodeOf(options),
+    },
     ...publishOf(options),
   });
   return new Standalone({ ...options, version: VERSION, dataPlane: proxy, observer });
 }
+
+const nodeOf = ({ id, group }: HostOptions): NodeFacts => ({ id, group });
 
 function publishOf({ source }: HostOptions): { readonly publish?: PublishMessage } {
   if (source.publish === undefined) return {};
@@ -68,7 +83,13 @@ async function createSupervised(options: HostOptions): Promise<ProxyHost> {
     ...options,
     version: VERSION,
     spawn: createSpawn({
-      ...{ folder: folder.path, logLevel: options.logLevel, reusePort: true, logPlaces: options.logPlaces },
+      ...{
+        folder: folder.path,
+        logLevel: options.logLevel,
+        reusePort: true,
+        logPlaces: options.logPlaces,
+        node: nodeOf(options),
+      },
       ...(moduleFolder === undefined ? {} : { moduleFolder }),
       canPublish: options.source.publish !== undefined,
     }),

@@ -3,6 +3,7 @@ import type { EventLog } from "../core/events.ts";
 import type { FilterLogs } from "../core/filter-logs.ts";
 import type { Log } from "../core/log.ts";
 import { systemRng } from "../core/rng.ts";
+import type { NodeFacts } from "../filters/attributes.ts";
 import type { PublishMessage } from "../filters/guest/grants.ts";
 import { FilterRegistry } from "../filters/store.ts";
 import type { LogPlaces } from "../proxy/observe/log-place.ts";
@@ -25,6 +26,8 @@ export async function createProxy(options: {
   readonly reusePort: boolean;
   readonly unixSockets?: boolean;
   readonly logPlaces: LogPlaces;
+  /** What filters are told of the proxy. Absent: that it has no name. */
+  readonly node?: NodeFacts;
   readonly events?: EventLog;
   readonly filterLogs?: FilterLogs;
   /** Where rewritten filter modules are kept between processes; undefined: nowhere. */
@@ -32,11 +35,23 @@ export async function createProxy(options: {
   /** How filters publish over NATS. Absent: there is none. */
   readonly publish?: PublishMessage;
 }): Promise<CreatedProxy> {
-  const { clock, log, counters, reusePort, unixSockets = true, logPlaces, events, filterLogs, moduleFolder, publish } = options;
+  const {
+    clock,
+    log,
+    counters,
+    reusePort,
+    unixSockets = true,
+    logPlaces,
+    events,
+    filterLogs,
+    moduleFolder,
+    publish,
+    node,
+  } = options;
   const rng = systemRng();
   const observer = new ProxyObserver(clock, rng, log, logPlaces, events, filterLogs);
   const host = createFilterHost({
-    ...{ clock, log, metrics: observer.filterMetrics, filterLogs: observer.filterLogs, counters, moduleFolder },
+    ...{ clock, log, metrics: observer.filterMetrics, filterLogs: observer.filterLogs, counters, moduleFolder, node },
     ...(publish === undefined ? {} : { publish }),
     callout: (filter, request, done) => proxy.startCallout(filter, request, done),
   });

@@ -3,6 +3,7 @@ import type { Clock } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
 import type { FilterLogs } from "../core/filter-logs.ts";
 import type { Log, LogFields } from "../core/log.ts";
+import type { NodeFacts } from "../filters/attributes.ts";
 import type { FilterHost, FilterMetrics } from "../filters/contract.ts";
 import { ModuleCompiler } from "../filters/guest/compiler.ts";
 import type { PublishMessage } from "../filters/guest/grants.ts";
@@ -23,6 +24,8 @@ export interface FilterParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: FilterMetrics;
+  /** Undefined: a proxy without a name, for a trial. */
+  readonly node?: NodeFacts | undefined;
   /** Where lines of filters are kept besides. Undefined: nowhere. */
   readonly filterLogs?: FilterLogs;
   /** Memory of the rate-limit counters: shared with the other workers, or this process's own. */
@@ -37,7 +40,7 @@ export interface FilterParts {
 
 /** The filter host of one process with everything that filters may reach. */
 export function createFilterHost(given: FilterParts): FilterHost {
-  const { clock, log, metrics, filterLogs, counters, callout, moduleFolder, publish } = given;
+  const { clock, log, metrics, filterLogs, counters, callout, moduleFolder, publish, node } = given;
   const foreign = new ForeignFunctions();
   const rateLimit = new RateLimitFunction(new RateLimitTable(counters, { clock }));
   foreign.registerPlaced(
@@ -55,6 +58,7 @@ export function createFilterHost(given: FilterParts): FilterHost {
     ...{ clock, log: log.for("filter"), metrics, shared, compiler },
     ...(filterLogs === undefined ? {} : { filterLogs }),
     ...(publish === undefined ? {} : { publish }),
+    ...(node === undefined ? {} : { node }),
   };
   return new FilterHosts({
     "proxy-wasm": new ProxyWasmHost({ ...parts, foreign, ...(callout === undefined ? {} : { callout }) }),

@@ -4,6 +4,7 @@ import type { AccessLogConfig } from "../config/snapshot.ts";
 import type { SnapshotOutcome } from "../config/source.ts";
 import type { EventLog, ProxyEvent } from "../core/events.ts";
 import type { FilterLogLine } from "../core/filter-logs.ts";
+import type { NodeFacts } from "../filters/attributes.ts";
 import type { FilterAction } from "../filters/contract.ts";
 import type { MetricsDump } from "../proxy/observe/dump.ts";
 import type { LogPlaces } from "../proxy/observe/log-place.ts";
@@ -58,6 +59,8 @@ export interface WorkerSettings {
   readonly reusePort: boolean;
   /** Which files the access log may be. */
   readonly logPlaces: LogPlaces;
+  /** What filters are told of the proxy. */
+  readonly node: NodeFacts;
   /** Where rewritten filter modules are kept between processes; absent: nowhere. */
   readonly moduleFolder?: string;
   /** The supervisor can publish messages of filters. */

@@ -25,6 +25,7 @@ export async function runProxy(context: CommandContext): Promise<number> {
   const { source, state, fromFiles } = await createSource(context, tools, id);
   const options: HostOptions = {
     id,
+    group: groupOf(context),
     mode: flags.text("mode") === "sidecar" ? "sidecar" : "gateway",
     workers: flags.number("workers") ?? availableCores(),
     source,
@@ -74,6 +75,8 @@ function logPlacesOf({ flags, terminal }: CommandContext, fromFiles: boolean): L
     ? { kind: "streams" }
     : { kind: "folder", folder: resolve(terminal.cwd, cacheFolder, DEFAULT_LOG_FOLDER) };
 }
+
+const groupOf = ({ flags }: CommandContext): string => flags.text("group") ?? "gateway";
 
 interface CreatedSource {
   readonly source: SnapshotSource;
@@ -129,7 +132,7 @@ async function createNats(context: CommandContext, tools: ProcessTools, id: stri
   const source = createNatsSource({
     address: natsAddress(context, servers),
     id,
-    group: flags.text("group") ?? "gateway",
+    group: groupOf(context),
     version: VERSION,
     ...(cacheFolder === undefined ? {} : { cacheFolder }),
     clock: tools.clock,

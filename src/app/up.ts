@@ -87,6 +87,7 @@ async function start(context: CommandContext, tools: ProcessTools, running: Runn
   const { source, sourceState } = await createSource(tools, running);
   running.host = await createHost({
     id: GATEWAY_ID,
+    group: "gateway",
     mode: "gateway",
     workers: flags.number("workers") ?? availableCores(),
     source,

@@ -34,6 +34,7 @@ export async function runWorker(settingsText: string): Promise<void> {
     reusePort: settings.reusePort,
     unixSockets: settings.index === 0,
     logPlaces: settings.logPlaces,
+    node: settings.node,
     moduleFolder: settings.moduleFolder,
     ...(settings.canPublish ? { publish } : {}),
   });

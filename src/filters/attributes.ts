@@ -1,7 +1,7 @@
 import { latin1Text, utf8Bytes } from "../core/bytes.ts";
 import type { Failure } from "../core/failure.ts";
 import { type HeaderBlock, type RequestHead, type ResponseHead, targetOf } from "../core/head.ts";
-import type { TlsInfo } from "../runtime/net.ts";
+import type { PeerCertificate, Socket, TlsInfo } from "../runtime/net.ts";
 import type { AttributeValue } from "./contract.ts";
 
 /**
@@ -20,6 +20,28 @@ export interface ConnectionFacts {
   readonly tls: TlsInfo | undefined;
 }
 
+/** A connection that we made; what is known of it stays known when it is closed. */
+export type UpstreamConnection = Pick<Socket, "localAddress" | "localPort" | "tls">;
+
+/** The proxy that filters run in, as it reports to the control plane. */
+export interface NodeFacts {
+  readonly id: string;
+  /** Its proxy group. */
+  readonly group: string;
+}
+
+/** What is known about a try at an upstream; the try itself implements it. Times in ms, -1: not yet, or never. */
+export interface AttemptFacts {
+  /** Undefined: none was made (yet). */
+  readonly socket: UpstreamConnection | undefined;
+  /** Endpoints that the service has, tried or not. */
+  readonly endpoints: number;
+  /** From the choice of the endpoint until there was a connection. */
+  readonly connectMs: number;
+  /** From the first byte of the request that was sent to the last of the answer. */
+  readonly backendMs: number;
+}
+
 /** What attributes are read from. The exchange implements it with plain fields, so nothing is copied per request. */
 export interface ExchangeFacts {
   readonly connection: ConnectionFacts;
@@ -28,11 +50,14 @@ export interface ExchangeFacts {
   readonly requestId: string;
   /** "" while there is none. */
   readonly routeName: string;
+  /** Which of the route's hosts covered the caller's (`shop.example.org`, `*.example.org`, `*`); "" while there is none. */
+  readonly virtualHost: string;
   readonly serviceName: string;
   /** `host:port` of the upstream, "" while there is none. */
   readonly endpointKey: string;
-  /** Tries at upstreams so far. */
+  /** Tries at upstreams so far, and the newest of them. */
   readonly attempts: number;
+  readonly attempt: AttemptFacts | undefined;
   /** Body bytes so far. */
   readonly requestBytes: number;
   readonly responseBytes: number;
@@ -41,6 +66,10 @@ export interface ExchangeFacts {
   /** Ms from the first byte to now, or to the end once it is over. */
   readonly durationMs: number;
   readonly failure: Failure | undefined;
+  /** `upstream`, `filter` or `route`; "" while nobody has answered. */
+  readonly answeredBy: string;
+  /** What a filter that answered said about it, else "". */
+  readonly answerDetails: string;
   /**
    * `["metadata", "filter_metadata", namespace, key, …]` and the like: what authentication and others left behind, as Envoy
    * names it. Undefined: not found.
@@ -67,6 +96,10 @@ const FLAG_BITS: Readonly<Record<string, number>> = {
   DC: 0x4000,
 };
 
+const NO_PAIRS: readonly [string, string][] = [];
+/** Envoy's `TrafficDirection` of a listener that says nothing: ours know none. */
+const UNSPECIFIED = 0;
+
 /** The value of an attribute; undefined: not found. */
 export function readAttribute(path: readonly string[], messages: MessageFacts, facts: ExchangeFacts): AttributeValue | undefined {
   switch (path[0]) {
@@ -92,6 +125,25 @@ export function readAttribute(path: readonly string[], messages: MessageFacts, f
       return facts.connection.id;
     default:
       return facts.dynamicAttribute(path);
+  }
+}
+
+/**
+ * `node.id`, `node.cluster` and `node.metadata` (which is empty here), and the same behind `xds`: they belong to no exchange. Undefined:
+ * not found, or no attribute of the node.
+ */
+export function readNode(path: readonly string[], node: NodeFacts | undefined): AttributeValue | undefined {
+  const at = path[0] === "xds" ? 1 : 0;
+  if (path[at] !== "node" || path.length !== at + 2) return undefined;
+  switch (path[at + 1]) {
+    case "id":
+      return wireText(node?.id ?? "");
+    case "cluster":
+      return wireText(node?.group ?? "");
+    case "metadata":
+      return NO_PAIRS;
+    default:
+      return undefined;
   }
 }
 
@@ -125,7 +177,9 @@ function readRequest(path: readonly string[], messages: MessageFacts, facts: Exc
     case "size":
       return declaredLength(request) ?? facts.requestBytes;
     case "total_size":
-      return facts.requestBytes + sizeOf(request.headers) + sizeOf(messages.requestTrailers);
+      return facts.requestBytes + requestSize(request);
+    case "headers_bytes":
+      return requestSize(request);
     case "duration":
       return millisToNanos(facts.durationMs);
     default:
@@ -176,31 +230,40 @@ const responseEntries = (response: ResponseHead): [string, string][] => [
 ];
 
 function readResponse(path: readonly string[], messages: MessageFacts, facts: ExchangeFacts): AttributeValue | undefined {
-  const { response } = messages;
-  if (response === undefined) return undefined;
+  const { response, responseTrailers } = messages;
   switch (path[1]) {
     case "code":
-      return response.status;
+      return response?.status;
     case "code_details":
-      return facts.failure === undefined ? "via_upstream" : facts.failure.code;
+      return response === undefined ? undefined : codeDetails(facts);
     case "flags":
       return facts.failure === undefined ? 0 : (FLAG_BITS[facts.failure.row.flag] ?? 0);
     case "grpc_status":
       return readGrpcStatus(messages);
     case "headers":
-      return path.length > 2 ? readResponseField(response, path[2] as string) : responseEntries(response);
-    case "trailers": {
-      const trailers = messages.responseTrailers;
-      if (trailers === undefined) return undefined;
-      return path.length > 2 ? joinValues(trailers, path[2] as string) : trailers.entries();
-    }
+      if (path.length > 2) return response === undefined ? undefined : readResponseField(response, path[2] as string);
+      return response === undefined ? NO_PAIRS : responseEntries(response);
+    case "trailers":
+      if (path.length > 2) return responseTrailers === undefined ? undefined : joinValues(responseTrailers, path[2] as string);
+      return responseTrailers?.entries() ?? NO_PAIRS;
     case "size":
       return facts.responseBytes;
     case "total_size":
-      return facts.responseBytes + sizeOf(response.headers) + sizeOf(messages.responseTrailers);
+      return facts.responseBytes + responseSize(response) + sizeOf(responseTrailers);
+    case "headers_bytes":
+      return responseSize(response);
+    case "backend_latency":
+      return elapsed(facts.attempt?.backendMs);
     default:
       return undefined;
   }
+}
+
+/** Envoy's words where it is the same thing, else the code of our failure, or what a filter said. */
+function codeDetails({ failure, answeredBy, answerDetails }: ExchangeFacts): string {
+  if (failure !== undefined) return failure.code;
+  if (answeredBy === "filter") return wireText(answerDetails);
+  return answeredBy === "route" ? "direct_response" : "via_upstream";
 }
 
 function readGrpcStatus(messages: MessageFacts): number | undefined {
@@ -220,8 +283,6 @@ function readSource(path: readonly string[], facts: ExchangeFacts): AttributeVal
 
 function readConnection(path: readonly string[], facts: ExchangeFacts): AttributeValue | undefined {
   const { tls } = facts.connection;
-  // Names in a certificate that nobody vouches for are what its owner likes to be called: no policy may see them.
-  const vouched = tls?.peer?.verified === true ? tls.peer : undefined;
   switch (path[1]) {
     case "id":
       return facts.connection.id;
@@ -229,8 +290,17 @@ function readConnection(path: readonly string[], facts: ExchangeFacts): Attribut
       return tls?.peer?.verified ?? false;
     case "requested_server_name":
       return tls?.serverName ?? "";
+    default:
+      return tls === undefined ? undefined : readTls(path[1], tls);
+  }
+}
+
+/** Names in a certificate that nobody vouches for are what its owner likes to be called: no policy may see them. */
+function readTls(name: string | undefined, { version, peer }: TlsInfo): string | undefined {
+  const vouched = peer?.verified === true ? peer : undefined;
+  switch (name) {
     case "tls_version":
-      return tls?.version;
+      return version;
     case "subject_peer_certificate":
       return vouched === undefined ? undefined : wireText(vouched.subject);
     case "dns_san_peer_certificate":
@@ -239,27 +309,74 @@ function readConnection(path: readonly string[], facts: ExchangeFacts): Attribut
       return vouched?.uris[0];
     case "sha256_peer_certificate_digest":
       // Says which key was proven, not who it is.
-      return tls?.peer?.fingerprint;
+      return peer?.fingerprint;
+    case "peer_certificate":
+      return vouched === undefined ? undefined : encodedPem(vouched);
     default:
       return undefined;
   }
 }
 
+/** As Envoy puts a certificate into a text. */
+function encodedPem({ der }: PeerCertificate): string {
+  const lines = Buffer.from(der)
+    .toString("base64")
+    .replace(/.{64}(?=.)/g, "$&\n");
+  return encodeURIComponent(`-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`);
+}
+
 function readUpstream(path: readonly string[], facts: ExchangeFacts): AttributeValue | undefined {
-  const key = facts.endpointKey;
-  if (key === "") return undefined;
-  if (path[1] === "address") return wireText(key);
-  if (path[1] === "request_attempt_count") return facts.attempts;
-  if (path[1] !== "port") return undefined;
-  const port = Number(key.slice(key.lastIndexOf(":") + 1));
-  return Number.isInteger(port) ? port : undefined;
+  const { endpointKey, attempt } = facts;
+  switch (path[1]) {
+    case "address":
+      return endpointKey === "" ? undefined : wireText(endpointKey);
+    case "port":
+      return portOf(endpointKey);
+    case "request_attempt_count":
+      return facts.attempts;
+    case "num_endpoints":
+      return attempt?.endpoints;
+    case "local_address":
+      return attempt?.socket && joinAddress(attempt.socket.localAddress, attempt.socket.localPort);
+    case "transport_failure_reason":
+      return endpointKey === "" ? undefined : transportFailure(facts.failure);
+    case "cx_pool_ready_duration":
+      return elapsed(attempt?.connectMs);
+    default:
+      return attempt?.socket?.tls && readTls(path[1], attempt.socket.tls);
+  }
+}
+
+function portOf(endpointKey: string): number | undefined {
+  const port = Number(endpointKey.slice(endpointKey.lastIndexOf(":") + 1));
+  return endpointKey === "" || !Number.isInteger(port) ? undefined : port;
+}
+
+/** Why no connection came about: our code and the system's or the TLS library's. Their texts may hold what a peer wrote into its certificate. */
+function transportFailure(failure: Failure | undefined): string {
+  const code = failure?.code;
+  if (code !== "connect_failed" && code !== "connect_timeout" && code !== "upstream_tls") return "";
+  const cause = (failure?.cause as { readonly code?: unknown } | undefined)?.code;
+  return typeof cause === "string" && /^[A-Z0-9_]{1,64}$/.test(cause) ? `${code}: ${cause}` : code;
 }
 
 function readXds(name: string | undefined, facts: ExchangeFacts): AttributeValue | undefined {
-  if (name === "cluster_name") return facts.serviceName === "" ? undefined : wireText(facts.serviceName);
-  if (name === "route_name") return facts.routeName === "" ? undefined : wireText(facts.routeName);
-  if (name === "listener_name") return wireText(facts.connection.listener);
-  return undefined;
+  switch (name) {
+    case "cluster_name":
+      return facts.serviceName === "" ? undefined : wireText(facts.serviceName);
+    case "route_name":
+      return facts.routeName === "" ? undefined : wireText(facts.routeName);
+    case "virtual_host_name":
+      return facts.virtualHost === "" ? undefined : wireText(facts.virtualHost);
+    case "listener_name":
+      return wireText(facts.connection.listener);
+    case "listener_direction":
+      return UNSPECIFIED;
+    case "filter_chain_name":
+      return "";
+    default:
+      return undefined;
+  }
 }
 
 /** Every value of a field joined by commas (RFC 9110 §5.3), so that none stays unseen; undefined: no such field. */
@@ -294,6 +411,16 @@ function formatAddress(address: string, port: number): string {
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
+/** Pseudo headers are counted like all others. */
+function requestSize(request: RequestHead): number {
+  const { authority, method, scheme, headers } = request;
+  const pseudo = ":authority:path:method:scheme".length + authority.length + targetOf(request).length + method.length;
+  return pseudo + scheme.length + sizeOf(headers);
+}
+
+const responseSize = (response: ResponseHead | undefined): number =>
+  response === undefined ? 0 : ":status".length + String(response.status).length + sizeOf(response.headers);
+
 /** As Envoy counts: names and values, without separators. */
 function sizeOf(block: HeaderBlock | undefined): number {
   if (block === undefined) return 0;
@@ -306,6 +433,9 @@ function protocolName(version: number): string {
   if (version === 20) return "HTTP/2";
   return version === 10 ? "HTTP/1.0" : "HTTP/1.1";
 }
+
+/** A duration that may not be known (yet). */
+const elapsed = (ms = -1): bigint | undefined => (ms < 0 ? undefined : millisToNanos(ms));
 
 /** Whole milliseconds only: full precision is a capability. */
 function millisToNanos(ms: number): bigint {

@@ -1,6 +1,7 @@
 import type { Bytes } from "../core/bytes.ts";
 import { Failure } from "../core/failure.ts";
 import type { HeaderBlock, ResponseHead } from "../core/head.ts";
+import type { AttemptFacts, UpstreamConnection } from "../filters/attributes.ts";
 import type { Lease } from "./balance/picker.ts";
 import { dropOwnHeaders } from "./forwarding-names.ts";
 import type { ConnectionInfo, UpstreamHandler, UpstreamStream } from "./stream.ts";
@@ -24,12 +25,15 @@ export interface AttemptOwner {
 }
 
 /** One try at an endpoint: lease, connection, stream, and what the balancer is told afterwards. */
-export class Attempt implements UpstreamHandler, StreamWaiter {
+export class Attempt implements UpstreamHandler, StreamWaiter, AttemptFacts {
   stream: UpstreamStream | undefined;
   /** Part of the request may have reached the endpoint. */
   sent = false;
   #startMs = 0;
+  #readyMs = -1;
   #headMs = -1;
+  /** The whole answer is here. */
+  #endMs = -1;
   #isTunnel = false;
   #over = false;
 
@@ -57,6 +61,19 @@ export class Attempt implements UpstreamHandler, StreamWaiter {
     return address.port === (tls === undefined ? 80 : 443) ? host : `${host}:${address.port}`;
   }
 
+  get socket(): UpstreamConnection | undefined {
+    return this.stream?.socket;
+  }
+  get endpoints(): number {
+    return this.service.endpoints.length;
+  }
+  get connectMs(): number {
+    return this.#readyMs < 0 ? -1 : this.#readyMs - this.#startMs;
+  }
+  get backendMs(): number {
+    return this.#endMs < 0 ? -1 : this.#endMs - this.#readyMs;
+  }
+
   /** `fresh` insists on a new connection. The owner hears within this call when a connection is idle or none may be made. */
   start(fresh: boolean): void {
     this.#startMs = this.service.host.clock.nowMs();
@@ -70,6 +87,7 @@ export class Attempt implements UpstreamHandler, StreamWaiter {
     this.stream = stream;
     stream.handler = this;
     this.sent = true;
+    this.#readyMs = this.service.host.clock.nowMs();
     this.owner.onAttemptReady(stream);
   }
 
@@ -82,7 +100,10 @@ export class Attempt implements UpstreamHandler, StreamWaiter {
     this.#isTunnel = head.status === 101;
     if (head.status >= 200 || this.#isTunnel) this.#headMs = this.service.host.clock.nowMs() - this.#startMs;
     // Settled before the owner hears: it may finish the exchange in this call.
-    if (end) this.#settle(head.status >= 500 ? "failure" : "success");
+    if (end) {
+      this.#endMs = this.service.host.clock.nowMs();
+      this.#settle(head.status >= 500 ? "failure" : "success");
+    }
     this.owner.onAttemptHead(head, end);
   }
 
@@ -91,6 +112,7 @@ export class Attempt implements UpstreamHandler, StreamWaiter {
   }
 
   onEnd(trailers: HeaderBlock | undefined): void {
+    this.#endMs = this.service.host.clock.nowMs();
     this.#settle("success");
     this.owner.onAttemptEnd(trailers);
   }

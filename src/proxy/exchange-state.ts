@@ -7,9 +7,12 @@ import type { FilterRun } from "../filters/chain-types.ts";
 import type { AttributeValue } from "../filters/contract.ts";
 import { readJwtAttribute } from "../filters/jwt/attribute.ts";
 import type { VerifiedToken } from "../filters/jwt/authenticator.ts";
+import type { Attempt } from "./attempt.ts";
 import { ForwardingResult } from "./forwarding.ts";
 import type { ExchangeRecord } from "./observe/record.ts";
 import type { Reply } from "./reply.ts";
+import { coveringHost } from "./routing/host.ts";
+import type { RouteMatch } from "./routing/router.ts";
 import type { ConnectionInfo } from "./stream.ts";
 
 /** What is known about an exchange: filters read it as attributes, metrics and the access log as a record. The phases are in exchange.ts. */
@@ -34,6 +37,8 @@ export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord {
   claims: readonly VerifiedToken[] | undefined;
   /** What was routed, if a tunnel may come of it: a later generation must find the same again. */
   asked: RequestHead | undefined;
+  /** -1: nobody has asked yet. Kept, so that all who ask hear the same. */
+  #startWallMs = -1;
 
   constructor(
     readonly clock: Clock,
@@ -46,6 +51,9 @@ export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord {
   }
 
   abstract readonly reply: Reply;
+  match: RouteMatch | undefined;
+  /** The newest try at an upstream. */
+  attempt: Attempt | undefined;
   /** Open between the start of the first filter and the end. */
   chain: FilterChain | undefined;
 
@@ -92,7 +100,11 @@ export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord {
     return (this.done ? this.endMs : this.clock.nowMs()) - this.startMs;
   }
   get startWallMs(): number {
-    return this.clock.wallMs() - this.durationMs;
+    if (this.#startWallMs < 0) this.#startWallMs = this.clock.wallMs() - (this.clock.nowMs() - this.startMs);
+    return this.#startWallMs;
+  }
+  get virtualHost(): string {
+    return this.match === undefined ? "" : coveringHost(this.match.route.hosts, this.originalAuthority);
   }
 
   dynamicAttribute(path: readonly string[]): AttributeValue | undefined {

@@ -36,8 +36,6 @@ const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRAC
  */
 export class Exchange extends ExchangeState implements DownstreamHandler, AttemptOwner, ChainHost, ReplyOwner {
   readonly reply: Reply;
-  #match: RouteMatch | undefined;
-  #attempt: Attempt | undefined;
   #tried: Endpoint[] | undefined;
   #retriedStale = false;
   readonly #body: RequestBody;
@@ -79,7 +77,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
       this.#fail(new Failure("no_route"));
       return;
     }
-    this.#match = match;
+    this.match = match;
     this.routeName = match.route.name;
     this.ruleName = match.rule.name;
     const rule = this.generation.rules.get(match.rule) as RuleRuntime;
@@ -94,7 +92,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   }
 
   #isBodyTooLarge(bytes: number): boolean {
-    const maxBodyBytes = this.#match?.rule.maxBodyBytes;
+    const maxBodyBytes = this.match?.rule.maxBodyBytes;
     if (maxBodyBytes === undefined || bytes <= maxBodyBytes) return false;
     this.#fail(new Failure("body_too_large", `more than ${maxBodyBytes} bytes`));
     return true;
@@ -165,7 +163,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   // ---------------------------------------------------------------- act
 
   #act(): void {
-    const match = this.#match as RouteMatch;
+    const match = this.match as RouteMatch;
     const { action } = match.rule;
     const illegal = this.chain?.targetChanged === true ? renormaliseTarget(this.request, this.listener.config.paths) : undefined;
     if (illegal !== undefined) {
@@ -220,7 +218,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     this.attempts++;
     this.endpointKey = lease.endpoint.key;
     const attempt = new Attempt(this, service, lease, this.connection);
-    this.#attempt = attempt;
+    this.attempt = attempt;
     attempt.start(fresh);
     if (this.#body.upstream === undefined && !this.#body.ended && !this.done) this.stream.pause();
   }
@@ -248,7 +246,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   onAttemptReady(stream: UpstreamStream): void {
     if (this.done) return;
     this.failure = undefined;
-    if (this.request.authority === "") this.request.authority = (this.#attempt as Attempt).authority;
+    if (this.request.authority === "") this.request.authority = (this.attempt as Attempt).authority;
     this.#body.attach(stream, this.request);
   }
 
@@ -308,7 +306,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     }
     this.firstByteMs = this.core.clock.nowMs();
     this.answeredBy = "upstream";
-    const edits = (this.#match as RouteMatch).rule.responseHeaders;
+    const edits = (this.match as RouteMatch).rule.responseHeaders;
     if (edits !== undefined) applyHeaderEdits(head.headers, edits);
     this.reply.open(head, end, end ? WHOLE_BODY : (this.#body.upstream as UpstreamStream), true);
   }
@@ -334,7 +332,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   onAttemptFailure(failure: Failure): void {
     if (this.done) return;
-    const attempt = this.#attempt as Attempt;
+    const attempt = this.attempt as Attempt;
     this.#body.upstream = undefined;
     if (!this.#retry(attempt, failure)) this.#fail(failure);
   }
@@ -350,7 +348,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   }
 
   onReplyReplaced(response: LocalResponse): void {
-    this.#attempt?.cancel(new Failure("filter_failed", "answer replaced"));
+    this.attempt?.cancel(new Failure("filter_failed", "answer replaced"));
     this.#body.upstream = undefined;
     this.#answerFilter(response);
   }
@@ -393,14 +391,14 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   #onTimeout(): void {
     if (this.done) return;
     this.core.turn.enter();
-    this.#fail(new Failure("exchange_timeout", `${this.#match?.rule.timeoutMs} ms`));
+    this.#fail(new Failure("exchange_timeout", `${this.match?.rule.timeoutMs} ms`));
     this.core.turn.leave();
   }
 
   #fail(failure: Failure): void {
     if (this.done) return;
     this.failure = failure.addAddress(`route ${this.routeName}`);
-    this.#attempt?.abort(failure);
+    this.attempt?.abort(failure);
     this.#body.upstream = undefined;
     if (failure.row.level === "error") this.core.log.error(failure.toString(), { requestId: this.requestId });
     if (failure.code === "downstream_reset" || this.reply.started) {
@@ -424,7 +422,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     this.reply.abandon();
     if (this.#deadline !== undefined) this.core.deadlines.remove(this.#deadline);
     // An answer may end before its request does: the rest has nowhere to go.
-    const attempt = this.#attempt;
+    const attempt = this.attempt;
     if (attempt?.over === false) attempt.cancel(new Failure("downstream_reset", "exchange over"));
     this.chain?.log();
     this.core.observer.onExchangeEnd(this);

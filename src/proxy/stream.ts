@@ -1,6 +1,7 @@
 import type { Bytes } from "../core/bytes.ts";
 import type { Failure } from "../core/failure.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
+import type { UpstreamConnection } from "../filters/attributes.ts";
 
 /**
  * Seam 3: one request and its answer, seen from one peer, whatever protocol carries it. HTTP/1, HTTP/2 and an in-memory pair
@@ -38,6 +39,8 @@ export interface DownstreamHandler {
 export interface UpstreamStream {
   /** True when its connection had carried an exchange before (so that a reset without a byte may be a stale connection). */
   readonly reused: boolean;
+  /** The connection that carries it; known beyond its close. */
+  readonly socket: UpstreamConnection;
   handler: UpstreamHandler;
   sendHead(head: RequestHead, end: boolean): void;
   sendData(bytes: Bytes, start?: number, end?: number): boolean;

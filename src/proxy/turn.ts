@@ -79,8 +79,10 @@ export class TurnClock implements Clock {
   nowMs(): number {
     return this.turn.nowMs();
   }
+  /** Of the same moment as `nowMs`, which may have been read a while ago. */
   wallMs(): number {
-    return this.turn.time.wallMs();
+    const { time } = this.turn;
+    return time.wallMs() - (time.nowMs() - this.turn.nowMs());
   }
   setTimer(delayMs: number, fire: () => void): Timer {
     return this.turn.time.setTimer(delayMs, fire);

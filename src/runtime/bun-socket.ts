@@ -179,6 +179,8 @@ export class BunSocket implements Socket {
   /** Connected (and past TLS): what was asked for meanwhile happens now. */
   open(): void {
     this.ready = true;
+    // Who asks for our end of a connection that we made may do so after its close; accepted ones are asked at once.
+    if (this.target !== undefined) this.#readAddresses();
     if (this.paused) this.native?.pause();
     if (this.ended && this.pendingBytes === 0) this.native?.shutdown();
   }

@@ -24,6 +24,18 @@ export const PLAIN_CASES: readonly Case[] = [
       }),
   },
   {
+    name: "who connected knows both addresses when it is closed, though it asked for neither before",
+    run: ({ net }) =>
+      withListener(net, {}, async (accepting) => {
+        const [near, far] = await pair(net, accepting);
+        const { remotePort } = far.open();
+        near.open().destroy();
+        await near.untilHeard("close");
+        const { localAddress, localPort, remoteAddress } = near.open();
+        assert.deepEqual([localAddress, localPort, remoteAddress], ["127.0.0.1", remotePort, "127.0.0.1"]);
+      }),
+  },
+  {
     name: "a slow reader: write says false, memory stays bounded, pause is honoured, nothing is lost",
     run: ({ net }) =>
       withListener(net, {}, async (accepting) => {

@@ -38,10 +38,15 @@ export interface RunningEnvoy {
 let baseId = 0;
 
 /** Starts Envoy with these listeners and clusters; ports are chosen by the system. Rejects with its log when it does not come up. */
-export async function startEnvoy(listeners: object[], clusters: object[]): Promise<RunningEnvoy> {
+export async function startEnvoy(
+  listeners: object[],
+  clusters: object[],
+  node?: { readonly id: string; readonly cluster: string },
+): Promise<RunningEnvoy> {
   const folder = mkdtempSync(join(tmpdir(), "selvedge-envoy-"));
   const adminPath = join(folder, "admin");
   const config = {
+    ...(node === undefined ? {} : { node }),
     admin: { address: { socket_address: { address: "127.0.0.1", port_value: 0 } } },
     static_resources: { listeners, clusters },
   };

@@ -7,7 +7,7 @@ import { FilterLogs } from "../../src/core/filter-logs.ts";
 import { HeaderBlock, type RequestHead, type ResponseHead } from "../../src/core/head.ts";
 import { DEFAULT_FILTER_BUDGET, type FilterBudget } from "../../src/core/limits.ts";
 import type { Log, LogFields } from "../../src/core/log.ts";
-import type { ConnectionFacts, ExchangeFacts } from "../../src/filters/attributes.ts";
+import type { AttemptFacts, ConnectionFacts, ExchangeFacts } from "../../src/filters/attributes.ts";
 import { ChainPool, type FilterChain } from "../../src/filters/chain.ts";
 import type { ChainHost } from "../../src/filters/chain-types.ts";
 import type {
@@ -200,6 +200,10 @@ export class TestExchange implements ChainHost, ExchangeFacts {
   serviceName = "default/shop";
   endpointKey = "10.0.0.1:80";
   attempts = 1;
+  attempt: AttemptFacts | undefined;
+  virtualHost = "*";
+  answeredBy = "upstream";
+  answerDetails = "";
   requestBytes = 0;
   responseBytes = 0;
   startWallMs = 1_700_000_000_123;

@@ -52,6 +52,8 @@ export class MemoryExchange implements ChainHost, ExchangeFacts, ReplyOwner, Dow
   readonly serviceName: string;
   readonly endpointKey = "192.0.2.200:8080";
   readonly attempts = 1;
+  readonly virtualHost = "*";
+  readonly attempt = undefined;
   requestBytes = 0;
   responseBytes = 0;
   readonly startWallMs: number;
@@ -93,6 +95,12 @@ export class MemoryExchange implements ChainHost, ExchangeFacts, ReplyOwner, Dow
     this.chain = bed.chains.open(modules, this);
   }
 
+  get answeredBy(): string {
+    return this.answered ? "filter" : "upstream";
+  }
+  get answerDetails(): string {
+    return this.chain.localResponse?.details ?? "";
+  }
   get durationMs(): number {
     return this.bed.clock.nowMs() - this.#startMs;
   }

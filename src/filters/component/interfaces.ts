@@ -1,6 +1,6 @@
 import { latin1Text, utf8Bytes } from "../../core/bytes.ts";
 import { type HeaderBlock, targetOf } from "../../core/head.ts";
-import { joinValues } from "../attributes.ts";
+import { joinValues, readNode } from "../attributes.ts";
 import type { AttributeValue } from "../contract.ts";
 import { lowerName, writeRequestPseudo, writeStatus } from "../guest/fields.ts";
 import { type CallRequest, sendCall } from "./callouts.ts";
@@ -129,8 +129,9 @@ const HTTP = new Map<string, HostFunction>([
     define(
       "func(self: borrow<request>, path: list<string>) -> option<string>",
       (context: ComponentContext, path: readonly string[]) => {
-        const { grants } = context;
-        return grants?.mayReadAttribute(path) === true ? attributeText(context.exchange?.attribute(path)) : undefined;
+        const { exchange, grants, guest } = context;
+        if (grants?.mayReadAttribute(path) !== true) return undefined;
+        return attributeText(readNode(path, guest?.owner.options.node) ?? exchange?.attribute(path));
       },
     ),
   ],

@@ -3,6 +3,7 @@ import type { Clock, Timer } from "../../core/clock.ts";
 import type { FilterLogs } from "../../core/filter-logs.ts";
 import { DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
+import type { NodeFacts } from "../attributes.ts";
 import type { FilterAction, FilterContext, FilterExchange, FilterMetrics, FilterModule, FilterStatus } from "../contract.ts";
 import type { FilterStats } from "../stats.ts";
 import type { ModuleCompiler } from "./compiler.ts";
@@ -24,6 +25,8 @@ export interface GuestOptions {
   readonly metrics: FilterMetrics;
   /** One per process, for all ABIs: filters that are granted one name share it. */
   readonly shared: SharedState;
+  /** Whose filters they are. Absent: a proxy without a name. */
+  readonly node?: NodeFacts;
   /** One per process, for all ABIs: a module that is in use is compiled once. Default: the host's own, without a folder. */
   readonly compiler?: ModuleCompiler;
   /** Publishes over NATS for a filter that was granted the subject; false: not now. Absent: this process has no NATS. */

@@ -1,7 +1,7 @@
 import { type Bytes, EMPTY_BYTES, utf8Bytes } from "../../core/bytes.ts";
 import { HeaderBlock } from "../../core/head.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
-import { wireText } from "../attributes.ts";
+import { readNode, wireText } from "../attributes.ts";
 import type { AttributeValue, BodyBuffer, CalloutRequest, Direction } from "../contract.ts";
 import { replaceBlock } from "../guest/fields.ts";
 import { fitsHead } from "../guest/head-budget.ts";
@@ -64,7 +64,7 @@ export function getProperty(
   const own = pluginProperty(guest, path);
   const { grants } = guest.owner;
   if (own === undefined && !grants.mayReadAttribute(path)) return NOT_FOUND;
-  const value = own ?? guest.active?.exchange?.attribute(path);
+  const value = own ?? readNode(path, guest.owner.options.node) ?? guest.active?.exchange?.attribute(path);
   if (value === undefined) return NOT_FOUND;
   const encoded = encodeAttribute(isPairs(value) ? grants.visiblePairs(path, value) : value);
   if (typeof encoded === "string") return memory.giveText(encoded, atPointer, sizePointer);

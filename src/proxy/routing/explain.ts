@@ -1,7 +1,7 @@
 import type { RequestHead } from "../../core/head.ts";
 import { belongsTo, type Candidate, type CompiledRoute, compareConditions, describeMatch } from "./candidate.ts";
 import { QueryView } from "./condition.ts";
-import { hostKey } from "./host.ts";
+import { hostCovers, hostKey, routeHostKey } from "./host.ts";
 import type { Scope } from "./route-table.ts";
 import type { RouteExplanation, RouteMatch } from "./router.ts";
 
@@ -43,14 +43,6 @@ function candidatesOf(routes: readonly CompiledRoute[], gateway: string, host: s
   const rank = (each: string): number => (each === host ? Number.POSITIVE_INFINITY : each.length);
   return found.sort((a, b) => (a.host === b.host ? comparePrecedence(a.candidate, b.candidate) : rank(b.host) - rank(a.host)));
 }
-
-const routeHostKey = (host: string): string =>
-  host === "*" ? host : host.startsWith("*.") ? `*.${hostKey(host.slice(2))}` : hostKey(host);
-
-const hostCovers = (pattern: string, host: string): boolean =>
-  pattern === "*" ||
-  pattern === host ||
-  (pattern.startsWith("*.") && host.length >= pattern.length && host.endsWith(pattern.slice(1)));
 
 const KIND_RANK = { exact: 0, template: 1, regex: 2, prefix: 3 } as const;
 

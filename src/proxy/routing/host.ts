@@ -17,6 +17,27 @@ export function hostKey(authority: string): string {
   return host;
 }
 
+/** As `hostKey`, for a host in configuration. */
+export const routeHostKey = (host: string): string =>
+  host === "*" ? host : host.startsWith("*.") ? `*.${hostKey(host.slice(2))}` : hostKey(host);
+
+/** Both are keys. */
+export const hostCovers = (pattern: string, host: string): boolean =>
+  pattern === "*" ||
+  pattern === host ||
+  (pattern.startsWith("*.") && host.length >= pattern.length && host.endsWith(pattern.slice(1)));
+
+/** Which of a route's hosts an authority was served by: the exact one, else the longest that covers it; "": none. Slow: nobody asks for it on the way of a request. */
+export function coveringHost(hosts: readonly string[], authority: string): string {
+  const host = hostKey(authority);
+  let best = "";
+  for (const each of hosts.map(routeHostKey)) {
+    if (each === host) return each;
+    if (each.length > best.length && hostCovers(each, host)) best = each;
+  }
+  return best;
+}
+
 /**
  * Things by host: exact names, `*.suffix` (one label or more in front, as in Gateway API) and `*`. Lookups cost one hash per
  * suffix length in use, whatever the number of hosts and of dots in the question.

@@ -4,7 +4,7 @@ import { Deadline } from "../../core/deadline.ts";
 import { Failure } from "../../core/failure.ts";
 import { HeaderBlock, type RequestHead } from "../../core/head.ts";
 import { STREAM_LIMITS } from "../../core/limits.ts";
-import type { ExchangeFacts } from "../../filters/attributes.ts";
+import type { AttemptFacts, ExchangeFacts } from "../../filters/attributes.ts";
 import type { FilterChain } from "../../filters/chain.ts";
 import type { ChainHost, ChainResult } from "../../filters/chain-types.ts";
 import type { CalloutAnswer, CalloutRequest, Direction } from "../../filters/contract.ts";
@@ -55,6 +55,9 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
   readonly isStream = true;
   readonly request = NO_REQUEST;
   readonly response = undefined;
+  readonly virtualHost = "";
+  readonly answeredBy = "";
+  readonly answerDetails = "";
 
   /** Everything was said, or it broke: nothing goes through any more. */
   #over = false;
@@ -167,7 +170,7 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
     const pool = service.poolOf(lease.endpoint);
     const full = pool.reserve();
     if (full === undefined) {
-      this.#upstream = new TcpUpstream(pool, lease, this.connection, this);
+      this.#upstream = new TcpUpstream(pool, lease, this.connection, this, service.endpoints.length);
       return;
     }
     lease.settle({ kind: "cancelled", latencyMs: 0 });
@@ -333,7 +336,10 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
     return (this.#over ? this.endMs : this.core.clock.nowMs()) - this.startMs;
   }
   get startWallMs(): number {
-    return this.core.clock.wallMs() - this.durationMs;
+    return this.core.clock.wallMs() - (this.core.clock.nowMs() - this.startMs);
+  }
+  get attempt(): AttemptFacts | undefined {
+    return this.#upstream;
   }
   dynamicAttribute(): undefined {
     return undefined;

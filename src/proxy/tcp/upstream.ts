@@ -1,6 +1,7 @@
 import type { Bytes } from "../../core/bytes.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { Failure } from "../../core/failure.ts";
+import type { AttemptFacts, UpstreamConnection } from "../../filters/attributes.ts";
 import type { Socket, SocketHandler } from "../../runtime/net.ts";
 import type { Lease } from "../balance/picker.ts";
 import type { ConnectionInfo } from "../stream.ts";
@@ -22,14 +23,16 @@ export interface TcpUpstreamOwner {
 }
 
 /** One connection to an endpoint for one stream of bytes: made for it, never kept. */
-export class TcpUpstream implements SocketHandler, TunnelSide {
+export class TcpUpstream implements SocketHandler, TunnelSide, AttemptFacts {
   readonly #socket: Socket;
   readonly #deadline = new Deadline(() => this.#onTimeout());
   readonly #startMs: number;
   /** Undefined once it lost interest. */
   #owner: TcpUpstreamOwner | undefined;
   #opened = false;
-  #connectMs = -1;
+  connectMs = -1;
+  /** It has no answer that ends. */
+  readonly backendMs = -1;
   #isSettled = false;
   #isHeld = false;
 
@@ -39,12 +42,18 @@ export class TcpUpstream implements SocketHandler, TunnelSide {
     readonly lease: Lease,
     connection: ConnectionInfo,
     owner: TcpUpstreamOwner,
+    /** Of its service. */
+    readonly endpoints: number,
   ) {
     const { host, config } = pool;
     this.#owner = owner;
     this.#startMs = host.clock.nowMs();
     this.#socket = pool.net.connect({ address: pool.address, tls: pool.tls, preface: prefaceFor(config, connection) }, this);
     host.deadlines.arm(this.#deadline, config.limits.connectMs);
+  }
+
+  get socket(): UpstreamConnection | undefined {
+    return this.#opened ? this.#socket : undefined;
   }
 
   // ---------------------------------------------------------------- socket
@@ -54,8 +63,8 @@ export class TcpUpstream implements SocketHandler, TunnelSide {
     host.turn.enter();
     this.#opened = true;
     host.deadlines.remove(this.#deadline);
-    this.#connectMs = host.clock.nowMs() - this.#startMs;
-    host.observer.onUpstreamConnect(config.name, true, this.#connectMs);
+    this.connectMs = host.clock.nowMs() - this.#startMs;
+    host.observer.onUpstreamConnect(config.name, true, this.connectMs);
     this.#owner?.onUpstreamOpen(this);
     host.turn.leave();
   }
@@ -115,7 +124,7 @@ export class TcpUpstream implements SocketHandler, TunnelSide {
   #settle(kind: "success" | "failure" | "cancelled"): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
-    const latencyMs = this.#connectMs >= 0 ? this.#connectMs : this.pool.host.clock.nowMs() - this.#startMs;
+    const latencyMs = this.connectMs >= 0 ? this.connectMs : this.pool.host.clock.nowMs() - this.#startMs;
     this.lease.settle({ kind, latencyMs });
   }
 

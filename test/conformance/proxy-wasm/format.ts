@@ -59,7 +59,8 @@ export interface Case {
   /** For modules that are not scripted: lines that they log. */
   readonly logs?: readonly string[];
   readonly requests?: readonly CaseRequest[];
-  readonly upstream?: CaseAnswer;
+  /** Absent: nobody listens there. */
+  readonly upstream?: CaseAnswer | "absent";
   /** The answer of the service `aside` to calls whose path begins with the name of the case. Nobody listens at the service `nobody`. */
   readonly aside?: CaseAnswer;
   /** A path at which `aside` answers this case as well. */

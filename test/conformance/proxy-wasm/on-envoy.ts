@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cluster, httpListener, startEnvoy, wasmFilter } from "../../kit/envoy.ts";
 import { assembleModule, type Case } from "./format.ts";
-import type { HostUnderTest, Peers, Stage } from "./play.ts";
+import { type HostUnderTest, NODE, type Peers, type Stage } from "./play.ts";
 
 /** All cases in one process of the real Envoy: a listener, a cluster and a VM for each. */
 export async function startOnEnvoy(stages: readonly Stage[], peers: Peers): Promise<HostUnderTest> {
@@ -18,7 +18,7 @@ export async function startOnEnvoy(stages: readonly Stage[], peers: Peers): Prom
     cluster("nobody", peers.deadPort),
   ];
   try {
-    const envoy = await startEnvoy(listeners, clusters);
+    const envoy = await startEnvoy(listeners, clusters, { id: NODE.id, cluster: NODE.group });
     const indexes = new Map(sorted.map(({ each }, i) => [each.name, i]));
     return {
       host: "envoy",

@@ -8,7 +8,7 @@ import { DEFAULT_CAPABILITIES } from "../../../src/filters/guest/grants.ts";
 import { ANY_PLACE } from "../../../src/proxy/observe/log-place.ts";
 import { endpointsOf, filterOf, forwardTo, listenerOf, routeOf, serviceOf, snapshotOf } from "../../kit/snapshot.ts";
 import { assembleModule, type Case } from "./format.ts";
-import type { HostUnderTest, Peers, Stage } from "./play.ts";
+import { type HostUnderTest, NODE, type Peers, type Stage } from "./play.ts";
 
 /** All cases in one proxy of ours: a listener, a route and a filter for each. */
 export async function startOnSelvedge(stages: readonly Stage[], peers: Peers): Promise<HostUnderTest> {
@@ -19,7 +19,14 @@ export async function startOnSelvedge(stages: readonly Stage[], peers: Peers): P
     // Lines of the host about a filter say a reason.
     if (filter !== undefined && reason === undefined) lines.set(filter, [...(lines.get(filter) ?? []), message]);
   });
-  const { proxy } = await createProxy({ clock, log, counters: ownCounters(), reusePort: false, logPlaces: ANY_PLACE });
+  const { proxy } = await createProxy({
+    clock,
+    log,
+    counters: ownCounters(),
+    reusePort: false,
+    logPlaces: ANY_PLACE,
+    node: NODE,
+  });
   const modules = new Map(stages.map(({ each }) => [sha256Digest(assembleModule(each)), assembleModule(each)] as const));
   const issues = await proxy.apply({ snapshot: snapshotFor(stages, peers), modules, publishedAtMs: undefined });
   if (issues.length > 0) {

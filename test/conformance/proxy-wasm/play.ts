@@ -19,6 +19,9 @@ export interface Peers {
   readonly asidePort: number;
   readonly deadPort: number;
 }
+/** What the host is called. */
+export const NODE = { id: "conformance", group: "edge" };
+
 export const NO_PEERS: Peers = { aliases: [], asidePort: 1, deadPort: 1 };
 
 /** A host that runs all cases, each behind a port of its own. */
@@ -46,7 +49,12 @@ export class Play {
   async begin(): Promise<void> {
     const stages: Stage[] = [];
     for (const each of this.cases) {
-      const { upstream, got } = await startAnswering(() => each.upstream ?? {});
+      const answer = each.upstream ?? {};
+      if (answer === "absent") {
+        stages.push({ each, upstreamPort: await freePort() });
+        continue;
+      }
+      const { upstream, got } = await startAnswering(() => answer);
       this.#upstreams.push(upstream);
       this.#got.set(each.name, got);
       stages.push({ each, upstreamPort: upstream.port });
