@@ -70,7 +70,7 @@ export const ISSUE_CODES = {
   registry_unauthorized: "The registry wants other credentials, or these may not do that.",
   registry_not_allowed: "A registry, or a place to which it leads, that may not be asked.",
   registry_busy: "Other applies hold as many modules from registries as may be held at a time. Apply again in a moment.",
-  pull_quota: "Pulls of this publisher, or of all, have held up the applies over NATS for as long as they may.",
+  registry_quota: "Pulls of this publisher, or of all, have held up the applies over NATS for as long as they may.",
   registry_unreachable: "The registry did not answer: no connection, TLS, time, or an error of its own.",
   capability_not_granted:
     "The module's metadata declares that it needs something that its Filter resource does not grant. A warning: it is loaded all the same.",

@@ -439,8 +439,8 @@ test("silent registries under ever different names hold up the inbox for as long
   };
   for (const author of ["eve", "eve", "eve", "eve", "ann", "mal", "mal", "ann"]) await next(author);
   expect(codes).toEqual([
-    ...["eve 1 registry_unreachable", "eve 2 registry_unreachable", "eve 3 registry_unreachable", "eve 3 pull_quota"],
-    ...["ann 4 registry_unreachable", "mal 5 registry_unreachable", "mal 6 registry_unreachable", "ann 6 pull_quota"],
+    ...["eve 1 registry_unreachable", "eve 2 registry_unreachable", "eve 3 registry_unreachable", "eve 3 registry_quota"],
+    ...["ann 4 registry_unreachable", "mal 5 registry_unreachable", "mal 6 registry_unreachable", "ann 6 registry_quota"],
   ]);
   // What asks no registry goes on.
   expect(await apply("ann", service("a"))).toBeUndefined();

@@ -6,7 +6,7 @@ export const OCI_LIMITS = {
   silentMs: 60_000,
   /** Such registries that are remembered. More: the one that was noted first is asked again. */
   silentRegistries: 1_000,
-  /** For so long pulls of one publisher may hold up the inbox within `lineWindowMs`, whatever registries they name. Exceeded: `pull_quota`. */
+  /** For so long pulls of one publisher may hold up the inbox within `lineWindowMs`, whatever registries they name. Exceeded: `registry_quota`. */
   lineMs: 60_000,
   /** The same of all publishers together. */
   lineAllMs: 120_000,

@@ -10,7 +10,7 @@ export type RegistryCode = Extract<
   | "registry_not_allowed"
   | "registry_unreachable"
   | "registry_busy"
-  | "pull_quota"
+  | "registry_quota"
   | "out_of_range"
 >;
 

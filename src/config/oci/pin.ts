@@ -162,7 +162,7 @@ const tooLate = (): RegistryError =>
 
 const overQuota = (): RegistryError =>
   new RegistryError(
-    "pull_quota",
+    "registry_quota",
     `pulls of this publisher, or of all, have held up applies over NATS for as long as they may within ${formatDuration(OCI_LIMITS.lineWindowMs)}`,
     "name the digest of a module that is stored, or apply with --server http://…, which holds up nobody",
   );
