@@ -294,6 +294,18 @@ describe("parts", () => {
     expect(choosePaint(terminal(true), false).red("x")).toBe("x");
   });
 
+  test("nor as JSON, on either stream", async () => {
+    const text = "\u009b2J\u0085\u202e";
+    const stdin = JSON.stringify({ apiVersion: "selvedge.dev/v1", kind: "Route", metadata: { name: text }, spec: { [text]: 1 } });
+    const { out } = await run(["validate", "-f", "-", "--json"], { stdin });
+    const { error } = await run([text, "--json"]);
+    for (const each of [out, error]) {
+      expect(each).toContain("\\u009b2J\\u0085\\u202e");
+      expect(each).not.toMatch(/[\u007f-\u009f\u202e]/);
+      expect(JSON.parse(each)).toBeObject();
+    }
+  });
+
   test("text from elsewhere cannot command the terminal", () => {
     expect(printable("a\x1b[2Jb\r\x07c\n\t\x9b1m")).toBe("a\uFFFD[2Jb\uFFFD\uFFFDc\n\t\uFFFD1m");
     const plain = choosePaint({ isTty: false, env: {}, out() {}, error() {}, cwd: "/", readStdin: async () => "" }, undefined);

@@ -1,5 +1,6 @@
 import { type ConfigIssue, formatIssue } from "../config/issue.ts";
 import type { ApplyOutcome } from "../control/control.ts";
+import { jsonText } from "../core/json-text.ts";
 import { type CommandContext, EXIT } from "./command.ts";
 import { asTyped } from "./program.ts";
 import { choosePaint, type Paint, printable } from "./terminal.ts";
@@ -9,7 +10,7 @@ export function paintOf({ flags, terminal }: CommandContext): Paint {
 }
 
 export function printJson({ terminal }: CommandContext, value: unknown): void {
-  terminal.out(`${JSON.stringify(value, null, 2)}\n`);
+  terminal.out(`${jsonText(value, 2)}\n`);
 }
 
 /** `default/` is left out, as people write names. */

@@ -1,4 +1,5 @@
 import { nearest } from "../config/suggest.ts";
+import { jsonText } from "../core/json-text.ts";
 import { type Command, type CommandContext, CommandError, EXIT, GLOBAL_FLAGS, type Launchers } from "./command.ts";
 import { COMMANDS, type CommandGroup, loadAllCommands } from "./commands.ts";
 import { readFlagFile } from "./flag-file.ts";
@@ -16,7 +17,7 @@ export async function runCommandLine(argv: readonly string[], terminal: Terminal
     const failure = error instanceof CommandError ? error : undefined;
     const message = error instanceof Error ? error.message : String(error);
     const hint = asTyped(failure?.hint ?? "", terminal);
-    if (json) terminal.error(`${JSON.stringify({ error: message, ...(hint === "" ? {} : { hint }) })}\n`);
+    if (json) terminal.error(`${jsonText({ error: message, ...(hint === "" ? {} : { hint }) })}\n`);
     else
       terminal.error(
         printable(`${choosePaint(terminal, undefined).red("error:")} ${message}\n${hint === "" ? "" : `${hint}\n`}`),

@@ -1,4 +1,5 @@
 import type { Clock } from "./clock.ts";
+import { jsonText } from "./json-text.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined | null | readonly string[]>>;
@@ -7,7 +8,7 @@ const RANK: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, e
 
 /**
  * What operators read: one JSON object per line (`time, level, component, message` and fields), every value escaped by
- * `JSON.stringify`, so that nothing a peer sent can forge a line. Not the access log. Never pass secrets.
+ * `jsonText`, so that nothing a peer sent can forge a line. Not the access log. Never pass secrets.
  */
 export interface Log {
   readonly level: LogLevel;
@@ -46,7 +47,7 @@ export class JsonLog implements Log {
   #line(level: LogLevel, message: string, fields: LogFields | undefined): void {
     if (RANK[level] < RANK[this.level]) return;
     const time = new Date(this.clock.wallMs()).toISOString();
-    this.write(`${JSON.stringify({ time, level, component: this.component, message, ...fields })}\n`);
+    this.write(`${jsonText({ time, level, component: this.component, message, ...fields })}\n`);
   }
 }
 

@@ -78,6 +78,7 @@ test(
     expect([empty.code, empty.out, empty.error]).toEqual([EXIT.ok, "", ""]);
     const ids = await ask(port, 20);
     const json = await logs("--json");
+    expect(json.out).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
     const lines = json.out
       .trim()
       .split("\n")

@@ -1,4 +1,5 @@
 import { writeFileSync } from "node:fs";
+import { jsonText } from "../../core/json-text.ts";
 import { type Command, EXIT, REMOTE_FLAGS } from "../command.ts";
 import { withRemote } from "../remote.ts";
 import { paintOf } from "../report.ts";
@@ -18,7 +19,7 @@ export const command: Command = {
   examples: [{ says: "keep the configuration of today", line: "selvedge backup -o selvedge-backup.json" }],
   async run(context) {
     const backup = await withRemote(context, (remote) => remote.backup());
-    const text = `${JSON.stringify(backup, null, 2)}\n`;
+    const text = `${jsonText(backup, 2)}\n`;
     const file = context.flags.text("output");
     if (file === undefined) {
       context.terminal.out(text);

@@ -1,5 +1,6 @@
 import { SystemClock } from "../../core/clock.ts";
 import { FILTER_LOG_LEVELS, type FilterLogLevel } from "../../core/filter-logs.ts";
+import { jsonText } from "../../core/json-text.ts";
 import { FILTER_LOG_LIMITS } from "../../core/limits.ts";
 import { onSignal } from "../../runtime/process.ts";
 import { type Command, type CommandContext, CommandError, EXIT, REMOTE_FLAGS } from "../command.ts";
@@ -150,7 +151,7 @@ function sayAside(context: CommandContext, text: string): void {
 }
 
 function jsonOf({ timeMs, ...rest }: SaidLine): string {
-  return JSON.stringify({ time: new Date(timeMs).toISOString(), ...rest });
+  return jsonText({ time: new Date(timeMs).toISOString(), ...rest });
 }
 
 function textOf(

@@ -1,4 +1,5 @@
 import { CONFIG_LIMITS, METER_LIMITS } from "../../core/limits.ts";
+import { VALUE_TYPES } from "../../filters/meter/value-types.ts";
 import type { WasmReader } from "./wasm-reader.ts";
 
 /** A core module's imports, exports and sizes, read from its sections without compiling it. */
@@ -48,16 +49,6 @@ export interface CustomSection {
 export type CoreKind = "function" | "table" | "memory" | "global" | "tag";
 
 const KINDS: readonly CoreKind[] = ["function", "table", "memory", "global", "tag"];
-const VALUE_TYPES: Readonly<Record<number, string>> = {
-  127: "i32",
-  126: "i64",
-  125: "f32",
-  124: "f64",
-  123: "v128",
-  112: "funcref",
-  111: "externref",
-  105: "exnref",
-};
 /** Entries of one list: what is more is no filter. */
 const ENTRIES_MAX = 1_000_000;
 
@@ -155,7 +146,7 @@ function readValueTypes(reader: WasmReader): string[] | undefined {
   const count = reader.u32();
   if (count > METER_LIMITS.params) return undefined;
   for (let i = 0; i < count; i++) {
-    const type = VALUE_TYPES[reader.byte()];
+    const type = VALUE_TYPES.get(reader.byte());
     if (type === undefined) return undefined;
     types.push(type);
   }

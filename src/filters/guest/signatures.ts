@@ -1,19 +1,11 @@
 import { readSections } from "../../config/wasm-sections.ts";
 import type { Bytes } from "../../core/bytes.ts";
 import { ByteReader } from "../meter/reader.ts";
+import { VALUE_TYPES } from "../meter/value-types.ts";
 
 /** Sections of a core module, by their ids. */
 const [TYPES, IMPORTS, FUNCTIONS, EXPORTS] = [1, 2, 3, 7];
 const [FUNCTION, TABLE, MEMORY, GLOBAL] = [0, 1, 2, 3];
-const VALUE_TYPES: Readonly<Record<number, string>> = {
-  127: "i32",
-  126: "i64",
-  125: "f32",
-  124: "f64",
-  123: "v128",
-  112: "funcref",
-  111: "externref",
-};
 
 /**
  * Types of the functions that a core module exports, by name, as text: `(i32, i32) -> i32`. The engines do not tell them to a host. The
@@ -48,7 +40,7 @@ function readExports(reader: ByteReader, isWanted: (name: string) => boolean): M
 
 function readTypes(reader: ByteReader): string[] {
   const texts: string[] = [];
-  const list = (): string[] => Array.from({ length: reader.count() }, () => VALUE_TYPES[reader.byte()] ?? "?");
+  const list = (): string[] => Array.from({ length: reader.count() }, () => VALUE_TYPES.get(reader.byte()) ?? "?");
   for (let left = reader.count(); left > 0; left--) {
     // Functions alone: the meter refuses all other types.
     reader.byte();

@@ -1,4 +1,5 @@
 import { type MeterError, malformed, unsupported } from "./error.ts";
+import { VALUE_TYPES } from "./value-types.ts";
 
 /** Names of what is not metered, so that a refusal says what to switch off in the compiler. */
 
@@ -22,7 +23,6 @@ export function refusePrefixed(prefix: number, opcode: number): MeterError {
   return unsupported(`the module uses an unknown instruction, 0x${prefix.toString(16)} ${opcode}`);
 }
 
-const VALUE_TYPES = new Set([0x7f, 0x7e, 0x7d, 0x7c, 0x7b, 0x70, 0x6f, 0x69]);
 const REFERENCE_TYPES = new Set([0x70, 0x6f, 0x69]);
 
 /** Throws unless `type` is a number, a vector, funcref, externref or exnref. */

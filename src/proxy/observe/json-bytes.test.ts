@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { utf8Text } from "../../core/bytes.ts";
+import { jsonText } from "../../core/json-text.ts";
 import { ByteWriter } from "../../core/writer.ts";
 import { putNumber, putString } from "./json-bytes.ts";
 
@@ -12,14 +13,14 @@ function written(put: (out: ByteWriter) => void): string {
 }
 
 describe("JSON as bytes", () => {
-  test("a string is what JSON.stringify makes of it, whatever character stands where", () => {
+  test("a string is what jsonText makes of it, whatever character stands where", () => {
     for (let code = 0; code < 0x300; code++) {
       const char = String.fromCharCode(code);
       for (const text of [char, `abc${char}`, `${char}abc`, `a${char}b`])
-        expect(written((out) => putString(out, text))).toBe(JSON.stringify(text));
+        expect(written((out) => putString(out, text))).toBe(jsonText(text));
     }
     for (const text of ["", "\u2028", "\ud800", "😀", "x".repeat(5000), `${"x".repeat(5000)}"`])
-      expect(written((out) => putString(out, text))).toBe(JSON.stringify(text));
+      expect(written((out) => putString(out, text))).toBe(jsonText(text));
   });
 
   test("a number has its decimal digits", () => {

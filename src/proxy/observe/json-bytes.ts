@@ -1,3 +1,4 @@
+import { jsonText } from "../../core/json-text.ts";
 import type { ByteWriter } from "../../core/writer.ts";
 
 /** JSON written as bytes: no text is made of it that would have to be encoded, and collected, afterwards. */
@@ -7,8 +8,8 @@ const PLAIN = new Uint8Array(128).fill(1, 0x20, 0x7f);
 for (const char of '"\\') PLAIN[char.charCodeAt(0)] = 0;
 
 /**
- * A quoted string, as `JSON.stringify` writes it. Texts of plain characters, as nearly all are, are copied while they are looked at; any
- * other is left to `JSON.stringify`.
+ * A quoted string, as `jsonText` writes it. Texts of plain characters, as nearly all are, are copied while they are looked at; any
+ * other is left to `jsonText`.
  */
 export function putString(out: ByteWriter, text: string): void {
   out.reserve(text.length + 2);
@@ -18,7 +19,7 @@ export function putString(out: ByteWriter, text: string): void {
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
     if (PLAIN[code] !== 1) {
-      out.utf8(JSON.stringify(text));
+      out.utf8(jsonText(text));
       return;
     }
     buffer[at++] = code;
