@@ -8,6 +8,7 @@ import type { SnapshotOutcome, SnapshotUpdate } from "../config/source.ts";
 import { VirtualClock } from "../core/clock.ts";
 import { EventLog } from "../core/events.ts";
 import { FilterLogs } from "../core/filter-logs.ts";
+import { DEFAULT_FILTER_BUDGET } from "../core/limits.ts";
 import { SILENT_LOG } from "../core/log.ts";
 import { DumpBuilder } from "../proxy/observe/dump.ts";
 import { type FromWorker, localIssue, type ToWorker } from "./messages.ts";
@@ -351,6 +352,77 @@ describe("Supervisor", () => {
     expect(workers.filter(({ index }) => index === 1)).toHaveLength(2);
     expect(workers.filter(({ index }) => index === 0)).toHaveLength(1);
     expect(supervisor.metricsTotals.total("workerExits")).toBe(1);
+  });
+
+  describe("a filter that takes long to start", () => {
+    const startFuel = 20_000_000_000;
+    /** With a filter that has so much fuel for its start. */
+    const costly = (revision: number, settings: string): Snapshot => {
+      const budget = { ...DEFAULT_FILTER_BUDGET, startFuel };
+      const changed = { ...good(revision), filters: [filterOf("waf", "sha256:00", { settings, budget })] };
+      return { ...changed, digest: splitSections(changed, 0).manifest.digest };
+    };
+    const revisionsOf = (index: number): number[] => at(index).snapshots.map(({ manifest }) => manifest.revision);
+    const serveFirst = async (): Promise<void> => {
+      await send(costly(1, "a"));
+      expect([revisionsOf(0), revisionsOf(1)]).toEqual([[1], [1]]);
+      at(0).answer("applied");
+      at(1).answer("applied");
+    };
+
+    test("starts in one worker after the other; what leaves it as it is goes to all at once", async () => {
+      await serveFirst();
+      await send(costly(2, "b"));
+      expect([revisionsOf(0), revisionsOf(1)]).toEqual([[1, 2], [1]]);
+      at(0).answer("applied");
+      expect(revisionsOf(1)).toEqual([1, 2]);
+      expect(outcomes).toHaveLength(1);
+      at(1).answer("applied");
+      expect(outcomes.at(-1)).toMatchObject({ kind: "applied", revision: 2 });
+      await send(costly(3, "b"));
+      expect(revisionsOf(1)).toEqual([1, 2, 3]);
+    });
+
+    test("what the first worker refuses, no other hears of", async () => {
+      await serveFirst();
+      await send(costly(2, "b"));
+      at(0).answer("rejected");
+      expect(outcomes.at(-1)).toMatchObject({ kind: "rejected", revision: 2 });
+      expect(revisionsOf(1)).toEqual([1]);
+    });
+
+    test("a newer snapshot takes the place of one that is on its way, and a worker that dies meanwhile does not lose it", async () => {
+      await serveFirst();
+      await send(costly(2, "b"));
+      await send(costly(3, "c"));
+      at(0).exit("signal SIGSEGV");
+      at(1).exit("signal SIGSEGV");
+      clock.advance(WORKER_TIMES.backoffMinMs);
+      for (const index of [0, 1]) at(index).say({ type: "ready" });
+      expect([revisionsOf(0), revisionsOf(1)]).toEqual([[3], [1]]);
+      at(1).answer("applied");
+      at(0).answer("applied");
+      expect(revisionsOf(1)).toEqual([1, 3]);
+      at(1).answer("applied");
+      expect(outcomes.at(-1)).toMatchObject({ kind: "applied", revision: 3 });
+    });
+
+    test("its worker may be silent as long as its start may take, and the whole time of a new one while it is told of a snapshot", async () => {
+      await serveFirst();
+      const startMs = startFuel / WORKER_TIMES.startFuelPerMs;
+      const count = () => workers.filter(({ index }) => index === 0).length;
+      at(0).alive = false;
+      clock.advance(WORKER_TIMES.hungMs + startMs - 2 * WORKER_TIMES.pollMs);
+      expect(count()).toBe(1);
+      clock.advance(4 * WORKER_TIMES.pollMs);
+      expect(count()).toBe(2);
+      at(0).say({ type: "ready" });
+      at(0).alive = false;
+      clock.advance(WORKER_TIMES.startMs + startMs - 2 * WORKER_TIMES.pollMs);
+      expect(count()).toBe(2);
+      clock.advance(4 * WORKER_TIMES.pollMs);
+      expect(count()).toBe(3);
+    });
   });
 
   test("a worker that keeps dying is replaced with growing delays, and a stable one starts the back-off anew", () => {

@@ -58,6 +58,8 @@ export class Supervisor implements ProxyHost {
   /** What the workers are told to serve, and what they all serve. */
   #current: Delivered | undefined;
   #applied: Delivered | undefined;
+  /** Workers that have not been told of it yet: the last ones. */
+  #untold: WorkerSlot[] = [];
   #newestRevision = 0;
   #issues: readonly ConfigIssue[] = [];
   /** Why what the source has now is no snapshot; empty: it is one. */
@@ -179,9 +181,12 @@ export class Supervisor implements ProxyHost {
     this.#deliver({ snapshot, delivery: { manifest, sections: texts } });
   }
 
+  /** Where the start of a filter takes long, one worker after the other: the others go on serving, and a start that fails stays with one. */
   #deliver(current: Delivered): void {
     this.#current = current;
-    for (const slot of this.#slots) slot.deliver(current.delivery);
+    const told = this.#applied !== undefined && hasCostlyStart(current.snapshot, this.#applied.snapshot) ? 1 : this.#slots.length;
+    this.#untold = this.#slots.slice(told);
+    for (const slot of this.#slots.slice(0, told)) tellSlot(slot, current);
   }
 
   /** Before any worker heard of it; a refusal of theirs they count themselves. */
@@ -203,12 +208,16 @@ export class Supervisor implements ProxyHost {
     this.#firstOutcome.resolve();
   }
 
-  /** Once every worker answered: applied when all have, rejected when one did not. Workers that are being replaced answer later. */
+  /**
+   * Once every worker that was told answered: applied when all have, and then the next one is told; rejected when one did not. Workers that
+   * are being replaced answer later.
+   */
   #settleOutcome(): void {
     const current = this.#current;
     if (current === undefined || current === this.#applied) return;
     const outcomes: SnapshotOutcome[] = [];
-    for (const slot of this.#slots) {
+    const told = this.#slots.slice(0, this.#slots.length - this.#untold.length);
+    for (const slot of told) {
       if (slot.outcome === undefined) return;
       outcomes.push(slot.outcome);
     }
@@ -219,7 +228,13 @@ export class Supervisor implements ProxyHost {
       const good = this.#applied;
       if (good === undefined) return;
       this.#current = good;
-      for (const slot of this.#slots) slot.fallBack(good.delivery);
+      this.#untold = [];
+      for (const slot of told) slot.fallBack(good.delivery);
+      return;
+    }
+    const next = this.#untold.shift();
+    if (next !== undefined) {
+      tellSlot(next, current);
       return;
     }
     this.#applied = current;
@@ -346,6 +361,21 @@ function workerStatus(slot: WorkerSlot): WorkerStatus {
     residentBytes: slot.running ? (slot.lastReport?.residentBytes ?? 0) : 0,
     dataPlane: slot.lastReport?.status,
   };
+}
+
+/** Some 0.1 to 0.5 seconds in which a worker serves nobody. */
+const COSTLY_START_FUEL = 1_000_000_000;
+
+/** A filter that takes long to start is new, or changed: what is as it was goes on as it is. */
+function hasCostlyStart(next: Snapshot, former: Snapshot): boolean {
+  const costly = next.filters.filter(({ budget, disabled }) => budget.startFuel >= COSTLY_START_FUEL && disabled !== true);
+  if (costly.length === 0) return false;
+  const known = new Set(former.filters.map((filter) => JSON.stringify(filter)));
+  return costly.some((filter) => !known.has(JSON.stringify(filter)));
+}
+
+function tellSlot(slot: WorkerSlot, { snapshot, delivery }: Delivered): void {
+  slot.deliver(delivery, Math.max(0, ...snapshot.filters.map(({ budget }) => budget.startFuel)));
 }
 
 /** All workers refuse for the same reasons, mostly: each is said once. */

@@ -25,8 +25,10 @@ export const WORKER_TIMES = {
   pollMs: 1_000,
   /** A worker that does not answer for this long hangs: it is killed and replaced. */
   hungMs: 5_000,
-  /** A new worker has this long until it first answers: it may have to build 10,000 routes. */
+  /** A new worker has this long until it first answers, and so has one that is told of a snapshot: it may have to build 10,000 routes. */
   startMs: 30_000,
+  /** A filter starts on the thread that serves: cold code uses so much fuel in a millisecond at least, so that `startFuel` is time in which no answer comes. */
+  startFuelPerMs: 2_000_000,
   /** First delay before a worker that died is replaced; doubles up to `backoffMaxMs`. */
   backoffMinMs: 50,
   backoffMaxMs: 10_000,
@@ -76,6 +78,8 @@ export class WorkerSlot {
   replaced = 0;
   /** What every new process is told before its first snapshot. */
   standing: readonly ToWorker[] = [];
+  /** Longest that the start of one of its filters may take. */
+  #filterStartMs = 0;
 
   constructor(
     readonly index: number,
@@ -109,9 +113,10 @@ export class WorkerSlot {
     this.#process = process;
   }
 
-  /** The newest snapshot: sent now, and to every later process in this place. */
-  deliver(delivery: SlotDelivery): void {
+  /** The newest snapshot: sent now, and to every later process in this place. `startFuel`: the most that one of its filters has for its start. */
+  deliver(delivery: SlotDelivery, startFuel = 0): void {
     this.#delivery = delivery;
+    this.#filterStartMs = startFuel / WORKER_TIMES.startFuelPerMs;
     this.outcome = undefined;
     if (this.#ready) this.#send(delivery);
   }
@@ -198,10 +203,16 @@ export class WorkerSlot {
     if (lateMs > 0) this.#answeredMs += lateMs;
     this.#askedMs = nowMs;
     const silentMs = nowMs - this.#answeredMs;
-    if (this.#stopping || this.#killedAsHung || silentMs < (this.#ready ? WORKER_TIMES.hungMs : WORKER_TIMES.startMs)) return;
+    if (this.#stopping || this.#killedAsHung || silentMs < this.#patienceMs()) return;
     this.#killedAsHung = true;
     this.log.error("a worker does not answer; it is killed and replaced", { worker: this.index, pid: process.pid, silentMs });
     process.kill();
+  }
+
+  /** A new instance of a filter may have to start at any time, in the place of one that broke. */
+  #patienceMs(): number {
+    const isBuilding = !this.#ready || (this.#delivery !== undefined && this.outcome === undefined);
+    return (isBuilding ? WORKER_TIMES.startMs : WORKER_TIMES.hungMs) + this.#filterStartMs;
   }
 
   #onExit(reason: string): void {
