@@ -133,13 +133,15 @@ export interface FilterBudget {
   readonly callbackFuel: number;
   /** Fuel of all callbacks of one exchange that answer a verdict. Exceeded: `onFailure`. */
   readonly exchangeFuel: number;
-  /** Fuel of an instance until it is configured. Exceeded: it does not start. */
+  /** Fuel of an instance until it is configured; what is above 2^31 - 1 is given when the guest calls the host, and not to components. Exceeded: it does not start. */
   readonly startFuel: number;
   /** Fuel of all its instances in one process and second, above the budgets of callbacks and exchanges. Exceeded: `onFailure` until the second is over. */
   readonly fuelPerSecond: number;
   /** So many faults within `faultWindowMs` and the filter is not started any more: its `onFailure` applies until it is released or its module or configuration changes. 0: never. */
   readonly faults: number;
   readonly faultWindowMs: number;
+  /** How deep its calls may nest, in slots of 8 bytes: one takes 16, its parameters and locals, and its most operands. No more than the runtime's stack has room for; core modules of components have the default each. Exceeded: as for `callbackFuel`. */
+  readonly depthSlots: number;
   /** Largest linear memory of one instance. Exceeded: `memory.grow` answers -1. */
   readonly memoryBytes: number;
   /** Body bytes held for one exchange while the filter pauses. Exceeded: 413 or 500. */
@@ -170,6 +172,7 @@ export const DEFAULT_FILTER_BUDGET: FilterBudget = {
   fuelPerSecond: 5_000_000_000,
   faults: 10,
   faultWindowMs: 60_000,
+  depthSlots: 60_000,
   memoryBytes: 64 * 1024 * 1024,
   bufferBytes: 1024 * 1024,
   pauseMs: 5_000,
@@ -197,10 +200,11 @@ export const BUILTIN_FILTER_FUEL = {
 export const FILTER_BUDGET_MAXIMA: FilterBudget = {
   callbackFuel: 2_000_000_000,
   exchangeFuel: 20_000_000_000,
-  startFuel: 2_000_000_000,
+  startFuel: 50_000_000_000,
   fuelPerSecond: 100_000_000_000,
   faults: 1_000,
   faultWindowMs: 3_600_000,
+  depthSlots: 200_000,
   memoryBytes: 1024 * 1024 * 1024,
   bufferBytes: 64 * 1024 * 1024,
   pauseMs: 300_000,

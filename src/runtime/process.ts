@@ -34,6 +34,16 @@ export function runtimeName(): string {
   return bun !== undefined ? `bun ${bun}` : deno !== undefined ? `deno ${deno}` : `node ${node}`;
 }
 
+/** JavaScriptCore takes 5 MiB of a thread's stack, V8 984 KiB unless a flag says otherwise. */
+function stackBytes(): number {
+  if (runtimes.Bun !== undefined) return 5 * 1024 * 1024;
+  const [, kib = "984"] = /--stack[-_]size[= ](\d+)/.exec(process.env.DENO_V8_FLAGS ?? "") ?? [];
+  return Number(kib) * 1024;
+}
+
+/** Slots of 8 bytes that guests may have of the stack; the host needs the rest, and in the worst of frames a slot takes all of its 8 bytes. */
+export const stackSlots = (): number => Math.floor((stackBytes() * 0.8) / 8);
+
 /** What passes between processes: anything the structured clone knows, bytes (`Uint8Array`) without a detour through text. */
 export type WorkerMessage = unknown;
 

@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
 import { latin1Bytes } from "../../src/core/bytes.ts";
 import { HeaderBlock } from "../../src/core/head.ts";
-import { DEFAULT_FILTER_BUDGET } from "../../src/core/limits.ts";
+import { DEFAULT_FILTER_BUDGET, type FilterBudget, METER_LIMITS } from "../../src/core/limits.ts";
 import type { FilterModule } from "../../src/filters/contract.ts";
+import { FuelGauge } from "../../src/filters/guest/fuel.ts";
+import { DEPTH_EXPORT, meterModule } from "../../src/filters/meter/index.ts";
+import { stackSlots } from "../../src/runtime/process.ts";
 import { FilterBench, filterConfig, settle } from "../kit/filters.ts";
+import { readMeter, TEST_METER } from "../kit/metered.ts";
 import { ALLOCATOR_MODES, OUT_A, OUT_B, OUT_C, type Script } from "../kit/puppet.ts";
 import { describe, test } from "../kit/suite.ts";
 import { ModuleBuilder, op } from "../kit/wasm.ts";
@@ -28,6 +32,9 @@ function moduleOf(build: (builder: ModuleBuilder) => void): Uint8Array<ArrayBuff
   builder.func("malloc", ["i32"], ["i32"], op.i32(1024));
   return builder.build();
 }
+
+/** Of the guest's loop, a quarter of what the counter of fuel holds and a little more. */
+const ROUNDS = 60_000_000;
 
 const ENDLESS = [...op.loop, ...op.br(0), ...op.end];
 
@@ -148,6 +155,55 @@ describe("proxy-wasm: fuel", () => {
     assert.deepEqual(bench.puppet.entered, ["context_create", "done", "delete"]);
     assert.equal(module.status().traps, 0);
     assert.equal(module.status().contexts, 0);
+  });
+
+  test("how deep calls nest is a budget, as far as the stack goes", async () => {
+    const nest = async (budget: Partial<FilterBudget>): Promise<string> => {
+      const bench = new FilterBench();
+      const recursing = moduleOf((builder) => {
+        builder.memory(1);
+        // 16, a parameter, and two operands for each of 4,000 calls: 76,000 slots.
+        const body = [op.localGet(0), op.if, op.localGet(0), op.i32(-1), op.i32Add, op.call(0), op.end].flat();
+        builder.func(undefined, ["i32"], [], body);
+        builder.func("proxy_on_request_headers", ["i32", "i32", "i32"], ["i32"], [...op.i32(4_000), ...op.call(0), ...op.i32(0)]);
+      });
+      const { chain } = bench.exchange([await bench.load(filterConfig({ budget }), recursing)]);
+      chain.requestHead(true);
+      return chain.failure?.detail ?? "fine";
+    };
+    assert.equal(await nest({}), "its calls nest too deep");
+    assert.equal(await nest({ depthSlots: 80_000 }), "fine");
+    assert.equal(await nest({ depthSlots: 76_000 }), "its calls nest too deep");
+    // Nothing runs into the end of the stack, whatever is asked for.
+    const { exports } = new WebAssembly.Instance(
+      new WebAssembly.Module(
+        meterModule(
+          moduleOf((b) => void b.memory(1)),
+          TEST_METER,
+        ).bytes,
+      ),
+    );
+    assert.ok(new FuelGauge(exports, { ...DEFAULT_FILTER_BUDGET, depthSlots: 10_000_000 }));
+    assert.equal(readMeter(exports, DEPTH_EXPORT), stackSlots());
+    assert.ok(stackSlots() >= 100_000);
+  });
+
+  test("a start may use more than the counter holds, as long as it calls the host in between", async () => {
+    const start = async (startFuel: number, calls: number, rounds: number): Promise<number> => {
+      const bench = new FilterBench();
+      bench.puppet.on("configure", function* (guest) {
+        for (let i = 0; i < calls; i++) yield guest.host("burn", rounds);
+        return 1;
+      });
+      const module = await bench.load(filterConfig({ budget: { startFuel } }));
+      return module.status().fuel ?? 0;
+    };
+    const used = await start(4_000_000_000, 4, ROUNDS);
+    assert.ok(used > METER_LIMITS.counter, `${used} is more than 2^31 - 1`);
+    assert.equal(await start(used, 4, ROUNDS), used, "exactly that is enough");
+    await assert.rejects(start(used - 1_000, 4, ROUNDS), new RegExp(`it used up its fuel of ${used - 1_000} while it started$`));
+    const inOne = /it used up its fuel of 2147483647 between two calls of the host while it started$/;
+    await assert.rejects(start(4_000_000_000, 1, 4 * ROUNDS), inOne);
   });
 
   test("endless loops while it starts are refused when it is loaded", async () => {

@@ -40,6 +40,7 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
           fuelPerSecond: budget.fuelPerSecond ?? fuel.fuelPerSecond,
           faults: budget.faults,
           faultWindowMs: budget.faultWindow,
+          depthSlots: budget.depth,
           memoryBytes: budget.memory,
           bufferBytes: budget.buffer,
           pauseMs: budget.pause,

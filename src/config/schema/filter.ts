@@ -48,6 +48,7 @@ const count = (
   key:
     | "startFuel"
     | "faults"
+    | "depthSlots"
     | "hostCallsPerCallback"
     | "callouts"
     | "logLinesPerSecond"
@@ -79,7 +80,7 @@ const budget = z.strictObject({
   startFuel: count(
     "startFuel",
     1_000,
-    "Work until an instance is configured. Beyond: the filter is refused, or does not start again.",
+    "Work until an instance is configured, on the thread that serves: a billion is some 0.1 to 0.3 seconds. Beyond: the filter is refused, or does not start again. What is above 2147483647 is given when the module calls the host; components cannot use it.",
   ),
   faults: count(
     "faults",
@@ -89,6 +90,11 @@ const budget = z.strictObject({
   faultWindow: duration(1_000, MAXIMA.faultWindowMs)
     .prefault(formatDuration(DEFAULTS.faultWindowMs))
     .describe(`The time in which faults are counted, at most ${formatDuration(MAXIMA.faultWindowMs)}.`),
+  depth: count(
+    "depthSlots",
+    1_000,
+    "How deep its calls may nest, in slots of 8 bytes: a call takes 16, its parameters and locals, and its most operands. On Deno what is above 100000 counts only with `DENO_V8_FLAGS=--stack-size=2000`. Core modules of components have the default each. Beyond: onFailure, and a new instance.",
+  ),
   memory: bytes("memoryBytes", 64 * 1024, "Linear memory of one instance."),
   buffer: bytes("bufferBytes", 0, "Body held for one exchange while the filter pauses. Beyond: 413 or 500."),
   pause: duration(1, MAXIMA.pauseMs)

@@ -1,7 +1,7 @@
 import { COMPONENT_LIMITS, type FilterBudget } from "../../core/limits.ts";
 import type { CompiledModule } from "../guest/compiler.ts";
 import { describeTrap, outOfFuel, TOO_DEEP } from "../guest/faults.ts";
-import { FuelGauge } from "../guest/fuel.ts";
+import { FuelGauge, firstFuel } from "../guest/fuel.ts";
 import type { CoreModule } from "./definitions.ts";
 import { Trap } from "./memory.ts";
 
@@ -15,7 +15,7 @@ export class Meters {
   #isStarting = true;
 
   constructor(readonly budget: FilterBudget) {
-    this.#mark = budget.startFuel;
+    this.#mark = firstFuel(budget);
   }
 
   /** A core instance came to life: runs its start function. Throws what that throws, and when there are too many of them. */

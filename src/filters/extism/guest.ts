@@ -3,8 +3,8 @@ import { type Bytes, utf8Text } from "../../core/bytes.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { FilterExchange } from "../contract.ts";
 import { GuestChance } from "../guest/chance.ts";
-import { describeTrap, hostFailure, outOfFuel, TOO_DEEP } from "../guest/faults.ts";
-import type { FuelGauge } from "../guest/fuel.ts";
+import { describeTrap, hostFailure, outOfFuel, outOfStartFuel, TOO_DEEP } from "../guest/faults.ts";
+import { type FuelGauge, firstFuel } from "../guest/fuel.ts";
 import type { Grants } from "../guest/grants.ts";
 import { type Isolation, newIsolation } from "../guest/isolation.ts";
 import type { GuestMemory } from "../guest/memory.ts";
@@ -104,7 +104,7 @@ export class ExtismGuest implements KernelHost {
     this.chance = new GuestChance(owner.grants);
     this.namespace = owner.newNamespace();
     this.isolation = newIsolation(owner, this.namespace, this.chance);
-    this.#given = budget.startFuel;
+    this.#given = firstFuel(budget);
   }
 
   /** Runs the module's start function; look at `fault`. */
@@ -248,7 +248,7 @@ export class ExtismGuest implements KernelHost {
     const kind = this.#gauge?.classify();
     if (kind === "depth") return TOO_DEEP;
     if (kind !== "fuel") return describeTrap(error);
-    if (this.#isStarting) return outOfFuel(this.#given, "while it started");
+    if (this.#isStarting) return outOfStartFuel(this.#given, this.#gauge?.reserve ?? 0);
     return outOfFuel(this.#given, this.#given < this.owner.config.budget.callbackFuel ? "in one exchange" : "in one callback");
   }
 
@@ -263,7 +263,9 @@ export class ExtismGuest implements KernelHost {
 
   /** Counts a call of the host; false: too many, or it is broken already. */
   mayCallHost(): boolean {
-    return ++this.#hostCalls <= this.owner.config.budget.hostCallsPerCallback && this.fault === undefined;
+    if (this.fault !== undefined) return false;
+    if (this.#isStarting) this.#given += this.#gauge?.refill() ?? 0;
+    return ++this.#hostCalls <= this.owner.config.budget.hostCallsPerCallback;
   }
 
   /** A host call threw: a bug of ours, or a guest that let the stack run out in it. Never passed on into the guest. */

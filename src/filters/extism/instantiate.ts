@@ -42,7 +42,7 @@ function link(guest: ExtismGuest, module: WebAssembly.Module): WebAssembly.Expor
   const imports = makeImports(guest, module);
   try {
     const { exports } = new WebAssembly.Instance(module, imports);
-    guest.begin(new FuelGauge(exports));
+    guest.begin(new FuelGauge(exports, guest.owner.config.budget));
     // A start function may have caught what stopped it.
     if (guest.fault === undefined) return exports;
   } catch (error) {

@@ -1,4 +1,5 @@
 import { describeCause } from "../../core/failure.ts";
+import { METER_LIMITS } from "../../core/limits.ts";
 import type { FaultKind } from "../stats.ts";
 
 /** Words for what breaks an instance, the same on every runtime where that is possible, and the kind that each counts as. */
@@ -14,6 +15,12 @@ export function outOfFuel(
 ): string {
   return `${FUEL} ${given} ${within}`;
 }
+
+/** The same at the start. `reserve`: fuel that there was, and could not be given because it did not call the host. */
+export const outOfStartFuel = (given: number, reserve: number): string =>
+  reserve > 0
+    ? `${FUEL} ${METER_LIMITS.counter} between two calls of the host while it started`
+    : outOfFuel(given, "while it started");
 
 /** A host call threw: a bug of ours, or a guest that let the stack run out in it. */
 export function hostFailure(error: unknown): string {

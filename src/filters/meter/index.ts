@@ -19,7 +19,7 @@
  */
 
 import type { Bytes } from "../../core/bytes.ts";
-import { METER_LIMITS } from "../../core/limits.ts";
+import { DEFAULT_FILTER_BUDGET, METER_LIMITS } from "../../core/limits.ts";
 import { DEPTH_EXPORT, FUEL_EXPORT } from "./meters.ts";
 import { rewriteModule } from "./module.ts";
 
@@ -69,7 +69,7 @@ export interface MeteredModule {
 }
 
 /** Nests some 2,000 calls of ordinary functions that call themselves, and leaves the host room on V8's stack of 984 KiB. */
-export const DEFAULT_DEPTH = 60_000;
+export const DEFAULT_DEPTH = DEFAULT_FILTER_BUDGET.depthSlots;
 
 /**
  * Rewrites a module that an engine has found valid. Throws `MeterError` when it is malformed after all, uses a feature that is

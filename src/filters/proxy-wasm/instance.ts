@@ -2,8 +2,8 @@ import type { FilterConfig } from "../../config/snapshot.ts";
 import type { FilterBudget } from "../../core/limits.ts";
 import type { CalloutAnswer, FilterExchange } from "../contract.ts";
 import { GuestChance } from "../guest/chance.ts";
-import { describeTrap, hostFailure, outOfFuel, TOO_DEEP } from "../guest/faults.ts";
-import { FuelGauge } from "../guest/fuel.ts";
+import { describeTrap, hostFailure, outOfFuel, outOfStartFuel, TOO_DEEP } from "../guest/faults.ts";
+import { FuelGauge, firstFuel } from "../guest/fuel.ts";
 import type { CalloutGate, Grants } from "../guest/grants.ts";
 import { type Isolation, newIsolation } from "../guest/isolation.ts";
 import type { GuestMemory } from "../guest/memory.ts";
@@ -128,7 +128,7 @@ export class GuestInstance {
       },
       restore: () => this.#forgetExchange(),
     });
-    this.#given = this.#budget.startFuel;
+    this.#given = firstFuel(this.#budget);
   }
 
   get memoryBytes(): number {
@@ -154,7 +154,7 @@ export class GuestInstance {
 
   /** Runs the module's start function. Throws an `Error` that says what stopped it. */
   begin(exports: WebAssembly.Exports): void {
-    this.#gauge = new FuelGauge(exports);
+    this.#gauge = new FuelGauge(exports, this.#budget);
     this.isolation?.add(exports);
     try {
       this.#gauge.start();
@@ -302,7 +302,7 @@ export class GuestInstance {
     if (kind === "depth") return TOO_DEEP;
     if (kind !== "fuel") return describeTrap(error);
     const { callbackFuel } = this.#budget;
-    if (this.#starting) return outOfFuel(this.#given, "while it started");
+    if (this.#starting) return outOfStartFuel(this.#given, this.#gauge?.reserve ?? 0);
     return outOfFuel(this.#given, this.#given < callbackFuel ? "in one exchange" : "in one callback");
   }
 
@@ -384,6 +384,7 @@ export class GuestInstance {
       if (this.#hostCalls === hostCallsPerCallback + 1) this.owner.stats.onFault("budget");
       return undefined;
     }
+    if (this.#starting) this.#given += this.#gauge?.refill() ?? 0;
     this.memory?.refresh();
     return this.memory;
   }
