@@ -229,7 +229,7 @@ export class ExtismGuest implements KernelHost {
       this.refusalKind = "failed";
       return undefined;
     }
-    const size = kernel.outputSize;
+    const size = kernel.findOutput();
     if (size < 0) {
       this.refusal = "its output lies outside of its memory";
       this.refusalKind = "pointer";
@@ -276,7 +276,11 @@ export class ExtismGuest implements KernelHost {
   // ------------------------------------------------------------ what the kernel asks for (KernelHost)
 
   configGet(at: number, size: number): number {
-    return this.#answer(at, size, (name) => this.owner.settings.get(name));
+    const { settings } = this.owner;
+    if (settings.size > 0) return this.#answer(at, size, (name) => settings.get(name));
+    // Plug-ins ask at every call: that there are none is told without reading a name.
+    this.mayCallHost();
+    return 0;
   }
 
   varGet(at: number, size: number): number {

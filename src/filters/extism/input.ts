@@ -1,34 +1,26 @@
+import type { Bytes } from "../../core/bytes.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../../core/head.ts";
 import { targetOf } from "../../core/head.ts";
 import type { Grants } from "../guest/grants.ts";
 import type { NameSet } from "../guest/name-set.ts";
+import { JsonBytes } from "./json-bytes.ts";
 
 /**
- * What plug-ins get, as JSON. `JSON.stringify` of objects made for it is faster than texts put together by hand (1.0 against
- * 2.2 us on Bun, 0.9 against 1.2 on Deno, for a request with four fields). Values of fields are bytes on the wire; here each is
- * the character of the same number.
+ * What plug-ins get, as JSON in a view that is valid until the next call. Values of fields are bytes on the wire; here each is the
+ * character of the same number.
  */
+const out = new JsonBytes();
 
-export function requestInput(head: RequestHead, source: string, end: boolean, visible?: NameSet): string {
-  const line = lineOf(head, visible);
-  return JSON.stringify({ ...line, headers: fieldsOf(head.headers, visible), end, source });
-}
-
-/** "" for what the plug-in may not see. */
-function lineOf(head: RequestHead, visible: NameSet | undefined): object {
-  const { method, scheme, authority } = head;
-  if (visible === undefined) return { method, scheme, authority, path: targetOf(head) };
-  return {
-    method: visible.has(":method") ? method : "",
-    scheme: visible.has(":scheme") ? scheme : "",
-    authority: visible.has(":authority") ? authority : "",
-    path: visible.has(":path") ? targetOf(head) : "",
-  };
-}
-
-function fieldsOf(block: HeaderBlock, visible: NameSet | undefined): [string, string][] {
-  const entries = block.entries();
-  return visible === undefined ? entries : entries.filter(([name]) => visible.has(name));
+export function requestInput(head: RequestHead, source: string, end: boolean, visible?: NameSet): Bytes {
+  out.clear();
+  out.raw("{");
+  writeLine(head, visible);
+  out.raw(',"headers":');
+  writeFields(head.headers, visible);
+  out.raw(end ? ',"end":true,"source":' : ',"end":false,"source":');
+  out.text(source);
+  out.raw("}");
+  return out.view();
 }
 
 /** `state`: what the plug-in kept when it saw the request; undefined: nothing, and no member. */
@@ -38,9 +30,49 @@ export function responseInput(
   end: boolean,
   state: string | undefined,
   grants: Pick<Grants, "requestRead" | "responseRead">,
-): string {
+): Bytes {
   const visible = grants.responseRead;
-  const status = visible?.has(":status") === false ? 0 : head.status;
-  const line = lineOf(request, grants.requestRead);
-  return JSON.stringify({ status, headers: fieldsOf(head.headers, visible), end, request: line, state });
+  out.clear();
+  out.raw('{"status":');
+  out.raw(visible?.has(":status") === false ? "0" : String(head.status));
+  out.raw(',"headers":');
+  writeFields(head.headers, visible);
+  out.raw(end ? ',"end":true,"request":{' : ',"end":false,"request":{');
+  writeLine(request, grants.requestRead);
+  out.raw("}");
+  if (state !== undefined) {
+    out.raw(',"state":');
+    out.text(state);
+  }
+  out.raw("}");
+  return out.view();
+}
+
+/** "" for what the plug-in may not see. */
+function writeLine(head: RequestHead, visible: NameSet | undefined): void {
+  const see = (name: string): boolean => visible?.has(name) !== false;
+  out.raw('"method":');
+  out.text(see(":method") ? head.method : "");
+  out.raw(',"scheme":');
+  out.text(see(":scheme") ? head.scheme : "");
+  out.raw(',"authority":');
+  out.text(see(":authority") ? head.authority : "");
+  out.raw(',"path":');
+  out.text(see(":path") ? targetOf(head) : "");
+}
+
+function writeFields({ names, values }: HeaderBlock, visible: NameSet | undefined): void {
+  out.raw("[");
+  let isFirst = true;
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i] as string;
+    if (visible !== undefined && !visible.has(name)) continue;
+    out.raw(isFirst ? "[" : ",[");
+    isFirst = false;
+    out.text(name);
+    out.raw(",");
+    out.text(values[i] as string);
+    out.raw("]");
+  }
+  out.raw("]");
 }

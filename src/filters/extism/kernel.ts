@@ -30,6 +30,9 @@ export class Kernel {
   readonly #outputAt: Call0;
   readonly #outputSize: Call0;
   readonly #errorAt: Call0;
+  #foundAt = 0;
+  /** Of the output that was found, in bytes; -1: it lies outside of the blocks. */
+  outputSize = 0;
 
   constructor(host: KernelHost, memoryBytes: number) {
     compiled ??= new WebAssembly.Module(Buffer.from(KERNEL_BASE64, "base64"));
@@ -85,17 +88,19 @@ export class Kernel {
     return this.memory.copy(at >>> 0, size >>> 0);
   }
 
-  /** The size of the output in bytes; -1: it lies outside of the blocks. */
-  get outputSize(): number {
-    return this.#outputAt() === -1 ? -1 : this.#outputSize() >>> 0;
+  /** Looks where the call that is over left its output. Answers `outputSize`. */
+  findOutput(): number {
+    this.#foundAt = this.#outputAt();
+    this.outputSize = this.#foundAt === -1 ? -1 : this.#outputSize() >>> 0;
+    return this.outputSize;
   }
 
   output(): string {
-    return this.text(this.#outputAt(), this.#outputSize());
+    return this.text(this.#foundAt, this.outputSize);
   }
 
   outputBytes(): Uint8Array {
-    return this.copy(this.#outputAt(), this.#outputSize());
+    return this.copy(this.#foundAt, this.outputSize);
   }
 
   /** The error that was set, cut to so many bytes; undefined: none. */
