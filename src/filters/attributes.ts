@@ -147,6 +147,22 @@ export function readNode(path: readonly string[], node: NodeFacts | undefined): 
   }
 }
 
+/** What a stream of bytes has of `request` and `response`: no heads, but a beginning and bytes, as in Envoy. */
+export function readStreamMessage(path: readonly string[], facts: ExchangeFacts): AttributeValue | undefined {
+  const isRequest = path[0] === "request";
+  switch (path[1]) {
+    case "time":
+      return isRequest ? millisToNanos(facts.startWallMs) : undefined;
+    case "size":
+    case "total_size":
+      return isRequest ? facts.requestBytes : facts.responseBytes;
+    case "flags":
+      return isRequest ? undefined : flagsOf(facts.failure);
+    default:
+      return undefined;
+  }
+}
+
 function readRequest(path: readonly string[], messages: MessageFacts, facts: ExchangeFacts): AttributeValue | undefined {
   const { request } = messages;
   switch (path[1]) {
@@ -237,7 +253,7 @@ function readResponse(path: readonly string[], messages: MessageFacts, facts: Ex
     case "code_details":
       return response === undefined ? undefined : codeDetails(facts);
     case "flags":
-      return facts.failure === undefined ? 0 : (FLAG_BITS[facts.failure.row.flag] ?? 0);
+      return flagsOf(facts.failure);
     case "grpc_status":
       return readGrpcStatus(messages);
     case "headers":
@@ -258,6 +274,8 @@ function readResponse(path: readonly string[], messages: MessageFacts, facts: Ex
       return undefined;
   }
 }
+
+const flagsOf = (failure: Failure | undefined): number => (failure === undefined ? 0 : (FLAG_BITS[failure.row.flag] ?? 0));
 
 /** Envoy's words where it is the same thing, else the code of our failure, or what a filter said. */
 function codeDetails({ failure, answeredBy, answerDetails }: ExchangeFacts): string {

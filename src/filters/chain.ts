@@ -5,7 +5,7 @@ import type { DeadlineQueue } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
 import { STREAM_LIMITS } from "../core/limits.ts";
-import { readAttribute } from "./attributes.ts";
+import { readAttribute, readStreamMessage } from "./attributes.ts";
 import { ChainRun } from "./chain-run.ts";
 import { FilterSlot, type Lane, type SlotOwner } from "./chain-slot.ts";
 import type { ChainHost, ChainResult, FilterRun } from "./chain-types.ts";
@@ -215,7 +215,7 @@ export class FilterChain extends ChainRun implements SlotOwner {
 
   attributeOf(_slot: FilterSlot, path: readonly string[]): AttributeValue | undefined {
     if (this.host === undefined) return undefined;
-    if (this.isStream && (path[0] === "request" || path[0] === "response")) return undefined;
+    if (this.isStream && (path[0] === "request" || path[0] === "response")) return readStreamMessage(path, this.host.facts);
     // What the proxy knows comes first: a filter cannot forge `source.address` for those behind it.
     return readAttribute(path, this, this.host.facts) ?? this.#attributes?.get(attributeKey(path));
   }

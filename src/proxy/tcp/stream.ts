@@ -78,6 +78,8 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
   #earlyEnd = false;
   #idleMs = 0;
   #idleEndsMs = 0;
+  /** -1: nobody has asked yet. Kept, so that all who ask hear the same. */
+  #startWallMs = -1;
   readonly #idle = new Deadline(() => this.#onIdle());
 
   constructor(
@@ -336,7 +338,8 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
     return (this.#over ? this.endMs : this.core.clock.nowMs()) - this.startMs;
   }
   get startWallMs(): number {
-    return this.core.clock.wallMs() - (this.core.clock.nowMs() - this.startMs);
+    if (this.#startWallMs < 0) this.#startWallMs = this.core.clock.wallMs() - (this.core.clock.nowMs() - this.startMs);
+    return this.#startWallMs;
   }
   get attempt(): AttemptFacts | undefined {
     return this.#upstream;
