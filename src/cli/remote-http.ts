@@ -36,11 +36,11 @@ export class HttpRemote implements RemoteControl {
     this.#base = base;
   }
 
-  apply(text: string, dryRun: boolean): Promise<ApplyOutcome> {
+  apply(text: string, dryRun: boolean, secrets = false): Promise<ApplyOutcome> {
     return this.#change({
       method: "POST",
       path: "apply",
-      query: { dryRun: String(dryRun) },
+      query: { dryRun: String(dryRun), secrets: String(secrets) },
       body: text,
       type: "application/yaml",
     });
@@ -54,8 +54,8 @@ export class HttpRemote implements RemoteControl {
       type: "application/yaml",
     });
   }
-  async get(filter: ResourceFilter): Promise<readonly StoredResource[]> {
-    const query = Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
+  async get(filter: ResourceFilter, secrets = false): Promise<readonly StoredResource[]> {
+    const query = textsOf({ ...filter, secrets: String(secrets) });
     const { resources } = await this.#json<{ resources: StoredResource[] }>({ method: "GET", path: "resources", query });
     return resources;
   }
@@ -66,8 +66,9 @@ export class HttpRemote implements RemoteControl {
     const query = { revision: String(revision), timeoutMs: String(timeoutMs), minimum: String(minimum) };
     return this.#json({ method: "GET", path: "wait", query, timeoutMs: timeoutMs + ANSWER_MS });
   }
-  async history(): Promise<readonly LogEntry[]> {
-    const { entries } = await this.#json<{ entries: LogEntry[] }>({ method: "GET", path: "history" });
+  async history(secrets = false): Promise<readonly LogEntry[]> {
+    const query = { secrets: String(secrets) };
+    const { entries } = await this.#json<{ entries: LogEntry[] }>({ method: "GET", path: "history", query });
     return entries;
   }
   rollback(revision: number): Promise<ApplyOutcome> {

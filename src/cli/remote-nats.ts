@@ -54,8 +54,8 @@ export class NatsRemote implements RemoteControl {
     if (dryRun) return this.#missing("--dry-run");
     return this.#send(NATS_NAMES.delete, (options) => deleteOverNats(this.connection, { text, ...options }));
   }
-  async get(filter: ResourceFilter): Promise<readonly StoredResource[]> {
-    return (await this.#ask({ ...filter })).resources ?? [];
+  async get(filter: ResourceFilter, secrets = false): Promise<readonly StoredResource[]> {
+    return (await this.#ask({ ...filter, secrets })).resources ?? [];
   }
   async status(): Promise<ControlStatus> {
     return answered((await this.#ask({ query: "status" })).status);
@@ -63,8 +63,8 @@ export class NatsRemote implements RemoteControl {
   async waitApplied(revision: number, timeoutMs: number, minimum: number): Promise<WaitOutcome> {
     return answered((await this.#ask({ query: "wait", revision, timeoutMs, minimum }, ANSWER_MS + timeoutMs)).wait);
   }
-  async history(): Promise<readonly LogEntry[]> {
-    return answered((await this.#ask({ query: "history" })).history);
+  async history(secrets = false): Promise<readonly LogEntry[]> {
+    return answered((await this.#ask({ query: "history", secrets })).history);
   }
   async filterLogs(proxyId: string, query: FilterLogQuery): Promise<FilterLogAnswer> {
     return answered((await this.#ask({ query: "logs", proxy: proxyId, logs: query })).logs);

@@ -8,14 +8,15 @@ import { type CommandContext, CommandError, EXIT } from "./command.ts";
 
 /** A control plane somewhere else, as the commands use it: over HTTP or over NATS. Methods throw `CommandError`s that say what to do. */
 export interface RemoteControl {
-  apply(text: string, dryRun: boolean): Promise<ApplyOutcome>;
+  /** `secrets`, here and below: with what is redacted otherwise. */
+  apply(text: string, dryRun: boolean, secrets?: boolean): Promise<ApplyOutcome>;
   /** `text`: references (`Kind/name`), one per line, or resources. */
   delete(text: string, dryRun: boolean): Promise<ApplyOutcome>;
-  get(filter: ResourceFilter): Promise<readonly StoredResource[]>;
+  get(filter: ResourceFilter, secrets?: boolean): Promise<readonly StoredResource[]>;
   status(): Promise<ControlStatus>;
   /** `revision` 0: the newest. */
   waitApplied(revision: number, timeoutMs: number, minimum: number): Promise<WaitOutcome>;
-  history(): Promise<readonly LogEntry[]>;
+  history(secrets?: boolean): Promise<readonly LogEntry[]>;
   rollback(revision: number): Promise<ApplyOutcome>;
   backup(): Promise<Backup>;
   restore(backup: unknown): Promise<ApplyOutcome>;

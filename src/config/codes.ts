@@ -76,6 +76,7 @@ export const ISSUE_CODES = {
     "The module's metadata declares that it needs something that its Filter resource does not grant. A warning: it is loaded all the same.",
   bad_pattern: "Not a name or prefix that a filter may be granted.",
   bad_subject: "Not a NATS subject that a filter may publish to.",
+  redacted_secret: "A secret that was redacted when it was shown stands where the secret belongs.",
   bad_settings: "The filter does not accept its settings.",
   internal: "Reading failed for a reason that is a bug. The old configuration stays.",
 } as const;

@@ -6,7 +6,7 @@ test("a resource as people see it has no inline key; certificates, files and set
   const written = {
     spec: {
       listeners: [{ tls: { certificates: [certificate, { key: { file: "edge.key" } }] } }],
-      jwt: [{ keys: { inline: "SYMMETRIC" } }, { keys: { url: "https://issuer.example/keys" } }],
+      jwt: [{ jwks: { inline: "SYMMETRIC" } }, { jwks: { url: "https://issuer.example/keys" } }],
       settings: { limits: [{ key: ["clientIp"] }] },
     },
   };

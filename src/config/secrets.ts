@@ -1,4 +1,6 @@
+import { isSameData } from "../core/equal.ts";
 import type { Json } from "./parse.ts";
+import { placeOf, SecretSettings } from "./secret-settings.ts";
 import type { AuthenticationConfig, JwtProviderConfig, ListenerConfig, ServiceConfig, Snapshot } from "./snapshot.ts";
 
 type Parts = Pick<Snapshot, "listeners" | "services" | "authentications">;
@@ -46,36 +48,66 @@ function isSecret(provider: JwtProviderConfig): boolean {
 export const REDACTED = "[redacted]";
 export const REDACTED_OTHER = "[redacted, changed]";
 
+/** Fields whose `inline` is a secret: private keys, key sets. */
+const INLINE_SECRETS = new Set(["key", "keys", "jwks"]);
+
 /**
- * A resource as it was written, for people to see: what stands inline in a field `key` or `keys` (private keys, key sets) is redacted, and texts
- * of filter settings whose name sounds like a secret. `former`: what it was before; a secret that is another now says so.
+ * A resource as it was written, for people to see: private keys and key sets that stand inline are redacted, and filter settings that are secret by
+ * `secret` or whose name sounds like it. `former`: what it was before; a secret that is another now says so.
  */
-export function redactWritten(written: Json, former?: Json, inSettings = false): Json {
-  if (Array.isArray(written))
-    return (written as readonly Json[]).map((each, i) => redactWritten(each, childOf(former, i), inSettings));
+export function redactWritten(written: Json, secret: SecretSettings = SecretSettings.NONE, former?: Json): Json {
   if (typeof written !== "object" || written === null) return written;
-  return Object.fromEntries(
-    Object.entries(written).map(([name, value]) => {
-      const was = childOf(former, name);
-      const isInline = (name === "key" || name === "keys") && typeof value === "object" && value !== null && "inline" in value;
-      if (isInline && !inSettings) return [name, { ...value, inline: hidden(value.inline as Json, childOf(was, "inline")) }];
-      if (inSettings && typeof value === "string" && SECRET_KEY.test(name)) return [name, hidden(value, was)];
-      return [name, redactWritten(value, was, inSettings || name === "settings")];
-    }),
-  );
+  return mapChildren(written, (value, name) => {
+    const was = childOf(former, name);
+    if (name === "settings") return redactIn(value, secret, was);
+    const isInline = INLINE_SECRETS.has(String(name)) && typeof value === "object" && value !== null && "inline" in value;
+    if (isInline) return { ...value, inline: hidden(value.inline as Json, childOf(was, "inline")) };
+    return redactWritten(value, secret, was);
+  });
 }
 
-/** The same of both sides of a change. */
-export function redactChange<C extends { readonly before?: Json; readonly after?: Json }>(change: C): C {
+/** The same inside settings. */
+function redactIn(value: Json, secret: SecretSettings, former: Json | undefined): Json {
+  if (secret.isSecret) return hidden(value, former);
+  if (typeof value !== "object" || value === null) return value;
+  return mapChildren(value, (child, name) => {
+    const was = childOf(former, name);
+    const soundsSecret = typeof child === "string" && typeof name === "string" && SECRET_KEY.test(name);
+    return soundsSecret ? hidden(child, was) : redactIn(child, secret.at(name), was);
+  });
+}
+
+/** Is what stands there in filter settings, or what it is part of, redacted when it is shown? */
+export function isSecretAt(path: readonly (string | number)[], settings: SecretSettings): boolean {
+  let secret = settings;
+  for (const step of path) {
+    if (secret.isSecret || (typeof step === "string" && SECRET_KEY.test(step))) return true;
+    secret = secret.at(step);
+  }
+  return secret.isSecret;
+}
+
+function mapChildren(value: object, change: (child: Json, name: string | number) => Json): Json {
+  if (Array.isArray(value)) return (value as readonly Json[]).map(change);
+  return Object.fromEntries(Object.entries(value).map(([name, child]) => [name, change(child as Json, name)]));
+}
+
+/** The same of both sides of a change, each with what is secret in it. */
+export function redactChange<C extends { readonly before?: Json; readonly after?: Json }>(
+  change: C,
+  secretBefore?: SecretSettings,
+  secretAfter?: SecretSettings,
+): C {
   const { before, after } = change;
   return {
     ...change,
-    ...(before === undefined ? {} : { before: redactWritten(before) }),
-    ...(after === undefined ? {} : { after: redactWritten(after, before) }),
+    ...(before === undefined ? {} : { before: redactWritten(before, secretBefore) }),
+    ...(after === undefined ? {} : { after: redactWritten(after, secretAfter, before) }),
   };
 }
 
-const hidden = (value: Json, was: Json | undefined): string => (was === undefined || was === value ? REDACTED : REDACTED_OTHER);
+const hidden = (value: Json, was: Json | undefined): string =>
+  was === undefined || isSameData(was, value) ? REDACTED : REDACTED_OTHER;
 
 function childOf(parent: Json | undefined, name: string | number): Json | undefined {
   return typeof parent === "object" && parent !== null ? (parent as Readonly<Record<string, Json>>)[name] : undefined;
@@ -83,9 +115,16 @@ function childOf(parent: Json | undefined, name: string | number): Json | undefi
 
 const SECRET_KEY = /key|secret|token|password|credential|hash/i;
 
-/** Filter settings with every value redacted whose key sounds like a secret. */
-export function redactSettings(settings: string): string {
-  return JSON.stringify(JSON.parse(settings), (key, value: unknown) =>
-    SECRET_KEY.test(key) && (typeof value === "string" || Array.isArray(value)) ? REDACTED : value,
-  );
+/** Filter settings with every value redacted whose key sounds like a secret, and those at `pointers` (RFC 6901). */
+export function redactSettings(settings: string, pointers: readonly string[] = []): string {
+  const secret = new Set(pointers);
+  const redact = (value: Json, place: string): Json => {
+    if (secret.has(place)) return REDACTED;
+    if (typeof value !== "object" || value === null) return value;
+    return mapChildren(value, (child, name) => {
+      const isNamed = typeof name === "string" && SECRET_KEY.test(name) && (typeof child === "string" || Array.isArray(child));
+      return isNamed ? REDACTED : redact(child, placeOf(place, name));
+    });
+  };
+  return JSON.stringify(redact(JSON.parse(settings) as Json, ""));
 }

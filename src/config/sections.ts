@@ -49,6 +49,6 @@ export function splitSections(
 /** For dumps: private keys and inline secrets replaced by `[redacted]`. */
 export function redactSnapshot(snapshot: Snapshot): Snapshot {
   const redacted = mapSecrets(snapshot, () => "[redacted]");
-  const filters = redacted.filters.map((filter) => ({ ...filter, settings: redactSettings(filter.settings) }));
+  const filters = redacted.filters.map((filter) => ({ ...filter, settings: redactSettings(filter.settings, filter.secrets) }));
   return { ...redacted, filters };
 }

@@ -2,6 +2,8 @@ import { z } from "zod";
 import { describeZodIssues, type FieldProblem, type SchemaNode } from "./field-issues.ts";
 import { METADATA_BYTES, METADATA_SECTION } from "./module-summary.ts";
 import type { Json } from "./parse.ts";
+import { SecretSettings } from "./secret-settings.ts";
+import { isSecretAt } from "./secrets.ts";
 import { findCustomSection } from "./wasm-sections.ts";
 
 /**
@@ -25,11 +27,20 @@ export function checkSettings(wasm: Uint8Array, settings: string): FieldProblem[
     const schema = plainSchema(metadata.settings, 0);
     const value = JSON.parse(settings) as Json;
     const checked = z.fromJSONSchema(schema).safeParse(value);
-    return checked.success ? [] : describeZodIssues(checked.error.issues, value, schema as SchemaNode);
+    if (checked.success) return [];
+    const secret = SecretSettings.ofSchema(metadata.settings);
+    return describeZodIssues(checked.error.issues, value, schema as SchemaNode).map((problem) => withoutSecret(problem, secret));
   } catch {
     // The schema is the author's; a bad one must not keep a good filter out. `filter build` refuses it.
     return [];
   }
+}
+
+/** What is said of a secret does not quote it. */
+function withoutSecret(problem: FieldProblem, secret: SecretSettings): FieldProblem {
+  const quotes = problem.code === "wrong_type" || problem.code === "unknown_value";
+  if (!quotes || !isSecretAt(problem.path, secret)) return problem;
+  return { ...problem, message: "The secret here is not what the module's schema wants.", hint: "" };
 }
 
 /** Why a schema cannot be used; undefined: it can. */

@@ -339,6 +339,8 @@ export interface FilterConfig {
   readonly origin: string;
   /** JSON text handed to the module as its configuration, byte for byte. */
   readonly settings: string;
+  /** What of the settings is secret by the module's own schema: JSON pointers. Absent: nothing. */
+  readonly secrets?: readonly string[];
   readonly onFailure: "closed" | "open";
   /** One exchange at a time per instance. */
   readonly isolated: boolean;

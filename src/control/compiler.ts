@@ -2,16 +2,20 @@ import type { Catalogue } from "../config/catalogue.ts";
 import type { CompileOptions, CompileResult, Locate } from "../config/compile.ts";
 import { checkFilters, type FilterPlace, type TryFilter } from "../config/filter-check.ts";
 import type { ConfigIssue } from "../config/issue.ts";
+import { secretsOfModule } from "../config/module-secrets.ts";
 import { type ModuleCatalogue, withStoredModules } from "../config/modules.ts";
 import { notPulled, type PinnedModules, type PullModule, pinModules } from "../config/oci/pin.ts";
 import { SilentRegistries } from "../config/oci/silent.ts";
-import type { ParsedResource } from "../config/parse.ts";
+import type { Json, ParsedResource } from "../config/parse.ts";
+import { SecretSettings } from "../config/secret-settings.ts";
+import { redactChange } from "../config/secrets.ts";
 import type { Sections } from "../config/sections.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import { SnapshotCompiler } from "../config/snapshot-compiler.ts";
 import { Budget, WindowBudget } from "../core/budgets.ts";
 import type { Clock } from "../core/clock.ts";
 import { OCI_LIMITS } from "../core/limits.ts";
+import type { Sides } from "./control.ts";
 
 export interface CompilerOptions {
   /** Proxy groups; each gets a snapshot of its own. */
@@ -47,6 +51,9 @@ export interface CompiledConfig {
 export type Pulled = Omit<PinnedModules, "resources">;
 
 const DIGEST = /sha256:[0-9a-f]{64}/g;
+const DIGEST_ONLY = /^sha256:[0-9a-f]{64}$/;
+/** Modules whose metadata is kept, 64 KiB each at most; a bound, not a tuning knob. */
+const SECRETS_MAX = 256;
 /** Filters that were tried with success; a bound, not a tuning knob. */
 const TRIED_MAX = 10_000;
 
@@ -54,6 +61,8 @@ const TRIED_MAX = 10_000;
 export class ConfigCompiler {
   readonly #stored = new Map<string, Uint8Array>();
   readonly #tried = new Set<string>();
+  /** What modules say is secret, by digest or name. */
+  readonly #secrets = new Map<string, SecretSettings>();
   /** It remembers what it compiled last. */
   readonly #compiler = new SnapshotCompiler();
   readonly #silent: SilentRegistries;
@@ -104,6 +113,35 @@ export class ConfigCompiler {
     } finally {
       this.#line.spend(publisher, clock.nowMs() - startMs);
     }
+  }
+
+  /** As people may see them. */
+  async redact<C extends Sides>(changes: readonly C[]): Promise<C[]> {
+    const redacted: C[] = [];
+    for (const change of changes)
+      redacted.push(redactChange(change, await this.#secretsOf(change.before), await this.#secretsOf(change.after)));
+    return redacted;
+  }
+
+  /** What is secret in a resource as it was written, by the module that it names. */
+  async #secretsOf(written: Json | undefined): Promise<SecretSettings> {
+    const { kind, spec } = (written ?? {}) as { readonly kind?: unknown; readonly spec?: unknown };
+    const { module, settings } = (spec ?? {}) as { readonly module?: unknown; readonly settings?: unknown };
+    if (kind !== "Filter" || settings === undefined) return SecretSettings.NONE;
+    const { builtin, digest } = (module ?? {}) as { readonly builtin?: unknown; readonly digest?: unknown };
+    const key = String(builtin ?? digest);
+    const known = this.#secrets.get(key);
+    if (known !== undefined) return known;
+    // Read and let go: a history names modules that nobody runs any more.
+    const bytes =
+      builtin === undefined
+        ? (this.#stored.get(key) ?? (DIGEST_ONLY.test(key) ? await this.options.getModule(key) : undefined))
+        : this.options.modules.builtin(key)?.bytes;
+    if (bytes === undefined) return SecretSettings.ALL;
+    const secrets = secretsOfModule(bytes);
+    if (this.#secrets.size >= SECRETS_MAX) this.#secrets.clear();
+    this.#secrets.set(key, secrets);
+    return secrets;
   }
 
   /** Compiling is synchronous and pure, so modules that filters name by digest are fetched before. No others are kept. */

@@ -81,6 +81,12 @@ export type FilterLogAnswer =
   | { readonly ok: true; readonly page: FilterLogPage }
   | { readonly ok: false; readonly reason: "no_proxy" | "no_answer" };
 
+/** Of a change, or of a resource: as it was written. */
+export interface Sides {
+  readonly before?: Json;
+  readonly after?: Json;
+}
+
 /** The control plane as one object: the API, the NATS inbox and `selvedge up` all call this. */
 export interface ControlPlane {
   start(): Promise<void>;
@@ -91,6 +97,8 @@ export interface ControlPlane {
   get(filter?: { readonly kind?: string; readonly namespace?: string; readonly name?: string }): readonly StoredResource[];
   status(): ControlStatus;
   history(): Promise<readonly LogEntry[]>;
+  /** Changes (or resources, as `after`) as people may see them: keys and secrets of filter settings redacted. Whoever answers a question uses it. */
+  redact<C extends Sides>(changes: readonly C[]): Promise<C[]>;
   /** A new apply that makes all resources what they were after `revision`. */
   rollback(revision: number, author: string, inbox?: ApplyRequest["inbox"]): Promise<ApplyOutcome>;
   backup(): Promise<Backup>;

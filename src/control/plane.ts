@@ -1,5 +1,4 @@
 import { sha256Digest } from "../config/canonical.ts";
-import type { ConfigIssue } from "../config/issue.ts";
 import { type ModuleSummary, summariseModule } from "../config/module-summary.ts";
 import { Complaints } from "../config/nats/complaints.ts";
 import type { ProxyStatusMessage } from "../config/nats/status.ts";
@@ -16,21 +15,21 @@ import type {
   ApplyOutcome,
   ApplyRequest,
   Backup,
-  ChangeSummary,
   ControlPlane,
   ControlStatus,
   DeleteRequest,
   FilterLogAnswer,
+  Sides,
 } from "./control.ts";
 import type { Distributor } from "./distribute/distributor.ts";
 import type { PlaneObserver } from "./metrics.ts";
-import { controlIssue, warningsOf } from "./model/issues.ts";
+import { controlIssue, isBusy, summaryOf, warningsOf } from "./model/issues.ts";
 import { ControlModel } from "./model/model.ts";
 import { type Plan, type Planner, planApply, planDelete, planReplace, planRollback } from "./model/plan.ts";
 import { ProxyTable, type WaitOutcome } from "./model/proxies.ts";
 import type { StoredResource } from "./model/resource.ts";
 import type { Owners } from "./owners/owners.ts";
-import { type Change, type ConfigStore, EMPTY_STATE, type LogEntry } from "./store/store.ts";
+import { type ConfigStore, EMPTY_STATE, type LogEntry } from "./store/store.ts";
 
 export interface PlaneOptions {
   readonly store: ConfigStore;
@@ -254,6 +253,10 @@ export class Plane implements ControlPlane {
 
   history(): Promise<readonly LogEntry[]> {
     return this.options.store.history();
+  }
+
+  redact<C extends Sides>(changes: readonly C[]): Promise<C[]> {
+    return this.options.compiler.redact(changes);
   }
 
   async filterLogs(proxyId: string, query: FilterLogQuery): Promise<FilterLogAnswer> {
@@ -488,11 +491,4 @@ export class Plane implements ControlPlane {
     this.#timers.get(name)?.cancel();
     if (!this.#stopped) this.#timers.set(name, this.options.clock.setTimer(delayMs, fire));
   }
-}
-
-const isBusy = ({ code }: ConfigIssue): boolean => code === "registry_busy";
-
-function summaryOf(change: Change): ChangeSummary {
-  const kind = change.after === undefined ? "deleted" : change.before === undefined ? "created" : "changed";
-  return { key: change.key, kind };
 }

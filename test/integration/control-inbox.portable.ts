@@ -37,6 +37,7 @@ describe("inbox", () => {
       status: refuse,
       waitApplied: refuse,
       filterLogs: refuse,
+      redact: refuse,
     };
     // Its clock stands still, as for a process that is busy: it never says that it lives.
     const inbox = new ConfigInbox({ link, plane, clock: new VirtualClock(), log: SILENT_LOG, ackWaitMs: 300 });
@@ -68,7 +69,15 @@ describe("inbox", () => {
     await link.open();
     const refuse = (): never => assert.fail("only parts were published");
     const plane = {
-      ...{ apply: refuse, delete: refuse, rollback: refuse, history: refuse, waitApplied: refuse, filterLogs: refuse },
+      ...{
+        apply: refuse,
+        delete: refuse,
+        rollback: refuse,
+        history: refuse,
+        waitApplied: refuse,
+        filterLogs: refuse,
+        redact: refuse,
+      },
       ...{ get: () => [], status: () => ({ revision: 1 }) as ControlStatus },
     };
     const clock = new VirtualClock();

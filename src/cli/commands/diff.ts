@@ -1,5 +1,4 @@
 import type { Json } from "../../config/parse.ts";
-import { redactChange } from "../../config/secrets.ts";
 import type { Change } from "../../control/store/store.ts";
 import { type Command, type CommandContext, EXIT, REMOTE_FLAGS, SHOW_SECRETS_HELP } from "../command.ts";
 import { diffLines } from "../diff-lines.ts";
@@ -22,10 +21,9 @@ export const command: Command = {
   examples: [{ says: "look before you apply", line: "selvedge diff -f shop.yaml" }],
   async run(context) {
     const joined = await readFiles(context);
-    const outcome = await withRemote(context, (remote) => remote.apply(joined.text, true));
+    const outcome = await withRemote(context, (remote) => remote.apply(joined.text, true, context.flags.on("show-secrets")));
     if (!outcome.ok) return reportOutcome(context, outcome, joined.place);
-    const found = outcome.diff ?? [];
-    const changes = context.flags.on("show-secrets") ? found : found.map(redactChange);
+    const changes = outcome.diff ?? [];
     if (context.flags.on("json")) printJson(context, changes);
     else if (changes.length === 0) context.terminal.out("nothing would change\n");
     else for (const change of changes) await printChange(context, change);

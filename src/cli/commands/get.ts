@@ -1,4 +1,3 @@
-import { redactWritten } from "../../config/secrets.ts";
 import type { StoredResource } from "../../control/model/resource.ts";
 import { type Command, type CommandContext, EXIT, REMOTE_FLAGS, SHOW_SECRETS_HELP } from "../command.ts";
 import { parseKind, parseReference } from "../reference.ts";
@@ -10,7 +9,7 @@ export const command: Command = {
   name: "get",
   summary: "show resources",
   description:
-    "Lists resources, all of a kind, or one. One resource is printed as YAML, several as a table; -o chooses. The YAML can be edited and applied again. Private keys and key sets that stand in it, and texts of filter settings whose name sounds like a secret, are [redacted], unless --show-secrets.",
+    "Lists resources, all of a kind, or one. One resource is printed as YAML, several as a table; -o chooses. The YAML can be edited and applied again. Private keys and key sets that stand in it, and filter settings that are secret by their module's schema or whose name sounds like it, are [redacted], unless --show-secrets.",
   arguments: "[<kind> | <kind/name>]",
   argumentsMax: 1,
   flags: [
@@ -35,8 +34,7 @@ export const command: Command = {
     const { args, flags, terminal } = context;
     const target = args[0];
     const single = target?.includes("/") === true;
-    const found = await withRemote(context, (remote) => remote.get(filterOf(context)));
-    const resources = flags.on("show-secrets") ? found : found.map((each) => ({ ...each, written: redactWritten(each.written) }));
+    const resources = await withRemote(context, (remote) => remote.get(filterOf(context), flags.on("show-secrets")));
     if (single && resources.length === 0) {
       terminal.error(`there is no ${printable(target ?? "")}\n`);
       return EXIT.notFound;

@@ -1,4 +1,3 @@
-import { redactChange } from "../../config/secrets.ts";
 import type { LogEntry } from "../../control/store/store.ts";
 import { type Command, EXIT, REMOTE_FLAGS, SHOW_SECRETS_HELP } from "../command.ts";
 import { withRemote } from "../remote.ts";
@@ -15,9 +14,7 @@ export const command: Command = {
   flags: [{ name: "show-secrets", type: "switch", help: SHOW_SECRETS_HELP }, ...REMOTE_FLAGS],
   examples: [{ says: "who changed what", line: "selvedge history" }],
   async run(context) {
-    const found = await withRemote(context, (remote) => remote.history());
-    const isShown = context.flags.on("show-secrets");
-    const entries = isShown ? found : found.map((each) => ({ ...each, changes: each.changes.map(redactChange) }));
+    const entries = await withRemote(context, (remote) => remote.history(context.flags.on("show-secrets")));
     if (context.flags.on("json")) printJson(context, entries);
     else if (entries.length === 0) context.terminal.out("nothing was applied yet\n");
     else

@@ -45,7 +45,7 @@ export function switchCommand(action: FilterSwitch, { summary, description, says
 
 function switchMesh(context: CommandContext, action: FilterSwitch, { kind, namespace, name }: Reference): Promise<number> {
   return withRemote(context, async (remote) => {
-    const [found] = await remote.get({ kind, namespace, name });
+    const [found] = await remote.get({ kind, namespace, name }, true);
     if (found === undefined)
       throw new CommandError(`there is no filter ${namespace}/${name}`, "selvedge get filters lists them", EXIT.notFound);
     const written = found.written as { readonly spec?: Readonly<Record<string, unknown>> };

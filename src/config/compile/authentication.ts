@@ -66,7 +66,7 @@ function readLocalKeys(
   const at: IssuePath = [...path, "jwks", inline === undefined ? "file" : "inline"];
   const bytes = inline === undefined ? context.readFile(resource, file ?? "", at, CONFIG_LIMITS.textBytes) : undefined;
   const text = inline ?? (bytes && new TextDecoder().decode(bytes));
-  if (text === undefined) return undefined;
+  if (text === undefined || context.isRedacted(resource, text, at)) return undefined;
   const set = readJwks(text);
   if (typeof set === "string") {
     context.report(resource, at, "bad_jwks", `${set}.`);

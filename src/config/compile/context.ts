@@ -7,6 +7,7 @@ import { formatPath, type IssuePath } from "../parse.ts";
 import { type GatewayResource, type Kind, type Resource, resourceKey } from "../schema/index.ts";
 import type { FileOrInline } from "../schema/tls.ts";
 import { formatSize } from "../schema/units.ts";
+import { REDACTED, REDACTED_OTHER } from "../secrets.ts";
 import type { ResourceName } from "../snapshot.ts";
 import { hintFor } from "../suggest.ts";
 
@@ -131,9 +132,18 @@ export class CompileContext {
     return undefined;
   }
 
+  /** What is shown in a secret's place must not become the secret: reported. */
+  isRedacted(resource: Resource, value: unknown, path: IssuePath): boolean {
+    if (value !== REDACTED && value !== REDACTED_OTHER) return false;
+    const message = "A secret that was redacted when it was shown stands here.";
+    this.report(resource, path, "redacted_secret", message, "`selvedge get … --show-secrets` shows what is there");
+    return true;
+  }
+
   /** Text of a `{file}` or `{inline}`. */
   readText(resource: Resource, source: FileOrInline, path: IssuePath): string | undefined {
-    if (source.inline !== undefined) return source.inline;
+    if (source.inline !== undefined)
+      return this.isRedacted(resource, source.inline, [...path, "inline"]) ? undefined : source.inline;
     const bytes = this.readFile(resource, source.file ?? "", [...path, "file"], CONFIG_LIMITS.textBytes);
     return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
   }

@@ -1,10 +1,11 @@
 import { BUILTIN_FILTER_FUEL, CONFIG_LIMITS, DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
 import { canonicalJson, sha256Digest } from "../canonical.ts";
 import { detectAbi } from "../module-abi.ts";
+import { secretsOfModule } from "../module-secrets.ts";
 import { refuseUnsigned } from "../module-signature.ts";
 import type { ModuleBytes } from "../modules.ts";
+import type { Json } from "../parse.ts";
 import type { FilterResource } from "../schema/index.ts";
-import { REDACTED, REDACTED_OTHER } from "../secrets.ts";
 import type { FilterCapabilities, FilterConfig } from "../snapshot.ts";
 import { compileCapabilities } from "./capabilities.ts";
 import { type CompileContext, fullName } from "./context.ts";
@@ -22,6 +23,7 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
     const capabilities = compileCapabilities(context, filter);
     if (spec.module.builtin === undefined) warnOfMissing(context, filter, module, capabilities);
     const fuel = spec.module.builtin === undefined ? DEFAULT_FILTER_BUDGET : BUILTIN_FILTER_FUEL;
+    const secrets = secretsOfModule(module.bytes).pointersIn(spec.settings as Json);
     return [
       {
         name: fullName(filter),
@@ -29,6 +31,7 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
         digest: module.digest,
         origin: module.origin,
         settings: canonicalJson(spec.settings),
+        ...(secrets.length === 0 ? {} : { secrets }),
         onFailure: spec.onFailure,
         isolated: spec.isolated,
         ...(spec.disabled ? { disabled: true } : {}),
@@ -66,10 +69,8 @@ function refuseRedacted(
   value: unknown,
   path: readonly (string | number)[],
 ): void {
-  if (value === REDACTED || value === REDACTED_OTHER) {
-    const hint = "`selvedge get … --show-secrets` shows what is there";
-    context.report(filter, path, "bad_settings", "A secret that was redacted when it was shown stands here.", hint);
-  } else if (typeof value === "object" && value !== null) {
+  if (context.isRedacted(filter, value, path)) return;
+  if (typeof value === "object" && value !== null) {
     const isList = Array.isArray(value);
     for (const [name, child] of Object.entries(value))
       refuseRedacted(context, filter, child, [...path, isList ? Number(name) : name]);

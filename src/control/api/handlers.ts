@@ -6,8 +6,9 @@ import { Budget } from "../../core/budgets.ts";
 import { utf8TextStrict } from "../../core/bytes.ts";
 import { readFilterLogQuery } from "../../core/filter-logs.ts";
 import { CONFIG_LIMITS, CONTROL_LIMITS } from "../../core/limits.ts";
-import type { ControlPlane } from "../control.ts";
+import type { ApplyOutcome, ControlPlane } from "../control.ts";
 import { keyOf, makeKey, type ResourceKey } from "../model/resource.ts";
+import { shownHistory, shownOutcome, shownResources } from "../redact.ts";
 import { readBody } from "./body.ts";
 import { openApiDocument } from "./openapi.ts";
 import { busyBodies, etagOf, json, outcomeResponse, problem } from "./problem.ts";
@@ -37,19 +38,19 @@ export function handlersOf(options: ApiOptions): Readonly<Record<RouteId, Handle
     metrics: async () => plain((await options.metrics?.()) ?? "", 200, "text/plain; version=0.0.4; charset=utf-8"),
     openapi: () => json(openApiDocument(options.version)),
     status: () => json(plane.status()),
-    list: (context) => json({ resources: plane.get(filterOf(context)) }),
+    list: async (context) => json({ resources: await shownResources(plane, plane.get(filterOf(context)), withSecrets(context)) }),
     read: (context) => readOne(plane, context),
     write: (context) => writeOne(plane, context, held),
     remove: (context) => removeOne(plane, context),
     apply: (context) =>
       withText(context, held, (text) =>
-        plane.apply({ ...requestOf(context, text), dryRun: isDryRun(context) }).then(outcomeResponse),
+        dryRunnable(plane, context, plane.apply({ ...requestOf(context, text), dryRun: isDryRun(context) })),
       ),
     deleteMany: (context) =>
       withText(context, held, (text) =>
-        plane.delete({ ...requestOf(context, text), dryRun: isDryRun(context) }).then(outcomeResponse),
+        dryRunnable(plane, context, plane.delete({ ...requestOf(context, text), dryRun: isDryRun(context) })),
       ),
-    history: async () => json({ entries: await plane.history() }),
+    history: async (context) => json({ entries: await shownHistory(plane, await plane.history(), withSecrets(context)) }),
     rollback: (context) => rollback(plane, context, held),
     backup: async () => json(await plane.backup(), 200, { "content-disposition": 'attachment; filename="selvedge-backup.json"' }),
     restore: (context) => restore(plane, context, held),
@@ -78,6 +79,12 @@ function authorOf(context: Context): string {
     .slice(0, AUTHOR_CHARS);
   return name === undefined || name === "" ? "api" : name;
 }
+
+/** Who may ask may see them all (a backup has them); but not by the way. */
+const withSecrets = (context: Context): boolean => context.req.query("secrets") === "true";
+
+const dryRunnable = async (plane: ControlPlane, context: Context, outcome: Promise<ApplyOutcome>): Promise<Response> =>
+  outcomeResponse(await shownOutcome(plane, await outcome, withSecrets(context)));
 
 const isDryRun = (context: Context): boolean => context.req.query("dryRun") === "true";
 
@@ -132,10 +139,12 @@ function findOne(plane: ControlPlane, key: ResourceKey) {
   return plane.get({ kind, namespace, name })[0];
 }
 
-function readOne(plane: ControlPlane, context: Context): Response {
+async function readOne(plane: ControlPlane, context: Context): Promise<Response> {
   const key = keyOfPath(context);
   const found = findOne(plane, key);
-  return found === undefined ? problem(404, `There is no ${key}.`) : json(found, 200, { etag: etagOf(found.revision) });
+  if (found === undefined) return problem(404, `There is no ${key}.`);
+  const [shown] = await shownResources(plane, [found], withSecrets(context));
+  return json(shown, 200, { etag: etagOf(found.revision) });
 }
 
 /** What If-Match and If-None-Match ask for: a revision, 0 for "must not exist", undefined for nothing; a text is why not. */

@@ -37,7 +37,13 @@ const resourceText = { "application/yaml": ref("Resource"), "application/json": 
 const manyTexts = { "application/yaml": { type: "string" }, "application/json": {} };
 const text = { type: "string" };
 const whole = { type: "integer", minimum: 0 };
-const dryRun = { dryRun: { schema: { type: "boolean" }, description: "Only say what would change, with the difference." } };
+const secrets = {
+  secrets: { schema: { type: "boolean" }, description: "With private keys and other secrets, which are `[redacted]` otherwise." },
+};
+const dryRun = {
+  ...secrets,
+  dryRun: { schema: { type: "boolean" }, description: "Only say what would change, with the difference." },
+};
 const author = { "X-Selvedge-Author": "Name for the history; default `api`." };
 const ifMatch = { "If-Match": "ETag that the resource must have, or `*`: it must exist." };
 const outcome = { 200: ref("Outcome") };
@@ -71,10 +77,18 @@ export const API_ROUTES: readonly ApiRoute[] = [
       kind: { schema: text, description: "Only this kind." },
       namespace: { schema: text, description: "Only this namespace." },
       name: { schema: text, description: "Only this name." },
+      ...secrets,
     },
     answers: { 200: ref("ResourceList") },
   },
-  { id: "read", method: "get", path: one, summary: "One resource", answers: { 200: ref("StoredResource"), 404: ref("Problem") } },
+  {
+    id: "read",
+    method: "get",
+    path: one,
+    summary: "One resource",
+    query: secrets,
+    answers: { 200: ref("StoredResource"), 404: ref("Problem") },
+  },
   {
     ...{ id: "write", method: "put", path: one, summary: "Create or replace one resource", body: resourceText },
     headers: { ...author, ...ifMatch, "If-None-Match": "`*`: it must not exist." },
@@ -102,6 +116,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     method: "get",
     path: "/api/v1/history",
     summary: "The last 64 applies, newest first",
+    query: secrets,
     answers: { 200: ref("History") },
   },
   {

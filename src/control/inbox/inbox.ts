@@ -32,7 +32,7 @@ export interface InboxOptions {
   readonly link: NatsLink;
   readonly plane: Pick<
     ControlPlane,
-    "apply" | "delete" | "get" | "history" | "rollback" | "status" | "waitApplied" | "filterLogs"
+    "apply" | "delete" | "get" | "history" | "rollback" | "status" | "waitApplied" | "filterLogs" | "redact"
   >;
   readonly clock: Clock;
   readonly log: Log;

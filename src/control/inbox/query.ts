@@ -4,6 +4,7 @@ import type { ControlPlane, ControlStatus, FilterLogAnswer } from "../control.ts
 import { controlIssue } from "../model/issues.ts";
 import type { WaitOutcome } from "../model/proxies.ts";
 import { makeKey, type ResourceKey, type StoredResource } from "../model/resource.ts";
+import { shownHistory, shownResources } from "../redact.ts";
 import type { LogEntry } from "../store/store.ts";
 
 /** What a request on `selvedge.config.get` asks for. */
@@ -11,8 +12,11 @@ export type Query =
   | {
       readonly query: "resources";
       readonly filter: { readonly kind?: string; readonly namespace?: string; readonly name?: string };
+      /** With what is secret. */
+      readonly secrets?: boolean;
     }
-  | { readonly query: "status" | "history" }
+  | { readonly query: "status" }
+  | { readonly query: "history"; readonly secrets: boolean }
   | { readonly query: "logs"; readonly proxy: string; readonly logs: FilterLogQuery | undefined }
   | { readonly query: "wait"; readonly revision: number; readonly timeoutMs: number; readonly minimum: number };
 
@@ -30,13 +34,15 @@ export interface QueryAnswer {
 const ANSWER_BYTES = 900 * 1024;
 const WAIT_MAX_MS = 600_000;
 
-/** `{"query":"status"}` and the like; `{"kind":"Route"}`, `Route`, `Route/shop`, `Route/default/shop` or nothing for all resources. */
+/** `{"query":"status"}` and the like; `{"kind":"Route"}`, `Route`, `Route/shop`, `Route/default/shop` or nothing for all resources. `"secrets": true` asks for what is redacted otherwise. */
 export function readQuery(text: string): Query {
   if (!text.trimStart().startsWith("{")) return { query: "resources", filter: readReference(text) };
   try {
     const content = JSON.parse(text) as Record<string, unknown>;
     const { query, kind, namespace, name } = content;
-    if (query === "status" || query === "history") return { query };
+    const secrets = content.secrets === true;
+    if (query === "status") return { query };
+    if (query === "history") return { query, secrets };
     if (query === "logs") return { query, proxy: String(content.proxy ?? ""), logs: readFilterLogQuery(content.logs) };
     if (query === "wait") {
       const whole = (value: unknown): number =>
@@ -45,7 +51,7 @@ export function readQuery(text: string): Query {
       return { query, revision: whole(content.revision), timeoutMs, minimum: whole(content.minimum) };
     }
     const fields = Object.entries({ kind, namespace, name }).filter(([, value]) => typeof value === "string" && value !== "");
-    return { query: "resources", filter: Object.fromEntries(fields) };
+    return { query: "resources", filter: Object.fromEntries(fields), secrets };
   } catch {
     // No kind has that name, and the answer is empty.
     return { query: "resources", filter: readReference(text) };
@@ -60,7 +66,7 @@ function readReference(text: string): { readonly kind?: string; readonly namespa
   };
 }
 
-type Asked = Pick<ControlPlane, "get" | "status" | "history" | "waitApplied" | "filterLogs">;
+type Asked = Pick<ControlPlane, "get" | "status" | "history" | "waitApplied" | "filterLogs" | "redact">;
 
 /** The text to answer with. `mayRead`: resources that the asker must not see are left out, in the history as well. */
 export async function answerQuery(plane: Asked, query: Query, mayRead: (key: ResourceKey) => boolean): Promise<string> {
@@ -73,7 +79,13 @@ export async function answerQuery(plane: Asked, query: Query, mayRead: (key: Res
 async function contentOf(plane: Asked, query: Query, mayRead: (key: ResourceKey) => boolean): Promise<QueryAnswer> {
   switch (query.query) {
     case "resources":
-      return { resources: plane.get(query.filter).filter(({ key }) => mayRead(key)) };
+      return {
+        resources: await shownResources(
+          plane,
+          plane.get(query.filter).filter(({ key }) => mayRead(key)),
+          query.secrets === true,
+        ),
+      };
     case "status":
       return { status: plane.status() };
     case "logs":
@@ -82,8 +94,10 @@ async function contentOf(plane: Asked, query: Query, mayRead: (key: ResourceKey)
       const revision = query.revision === 0 ? plane.status().revision : query.revision;
       return { wait: await plane.waitApplied(revision, query.timeoutMs, query.minimum) };
     }
-    case "history":
-      return { history: shorten((await plane.history()).map((entry) => visible(entry, mayRead))) };
+    case "history": {
+      const entries = (await plane.history()).map((entry) => visible(entry, mayRead));
+      return { history: shorten(await shownHistory(plane, entries, query.secrets)) };
+    }
   }
 }
 

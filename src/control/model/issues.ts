@@ -1,5 +1,6 @@
 import type { ConfigIssue } from "../../config/issue.ts";
 import type { ChangeSummary } from "../control.ts";
+import type { Change } from "../store/store.ts";
 
 /** Codes of issues that only the control plane finds; those of the configuration itself are in config/codes.ts. */
 export const CONTROL_ISSUE_CODES = {
@@ -33,4 +34,12 @@ export function warningsOf(
   const changed = new Set(changes.map(({ key }) => key.replace("/", " ")));
   const told = warnings.filter(({ resource }) => changed.has(resource));
   return told.length === 0 ? {} : { warnings: told };
+}
+
+/** The same may be taken in a moment. */
+export const isBusy = ({ code }: ConfigIssue): boolean => code === "registry_busy";
+
+/** What happened to a resource. */
+export function summaryOf({ key, before, after }: Change): ChangeSummary {
+  return { key, kind: after === undefined ? "deleted" : before === undefined ? "created" : "changed" };
 }

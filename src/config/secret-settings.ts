@@ -1,0 +1,101 @@
+import type { Json } from "./parse.ts";
+
+/** Schemas that may hold for one value. More: nobody can say that it is no secret. */
+const SCHEMAS_MAX = 256;
+const SAME_PLACE = ["allOf", "anyOf", "oneOf", "if", "then", "else"];
+const ANY_FIELD = ["unevaluatedProperties", "additionalProperties"];
+const ANY_ITEM = ["items", "additionalItems", "unevaluatedItems"];
+
+/** The JSON pointer (RFC 6901) of what is in `place` under `name`. */
+export const placeOf = (place: string, name: string | number): string =>
+  `${place}/${String(name).replaceAll("~", "~0").replaceAll("/", "~1")}`;
+
+type Schema = Readonly<Record<string, unknown>>;
+
+const isMapping = (value: unknown): value is Schema => typeof value === "object" && value !== null && !Array.isArray(value);
+const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : value === undefined ? [] : [value]);
+
+/**
+ * What of a filter's settings is secret by the JSON Schema in its module's metadata: values with `writeOnly: true` or `format: password`. Every
+ * schema that may hold for a value counts, whichever of them it fits. What cannot be followed is secret.
+ */
+export class SecretSettings {
+  readonly #schemas = new Set<Schema>();
+  #isUnclear = false;
+
+  private constructor(
+    readonly root: unknown,
+    places: Iterable<unknown>,
+  ) {
+    const waiting = [...places];
+    while (waiting.length > 0 && !this.#isUnclear) {
+      const next = waiting.pop();
+      if (!isMapping(next) || this.#schemas.has(next)) continue;
+      this.#schemas.add(next);
+      for (const key of SAME_PLACE) waiting.push(...listOf(next[key]));
+      if (next.$ref !== undefined || next.$dynamicRef !== undefined) waiting.push(this.#follow(next.$ref));
+      this.#isUnclear ||= this.#schemas.size > SCHEMAS_MAX;
+    }
+  }
+
+  /** Nothing but what is recognised by its name. */
+  static readonly NONE = new SecretSettings({}, []);
+  /** All of it: the module that could tell is not there. */
+  static readonly ALL = new SecretSettings({}, [{ writeOnly: true }]);
+
+  static ofSchema(schema: unknown): SecretSettings {
+    return new SecretSettings(schema, [schema]);
+  }
+
+  /** Is the value itself secret, with all that is in it? */
+  get isSecret(): boolean {
+    if (this.#isUnclear) return true;
+    for (const { writeOnly, format } of this.#schemas) if (writeOnly === true || format === "password") return true;
+    return false;
+  }
+
+  /** What holds for a field or an item of it. */
+  at(key: string | number): SecretSettings {
+    if (this.#schemas.size === 0) return this;
+    const places = [...this.#schemas].flatMap((schema) => (typeof key === "number" ? itemOf(schema, key) : fieldOf(schema, key)));
+    return places.length === 0 ? SecretSettings.NONE : new SecretSettings(this.root, places);
+  }
+
+  /** JSON pointers (RFC 6901) of all secret values. */
+  pointersIn(value: Json, place = ""): string[] {
+    if (this.#schemas.size === 0) return [];
+    if (this.isSecret) return [place];
+    if (typeof value !== "object" || value === null) return [];
+    const isList = Array.isArray(value);
+    return Object.entries(value).flatMap(([name, child]) =>
+      this.at(isList ? Number(name) : name).pointersIn(child, placeOf(place, name)),
+    );
+  }
+
+  /** A place in the same schema (`#/$defs/key`); where another one is meant, it is not known what holds there. */
+  #follow(reference: unknown): unknown {
+    const steps = typeof reference === "string" && /^#(\/|$)/.test(reference) ? reference.split("/").slice(1) : undefined;
+    let found: unknown = steps === undefined ? undefined : this.root;
+    for (const step of steps ?? []) {
+      const key = step.replaceAll("~1", "/").replaceAll("~0", "~");
+      found = typeof found === "object" && found !== null && Object.hasOwn(found, key) ? (found as Schema)[key] : undefined;
+    }
+    if (found === undefined) this.#isUnclear = true;
+    return found;
+  }
+}
+
+function fieldOf(schema: Schema, name: string): unknown[] {
+  const { properties, patternProperties } = schema;
+  // A pattern of a stranger is not run: it may hold for every name.
+  const patterns = isMapping(patternProperties) ? Object.values(patternProperties) : [];
+  if (isMapping(properties) && Object.hasOwn(properties, name)) return [properties[name], ...patterns];
+  return [...patterns, ...ANY_FIELD.map((key) => schema[key])];
+}
+
+function itemOf(schema: Schema, index: number): unknown[] {
+  const { prefixItems, items } = schema;
+  const own = [prefixItems, items].flatMap((each) => (Array.isArray(each) && index < each.length ? [each[index]] : []));
+  const isPlaced = Array.isArray(items) && index < items.length;
+  return [...own, schema.contains, ...(isPlaced ? [] : ANY_ITEM.map((key) => schema[key]))];
+}
