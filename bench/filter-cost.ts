@@ -26,7 +26,7 @@ import { threadClock } from "./thread-clock.ts";
 
 const WARM = 50_000;
 const MEASURED = 10_000;
-const ROUNDS = 40;
+const ROUNDS = 30;
 
 const noMetrics: FilterMetrics = {
   ...{ define: () => 1, record() {}, increment() {}, read: () => 0, onTrap() {} },

@@ -20,11 +20,11 @@ import { SystemClock } from "../src/core/clock.ts";
 import { FUEL_EXPORT, type MeterSwap, meterModule, START_EXPORT } from "../src/filters/meter/index.ts";
 import { threadClock } from "./thread-clock.ts";
 
-const ROUNDS = 200;
+const ROUNDS = 150;
 const SLICE_MS = 1;
 /** A kernel is warm, compiled by the engine's last compiler, when it has not become quicker for so long; or after the most. */
 const WARM_MS = 700;
-const WARM_MOST_MS = 6_000;
+const WARM_MOST_MS = 4_000;
 const CALLS = 200_000;
 const OPTIONS = { fuel: 2 ** 31 - 1, memoryBytes: 2 ** 31, tableElements: 1_000_000 };
 const GUESTS = fileURLToPath(new URL("./meter-guests/", import.meta.url));
@@ -46,6 +46,8 @@ interface Subject {
 const clock = new SystemClock();
 const threadMs = await threadClock();
 const absent: string[] = [];
+/** Where it stands, on standard error: all of it takes minutes. */
+const tell = (what: string): void => void process.stderr.write(`  ${RUNTIME}: ${what}\n`);
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 const readWasm = (path: string): Wasm => new Uint8Array(readFileSync(path));
 
@@ -228,6 +230,7 @@ async function measureRuns({ name, wasm, start }: Subject): Promise<RunRow[]> {
   const rows: RunRow[] = [];
   for (const kernel of pair[0].kernels.keys()) {
     if (kernel === "empty") continue;
+    tell(`${name}, ${kernel}`);
     const [original, metered] = pair.map((guest) => guest.kernels.get(kernel) as (rounds: number) => unknown) as [
       (rounds: number) => unknown,
       (rounds: number) => unknown,

@@ -9,7 +9,7 @@ import process from "node:process";
 import { obtainNats } from "./nats.mjs";
 import { obtainDebian, obtainEnvoy } from "./peers.mjs";
 import { binary, ensurePackages, run, step } from "./run.mjs";
-import { obtainToolchains } from "./toolchains.mjs";
+import { obtainQuickJs, obtainToolchains } from "./toolchains.mjs";
 
 const say = (line) => process.stderr.write(`· ${line}\n`);
 
@@ -41,15 +41,18 @@ async function benchConfig(args) {
 }
 
 async function benchFilters() {
-  const env = { ...(await obtainToolchains(say)), BUN_JSC_maxNumWasmFastMemories: "64" };
+  const { variables } = await obtainToolchains(say);
+  const env = { ...variables, ...(await obtainQuickJs(say)), BUN_JSC_maxNumWasmFastMemories: "64" };
   const lines = [];
   for (const bench of ["bench/filter-cost.ts", "bench/isolation.ts", "bench/meter.ts"]) {
     for (const [runtime, args] of Object.entries({ bun: [bench], deno: ["run", "-A", "--no-lock", bench] })) {
+      const startMs = performance.now();
       say(`${bench} on ${runtime}`);
-      const { code, output } = await run(binary(runtime), [...args, "--json"], { capture: true, env });
+      const { code, output } = await run(binary(runtime), [...args, "--json"], { capture: true, progress: true, env });
+      say(`${bench} on ${runtime}: ${Math.round((performance.now() - startMs) / 1000)} s`);
       const line = output.split("\n").find((each) => each.startsWith("{"));
       if (code !== 0 || line === undefined) {
-        process.stderr.write(output);
+        process.stderr.write(`✗ ${bench} on ${runtime} failed (exit ${code})\n${output}`);
         return code || 1;
       }
       lines.push(line);

@@ -13,16 +13,17 @@ export const binary = (name) => join(ROOT, "node_modules", ".bin", name);
 export const hasPackages = () => existsSync(binary("bun")) && existsSync(binary("biome"));
 
 /**
- * Runs a command, showing its output unless `capture`; resolves with its exit code and what it printed.
+ * Runs a command, showing its output unless `capture` (with `progress` what it says on standard error is shown all the same);
+ * resolves with its exit code and what it printed.
  * @param {string} command @param {string[]} args
  */
-export function run(command, args, { capture = false, tee = false, env = {}, cwd = ROOT } = {}) {
+export function run(command, args, { capture = false, progress = false, tee = false, env = {}, cwd = ROOT } = {}) {
   return new Promise((resolve, reject) => {
     const piped = capture || tee;
     const child = spawn(command, args, {
       cwd,
       env: { ...process.env, ...env },
-      stdio: ["ignore", piped ? "pipe" : "inherit", piped ? "pipe" : "inherit"],
+      stdio: ["ignore", piped ? "pipe" : "inherit", piped && !progress ? "pipe" : "inherit"],
     });
     let output = "";
     const take = (stream, to) =>

@@ -1,5 +1,6 @@
 // Finds or obtains what filters in other languages are compiled with, without root: the wasm targets of Rust (rustup), Zig and
-// componentize-py (pip). Go is found only: it is too large to be fetched on the way. Packages of npm are fetched by the projects.
+// componentize-py (pip), and QuickJS for the bench (npm). Go is found only: it is too large to be fetched on the way. Packages of npm
+// are fetched by the projects.
 import { existsSync, mkdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
@@ -8,6 +9,7 @@ import { run } from "./run.mjs";
 
 const ZIG_PACKAGE = "ziglang==0.17.0";
 const PYTHON_PACKAGE = "componentize-py==0.25.1";
+const QUICKJS_PACKAGES = ["quickjs-emscripten-core@0.32.0", "@jitl/quickjs-wasmfile-release-sync@0.32.0"];
 const RUST_TARGETS = ["wasm32-unknown-unknown", "wasm32-wasip2"];
 
 const onPath = (name) =>
@@ -64,6 +66,20 @@ async function obtainZig(print) {
   if (found !== undefined) return found;
   await pipInstall(folder, ZIG_PACKAGE, "about 100 MB", print);
   return existsSync(cached) ? cached : undefined;
+}
+
+/** QuickJS as a module of WebAssembly, for bench/meter.ts alone: the variable that names its folder; nothing when it cannot be had. */
+export async function obtainQuickJs(print) {
+  const folder = process.env.SELVEDGE_QUICKJS || join(cacheFolder(), "quickjs");
+  const isThere = () => existsSync(join(folder, "node_modules", "quickjs-emscripten-core"));
+  if (!isThere()) {
+    print(`downloading npm packages ${QUICKJS_PACKAGES.join(" and ")}, about 3 MB`);
+    mkdirSync(folder, { recursive: true });
+    const args = ["install", "--prefix", folder, "--no-save", "--no-package-lock", "--ignore-scripts", ...QUICKJS_PACKAGES];
+    const { code, output } = await run("npm", args, { capture: true });
+    if (code !== 0) print(`QuickJS: npm failed: ${output.trim().split("\n").at(-1)}`);
+  }
+  return isThere() ? { SELVEDGE_QUICKJS: folder } : {};
 }
 
 async function obtainRustTargets(print) {
