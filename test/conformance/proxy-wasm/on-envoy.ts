@@ -5,8 +5,8 @@ import { cluster, httpListener, startEnvoy, wasmFilter } from "../../kit/envoy.t
 import { assembleModule, type Case } from "./format.ts";
 import { type HostUnderTest, NODE, type Peers, type Stage } from "./play.ts";
 
-/** All cases in one process of the real Envoy: a listener, a cluster and a VM for each. */
-export async function startOnEnvoy(stages: readonly Stage[], peers: Peers): Promise<HostUnderTest> {
+/** All cases in one process of the real Envoy: a listener, a cluster and a VM for each. `waitMs`: until it has compiled their modules. */
+export async function startOnEnvoy(stages: readonly Stage[], peers: Peers, waitMs?: number): Promise<HostUnderTest> {
   const folder = mkdtempSync(join(tmpdir(), "selvedge-conformance-"));
   // Envoy's listeners are found again by the order of their names.
   const sorted = stages.toSorted((a, b) => a.each.name.localeCompare(b.each.name));
@@ -18,7 +18,7 @@ export async function startOnEnvoy(stages: readonly Stage[], peers: Peers): Prom
     cluster("nobody", peers.deadPort),
   ];
   try {
-    const envoy = await startEnvoy(listeners, clusters, { id: NODE.id, cluster: NODE.group });
+    const envoy = await startEnvoy(listeners, clusters, { id: NODE.id, cluster: NODE.group }, waitMs);
     const indexes = new Map(sorted.map(({ each }, i) => [each.name, i]));
     return {
       host: "envoy",
