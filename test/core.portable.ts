@@ -1,10 +1,23 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { latin1Bytes, writeLatin1 } from "../src/core/bytes.ts";
 import { VirtualClock } from "../src/core/clock.ts";
 import { Deadline, DeadlineQueue } from "../src/core/deadline.ts";
 import { HeaderBlock, hostOf } from "../src/core/head.ts";
 import { SeededRng } from "../src/core/rng.ts";
 import { ByteWriter } from "../src/core/writer.ts";
 import { describe, test } from "./kit/suite.ts";
+
+test("texts of any length are written one byte per character, and nothing beside them", () => {
+  const all = Array.from({ length: 256 }, (_, code) => String.fromCharCode(code)).join("");
+  for (const length of [0, 1, 13, 14, 15, 16, 255, 256, 5_000]) {
+    const text = all.repeat(20).slice(0, length);
+    const bytes = Buffer.alloc(length + 8, 7);
+    writeLatin1(bytes, text, 4);
+    assert.deepEqual(bytes.subarray(4, 4 + length), latin1Bytes(text));
+    assert.deepEqual([...bytes.subarray(0, 4), ...bytes.subarray(4 + length)], new Array(8).fill(7));
+  }
+});
 
 describe("HeaderBlock", () => {
   test("keeps duplicates and order; set replaces the first and removes the others", () => {

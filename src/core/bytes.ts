@@ -23,6 +23,18 @@ export function latin1Bytes(text: string): Bytes {
   return Buffer.from(text, "latin1");
 }
 
+/**
+ * Texts up to this length are written by a loop. On Bun the engine's own way costs as much as 16 bytes of it; Deno's is JavaScript that
+ * makes an array first, and always slower (8 bytes: 375 against 49 ns, 256: 2,097 against 1,062).
+ */
+const LOOP_CHARS = "Bun" in globalThis ? 14 : Number.POSITIVE_INFINITY;
+
+/** Writes one byte per character, as `latin1Bytes` does; the room must be there. */
+export function writeLatin1(bytes: Buffer, text: string, at: number): void {
+  if (text.length > LOOP_CHARS) bytes.latin1Write(text, at);
+  else for (let i = 0; i < text.length; i++) bytes[at + i] = text.charCodeAt(i);
+}
+
 export function latin1Text(bytes: Bytes): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice(0, bytes.byteLength);
 }
