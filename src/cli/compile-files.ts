@@ -3,6 +3,7 @@ import { dirname, resolve } from "node:path";
 import type { CompileResult } from "../config/compile.ts";
 import type { ConfigIssue } from "../config/issue.ts";
 import type { ParsedResource } from "../config/parse.ts";
+import type { PartialResource } from "../config/prune.ts";
 import { SystemClock } from "../core/clock.ts";
 import type { CommandContext } from "./command.ts";
 import { readNamedFiles } from "./files.ts";
@@ -12,7 +13,8 @@ import { pullerOf } from "./registry.ts";
 export interface CompiledFiles {
   readonly compiled: CompileResult;
   readonly resources: readonly ParsedResource[];
-  /** Of reading and of compiling. */
+  readonly partial: readonly PartialResource[];
+  /** Of reading and of compiling; in no order. */
   readonly issues: readonly ConfigIssue[];
 }
 
@@ -31,6 +33,7 @@ export async function compileNamedFiles(context: CommandContext): Promise<Compil
     { pull, clock, known: async () => undefined },
   );
   const { resources } = pinned;
+  const partial = parsed.flatMap((each) => each.partial);
   const compiled = compileSnapshot(
     resources.map((each) => each.resource),
     {
@@ -39,9 +42,10 @@ export async function compileNamedFiles(context: CommandContext): Promise<Compil
       readFile: (path, from) => readFileSync(resolve(cwd, from.startsWith("<") ? "." : dirname(from), path)),
       locate: locatorOf(resources),
       refused: parsed.flatMap((each) => each.refused),
+      partial,
       notPulled: pinned.failures,
       nowMs: clock.wallMs(),
     },
   );
-  return { compiled, resources, issues: [...parsed.flatMap((each) => each.issues), ...compiled.issues] };
+  return { compiled, resources, partial, issues: [...parsed.flatMap((each) => each.issues), ...compiled.issues] };
 }

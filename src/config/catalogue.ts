@@ -23,8 +23,6 @@ function namesOf(resource: Resource): Names {
 export const fullName = (resource: Resource): ResourceName => namesOf(resource).full;
 /** `Kind namespace/name`. */
 export const keyOfResource = (resource: Resource): string => namesOf(resource).key;
-/** The kind of such a key, which may be of a resource that was refused. */
-export const kindOfKey = (key: string): string => key.slice(0, key.indexOf(" "));
 
 type OfKind<K extends Kind> = Extract<Resource, { kind: K }>;
 

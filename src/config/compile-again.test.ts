@@ -1,10 +1,11 @@
 // Invariant: what compiling keeps from one time to the next changes nothing: neither bytes nor issues.
 import { expect, test } from "bun:test";
 import { SeededRng } from "../core/rng.ts";
-import { Catalogue, kindOfKey } from "./catalogue.ts";
+import { Catalogue } from "./catalogue.ts";
 import { type CompileOptions, type CompileResult, compileSnapshot } from "./compile.ts";
 import { builtinModules } from "./modules.ts";
 import { parseResources } from "./parse.ts";
+import { mayHaveRefused } from "./refused.ts";
 import { type Resource, resourceKey } from "./schema/index.ts";
 import { splitSections } from "./sections.ts";
 import { SnapshotCompiler } from "./snapshot-compiler.ts";
@@ -191,6 +192,7 @@ test("what stayed is the same object", () => {
 });
 
 test("the kind of a key ends at the blank: a kind whose name begins with another's is another", () => {
-  expect(kindOfKey("Mesh default/mesh")).toBe("Mesh");
-  expect(kindOfKey("MeshPolicy default/mesh")).toBe("MeshPolicy");
+  expect(mayHaveRefused(["Mesh default/mesh"], "Mesh")).toBe(true);
+  expect(mayHaveRefused(["MeshPolicy default/mesh"], "Mesh")).toBe(false);
+  expect(mayHaveRefused(["* default/mesh"], "Mesh")).toBe(true);
 });

@@ -3,6 +3,8 @@ import type { ConfigIssue } from "./issue.ts";
 import type { ModuleCatalogue } from "./modules.ts";
 import type { RegistryError } from "./oci/failure.ts";
 import type { IssuePath, ParsedResource, Place } from "./parse.ts";
+import type { PartialResource } from "./prune.ts";
+import type { RefusedKeys } from "./refused.ts";
 import type { Resource } from "./schema/index.ts";
 import type { Sections } from "./sections.ts";
 import type { FilterConfig, Snapshot } from "./snapshot.ts";
@@ -22,7 +24,11 @@ export interface CompileOptions {
   /** Places of resources that were parsed from text: `locatorOf(parsed)`. Without it issues have no line. */
   readonly locate?: Locate;
   /** `ParseResult.refused` of the same apply: exist, but have issues of their own. */
-  readonly refused?: readonly string[];
+  readonly refused?: RefusedKeys;
+  /** `ParseResult.partial` of the same apply: compiled with the others for what else is wrong; then there is no snapshot. */
+  readonly partial?: readonly PartialResource[];
+  /** Revision of a resource that is not part of what is applied; undefined: of one that is. */
+  readonly storedAt?: (resource: Resource) => number | undefined;
   /** Filters whose module did not come from its registry, and why (`PinnedModules.failures`). */
   readonly notPulled?: ReadonlyMap<Resource, RegistryError> | undefined;
   /** Wall clock, for certificates that are not valid; undefined: not checked. */
@@ -32,7 +38,7 @@ export interface CompileOptions {
 export type Locate = (resource: Resource, path: IssuePath) => Place | undefined;
 
 export interface CompileResult {
-  /** Undefined when there is an issue. */
+  /** Undefined when there is an issue, or a resource that was read in part only. */
   readonly snapshot: Snapshot | undefined;
   /** What the snapshot holds, cut and encoded: `splitSections` need not do it again. */
   readonly sections: Sections | undefined;

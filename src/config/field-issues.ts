@@ -76,10 +76,7 @@ function describe(issue: ZodIssue, value: Json, kind: Kind | SchemaNode, prefix:
     case "too_big":
       return one("out_of_range", `Expected at most ${issue.maximum}${unitOf(issue.origin, issue.maximum)}.`);
     case "invalid_union": {
-      // The branch that the value's type fits says what is wrong with it.
-      const fitting = issue.errors.find(
-        (errors) => !errors.some((each) => each.code === "invalid_type" && each.path.length === 0),
-      );
+      const fitting = fittingErrors(issue);
       if (fitting !== undefined) return fitting.flatMap((each) => describe(each, value, kind, path));
       return one("wrong_type", `${describeValue(found)} cannot be used here.`);
     }
@@ -90,6 +87,11 @@ function describe(issue: ZodIssue, value: Json, kind: Kind | SchemaNode, prefix:
     default:
       return one("wrong_type", `${issue.message}.`);
   }
+}
+
+/** Of a value that may be of several types: what the branch that its type fits says is wrong with it. */
+export function fittingErrors(issue: z.core.$ZodIssueInvalidUnion): ZodIssue[] | undefined {
+  return issue.errors.find((errors) => !errors.some((each) => each.code === "invalid_type" && each.path.length === 0));
 }
 
 const TYPE_NAMES: Readonly<Record<string, string>> = {

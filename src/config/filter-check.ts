@@ -1,5 +1,6 @@
 import type { ConfigIssue } from "./issue.ts";
 import { formatPath, type IssuePath, type ParsedResource } from "./parse.ts";
+import type { PartialResource } from "./prune.ts";
 import { resourceKey } from "./schema/index.ts";
 import { checkSettings } from "./settings-schema.ts";
 import type { FilterConfig } from "./snapshot.ts";
@@ -17,9 +18,10 @@ export interface CheckedFilters {
 export type FilterPlace = (filterName: string, path: IssuePath) => Pick<ConfigIssue, "file" | "line" | "column">;
 
 /** Places of the filters of one or several texts. */
-export function filterPlaceOf(parsed: readonly ParsedResource[]): FilterPlace {
+export function filterPlaceOf(parsed: readonly ParsedResource[], partial: readonly PartialResource[] = []): FilterPlace {
+  const all = [...parsed, ...partial];
   return (name, path) => {
-    const filter = parsed.find((each) => resourceKey(each.resource) === `Filter ${name}`);
+    const filter = all.find((each) => resourceKey(each.resource) === `Filter ${name}`);
     return filter?.locate(path) ?? { file: "", line: 0, column: 0 };
   };
 }

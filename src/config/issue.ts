@@ -1,3 +1,6 @@
+import { CONFIG_LIMITS } from "../core/limits.ts";
+import { compareText } from "./canonical.ts";
+
 /** One thing that is wrong with configuration. Every apply reports all of them at once. */
 export interface ConfigIssue {
   /** Stable, e.g. `unknown_key`, `dangling_reference`: docs and tests key on it. */
@@ -21,4 +24,37 @@ export function formatIssue(issue: ConfigIssue): string {
   const place = issue.line > 0 ? `${issue.file}:${issue.line}:${issue.column}` : issue.file;
   const parts = [place, issue.code, issue.resource, issue.path].filter((part) => part !== "");
   return `${parts.join(" ")}: ${issue.message}${issue.hint === "" ? "" : ` (${issue.hint})`}`;
+}
+
+const NOWHERE = { code: "", message: "", hint: "", resource: "", path: "", file: "", line: 0, column: 0 };
+
+/** An issue of a text, with what differs from an issue of nothing in particular. */
+export const issueOf = (parts: Partial<ConfigIssue> & Pick<ConfigIssue, "code" | "message">): ConfigIssue => ({
+  ...NOWHERE,
+  ...parts,
+});
+
+/**
+ * All of them by file, line and column; those without a place come last. At most `CONFIG_LIMITS.issues`, and one more that counts
+ * the rest.
+ */
+export function orderIssues(...lists: readonly (readonly ConfigIssue[])[]): ConfigIssue[] {
+  const all = lists.flat();
+  const sorted = all.filter((each) => each.code !== "too_many_issues").sort(compareIssues);
+  // What was cut from one of the lists before: they begin with their number.
+  const cut = all.filter((each) => each.code === "too_many_issues");
+  const more = cut.reduce(
+    (sum, each) => sum + Number.parseInt(each.message, 10),
+    Math.max(0, sorted.length - CONFIG_LIMITS.issues),
+  );
+  if (more === 0) return sorted;
+  const message = `${more} more issues are not listed.`;
+  const file = cut[0]?.file ?? sorted[0]?.file ?? "";
+  return [...sorted.slice(0, CONFIG_LIMITS.issues), issueOf({ code: "too_many_issues", message, file })];
+}
+
+function compareIssues(a: ConfigIssue, b: ConfigIssue): number {
+  if ((a.file === "") !== (b.file === "")) return a.file === "" ? 1 : -1;
+  const byPlace = compareText(a.file, b.file) || a.line - b.line || a.column - b.column;
+  return byPlace || compareText(a.resource, b.resource) || compareText(a.path, b.path);
 }

@@ -2,7 +2,9 @@ import { CONFIG_LIMITS } from "../core/limits.ts";
 import type { IssueCode } from "./codes.ts";
 import { describeDialect } from "./dialects.ts";
 import { describeZodIssues, valueAt } from "./field-issues.ts";
-import type { ConfigIssue } from "./issue.ts";
+import { type ConfigIssue, issueOf, orderIssues } from "./issue.ts";
+import { type PartialResource, prune, startsWith } from "./prune.ts";
+import { REFUSED_ANYTHING, type RefusedKeys } from "./refused.ts";
 import { API_VERSION, KINDS, type Kind, RESOURCE_SCHEMAS, type Resource } from "./schema/index.ts";
 import { formatSize } from "./schema/units.ts";
 import { hintFor } from "./suggest.ts";
@@ -41,8 +43,10 @@ export interface ParseOptions {
 
 export interface ParseResult {
   readonly resources: readonly ParsedResource[];
-  /** `Route default/shop`: resources that are there but have issues, so that references to them are not called dangling. */
-  readonly refused: readonly string[];
+  /** What is sound of resources that have issues: compiled with the others, it shows what else is wrong. */
+  readonly partial: readonly PartialResource[];
+  /** Resources that are there but have issues, so that references to them are not called dangling. */
+  readonly refused: RefusedKeys;
   /** At most `CONFIG_LIMITS.issues` and one that says so; in the order of the text. */
   readonly issues: readonly ConfigIssue[];
 }
@@ -50,40 +54,32 @@ export interface ParseResult {
 /** Reads a stream of YAML or JSON documents. Never throws; all issues at once, in the order of the text. */
 export function parseResources(text: string, options: ParseOptions): ParseResult {
   const { file } = options;
-  const issues: ConfigIssue[] = [];
   const bytes = Buffer.byteLength(text);
   if (bytes > CONFIG_LIMITS.documentBytes) {
     const message = `The text has ${bytes} bytes, more than ${formatSize(CONFIG_LIMITS.documentBytes)}.`;
-    return {
-      resources: [],
-      refused: [],
-      issues: [{ ...NOWHERE, code: "document_too_large", message, hint: "apply it in parts", file }],
-    };
+    return unreadable(issueOf({ code: "document_too_large", message, hint: "apply it in parts", file }));
   }
-  if (options.format === "json" && !isJson(text)) {
-    return {
-      resources: [],
-      refused: [],
-      issues: [{ ...NOWHERE, code: "yaml_syntax", message: "The text is not JSON.", file, line: 1, column: 1 }],
-    };
-  }
-  const { documents, problems } = readDocuments(text, options.env ?? {});
-  for (const problem of problems) issues.push({ ...NOWHERE, ...problem, file });
+  if (options.format === "json" && !isJson(text))
+    return unreadable(issueOf({ code: "yaml_syntax", message: "The text is not JSON.", file, line: 1, column: 1 }));
+  const { documents, problems, lost } = readDocuments(text, options.env ?? {});
+  const issues = problems.map((problem) => issueOf({ ...problem, file }));
   const reader = new ResourceReader(file, issues);
   for (const document of documents) reader.readDocument(document);
-  return { resources: reader.resources, refused: reader.refused, issues: inOrder(issues, file) };
+  for (const each of lost) reader.refused.push(...keysOfLost(each));
+  return reader.result();
 }
 
 /** Reads one resource that was stored (`ParsedResource.written`): no variables, no places. */
 export function parseStored(written: Json, file: string): ParseResult {
-  const issues: ConfigIssue[] = [];
-  const reader = new ResourceReader(file, issues);
+  const reader = new ResourceReader(file, []);
   // Coercions of variables write into the value, so none are offered and the stored one stays as it is.
-  reader.readDocument({ value: written, substituted: new Map(), broken: new Set(), locate: () => ({ line: 0, column: 0 }) });
-  return { resources: reader.resources, refused: reader.refused, issues: inOrder(issues, file) };
+  reader.readDocument({ value: written, substituted: new Map(), broken: [], merged: [], locate: () => ({ line: 0, column: 0 }) });
+  return reader.result();
 }
 
-const NOWHERE = { code: "", message: "", hint: "", resource: "", path: "", file: "", line: 0, column: 0 };
+const unreadable = (issue: ConfigIssue): ParseResult => ({
+  ...{ resources: [], partial: [], refused: [REFUSED_ANYTHING], issues: [issue] },
+});
 
 function isJson(text: string): boolean {
   try {
@@ -94,16 +90,12 @@ function isJson(text: string): boolean {
   }
 }
 
-function inOrder(issues: ConfigIssue[], file: string): ConfigIssue[] {
-  issues.sort((a, b) => a.line - b.line || a.column - b.column);
-  return cutIssues(issues, file);
-}
-
-/** The first `CONFIG_LIMITS.issues`, and one more that counts the rest. */
-export function cutIssues(issues: ConfigIssue[], file = ""): ConfigIssue[] {
-  if (issues.length <= CONFIG_LIMITS.issues) return issues;
-  const message = `${issues.length - CONFIG_LIMITS.issues} more issues are not listed.`;
-  return [...issues.slice(0, CONFIG_LIMITS.issues), { ...NOWHERE, code: "too_many_issues", message, file }];
+/** What a text that cannot be read holds, as far as its lines say it. */
+function keysOfLost(text: string): string[] {
+  const kinds = [...text.matchAll(/^[ \t"']*kind["']?[ \t]*:[ \t]*["']?([A-Za-z]+)/gm)].map((match) => match[1] ?? "");
+  const names = [...text.matchAll(/[{,\s]["']?name["']?[ \t]*:[ \t]*["']?([a-z0-9][-a-z0-9.]*)/g)].map((match) => match[1] ?? "");
+  if (kinds.length !== 1 || kinds[0] === "List" || names.length === 0) return [REFUSED_ANYTHING];
+  return [...new Set(names)].map((name) => `${KINDS.find((each) => each === kinds[0]) ?? "*"} */${name}`);
 }
 
 /** `spec.rules[0].backends[1].service`, the way people write it. */
@@ -119,6 +111,7 @@ export function formatPath(path: IssuePath): string {
 
 class ResourceReader {
   readonly resources: ParsedResource[] = [];
+  readonly partial: PartialResource[] = [];
   readonly refused: string[] = [];
   #counted = 0;
 
@@ -126,6 +119,11 @@ class ResourceReader {
     readonly file: string,
     readonly issues: ConfigIssue[],
   ) {}
+
+  result(): ParseResult {
+    const { resources, partial, refused, issues } = this;
+    return { resources, partial, refused, issues: orderIssues(issues) };
+  }
 
   readDocument(document: TextDocument): void {
     const { value } = document;
@@ -140,27 +138,55 @@ class ResourceReader {
       if (this.#counted === CONFIG_LIMITS.resources + 1) {
         const message = `There are more than ${CONFIG_LIMITS.resources} resources.`;
         this.#report(document, [], "", { code: "too_many_resources", message, hint: "apply them in parts", path: [] });
+        this.refused.push(REFUSED_ANYTHING);
       }
       return;
     }
     const kind = this.#readKind(document, value, base);
-    if (kind === undefined) return;
-    const parsed = parseWithVariables(kind, value, document, base);
-    if (!parsed.success) {
-      const name = nameOf(kind, value);
-      this.refused.push(name);
-      for (const problem of describeZodIssues(parsed.error.issues, value, kind)) {
-        // Where a variable is missing, whatever else is wrong with the value follows from it.
-        if (!document.broken.has(JSON.stringify([...base, ...problem.path]))) this.#report(document, base, name, problem);
-      }
+    if (kind === undefined) {
+      this.refused.push(keyOf("*", value));
       return;
     }
+    const parsed = parseWithVariables(kind, value, document, base);
     const { file } = this;
+    const isSound = below(document.broken, base).length + below(document.merged, base).length === 0;
+    if (!parsed.success || !isSound) {
+      this.#readPartly(document, value, base, kind, parsed.error?.issues ?? []);
+      return;
+    }
     this.resources.push({
       resource: parsed.data,
       written: value,
       locate: (path) => ({ file, ...document.locate([...base, ...path]) }),
     });
+  }
+
+  #readPartly(
+    document: TextDocument,
+    value: Json,
+    base: IssuePath,
+    kind: Kind,
+    found: Parameters<typeof describeZodIssues>[0],
+  ): void {
+    const { file } = this;
+    const name = nameOf(kind, value);
+    this.refused.push(keyOf(kind, value));
+    const broken = below(document.broken, base);
+    const report = (problem: Problem): void => {
+      // Where a variable is missing, whatever else is wrong with the value follows from it.
+      if (!broken.some((path) => startsWith(problem.path, path))) this.#report(document, base, name, problem);
+    };
+    for (const problem of describeZodIssues(found, value, kind)) report(problem);
+    // Beyond what is listed nobody sees what else there is.
+    const pruned =
+      this.issues.length > CONFIG_LIMITS.issues
+        ? undefined
+        : prune(kind, value, { broken, merged: below(document.merged, base) }, this.#counted);
+    if (pruned === undefined) return;
+    for (const problem of pruned.problems) report(problem);
+    const { resource, pathOf, isWhole, hasUnknownKey } = pruned;
+    const locate = (path: IssuePath): Place => ({ file, ...document.locate([...base, ...path]) });
+    this.partial.push({ resource, written: value, name, pathOf, isWhole, hasUnknownKey, locate });
   }
 
   /** The kind, when the envelope is one of ours. */
@@ -204,6 +230,20 @@ interface Problem {
 type Mapping = { readonly [key: string]: Json };
 
 const isMapping = (value: Json): value is Mapping => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** For `ParseResult.refused`: what cannot be read may be anything. */
+function keyOf(kind: Kind | "*", value: Json): string {
+  const part = (field: string, otherwise: string): string => {
+    const text = valueAt(value, ["metadata", field]);
+    if (text === undefined) return otherwise;
+    return typeof text === "string" && /^[-a-z0-9.]{1,253}$/.test(text) ? text : "*";
+  };
+  return `${kind} ${part("namespace", "default")}/${part("name", "*")}`;
+}
+
+/** Those of the paths that lead into a resource, from there. */
+const below = (paths: readonly IssuePath[], base: IssuePath): IssuePath[] =>
+  paths.filter((path) => startsWith(path, base)).map((path) => path.slice(base.length));
 
 function nameOf(kind: Kind, value: Json): string {
   const name = valueAt(value, ["metadata", "name"]);

@@ -2,12 +2,15 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, extname, isAbsolute, join, resolve } from "node:path";
 import type { ConfigIssue } from "./issue.ts";
 import { type ParsedResource, parseResources } from "./parse.ts";
+import type { PartialResource } from "./prune.ts";
+import { REFUSED_ANYTHING, type RefusedKeys } from "./refused.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
 export interface ReadConfig {
   readonly resources: readonly ParsedResource[];
-  readonly refused: readonly string[];
+  readonly partial: readonly PartialResource[];
+  readonly refused: RefusedKeys;
   readonly issues: readonly ConfigIssue[];
 }
 
@@ -19,12 +22,14 @@ const EXTENSIONS = new Set([".yaml", ".yml", ".json"]);
  */
 export function readConfigFiles(paths: readonly string[], env: Env, onRead: (path: string) => void = () => {}): ReadConfig {
   const resources: ParsedResource[] = [];
+  const partial: PartialResource[] = [];
   const refused: string[] = [];
   const issues: ConfigIssue[] = [];
   const files: string[] = [];
   const unreadable = (file: string, error: unknown): void => {
     const why = error instanceof Error ? error.message : String(error);
     const message = `${file} cannot be read: ${why}.`;
+    refused.push(REFUSED_ANYTHING);
     issues.push({ code: "file_unreadable", message, hint: "", resource: "", path: "", file, line: 0, column: 0 });
   };
   for (const path of paths) {
@@ -43,13 +48,14 @@ export function readConfigFiles(paths: readonly string[], env: Env, onRead: (pat
       const text = readFileSync(file, "utf8");
       const parsed = parseResources(text, { file, env });
       resources.push(...parsed.resources);
+      partial.push(...parsed.partial);
       refused.push(...parsed.refused);
       issues.push(...parsed.issues);
     } catch (error) {
       unreadable(file, error);
     }
   }
-  return { resources, refused, issues };
+  return { resources, partial, refused, issues };
 }
 
 function listFiles(path: string): string[] {

@@ -1,6 +1,6 @@
 import { isSameData } from "../core/equal.ts";
-import { canonicalCopy, compareText } from "./canonical.ts";
-import { type Catalogue, fullName, kindOfKey } from "./catalogue.ts";
+import { canonicalCopy } from "./canonical.ts";
+import { type Catalogue, fullName } from "./catalogue.ts";
 import { compileAuthentications } from "./compile/authentication.ts";
 import { CompileContext, servesHttp } from "./compile/context.ts";
 import { compileFilters } from "./compile/filter.ts";
@@ -11,8 +11,8 @@ import { ClaimIndex, refuseRouteConflicts } from "./compile/route-conflicts.ts";
 import { compileService, dependsOnFiles } from "./compile/service.ts";
 import { checkStreamRoutes } from "./compile/stream-routes.ts";
 import type { CompileOptions, CompileResult } from "./compile.ts";
-import type { ConfigIssue } from "./issue.ts";
-import { cutIssues } from "./parse.ts";
+import { orderIssues } from "./issue.ts";
+import { mayHaveRefused } from "./refused.ts";
 import type { GatewayResource, Resource, ServiceResource } from "./schema/index.ts";
 import { SectionCutter } from "./section-cutter.ts";
 import { nameOfItem } from "./section-layout.ts";
@@ -62,11 +62,10 @@ export class SnapshotCompiler {
     checkStreamRoutes(context, streamRoutes, content);
     // Who claimed the same is only looked for when somebody did, or when all issues are told anyway.
     if (context.issues.length > 0 || !claims.replace(removed, added)) refuseRouteConflicts(context, routes);
-    const isMeshKnown = options.refused?.some((each) => kindOfKey(each) === "Mesh") !== true;
-    const found = { filters: isMeshKnown ? content.filters : [], modules: context.modules };
-    const issues = context.issues.sort(compareIssues);
-    const warnings = context.warnings.sort(compareIssues);
-    if (issues.length > 0) return { snapshot: undefined, sections: undefined, issues: cutIssues(issues), warnings, ...found };
+    const found = { filters: isMeshKnown(context) ? content.filters.filter((each) => isTryable(context, each.name)) : [] };
+    const issues = orderIssues(context.issues);
+    const rest = { issues, warnings: orderIssues(context.warnings), modules: context.modules, ...found };
+    if (issues.length > 0 || context.hasPartial) return { snapshot: undefined, sections: undefined, ...rest };
     if (isKept) {
       this.#last = { catalogue, content, streamRoutes };
       this.#claims = claims;
@@ -74,8 +73,23 @@ export class SnapshotCompiler {
     const sections = this.#cutter.cut(content);
     const { digest } = sections;
     const snapshot = Object.freeze({ ...content, revision: options.revision, digest, group: options.group ?? "gateway" });
-    return { snapshot, sections, issues, warnings, ...found };
+    return { snapshot, sections, ...rest };
   }
+}
+
+/** The Mesh says whose modules may run: none runs while that cannot be read. */
+function isMeshKnown(context: CompileContext): boolean {
+  if (!mayHaveRefused(context.options.refused ?? [], "Mesh")) return true;
+  const meshes = context.ofKind("Mesh");
+  return meshes.length > 0 && meshes.every((mesh) => context.isPartial(mesh) && context.isWhole(mesh, ["spec", "filters"]));
+}
+
+/** What a filter may do and use is part of whether it starts. */
+function isTryable(context: CompileContext, name: string): boolean {
+  const filter = context.find("Filter", name);
+  if (filter === undefined) return true;
+  const parts = [["metadata"], ["spec", "settings"], ["spec", "capabilities"], ["spec", "budget"]];
+  return parts.every((path) => context.isWhole(filter, path));
 }
 
 function compileRoutes(context: CompileContext, last: Compiled | undefined): SnapshotContent["routes"] {
@@ -146,10 +160,4 @@ function keepEqual(before: SnapshotContent | undefined, content: SnapshotContent
     ...{ services: content.services, endpoints: content.endpoints },
     ...{ filters: keep("filters"), authentications: keep("authentications") },
   };
-}
-
-/** In order of places. */
-function compareIssues(a: ConfigIssue, b: ConfigIssue): number {
-  const byPlace = compareText(a.file, b.file) || a.line - b.line || a.column - b.column;
-  return byPlace || compareText(a.resource, b.resource) || compareText(a.path, b.path);
 }

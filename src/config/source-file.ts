@@ -4,7 +4,7 @@ import type { Clock } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
 import { compileSnapshot, locatorOf } from "./compile.ts";
 import { checkFilters, filterPlaceOf, type TryFilter } from "./filter-check.ts";
-import type { ConfigIssue } from "./issue.ts";
+import { type ConfigIssue, orderIssues } from "./issue.ts";
 import { type ModuleCatalogue, withStoredModules } from "./modules.ts";
 import { notPulled, type PullModule, pinModules } from "./oci/pin.ts";
 import { createFileReader, readConfigFiles } from "./read-files.ts";
@@ -129,14 +129,14 @@ export class FileSource implements SnapshotSource {
         readFile: createFileReader(stamp),
         locate,
         refused: read.refused,
+        partial: read.partial,
         nowMs: publishedAtMs,
       },
     );
     this.#watch(stamps);
-    const issues = [...read.issues, ...compiled.issues];
-    if (tryFilter !== undefined) {
-      issues.push(...(await checkFilters(compiled, tryFilter, filterPlaceOf(resources), this.#checkedFilters)));
-    }
+    const place = filterPlaceOf(resources, read.partial);
+    const tried = tryFilter === undefined ? [] : await checkFilters(compiled, tryFilter, place, this.#checkedFilters);
+    const issues = orderIssues(read.issues, compiled.issues, tried);
     if (compiled.warnings.length > 0) this.options.onWarnings?.(compiled.warnings);
     const { snapshot } = compiled;
     if (issues.length > 0 || snapshot === undefined) return this.#refuse(issues);

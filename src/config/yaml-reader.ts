@@ -1,9 +1,10 @@
-import { type Document, isAlias, isMap, isScalar, isSeq, type Node, type Pair, parseAllDocuments } from "yaml";
+import { type Document, isAlias, isMap, isScalar, isSeq, type Node, type Pair, parseAllDocuments, YAMLMap } from "yaml";
 import { CONFIG_LIMITS } from "../core/limits.ts";
 import type { IssueCode } from "./codes.ts";
 import { type JsonDocument, readJsonStream } from "./json-reader.ts";
 import type { IssuePath, Json } from "./parse.ts";
 import { retype, substituteVariables } from "./variables.ts";
+import { firstProblemOf, sentence } from "./yaml-problems.ts";
 
 /** A problem of the text, before anything is known about resources. */
 export interface TextProblem {
@@ -20,7 +21,9 @@ export interface TextDocument {
   /** Texts of scalars that had variables, by `JSON.stringify(path)`: what a field expects decides what they become. */
   readonly substituted: ReadonlyMap<string, string>;
   /** Paths of scalars whose variables have problems, which were reported. */
-  readonly broken: ReadonlySet<string>;
+  readonly broken: readonly IssuePath[];
+  /** Paths of mappings with a merge key, which was reported: what it brings is in the value. */
+  readonly merged: readonly IssuePath[];
   /** Place of a value, or of its key; of the nearest parent when there is none. */
   locate(path: IssuePath, key?: boolean): { readonly line: number; readonly column: number };
 }
@@ -31,8 +34,16 @@ type Env = Readonly<Record<string, string | undefined>>;
 /** Values that one document may hold after its aliases are expanded. */
 const EXPANDED_NODES_MAX = 200_000;
 
+/** A text as its documents. */
+export interface ReadDocuments {
+  readonly documents: readonly TextDocument[];
+  readonly problems: readonly TextProblem[];
+  /** Texts of documents that cannot be read; the problem was reported. */
+  readonly lost: readonly string[];
+}
+
 /** Reads a stream of YAML documents (JSON is YAML). Never throws. */
-export function readDocuments(text: string, env: Env): { documents: TextDocument[]; problems: TextProblem[] } {
+export function readDocuments(text: string, env: Env): ReadDocuments {
   const lines = new LineTable(text);
   const problems: TextProblem[] = [];
   const report: Report = (offset, code, message, hint = "") => {
@@ -40,41 +51,66 @@ export function readDocuments(text: string, env: Env): { documents: TextDocument
     problems.push({ code, message, hint, ...lines.placeOf(offset) });
   };
   const json = readJsonStream(text);
-  if (json !== undefined) return { documents: json.map((each) => documentOfJson(each, lines)), problems };
+  if (json !== undefined) return { documents: json.map((each) => documentOfJson(each, lines)), problems, lost: [] };
   if (hasTooManyMarks(text)) {
-    report(
-      0,
-      "document_too_large",
-      `The text has more than ${CONFIG_LIMITS.yamlMarks} YAML indicators.`,
-      "apply it in parts, or as JSON",
-    );
-    return { documents: [], problems };
+    const message = `The text has more than ${CONFIG_LIMITS.yamlMarks} YAML indicators.`;
+    report(0, "document_too_large", message, "apply it in parts, or as JSON");
+    return { documents: [], problems, lost: [text] };
   }
-  let parsed: readonly Document.Parsed[];
+  const documents: TextDocument[] = [];
+  const lost: string[] = [];
+  for (const part of parseParts(text)) {
+    const reportHere: Report = (offset, ...rest) => report(part.offset + offset, ...rest);
+    if (part.documents === undefined) reportHere(0, part.code, part.message);
+    for (const document of part.documents ?? []) {
+      if (reportSyntax(document, part.text, reportHere)) {
+        lost.push(part.text);
+        continue;
+      }
+      for (const { root, ...read } of new DocumentReader(document, env, reportHere).read()) {
+        const locate = (path: IssuePath, key = false) => lines.placeOf(part.offset + offsetOf(document, root, path, key));
+        documents.push({ ...read, locate });
+      }
+    }
+    if (part.documents === undefined) lost.push(part.text);
+  }
+  return { documents, problems, lost };
+}
+
+/** Reports what keeps a document from being read; false when nothing does. */
+function reportSyntax(document: Document.Parsed, text: string, report: Report): boolean {
+  // The composer's own stack overflow comes as an error of the document.
+  const deep = document.errors.find((error) => /call stack/i.test(error.message));
+  if (deep !== undefined) report(deep.pos[0], "too_deep", DEEP_MESSAGE);
+  const problem = deep === undefined ? firstProblemOf(document, text) : undefined;
+  if (problem !== undefined) report(problem.offset, "yaml_syntax", problem.message, problem.hint);
+  for (const warning of document.warnings) report(warning.pos[0], "yaml_unsupported", sentence(warning.message));
+  return document.errors.length > 0;
+}
+
+type TextPart = { readonly text: string; readonly offset: number } & (
+  | { readonly documents: readonly Document.Parsed[] }
+  | { readonly documents: undefined; readonly code: IssueCode; readonly message: string }
+);
+
+/** The whole text; when something in it cannot be read, from one line of `---` to the next, so that only what is there is lost. */
+function parseParts(text: string): TextPart[] {
+  const whole = parsePart(text, 0);
+  if (whole.documents?.every(({ errors }) => errors.length === 0) === true) return [whole];
+  const starts = [0, ...[...text.matchAll(/^---(?=\s|$)/gm)].map(({ index }) => index).filter((index) => index > 0)];
+  if (starts.length === 1) return [whole];
+  return starts.map((start, i) => parsePart(text.slice(start, starts[i + 1]), start));
+}
+
+function parsePart(text: string, offset: number): TextPart {
   try {
-    parsed = parseStream(text);
+    return { text, offset, documents: parseStream(text) };
   } catch (error) {
     // The composer of the library is recursive: what is nested too deeply ends here. So does whatever else it throws.
     const deep = error instanceof RangeError;
-    report(0, deep ? "too_deep" : "yaml_syntax", deep ? DEEP_MESSAGE : `The text cannot be read: ${firstLine(error)}`);
-    return { documents: [], problems };
+    const message = deep ? DEEP_MESSAGE : `The text cannot be read: ${firstLine(error)}`;
+    return { text, offset, documents: undefined, code: deep ? "too_deep" : "yaml_syntax", message };
   }
-  const documents: TextDocument[] = [];
-  for (const document of parsed) {
-    for (const error of document.errors) {
-      // The composer's own stack overflow comes as an error of the document.
-      const deep = /call stack/i.test(error.message);
-      report(error.pos[0], deep ? "too_deep" : "yaml_syntax", deep ? DEEP_MESSAGE : sentence(error.message));
-    }
-    for (const warning of document.warnings) report(warning.pos[0], "yaml_unsupported", sentence(warning.message));
-    if (document.errors.length > 0) continue;
-    const reader = new DocumentReader(document, env, report);
-    const value = reader.read();
-    if (value === null) continue;
-    const locate = (path: IssuePath, key = false) => lines.placeOf(offsetOf(document, path, key));
-    documents.push({ value, substituted: reader.substituted, broken: reader.broken, locate });
-  }
-  return { documents, problems };
 }
 
 /** 1 for the characters that make the YAML reader work. */
@@ -89,7 +125,7 @@ function hasTooManyMarks(text: string): boolean {
 }
 
 const NO_TEXTS: ReadonlyMap<string, string> = new Map();
-const NO_PATHS: ReadonlySet<string> = new Set();
+const NO_PATHS: readonly IssuePath[] = [];
 
 /** Where a value stands is asked only when it has an issue: then the YAML reader says it. */
 function documentOfJson({ value, text, offset }: JsonDocument, lines: LineTable): TextDocument {
@@ -97,9 +133,9 @@ function documentOfJson({ value, text, offset }: JsonDocument, lines: LineTable)
   const locate = (path: IssuePath, key = false) => {
     if (document === undefined && hasTooManyMarks(text)) return lines.placeOf(offset);
     document ??= parseStream(text)[0];
-    return lines.placeOf(offset + (document === undefined ? 0 : offsetOf(document, path, key)));
+    return lines.placeOf(offset + (document === undefined ? 0 : offsetOf(document, document.contents, path, key)));
   };
-  return { value, substituted: NO_TEXTS, broken: NO_PATHS, locate };
+  return { value, substituted: NO_TEXTS, broken: NO_PATHS, merged: NO_PATHS, locate };
 }
 
 type Report = (offset: number, code: IssueCode, message: string, hint?: string) => void;
@@ -143,12 +179,21 @@ class LineTable {
 }
 
 const firstLine = (error: unknown): string => (error instanceof Error ? error.message : String(error)).split("\n", 1)[0] ?? "";
-const sentence = (message: string): string => `${message.split("\n", 1)[0]?.replace(/[.:]?$/, "")}.`;
+
+/** One resource, or list of them, of a document. */
+interface ReadPart {
+  readonly value: MutableJson;
+  readonly root: unknown;
+  readonly substituted: ReadonlyMap<string, string>;
+  readonly broken: readonly IssuePath[];
+  readonly merged: readonly IssuePath[];
+}
 
 /** Turns the nodes of one document into plain JSON, with everything that must be refused on the way. */
 class DocumentReader {
-  readonly substituted = new Map<string, string>();
-  readonly broken = new Set<string>();
+  #substituted = new Map<string, string>();
+  #broken: IssuePath[] = [];
+  #merged: IssuePath[] = [];
   #aliases = 0;
   #expanded = 0;
   #tooDeep = false;
@@ -160,8 +205,43 @@ class DocumentReader {
     readonly report: Report,
   ) {}
 
-  read(): MutableJson {
-    return this.#value(this.document.contents, 0, false);
+  /** Nothing for a document that is empty. */
+  read(): ReadPart[] {
+    const parts: ReadPart[] = [];
+    for (const root of this.#splitResources(this.document.contents)) {
+      this.#substituted = new Map();
+      this.#broken = [];
+      this.#merged = [];
+      const value = this.#value(root, 0, false);
+      if (value !== null) parts.push({ value, root, substituted: this.#substituted, broken: this.#broken, merged: this.#merged });
+    }
+    return parts;
+  }
+
+  /** Where a second `apiVersion` or `kind` stands, a line of `---` is missing: what is behind it is read as the next resource. */
+  #splitResources(root: unknown): unknown[] {
+    if (!isMap(root)) return [root];
+    const parts: Pair[][] = [[]];
+    let seen = new Set<unknown>();
+    for (const pair of root.items) {
+      const key = isScalar(pair.key) ? pair.key.value : undefined;
+      if ((key === "apiVersion" || key === "kind") && seen.has(key)) {
+        const message = `The key ${JSON.stringify(key)} is there twice: another resource begins here.`;
+        this.report(startOf(pair.key), "duplicate_key", message, "put a line of --- in front of it");
+        seen = new Set();
+        parts.push([]);
+      }
+      seen.add(key);
+      parts.at(-1)?.push(pair);
+    }
+    if (parts.length === 1) return [root];
+    return parts.map((items) => {
+      const map = new YAMLMap(this.document.schema);
+      map.items.push(...items);
+      const start = startOf(items[0]?.key);
+      map.range = [start, start, start];
+      return map;
+    });
   }
 
   #value(node: unknown, depth: number, aliased: boolean): MutableJson {
@@ -206,6 +286,7 @@ class DocumentReader {
 
   #map(items: readonly Pair[], depth: number, aliased: boolean): MutableJson {
     const map: { [key: string]: MutableJson } = {};
+    const merged: MutableJson[] = [];
     for (const pair of items) {
       const key = isScalar(pair.key) ? pair.key.value : undefined;
       if (typeof key !== "string") {
@@ -213,12 +294,17 @@ class DocumentReader {
       } else if (key === "<<" || key === "__proto__") {
         const hint = key === "<<" ? "write the keys out, or use an alias for the whole value" : "";
         this.report(startOf(pair.key), "yaml_unsupported", `The key ${key} may not be used.`, hint);
+        // Nobody is told that what stands there is missing.
+        if (key === "<<") merged.push(this.#inside(key, () => this.#value(pair.value, depth + 1, aliased)));
       } else if (Object.hasOwn(map, key)) {
         this.report(startOf(pair.key), "duplicate_key", `The key ${JSON.stringify(key)} is there twice.`, "remove one of them");
       } else {
         map[key] = this.#inside(key, () => this.#value(pair.value, depth + 1, aliased));
       }
     }
+    if (merged.length > 0 && this.#merged.length <= CONFIG_LIMITS.issues) this.#merged.push([...this.#path]);
+    for (const each of merged.flat())
+      if (typeof each === "object" && !Array.isArray(each)) Object.assign(map, { ...each, ...map });
     return map;
   }
 
@@ -237,9 +323,9 @@ class DocumentReader {
     if (!value.includes("$")) return value;
     const { text, problems } = substituteVariables(value, this.env);
     for (const { code, message, hint } of problems) this.report(startOf(node), code, message, hint);
-    if (problems.length > 0) this.broken.add(JSON.stringify(this.#path));
+    if (problems.length > 0 && this.#broken.length <= CONFIG_LIMITS.issues) this.#broken.push([...this.#path]);
     if (text === value || problems.length > 0) return text;
-    this.substituted.set(JSON.stringify(this.#path), text);
+    this.#substituted.set(JSON.stringify(this.#path), text);
     return node.type === "PLAIN" ? retype(text) : text;
   }
 }
@@ -250,8 +336,8 @@ function startOf(node: unknown): number {
 }
 
 /** Offset of the value at a path; where the path leaves the document, of the last key that is there. */
-function offsetOf(document: Document.Parsed, path: IssuePath, key: boolean): number {
-  let node: unknown = document.contents;
+function offsetOf(document: Document.Parsed, root: unknown, path: IssuePath, key: boolean): number {
+  let node: unknown = root;
   let offset = startOf(node);
   for (const [i, step] of path.entries()) {
     if (isAlias(node)) node = node.resolve(document);

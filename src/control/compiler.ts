@@ -1,5 +1,5 @@
-import type { Catalogue } from "../config/catalogue.ts";
-import type { CompileOptions, CompileResult, Locate } from "../config/compile.ts";
+import { type Catalogue, fullName } from "../config/catalogue.ts";
+import type { CompileOptions, CompileResult } from "../config/compile.ts";
 import { checkFilters, type FilterPlace, type TryFilter } from "../config/filter-check.ts";
 import type { ConfigIssue } from "../config/issue.ts";
 import { secretsOfModule } from "../config/module-secrets.ts";
@@ -47,6 +47,9 @@ export interface CompiledConfig {
   at(revision: number): CompiledConfig;
 }
 
+/** What a request brings. */
+export type Applied = Required<Pick<CompileOptions, "locate" | "refused" | "partial" | "storedAt">>;
+
 /** What an apply pulled from registries. */
 export type Pulled = Omit<PinnedModules, "resources">;
 
@@ -78,27 +81,21 @@ export class ConfigCompiler {
     this.#silent = new SilentRegistries(options.clock);
   }
 
-  async compile(
-    resources: Catalogue,
-    revision: number,
-    locate: Locate,
-    refused: readonly string[] = [],
-    pulled?: Pulled,
-  ): Promise<CompiledConfig> {
+  async compile(resources: Catalogue, revision: number, applied?: Applied, pulled?: Pulled): Promise<CompiledConfig> {
     await this.#loadModules(resources, pulled);
-    const result = this.#compiler.compile(resources, this.#optionsOf(revision, locate, refused, pulled));
+    const result = this.#compiler.compile(resources, this.#optionsOf(revision, applied, pulled));
     const { snapshot, sections, modules, warnings } = result;
-    const issues = [...result.issues, ...(await this.#tryFilters(result, resources, locate))];
+    const issues = [...result.issues, ...(await this.#tryFilters(result, resources, applied))];
     if (snapshot === undefined || sections === undefined || issues.length > 0) return compiledOf([], issues, warnings);
     // All groups get all of it, each under its name.
     const groups = this.options.groups.map((group) => ({ snapshot: { ...snapshot, group }, sections, modules }));
     return compiledOf(groups, issues, warnings);
   }
 
-  #optionsOf(revision: number, locate: Locate, refused: readonly string[], pulled: Pulled | undefined): CompileOptions {
+  #optionsOf(revision: number, applied: Applied | undefined, pulled: Pulled | undefined): CompileOptions {
     const { modules, readFile, clock } = this.options;
     const catalogue = withStoredModules(modules, (digest) => this.#stored.get(digest) ?? pulled?.modules.get(digest));
-    return { revision, modules: catalogue, readFile, locate, refused, notPulled: pulled?.failures, nowMs: clock.wallMs() };
+    return { ...applied, revision, modules: catalogue, readFile, notPulled: pulled?.failures, nowMs: clock.wallMs() };
   }
 
   /** Filters from registries get the digest of their module. Takes as long as the registries do; never rejects. `publisher`: whose apply others wait for; it is the only one. */
@@ -163,13 +160,15 @@ export class ConfigCompiler {
     return bytes;
   }
 
-  async #tryFilters(compiled: CompileResult, resources: Catalogue, locate: Locate): Promise<ConfigIssue[]> {
+  async #tryFilters(compiled: CompileResult, resources: Catalogue, applied: Applied | undefined): Promise<ConfigIssue[]> {
     const { tryFilter } = this.options;
     if (tryFilter === undefined) return [];
     if (this.#tried.size > TRIED_MAX) this.#tried.clear();
     const place: FilterPlace = (name, path) => {
+      const partial = applied?.partial.find(({ resource }) => resource.kind === "Filter" && fullName(resource) === name);
       const resource = resources.find("Filter", name);
-      return (resource === undefined ? undefined : locate(resource, path)) ?? { file: "", line: 0, column: 0 };
+      const found = partial?.locate(path) ?? (resource === undefined ? undefined : applied?.locate(resource, path));
+      return found ?? { file: "", line: 0, column: 0 };
     };
     return checkFilters(compiled, tryFilter, place, this.#tried);
   }

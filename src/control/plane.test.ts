@@ -451,3 +451,59 @@ test("silent registries under ever different names hold up the inbox for as long
   for (const socket of sockets) socket.destroy();
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
 });
+
+test("a conflict with what is stored is told in the text that is applied, and says which revision has the other", async () => {
+  const plane = await startPlane();
+  const resource = (kind: string, name: string, spec: object): string =>
+    `${JSON.stringify({ apiVersion: "selvedge.dev/v1", kind, metadata: { name }, spec })}\n---\n`;
+  const route = (name: string): string => resource("Route", name, { rules: [{ respond: { status: 204 } }] });
+  const gateway = (name: string): string => resource("Gateway", name, { listeners: [{ port: 8080 }] });
+  const mesh = (name: string): string => resource("Mesh", name, {});
+  expect((await plane.apply({ ...by, text: route("m") + gateway("m") + mesh("m") })).ok).toBe(true);
+  // Before and behind it by name.
+  for (const name of ["a", "z"]) {
+    const outcome = await plane.apply({ ...by, text: route(name) + gateway(name) + mesh(name) });
+    expect(outcome.ok ? [] : outcome.issues.map(({ line, resource, message }) => [line, resource, message])).toEqual([
+      [1, `Route default/${name}`, "Rule 0 of Route default/m, which is stored (revision 1), has the same match on host *."],
+      [
+        3,
+        `Gateway default/${name}`,
+        "0.0.0.0:8080 is taken by listener default/m/http-8080 (0.0.0.0:8080), which is stored (revision 1).",
+      ],
+      [5, `Mesh default/${name}`, "There is also Mesh default/m, which is stored (revision 1)."],
+    ]);
+  }
+  await plane.stop();
+});
+
+test("every mistake is told in one round, in the order of the text, and none that only follows from another", async () => {
+  const plane = await startPlane();
+  expect((await plane.apply({ ...by, text: service("old") })).ok).toBe(true);
+  const text = `
+apiVersion: selvedge.dev/v1
+kind: Route
+metadata: { name: r }
+spec:
+  rules:
+    - backends: [old, broken, gone]
+      timeout: soon
+---
+apiVersion: selvedge.dev/v1
+kind: Service
+metadata: { name: broken }
+spec: { endpoints: ["127.0.0.1"] }
+---
+apiVersion: selvedge.dev/v1
+kind: Route
+metadata: { name: s }
+spec: { hosts: [s.example], rules: [{ backends: [missing] }] }
+`;
+  const outcome = await plane.apply({ ...by, text });
+  expect(outcome.ok ? [] : outcome.issues.map(({ line, column, code }) => `${line}:${column} ${code}`)).toEqual([
+    "7:31 dangling_reference",
+    "8:16 bad_duration",
+    "13:21 bad_address",
+    "18:50 dangling_reference",
+  ]);
+  await plane.stop();
+});

@@ -1,4 +1,5 @@
 import { sha256Digest } from "../config/canonical.ts";
+import { orderIssues } from "../config/issue.ts";
 import { type ModuleSummary, summariseModule } from "../config/module-summary.ts";
 import { Complaints } from "../config/nats/complaints.ts";
 import type { ProxyStatusMessage } from "../config/nats/status.ts";
@@ -322,8 +323,10 @@ export class Plane implements ControlPlane {
     if (refused !== undefined) return refused;
     const { compiler, store } = this.options;
     const { catalogue } = plan.next;
-    const compiled = await compiler.compile(catalogue, model.revision + 1, plan.locate, plan.refused, commit.pulled);
-    const issues = [...plan.issues, ...compiled.issues];
+    const { locate, refused: keys, storedAt } = plan;
+    const applied = { locate, refused: keys, storedAt, partial: this.#judgeable(commit, plan) };
+    const compiled = await compiler.compile(catalogue, model.revision + 1, applied, commit.pulled);
+    const issues = orderIssues(plan.issues, compiled.issues);
     if (issues.length > 0) return { ok: false, reason: issues.some(isBusy) ? "busy" : "invalid", issues };
     const { digest } = plan.next.digests;
     const changes = plan.changes.map(summaryOf);
@@ -342,6 +345,13 @@ export class Plane implements ControlPlane {
     this.#compiled = compiled.at(revision);
     await this.#followOrRepair({ ...entry, revision, previous: model.revision });
     return { ok: true, revision, digest, changes, ...warnings };
+  }
+
+  /** What else is wrong with resources that have issues is only for those to know who may write them. */
+  #judgeable({ origin, author }: Commit, { partial, locate }: Plan): Plan["partial"] {
+    const { owners } = this.options;
+    if (origin !== "nats" || owners === undefined) return partial;
+    return partial.filter(({ resource }) => owners.mayWrite(author, resource, locate));
   }
 
   #entryOf(commit: Commit, plan: Plan, digest: string): Omit<LogEntry, "revision" | "previous"> {
@@ -383,7 +393,7 @@ export class Plane implements ControlPlane {
   async #recompile(): Promise<void> {
     const { compiler, log } = this.options;
     const { catalogue, revision, unreadable } = this.#model;
-    const compiled = await compiler.compile(catalogue, revision, () => undefined);
+    const compiled = await compiler.compile(catalogue, revision);
     const issues = [
       ...compiled.issues,
       ...unreadable.map((key) => controlIssue("internal", "This version cannot read what is stored.", "", key)),

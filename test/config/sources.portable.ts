@@ -139,9 +139,9 @@ describe("FileSource", () => {
     assert.deepEqual(
       run.issues[0]?.map((each) => [each.column, each.path, each.message.slice(each.message.indexOf(": ") + 2)]),
       [
+        [58, "spec.settings.limits[0].key", "missing."],
         [65, "spec.settings.limits[0].per", "must be minute; known are: hour."],
         [82, 'spec.settings["a/b"]', "unknown key ."],
-        [58, "spec.settings.limits[0].key", "missing."],
       ],
     );
   });

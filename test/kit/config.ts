@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type CompileResult, compileSnapshot, locatorOf } from "../../src/config/compile.ts";
-import type { ConfigIssue } from "../../src/config/issue.ts";
+import { type ConfigIssue, orderIssues } from "../../src/config/issue.ts";
 import { builtinModules, type ModuleCatalogue } from "../../src/config/modules.ts";
 import { type ParsedResource, parseResources } from "../../src/config/parse.ts";
 
@@ -41,10 +41,11 @@ export function compileText(text: string, options: CompileTextOptions = {}): Com
       readFile: readFixture,
       locate: locatorOf(parsed.resources),
       refused: parsed.refused,
+      partial: parsed.partial,
       ...(nowMs === undefined ? {} : { nowMs }),
     },
   );
-  return { ...compiled, resources: parsed.resources, all: [...parsed.issues, ...compiled.issues] };
+  return { ...compiled, resources: parsed.resources, all: orderIssues(parsed.issues, compiled.issues) };
 }
 
 /** A file beside a configuration; there is no other. */

@@ -63,7 +63,8 @@ type Content = Pick<Snapshot, "routes" | "listeners">;
 async function compileFiles(context: CommandContext): Promise<Content | undefined> {
   const { compiled, issues } = await compileNamedFiles(context);
   if (issues.length === 0) return compiled.snapshot;
-  printIssues(context, issues);
+  const { orderIssues } = await import("../../config/issue.ts");
+  printIssues(context, orderIssues(issues));
   return undefined;
 }
 

@@ -37,11 +37,10 @@ interface Checked {
 
 async function check(context: CommandContext): Promise<Checked> {
   const { checkFilters, filterPlaceOf } = await import("../../config/filter-check.ts");
-  const { compiled, resources, issues } = await compileNamedFiles(context);
-  const all = [...issues];
-  if (compiled.filters.length > 0) {
-    const tryFilter = await context.launch.createFilterTrial();
-    all.push(...(await checkFilters(compiled, tryFilter, filterPlaceOf(resources))));
-  }
-  return { issues: all, warnings: compiled.warnings, resources: resources.length };
+  const { orderIssues } = await import("../../config/issue.ts");
+  const { compiled, resources, partial, issues } = await compileNamedFiles(context);
+  const { filters, warnings } = compiled;
+  const place = filterPlaceOf(resources, partial);
+  const tried = filters.length === 0 ? [] : await checkFilters(compiled, await context.launch.createFilterTrial(), place);
+  return { issues: orderIssues(issues, tried), warnings, resources: resources.length };
 }

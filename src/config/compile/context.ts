@@ -4,6 +4,8 @@ import type { IssueCode } from "../codes.ts";
 import type { CompileOptions } from "../compile.ts";
 import type { ConfigIssue } from "../issue.ts";
 import { formatPath, type IssuePath } from "../parse.ts";
+import type { PartialResource } from "../prune.ts";
+import { mayBeRefused } from "../refused.ts";
 import { type GatewayResource, type Kind, type Resource, resourceKey } from "../schema/index.ts";
 import type { FileOrInline } from "../schema/tls.ts";
 import { formatSize } from "../schema/units.ts";
@@ -12,6 +14,17 @@ import type { ResourceName } from "../snapshot.ts";
 import { hintFor } from "../suggest.ts";
 
 export { fullName } from "../catalogue.ts";
+
+/** Codes of issues that come from several fields together. */
+const ABOUT_SEVERAL_FIELDS: ReadonlySet<IssueCode> = new Set<IssueCode>([
+  ...(["conflicting_fields", "choose_one", "listener_conflict", "route_conflict", "filter_without_streams"] as const),
+]);
+
+/** The item of a list that a path leads to or through, or else the spec. */
+function scopeOf(path: IssuePath): IssuePath {
+  const at = path.findLastIndex((step) => typeof step === "number");
+  return at < 0 ? path.slice(0, 1) : path.slice(0, at + 1);
+}
 
 /** Has it a listener for requests? */
 export const servesHttp = (gateway: GatewayResource): boolean =>
@@ -24,6 +37,7 @@ export class CompileContext {
   readonly modules = new Map<string, Uint8Array>();
   readonly catalogue: Catalogue;
   readonly hasDuplicates: boolean;
+  readonly #partial: ReadonlyMap<Resource, PartialResource>;
   #needs: string[] | undefined;
   /** What `has` found out. */
   readonly #met = new Map<string, boolean>();
@@ -32,8 +46,12 @@ export class CompileContext {
     resources: Catalogue | readonly Resource[],
     readonly options: CompileOptions,
   ) {
+    const { partial = [] } = options;
+    this.#partial = new Map(partial.map((each) => [each.resource, each]));
     const { catalogue, duplicates } =
-      resources instanceof Catalogue ? { catalogue: resources, duplicates: [] } : Catalogue.of(resources);
+      resources instanceof Catalogue
+        ? { catalogue: resources.with([], this.#partial.keys()), duplicates: [] }
+        : Catalogue.of([...resources, ...this.#partial.keys()]);
     this.catalogue = catalogue;
     this.hasDuplicates = duplicates.length > 0;
     for (const resource of duplicates) {
@@ -94,16 +112,65 @@ export class CompileContext {
   }
 
   report(resource: Resource, path: IssuePath, code: IssueCode, message: string, hint = ""): void {
-    this.issues.push(this.#issue(resource, path, code, message, hint));
+    if (this.#isTold(resource, path, code)) this.issues.push(this.#issue(resource, path, code, message, hint));
   }
 
   warn(resource: Resource, path: IssuePath, code: IssueCode, message: string, hint = ""): void {
-    this.warnings.push(this.#issue(resource, path, code, message, hint));
+    if (this.#isTold(resource, path, code)) this.warnings.push(this.#issue(resource, path, code, message, hint));
+  }
+
+  /** Nothing is told that may follow from what was taken out of a resource, whose own mistakes were told. */
+  #isTold(resource: Resource, path: IssuePath, code: IssueCode): boolean {
+    return this.isWhole(resource, path) && (!ABOUT_SEVERAL_FIELDS.has(code) || this.isWhole(resource, scopeOf(path)));
   }
 
   #issue(resource: Resource, path: IssuePath, code: IssueCode, message: string, hint: string): ConfigIssue {
-    const place = this.options.locate?.(resource, path) ?? { file: "", line: 0, column: 0 };
-    return { code, message, hint, resource: resourceKey(resource), path: formatPath(path), ...place };
+    const partial = this.#partial.get(resource);
+    const written = partial?.pathOf(path) ?? path;
+    const place = partial?.locate(written) ?? this.options.locate?.(resource, path) ?? { file: "", line: 0, column: 0 };
+    return { code, message, hint, resource: this.nameOf(resource), path: formatPath(written), ...place };
+  }
+
+  get hasPartial(): boolean {
+    return this.#partial.size > 0;
+  }
+
+  /** Is this only what is sound of a resource? */
+  isPartial(resource: Resource): boolean {
+    return this.#partial.has(resource);
+  }
+
+  /** Is nothing missing there, because it was not sound? */
+  isWhole(resource: Resource, path: IssuePath): boolean {
+    const partial = this.#partial.get(resource);
+    return partial === undefined || partial.isWhole(partial.pathOf(path));
+  }
+
+  /** Is there something in a mapping that is no field? It may have been meant to be one. */
+  hasUnknownKey(resource: Resource, path: IssuePath): boolean {
+    const partial = this.#partial.get(resource);
+    return partial?.hasUnknownKey(partial.pathOf(path)) === true;
+  }
+
+  /** Position of an item of a list as it was written. */
+  positionOf(resource: Resource, path: IssuePath): number {
+    return Number((this.#partial.get(resource)?.pathOf(path) ?? path).at(-1));
+  }
+
+  /** `Route default/shop`, as it was written. */
+  nameOf(resource: Resource): string {
+    return this.#partial.get(resource)?.name ?? resourceKey(resource);
+  }
+
+  /** Is it part of what is applied? Then an issue about it has a place. */
+  isApplied(resource: Resource): boolean {
+    return this.options.storedAt?.(resource) === undefined;
+  }
+
+  /** `, which is stored (revision 12)`, of a resource that is not part of what is applied. */
+  whereStored(resource: Resource | undefined): string {
+    const revision = resource === undefined ? undefined : this.options.storedAt?.(resource);
+    return revision === undefined ? "" : `, which is stored (revision ${revision}),`;
   }
 
   /** The full name that a reference in `from` stands for; undefined (and an issue) when there is no such resource. */
@@ -111,7 +178,9 @@ export class CompileContext {
     const name = reference.includes("/") ? reference : `${from.metadata.namespace}/${reference}`;
     const key = `${kind} ${name}`;
     this.need(key);
-    if (this.has([key]) || this.options.refused?.includes(key)) return name;
+    if (this.has([key]) || mayBeRefused(this.options.refused ?? [], kind, name)) return name;
+    // Which namespace is meant is not known.
+    if (!reference.includes("/") && !this.isWhole(from, ["metadata", "namespace"])) return name;
     const known = this.ofKind(kind).map((each) =>
       each.metadata.namespace === from.metadata.namespace ? each.metadata.name : fullName(each),
     );

@@ -101,6 +101,7 @@ function isUnsigned(context: CompileContext, filter: FilterResource, bytes: Uint
   const [mesh] = context.ofKind("Mesh");
   const { builtin, file, oci } = filter.spec.module;
   if (mesh?.spec.filters.requireSignature !== true || builtin !== undefined) return false;
+  if (!context.isWhole(mesh, ["spec", "filters"])) return true;
   const reason = refuseUnsigned(bytes, mesh.spec.filters.trustedKeys);
   if (reason === undefined) return false;
   const path = ["spec", "module", oci !== undefined ? "oci" : file === undefined ? "digest" : "file"];
@@ -129,7 +130,8 @@ function findModule(context: CompileContext, filter: FilterResource): (ModuleByt
     context.report(filter, [...path, "file"], "bad_module", `${file} is not a WebAssembly module.`, hint);
     return undefined;
   }
-  if (oci !== undefined) return findPulled(context, filter, oci);
+  // Nothing is pulled for a filter that has issues.
+  if (oci !== undefined) return context.isPartial(filter) ? undefined : findPulled(context, filter, oci);
   const stored = modules.byDigest(digest ?? "");
   if (stored !== undefined) return { ...stored, origin: stored.digest };
   context.report(filter, [...path, "digest"], "unknown_module", `No module with the digest ${digest} is stored.`);

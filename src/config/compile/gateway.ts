@@ -9,12 +9,17 @@ import { readCertificates, readPair } from "./pem.ts";
 
 /** The listeners of all gateways. */
 export function compileGateways(context: CompileContext): ListenerConfig[] {
-  const listeners: { config: ListenerConfig; gateway: GatewayResource; path: IssuePath }[] = [];
+  const listeners: PlacedListener[] = [];
   for (const gateway of context.ofKind("Gateway")) {
     const names = new Set<string>();
     for (const [i, spec] of gateway.spec.listeners.entries()) {
       const path = ["spec", "listeners", i];
       const config = compileListener(context, gateway, spec, path);
+      // What it is called when it has no name depends on the rest.
+      if (!context.isWhole(gateway, path)) {
+        listeners.push({ config, gateway, path });
+        continue;
+      }
       if (names.has(config.name)) {
         const name = config.name.slice(config.name.lastIndexOf("/") + 1);
         context.report(gateway, [...path, "name"], "duplicate_name", `Two listeners are named ${name}.`, "give each a name");
@@ -23,14 +28,28 @@ export function compileGateways(context: CompileContext): ListenerConfig[] {
       listeners.push({ config, gateway, path });
     }
   }
-  for (const [i, { config, gateway, path }] of listeners.entries()) {
-    const other = listeners.slice(0, i).find((each) => collide(each.config.address, config.address));
-    if (other === undefined) continue;
-    const message = `${formatAddress(config.address)} is taken by listener ${other.config.name} (${formatAddress(other.config.address)}).`;
-    const field = config.address.kind === "unix" ? "unix" : "port";
-    context.report(gateway, [...path, field], "listener_conflict", message, "one listener may serve many hosts and certificates");
+  const known = listeners.filter(({ gateway, path }) => context.isWhole(gateway, path));
+  for (const [i, later] of known.entries()) {
+    const earlier = known.slice(0, i).find((each) => collide(each.config.address, later.config.address));
+    if (earlier !== undefined) reportConflict(context, later, earlier);
   }
   return listeners.map((each) => each.config);
+}
+
+interface PlacedListener {
+  readonly config: ListenerConfig;
+  readonly gateway: GatewayResource;
+  readonly path: IssuePath;
+}
+
+/** At the later one, unless only the other is part of what is applied. */
+function reportConflict(context: CompileContext, later: PlacedListener, earlier: PlacedListener): void {
+  const isLater = context.isApplied(later.gateway) || !context.isApplied(earlier.gateway);
+  const [{ config, gateway, path }, other] = isLater ? [later, earlier] : [earlier, later];
+  const whose = `listener ${other.config.name} (${formatAddress(other.config.address)})`;
+  const message = `${formatAddress(config.address)} is taken by ${whose}${context.whereStored(other.gateway).replace(/,$/, "")}.`;
+  const field = config.address.kind === "unix" ? "unix" : "port";
+  context.report(gateway, [...path, field], "listener_conflict", message, "one listener may serve many hosts and certificates");
 }
 
 /** The name of a listener within its gateway. */

@@ -1,15 +1,27 @@
 import { sortedSet } from "../canonical.ts";
+import type { MeshResource } from "../schema/index.ts";
 import { meshSpec } from "../schema/mesh.ts";
 import type { MeshConfig } from "../snapshot.ts";
-import { type CompileContext, fullName } from "./context.ts";
+import type { CompileContext } from "./context.ts";
+
+/** Of what is applied, or of all. */
+function refuseSeveral(context: CompileContext, meshes: readonly MeshResource[]): void {
+  const first = meshes.find((each) => !context.isApplied(each)) ?? meshes[0];
+  for (const other of meshes) {
+    if (other === first || first === undefined) continue;
+    const message = `There is also ${context.nameOf(first)}${context.whereStored(first).replace(/,$/, "")}.`;
+    context.report(other, ["metadata", "name"], "mesh_conflict", message, "put everything into one");
+  }
+}
 
 /** The one Mesh, or the defaults. */
 export function compileMesh(context: CompileContext): MeshConfig {
-  const [mesh, ...others] = context.ofKind("Mesh");
-  for (const other of others) {
-    const message = `There is also Mesh ${mesh === undefined ? "" : fullName(mesh)}.`;
-    context.report(other, ["metadata", "name"], "mesh_conflict", message, "put everything into one");
-  }
+  const meshes = context.ofKind("Mesh");
+  const [mesh] = meshes;
+  refuseSeveral(
+    context,
+    meshes.filter((each) => context.isWhole(each, ["metadata"])),
+  );
   const { accessLog, tracing, trustedProxies, drain, filters } = mesh?.spec ?? meshSpec.parse({});
   const { filter, filters: logsFilters, slowFilter, ...settings } = accessLog;
   const routes = filter?.routes?.map((each, i) =>

@@ -1,5 +1,6 @@
 import { canonicalJson } from "../canonical.ts";
 import type { IssuePath } from "../parse.ts";
+import type { RouteResource } from "../schema/index.ts";
 import type { RouteConfig } from "../snapshot.ts";
 import type { CompileContext } from "./context.ts";
 
@@ -75,8 +76,12 @@ function eachClaim(route: RouteConfig, take: (host: string, match: string) => vo
 export function refuseRouteConflicts(context: CompileContext, routes: readonly RouteConfig[]): void {
   // By host, then by the match's JSON: both are strings that stay the same objects, so their hashes are known.
   const hosts = new Map<string, Map<string, Claim[]>>();
-  for (const route of routes) {
+  for (const route of appliedLast(context, routes)) {
+    const resource = context.find("Route", route.name);
+    if (resource === undefined || !isReachKnown(context, resource)) continue;
     for (const [i, rule] of route.rules.entries()) {
+      const at: IssuePath = ["spec", "rules", i];
+      if (!context.isWhole(resource, [...at, "matches"]) || context.hasUnknownKey(resource, at)) continue;
       for (const [j, match] of rule.matches.entries()) {
         const own = { route, rule: rule.name };
         const text = canonicalJson(match);
@@ -88,16 +93,33 @@ export function refuseRouteConflicts(context: CompileContext, routes: readonly R
           other = found;
           where = host;
         }
-        if (other !== undefined) report(context, own, other, where, ["spec", "rules", i, "matches", j]);
+        if (other !== undefined) report(context, resource, other, where, ["spec", "rules", i, "matches", j]);
       }
     }
   }
 }
 
-function report(context: CompileContext, own: Claim, other: Claim, host: string, path: IssuePath): void {
-  const resource = context.find("Route", own.route.name);
-  if (resource === undefined) return;
-  const message = `Rule ${other.rule} of Route ${other.route.name} has the same match on host ${host}.`;
+/** Of a route whose hosts and gateways cannot be read, nothing is known to be claimed. */
+function isReachKnown(context: CompileContext, route: RouteResource): boolean {
+  const isWhole = (...path: string[]): boolean => context.isWhole(route, path);
+  return (
+    isWhole("spec", "hosts") && isWhole("spec", "gateways") && isWhole("metadata") && !context.hasUnknownKey(route, ["spec"])
+  );
+}
+
+/** So that a conflict is told where something can be done about it. */
+export function appliedLast(context: CompileContext, routes: readonly RouteConfig[]): readonly RouteConfig[] {
+  const isApplied = (route: RouteConfig): boolean => {
+    const resource = context.find("Route", route.name);
+    return resource === undefined || context.isApplied(resource);
+  };
+  return [...routes.filter((each) => !isApplied(each)), ...routes.filter(isApplied)];
+}
+
+function report(context: CompileContext, resource: RouteResource, other: Claim, host: string, path: IssuePath): void {
+  const route = context.find("Route", other.route.name);
+  const name = route === undefined ? `Route ${other.route.name}` : context.nameOf(route);
+  const message = `Rule ${other.rule} of ${name}${context.whereStored(route)} has the same match on host ${host}.`;
   context.report(resource, path, "route_conflict", message, "merge the rules, or add a condition");
 }
 

@@ -77,7 +77,7 @@ function compileGatewayNames(context: CompileContext, route: RouteResource, spec
 function needHttp(context: CompileContext, route: RouteResource, name: ResourceName, path: IssuePath): void {
   const gateway = context.find("Gateway", name);
   context.need(`Gateway ${name}#http`);
-  if (gateway === undefined || servesHttp(gateway)) return;
+  if (gateway === undefined || servesHttp(gateway) || !context.isWhole(gateway, ["spec", "listeners"])) return;
   const message = `No listener of Gateway ${name} serves requests: its protocols are TCP or TLS.`;
   context.report(route, path, "conflicting_fields", message, "a route with tcp serves them");
 }
@@ -86,7 +86,7 @@ function compileRule(context: CompileContext, route: RouteResource, rule: RuleSp
   const path: IssuePath = ["spec", "rules", index];
   const matches = rule.matches.map(compileMatch);
   return {
-    name: rule.name ?? String(index),
+    name: rule.name ?? String(context.positionOf(route, path)),
     matches,
     action: compileAction(context, route, rule, matches, path),
     filters: resolveFilters(context, route, rule.filters, path),
@@ -231,7 +231,8 @@ function compileBackends(
     const target = context.find("Service", service);
     if (subset !== undefined) context.need(`Service ${service}#${subset}`);
     const subsets = target?.spec.subsets ?? [];
-    if (subset !== undefined && target !== undefined && !subsets.some((each) => each.name === subset)) {
+    const isKnown = target !== undefined && context.isWhole(target, ["spec", "subsets"]);
+    if (subset !== undefined && isKnown && !subsets.some((each) => each.name === subset)) {
       const known = subsets.map((each) => each.name).join(", ");
       const hint = known === "" ? "it has no subsets" : `it has ${known}`;
       context.report(route, [...at, "subset"], "dangling_reference", `Service ${service} has no subset ${subset}.`, hint);

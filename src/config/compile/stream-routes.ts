@@ -1,9 +1,11 @@
 import { detectsStreams } from "../module-streams.ts";
 import type { IssuePath } from "../parse.ts";
+import { mayBeRefused, mayHaveRefused } from "../refused.ts";
 import type { RouteResource } from "../schema/index.ts";
 import type { FilterConfig, ListenerConfig, RouteConfig, Snapshot, TcpConfig } from "../snapshot.ts";
 import { type CompileContext, fullName } from "./context.ts";
 import { shortNameOf } from "./gateway.ts";
+import { appliedLast } from "./route-conflicts.ts";
 
 type Around = Pick<Snapshot, "listeners" | "filters">;
 
@@ -12,7 +14,7 @@ export function checkStreamRoutes(context: CompileContext, routes: readonly Rout
   /** Who has a listener's streams: by listener and host. */
   const claims = new Map<string, RouteConfig>();
   const served = new Set<string>();
-  for (const route of routes) {
+  for (const route of appliedLast(context, routes)) {
     const resource = context.find("Route", route.name);
     if (resource === undefined || route.tcp === undefined) continue;
     for (const listener of findListeners(context, resource, route, route.tcp, around.listeners)) {
@@ -42,6 +44,8 @@ function findListeners(
   const path: IssuePath = ["spec", "tcp", "listener"];
   const other = named[0];
   if (other !== undefined) {
+    const gateway = context.find("Gateway", other.gateway);
+    if (gateway !== undefined && !context.isWhole(gateway, ["spec", "listeners"])) return [];
     const message = `Listener ${other.name} serves requests: its protocol is ${other.protocol.toUpperCase()}.`;
     context.report(resource, path, "conflicting_fields", message, "protocol: TCP, or TLS; or a route with rules");
   } else if (!refusedGateway(context, gateways)) {
@@ -54,8 +58,8 @@ function findListeners(
 
 /** A gateway that has issues of its own may have the listener. */
 function refusedGateway({ options: { refused = [] } }: CompileContext, gateways: readonly string[]): boolean {
-  if (gateways.length === 0) return refused.some((key) => key.startsWith("Gateway "));
-  return gateways.some((name) => refused.includes(`Gateway ${name}`));
+  if (gateways.length === 0) return mayHaveRefused(refused, "Gateway");
+  return gateways.some((name) => mayBeRefused(refused, "Gateway", name));
 }
 
 function claimHosts(
@@ -74,8 +78,9 @@ function claimHosts(
     const key = `${listener.name} ${host}`;
     const other = claims.get(key);
     if (other !== undefined) {
+      const stored = context.whereStored(context.find("Route", other.name));
       const which = listener.protocol === "tcp" ? "" : ` for host ${host}`;
-      const message = `Route ${other.name} has the streams of listener ${listener.name}${which}.`;
+      const message = `Route ${other.name}${stored} has the streams of listener ${listener.name}${which}.`;
       context.report(resource, ["spec", "tcp", "listener"], "route_conflict", message, "backends with weights share them");
       return;
     }
@@ -106,7 +111,7 @@ function problemOf({ abi }: FilterConfig, module: Uint8Array | undefined): strin
 function warnUnserved(context: CompileContext, listener: ListenerConfig): void {
   const gateway = context.find("Gateway", listener.gateway);
   const at = gateway?.spec.listeners.findIndex((spec) => `${fullName(gateway)}/${shortNameOf(spec)}` === listener.name) ?? -1;
-  if (gateway === undefined || at < 0) return;
+  if (gateway === undefined || at < 0 || mayHaveRefused(context.options.refused ?? [], "Route")) return;
   const message = `No route serves listener ${listener.name}: what connects is closed.`;
   const hint = `a Route with tcp: { listener: ${shortName(listener)}, backends: [...] }`;
   context.warn(gateway, ["spec", "listeners", at], "listener_without_route", message, hint);

@@ -1,6 +1,8 @@
 import type { Locate } from "../../config/compile.ts";
 import type { ConfigIssue } from "../../config/issue.ts";
 import { type Json, type ParsedResource, type ParseResult, parseResources, parseStored } from "../../config/parse.ts";
+import type { PartialResource } from "../../config/prune.ts";
+import type { RefusedKeys } from "../../config/refused.ts";
 import type { Resource } from "../../config/schema/index.ts";
 import type { Change, LogEntry } from "../store/store.ts";
 import { controlIssue } from "./issues.ts";
@@ -18,7 +20,11 @@ export interface Plan {
   readonly parsed: ReadonlyMap<ResourceKey, Resource>;
   readonly locate: Locate;
   /** Resources of the request that have issues of their own: who refers to them is not told that they are missing. */
-  readonly refused: readonly string[];
+  readonly refused: RefusedKeys;
+  /** What is sound of them. */
+  readonly partial: readonly PartialResource[];
+  /** Revision of a resource that the request does not bring. */
+  readonly storedAt: (resource: Resource) => number | undefined;
   readonly issues: readonly ConfigIssue[];
   /** Set when the request fails for another reason than its content. */
   readonly failure?: "conflict" | "not_found";
@@ -30,7 +36,8 @@ export type Planner = (model: ControlModel) => Plan;
 const NAME = ["metadata", "name"];
 
 interface Desired {
-  readonly refused?: readonly string[];
+  readonly refused?: RefusedKeys;
+  readonly partial?: readonly PartialResource[];
   /** Undefined: deleted. */
   readonly resources: ReadonlyMap<ResourceKey, ParsedResource | undefined>;
   readonly issues: readonly ConfigIssue[];
@@ -38,12 +45,11 @@ interface Desired {
 }
 
 /** The resources of a text are created or replaced; all others stay. */
-export function planApply(
-  parsed: Pick<ParseResult, "resources" | "refused" | "issues">,
-  expected: ReadonlyMap<ResourceKey, number> | undefined,
-): Planner {
-  const issues = [...parsed.issues, ...duplicatesOf(parsed.resources)];
-  const desired = { resources: byKey(parsed.resources), issues, refused: parsed.refused };
+export function planApply(parsed: ParseResult, expected: ReadonlyMap<ResourceKey, number> | undefined): Planner {
+  const { resources, partial, refused } = parsed;
+  const named = partial.filter(({ isWhole }) => isWhole(["metadata"]));
+  const issues = [...parsed.issues, ...duplicatesOf([...resources, ...named])];
+  const desired = { resources: byKey(resources), issues, refused, partial: withoutRepeated(partial, resources) };
   return (model) => makePlan(model, withPrecondition(model, desired, expected));
 }
 
@@ -117,6 +123,7 @@ function makePlan(model: ControlModel, desired: Desired): Plan {
       ...(wanted === undefined ? {} : { after: wanted.written }),
     });
   }
+  const brought = new Set<Resource>([...parsed.values(), ...(desired.partial ?? []).map((each) => each.resource)]);
   changes.sort((one, other) => (one.key < other.key ? -1 : 1));
   return {
     changes,
@@ -126,6 +133,8 @@ function makePlan(model: ControlModel, desired: Desired): Plan {
     locate: locatorOfDesired(desired),
     issues: desired.issues,
     refused: desired.refused ?? [],
+    partial: desired.partial ?? [],
+    storedAt: (resource) => (brought.has(resource) ? undefined : model.resources.get(keyOf(resource))?.revision),
     ...(desired.failure === undefined ? {} : { failure: desired.failure }),
   };
 }
@@ -165,6 +174,16 @@ function duplicatesOf(parsed: readonly ParsedResource[]): ConfigIssue[] {
     issues.push({ code, message, hint, resource, path: NAME.join("."), ...each.locate(NAME) });
   }
   return issues;
+}
+
+/** Of two with one name, which was told, the whole one is compiled, or the first. */
+function withoutRepeated(partial: readonly PartialResource[], resources: readonly ParsedResource[]): PartialResource[] {
+  const seen = new Set(resources.map((each) => keyOf(each.resource)));
+  return partial.filter(({ resource }) => {
+    const isFirst = !seen.has(keyOf(resource));
+    seen.add(keyOf(resource));
+    return isFirst;
+  });
 }
 
 function byKey(parsed: readonly ParsedResource[]): Map<ResourceKey, ParsedResource> {

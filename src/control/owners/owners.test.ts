@@ -80,7 +80,7 @@ describe("owners", () => {
           "_INBOX.x",
           ">",
           "*.config.apply",
-        ].map((subject) => ["root", filter("infra/a", subject), `bad_subject ${at}[0]`] as const),
+        ].map((subject) => ["root", filter("infra/a", subject), `${granted}, bad_subject ${at}[0]`] as const),
       ];
       for (const [author, text, expected] of cases) expect([text, await judge(plane, author, text)]).toEqual([text, expected]);
     }));
@@ -112,6 +112,18 @@ describe("owners", () => {
       ];
       for (const [author, text, expected] of cases) expect([text, await judge(plane, author, text)]).toEqual([text, expected]);
       expect(plane.get().map(({ key }) => key)).toEqual(["Gateway/infra/g", "Route/shop/a", "Route/shop/b", "Service/shop/s"]);
+    }));
+
+  test("of a resource with issues nothing is told that they could not learn from one without", () =>
+    withPlane(async (plane) => {
+      const broken = (host: string, service: string): string =>
+        resource("Route", "shop/r", { hosts: [host], rules: [{ backends: [{ service, weight: "much" }] }] });
+      const weight = "wrong_type spec.rules[0].backends[0].weight";
+      expect(await judge(plane, "ann", broken("shop.example.org", "gone"))).toBe(
+        `dangling_reference spec.rules[0].backends[0].service, ${weight}`,
+      );
+      for (const text of [broken("shop.example.org", "eve/gone"), broken("other.example.org", "gone")])
+        expect(await judge(plane, "ann", text)).toBe(weight);
     }));
 
   test("a host that somebody has by a closer name is not covered by another's wildcard", () =>

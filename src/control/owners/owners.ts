@@ -5,7 +5,7 @@ import type { Resource } from "../../config/schema/index.ts";
 import { controlIssue } from "../model/issues.ts";
 import type { ControlModel } from "../model/model.ts";
 import type { Plan } from "../model/plan.ts";
-import type { ResourceKey } from "../model/resource.ts";
+import { keyOf, type ResourceKey } from "../model/resource.ts";
 import { leadsWhereItMay } from "./destinations.ts";
 import type { OwnersFile, PublisherRights } from "./file.ts";
 import { referencesOf } from "./references.ts";
@@ -52,6 +52,14 @@ export class Owners {
       if (after !== undefined) issues.push(...this.#refuseContent(publisher, rights, key, after, plan.locate));
     }
     return issues;
+  }
+
+  /** Whether a publisher may write a resource with this content. */
+  mayWrite(publisher: string, resource: Resource, locate: Locate): boolean {
+    const rights = this.#rights.get(publisher);
+    const key = keyOf(resource);
+    if (rights === undefined || !ownsKey(rights, key)) return false;
+    return this.#refuseContent(publisher, rights, key, resource, locate).length === 0;
   }
 
   /** Whether a publisher may read a resource. */
