@@ -31,6 +31,9 @@ function withoutConsequences(problems: readonly FieldProblem[], kind: Kind | Sch
   });
   const isConsequence = ({ code, message, hint, path }: FieldProblem): boolean => {
     const place = JSON.stringify(path);
+    // A text where a list belongs has no count of items.
+    if (code === "out_of_range" && problems.some((each) => each.code === "wrong_type" && JSON.stringify(each.path) === place))
+      return true;
     if (code === "missing_field") return meant.some((each) => each.path === place);
     // Of the mapping itself: none of the fields is given (two of them are told at the second).
     if (code !== "choose_one") return false;
@@ -49,7 +52,7 @@ function describe(issue: ZodIssue, value: Json, kind: Kind | SchemaNode, prefix:
       return issue.keys.map((key) => ({
         code: "unknown_key",
         message: `There is no field ${JSON.stringify(key)} here.`,
-        hint: hintFor(key, known),
+        hint: nearest(key, known) === undefined ? placeHint(kind, path, key) || hintFor(key, known) : hintFor(key, known),
         path: [...path, key],
       }));
     }
@@ -59,12 +62,12 @@ function describe(issue: ZodIssue, value: Json, kind: Kind | SchemaNode, prefix:
         : one(
             "wrong_type",
             `Expected ${typeName(issue.expected)}, found ${describeValue(found)}.`,
-            typeHint(issue.expected, found, titleAt(kind, path)),
+            typeHint(issue.expected, found, titleAt(kind, path)) || fieldsHint(issue.expected, fieldsAt(kind, path)),
           );
     case "invalid_value": {
       const values = issue.values.map(String);
       if (found === undefined) return one("missing_field", `${String(path.at(-1))} is missing.`, `one of ${values.join(", ")}`);
-      const near = nearest(String(found), values);
+      const near = typeof found === "string" || typeof found === "boolean" ? nearestValue(String(found), values) : undefined;
       return one(
         "unknown_value",
         `${JSON.stringify(found)} is not one of ${values.join(", ")}.`,
@@ -119,13 +122,63 @@ function describeValue(value: Json | undefined): string {
 }
 
 function typeHint(expected: string, found: Json, title: string): string {
-  if (found === null) return "leave the key away for the default";
+  if (found === null && expected !== "object") return "leave the key away for the default";
+  if (found === null) return "indent what belongs to it further than the key";
+  if (expected === "boolean" && typeof found === "string") {
+    if (/^(yes|on|true)$/i.test(found)) return "write true";
+    if (/^(no|off|false)$/i.test(found)) return "write false";
+  }
   if (typeof found === "number" && title.startsWith("duration")) return `with its unit: ${found}s`;
   if (typeof found === "number" && title.startsWith("size")) return `with its unit: ${found}B`;
   if (expected === "string" && (typeof found === "number" || typeof found === "boolean")) return `quote it: "${found}"`;
   if ((expected === "int" || expected === "number") && typeof found === "string" && /^\d+$/.test(found))
     return "write it without quotes";
   return expected === "array" && !Array.isArray(found) ? "write it as a list: [ … ]" : "";
+}
+
+const fieldsHint = (expected: string, fields: readonly string[]): string =>
+  expected === "object" && fields.length > 0 && fields.length <= 16 ? `with ${fields.join(", ")}` : "";
+
+/** `it belongs into spec.rules[]`: a field that stands at the wrong depth. */
+function placeHint(kind: Kind | SchemaNode, path: IssuePath, key: string): string {
+  // Everything has a name.
+  for (let up = key === "name" ? path.length : 1; up <= path.length; up++) {
+    const parent = path.slice(0, path.length - up);
+    if (typeof path[path.length - up] === "number" || !fieldsAt(kind, parent).includes(key)) continue;
+    return `it belongs ${parent.length === 0 ? "beside spec, not into it" : `into ${stepsText(parent)}`}`;
+  }
+  for (const steps of childrenOf(kind, path)) {
+    const isIn = fieldsAt(kind, [...path, ...steps]).includes(key);
+    if (isIn) return `it belongs into ${stepsText([...path, ...steps])}`;
+  }
+  return "";
+}
+
+/** Mappings one and two levels below, nearer ones first; items of lists stand for the list. */
+function childrenOf(kind: Kind | SchemaNode, path: IssuePath): IssuePath[] {
+  const below = (at: IssuePath): IssuePath[] =>
+    fieldsAt(kind, at).flatMap((field) =>
+      [
+        [...at, field],
+        [...at, field, 0],
+      ].filter((each) => fieldsAt(kind, each).length > 0),
+    );
+  const first = below(path);
+  return [...first, ...first.flatMap(below)].map((each) => each.slice(path.length));
+}
+
+/** A path without positions, which are anybody's. */
+const stepsText = (path: IssuePath): string =>
+  path.map((step, i) => (typeof step === "number" ? "[]" : `${i === 0 ? "" : "."}${step}`)).join("");
+
+/** The nearest, or the only one of which the text is a part, or that is a part of it. */
+function nearestValue(text: string, values: readonly string[]): string | undefined {
+  const lower = text.toLowerCase();
+  const holding = values.filter((each) => {
+    const value = each.toLowerCase();
+    return (value.length > 1 && lower.includes(value)) || (lower.length > 1 && value.includes(lower));
+  });
+  return nearest(text, values) ?? (holding.length === 1 ? holding[0] : undefined);
 }
 
 /** The value at a path; undefined when there is none. */

@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { CONFIG_LIMITS } from "../core/limits.ts";
 import { describeZodIssues, type FieldProblem, fieldsAt, fittingErrors, valueAt } from "./field-issues.ts";
 import type { IssuePath, Json, ParsedResource, Place } from "./parse.ts";
 import { type Kind, RESOURCE_SCHEMAS, type Resource } from "./schema/index.ts";
@@ -141,7 +142,8 @@ class Pruner {
     const each = new Map(paths.map((path) => [JSON.stringify(path), path]));
     // Behind first, so that what stands before keeps its place.
     for (const path of [...each.values()].sort(comparePaths).reverse()) if (!this.#takeOne(path)) return false;
-    return true;
+    // More than that is not listed, and looking through it takes time.
+    return this.#gone.length <= CONFIG_LIMITS.issues;
   }
 
   #takeOne(path: IssuePath): boolean {

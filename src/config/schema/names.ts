@@ -43,6 +43,8 @@ export function readHost(text: string, wildcards: boolean): string | Refusal {
     return address ?? bad(": its address is malformed, or has a zone");
   }
   if (/:\d+$/.test(rest)) return bad(": it has a port", "hosts match every port: leave it out");
+  const inUrl = /^[a-z]+:\/\/([a-z0-9.-]{1,253})(?:[:/].*)?$/.exec(rest)?.[1];
+  if (inUrl !== undefined) return bad(": it is a URL", `only the host: ${inUrl}`);
   if (rest.includes("*")) return bad("", "a wildcard stands for the whole first label: *.example.org");
   if (lower.length <= nameChars && rest.split(".").every((label) => /^[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?$/.test(label))) {
     return lower;
