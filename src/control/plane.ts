@@ -324,7 +324,8 @@ export class Plane implements ControlPlane {
     const { compiler, store } = this.options;
     const { catalogue } = plan.next;
     const { locate, refused: keys, storedAt } = plan;
-    const applied = { locate, refused: keys, storedAt, partial: this.#judgeable(commit, plan) };
+    const owners = commit.origin === "nats" ? this.options.owners : undefined;
+    const applied = { locate, refused: keys, storedAt, partial: owners?.writable(commit.author, plan) ?? plan.partial };
     const compiled = await compiler.compile(catalogue, model.revision + 1, applied, commit.pulled);
     const issues = orderIssues(plan.issues, compiled.issues);
     if (issues.length > 0) return { ok: false, reason: issues.some(isBusy) ? "busy" : "invalid", issues };
@@ -345,13 +346,6 @@ export class Plane implements ControlPlane {
     this.#compiled = compiled.at(revision);
     await this.#followOrRepair({ ...entry, revision, previous: model.revision });
     return { ok: true, revision, digest, changes, ...warnings };
-  }
-
-  /** What else is wrong with resources that have issues is only for those to know who may write them. */
-  #judgeable({ origin, author }: Commit, { partial, locate }: Plan): Plan["partial"] {
-    const { owners } = this.options;
-    if (origin !== "nats" || owners === undefined) return partial;
-    return partial.filter(({ resource }) => owners.mayWrite(author, resource, locate));
   }
 
   #entryOf(commit: Commit, plan: Plan, digest: string): Omit<LogEntry, "revision" | "previous"> {

@@ -54,12 +54,14 @@ export class Owners {
     return issues;
   }
 
-  /** Whether a publisher may write a resource with this content. */
-  mayWrite(publisher: string, resource: Resource, locate: Locate): boolean {
+  /** Of the resources that have issues those that a publisher may write: what else is wrong with others is not for them to know. */
+  writable(publisher: string, { partial, locate }: Plan): Plan["partial"] {
     const rights = this.#rights.get(publisher);
-    const key = keyOf(resource);
-    if (rights === undefined || !ownsKey(rights, key)) return false;
-    return this.#refuseContent(publisher, rights, key, resource, locate).length === 0;
+    if (rights === undefined) return [];
+    return partial.filter(({ resource }) => {
+      const key = keyOf(resource);
+      return ownsKey(rights, key) && this.#refuseContent(publisher, rights, key, resource, locate).length === 0;
+    });
   }
 
   /** Whether a publisher may read a resource. */
