@@ -28,6 +28,14 @@ export function parseReference(text: string): Reference {
   return { kind, namespace, name, key: `${kind}/${namespace}/${name}` };
 }
 
+/** As kubectl has it: `route shop blog` are `route/shop` and `route/blog`. What names resources otherwise stays as it is. */
+export function joinKind(args: readonly string[]): readonly string[] {
+  const [kind = "", ...names] = args;
+  if (names.length === 0 || args.some((arg) => arg.includes("/"))) return args;
+  parseKind(kind);
+  return names.map((name) => `${kind}/${name}`);
+}
+
 /** `route`, `routes`, `Route` → `Route`. Kinds that we do not know pass when they look like one (other dialects have theirs). */
 export function parseKind(text: string): string {
   const lower = text.toLowerCase();

@@ -1,6 +1,6 @@
 import { type Command, CommandError, EXIT, REMOTE_FLAGS } from "../command.ts";
 import { readFiles } from "../files.ts";
-import { parseReference } from "../reference.ts";
+import { joinKind, parseReference } from "../reference.ts";
 import { withRemote } from "../remote.ts";
 import { reportOutcome } from "../report.ts";
 
@@ -9,7 +9,7 @@ export const command: Command = {
   summary: "delete resources",
   description:
     "Deletes resources by reference (Kind/name or Kind/namespace/name), or all that a file names. Refused when something that stays still refers to one of them.",
-  arguments: "[<kind/name>...]",
+  arguments: "[<kind/name>... | <kind> <name>...]",
   argumentsMax: 1000,
   flags: [
     {
@@ -32,7 +32,11 @@ export const command: Command = {
     if (fromFile === args.length > 0)
       throw new CommandError("name resources, or a file with -f, but not both", "selvedge delete Route/shop", EXIT.usage);
     const joined = fromFile ? await readFiles(context) : undefined;
-    const text = joined?.text ?? args.map((arg) => parseReference(arg).key).join("\n");
+    const text =
+      joined?.text ??
+      joinKind(args)
+        .map((arg) => parseReference(arg).key)
+        .join("\n");
     return withRemote(context, async (remote) =>
       reportOutcome(context, await remote.delete(text, flags.on("dry-run")), joined?.place),
     );

@@ -1,6 +1,6 @@
 import type { StoredResource } from "../../control/model/resource.ts";
-import { type Command, type CommandContext, EXIT, REMOTE_FLAGS, SHOW_SECRETS_HELP } from "../command.ts";
-import { parseKind, parseReference } from "../reference.ts";
+import { type Command, type CommandContext, CommandError, EXIT, REMOTE_FLAGS, SHOW_SECRETS_HELP } from "../command.ts";
+import { joinKind, parseKind, parseReference } from "../reference.ts";
 import { type ResourceFilter, withRemote } from "../remote.ts";
 import { paintOf, printJson, shortName } from "../report.ts";
 import { formatTable, printable } from "../terminal.ts";
@@ -10,8 +10,8 @@ export const command: Command = {
   summary: "show resources",
   description:
     "Lists resources, all of a kind, or one. One resource is printed as YAML, several as a table; -o chooses. The YAML can be edited and applied again. Private keys and key sets that stand in it, and filter settings that are secret by their module's schema or whose name sounds like it, are [redacted], unless --show-secrets.",
-  arguments: "[<kind> | <kind/name>]",
-  argumentsMax: 1,
+  arguments: "[<kind> [<name>] | <kind/name>]",
+  argumentsMax: 2,
   flags: [
     { name: "namespace", short: "n", type: "text", value: "<name>", help: "Only this namespace." },
     {
@@ -31,10 +31,10 @@ export const command: Command = {
     { says: "the same of a gateway with a private key in it", line: "selvedge get Gateway/edge --show-secrets > edge.yaml" },
   ],
   async run(context) {
-    const { args, flags, terminal } = context;
-    const target = args[0];
+    const { flags, terminal } = context;
+    const target = targetOf(context);
     const single = target?.includes("/") === true;
-    const resources = await withRemote(context, (remote) => remote.get(filterOf(context), flags.on("show-secrets")));
+    const resources = await withRemote(context, (remote) => remote.get(filterOf(context, target), flags.on("show-secrets")));
     if (single && resources.length === 0) {
       terminal.error(`there is no ${printable(target ?? "")}\n`);
       return EXIT.notFound;
@@ -47,10 +47,16 @@ export const command: Command = {
   },
 };
 
-function filterOf({ args, flags }: CommandContext): ResourceFilter {
+/** What is asked for: all, a kind, or `kind/name`. */
+function targetOf({ args }: CommandContext): string | undefined {
+  const [target, other] = joinKind(args);
+  if (other === undefined) return target;
+  throw new CommandError("get shows one resource, or all of a kind", "selvedge get Route/shop", EXIT.usage);
+}
+
+function filterOf({ flags }: CommandContext, target: string | undefined): ResourceFilter {
   const namespace = flags.text("namespace");
   const inNamespace = namespace === undefined ? {} : { namespace };
-  const target = args[0];
   if (target === undefined) return inNamespace;
   if (!target.includes("/")) return { kind: parseKind(target), ...inNamespace };
   const reference = parseReference(target);
