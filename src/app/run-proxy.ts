@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { resolve } from "node:path";
 import process from "node:process";
 import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
+import { assertExist } from "../cli/files.ts";
 import { paintOf, printIssues } from "../cli/report.ts";
 import { VERSION } from "../cli/version.ts";
 import type { SnapshotSource } from "../config/source.ts";
@@ -22,6 +23,8 @@ export async function runProxy(context: CommandContext): Promise<number> {
   const { flags, terminal } = context;
   const tools = processTools(context);
   const id = flags.text("id") ?? hostname().replace(/[^A-Za-z0-9_-]/g, "-");
+  // Before a port is asked for: a name with a typing error is not about ports.
+  assertExist(flags.list("file"));
   const { source, state, fromFiles } = await createSource(context, tools, id);
   const options: HostOptions = {
     id,

@@ -68,6 +68,17 @@ function expandFolder(path: string): string[] {
   }
 }
 
+/** Throws a `CommandError` that names the first that is not there. */
+export function assertExist(paths: readonly string[]): void {
+  for (const path of paths) {
+    try {
+      statSync(path);
+    } catch (error) {
+      throw unreadable(path, error);
+    }
+  }
+}
+
 /** Throws a `CommandError` that names the file. */
 export function readText(path: string): string {
   try {
@@ -79,7 +90,7 @@ export function readText(path: string): string {
 
 function unreadable(path: string, error: unknown): CommandError {
   const code = (error as { code?: string }).code;
-  const why = code === "ENOENT" ? "there is no such file" : error instanceof Error ? error.message : String(error);
+  const why = code === "ENOENT" ? "there is no such file or folder" : error instanceof Error ? error.message : String(error);
   return new CommandError(`cannot read ${path}: ${why}`, "", EXIT.usage);
 }
 

@@ -206,6 +206,12 @@ describe("selvedge proxy -f", () => {
       expect(third.code).toBe(1);
       expect(third.error).toContain(`port ${admin} on 127.0.0.1 is in use`);
       expect(third.error).toContain("--admin");
+      // A file that is not there is told first: no port is asked for.
+      const fourth = await runSelvedge(["proxy", "-f", join(path, "none.yaml"), "--admin", `127.0.0.1:${admin}`]);
+      expect([fourth.code, fourth.error]).toEqual([
+        2,
+        `error: cannot read ${join(path, "none.yaml")}: there is no such file or folder\n`,
+      ]);
       expect((await runSelvedge(["proxy", "-f", path, "--admin", "0.0.0.0:0"])).error).toContain("--admin-token");
     },
     TEST_MS,
