@@ -154,6 +154,13 @@ describe("FileSource", () => {
     await run.start();
     assert.equal(run.updates[0]?.modules.size, 1);
     assert.ok(run.watched.at(-1)?.includes(join(folder, "sub", "m.wasm")));
+    // Also those of a resource that has issues: nothing but these is told.
+    writeFileSync(join(folder, "sub", "f.yaml"), filter("module: { file: m.wasm }, onFailure: never"));
+    assert.equal(await run.source.reload(), false);
+    assert.deepEqual(
+      run.issues[0]?.map(({ code, path }) => `${code} ${path}`),
+      ["unknown_value spec.onFailure"],
+    );
     await run.source.stop();
   });
 

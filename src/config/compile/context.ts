@@ -3,7 +3,7 @@ import { Catalogue, fullName, keyOfResource } from "../catalogue.ts";
 import type { IssueCode } from "../codes.ts";
 import type { CompileOptions } from "../compile.ts";
 import type { ConfigIssue } from "../issue.ts";
-import { formatPath, type IssuePath } from "../parse.ts";
+import { formatPath, type IssuePath, type Place } from "../parse.ts";
 import type { PartialResource } from "../prune.ts";
 import { mayBeRefused } from "../refused.ts";
 import { type GatewayResource, type Kind, type Resource, resourceKey } from "../schema/index.ts";
@@ -125,10 +125,14 @@ export class CompileContext {
   }
 
   #issue(resource: Resource, path: IssuePath, code: IssueCode, message: string, hint: string): ConfigIssue {
-    const partial = this.#partial.get(resource);
-    const written = partial?.pathOf(path) ?? path;
-    const place = partial?.locate(written) ?? this.options.locate?.(resource, path) ?? { file: "", line: 0, column: 0 };
+    const written = this.#partial.get(resource)?.pathOf(path) ?? path;
+    const place = this.#locate(resource, path) ?? { file: "", line: 0, column: 0 };
     return { code, message, hint, resource: this.nameOf(resource), path: formatPath(written), ...place };
+  }
+
+  #locate(resource: Resource, path: IssuePath): Place | undefined {
+    const partial = this.#partial.get(resource);
+    return partial === undefined ? this.options.locate?.(resource, path) : partial.locate(partial.pathOf(path));
   }
 
   get hasPartial(): boolean {
@@ -191,7 +195,7 @@ export class CompileContext {
   /** Bytes of a file that a resource names; undefined (and an issue) when it cannot be read. */
   readFile(resource: Resource, file: string, path: IssuePath, maxBytes: number): Uint8Array | undefined {
     try {
-      const bytes = this.options.readFile(file, this.options.locate?.(resource, path)?.file ?? "");
+      const bytes = this.options.readFile(file, this.#locate(resource, path)?.file ?? "");
       if (bytes.byteLength <= maxBytes) return bytes;
       this.report(resource, path, "out_of_range", `${file} is larger than ${formatSize(maxBytes)}.`);
     } catch (error) {
