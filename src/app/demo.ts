@@ -1,46 +1,91 @@
-import { type FetchServer, serveFetch } from "../runtime/serve.ts";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { writeAtomically } from "../runtime/files.ts";
+import { type FetchHandler, type FetchServer, serveFetch } from "../runtime/serve.ts";
 
-/** Two small services to put the gateway in front of, on free ports of this machine. */
+/** Two small services to put the gateway in front of, on ports of this machine. */
 export interface DemoServices {
   readonly helloPort: number;
   readonly echoPort: number;
   close(): Promise<void>;
 }
 
-const BODY_MAX = 64 * 1024;
+/** What is kept in the state folder: 0 stands for "none yet". */
+interface DemoPorts {
+  readonly hello: number;
+  readonly echo: number;
+}
 
-/** `hello` greets; `echo` answers with the request as it arrived, as JSON. */
-export async function startDemoServices(): Promise<DemoServices> {
-  const hello = await listen((request) => new Response(`Hello from ${new URL(request.url).pathname}\n`));
-  const echo = await listen(async (request) => {
-    const url = new URL(request.url);
-    const body = (await request.text()).slice(0, BODY_MAX);
-    return Response.json({
-      method: request.method,
-      path: url.pathname,
-      query: url.search,
-      headers: Object.fromEntries(request.headers),
-      body,
-    });
-  });
+const BODY_MAX = 64 * 1024;
+const PORTS_FILE = "demo-ports.json";
+
+/**
+ * `hello` greets; `echo` answers with the request as it arrived, as JSON. Both listen where they did at the last start, as `folder` keeps it:
+ * revisions of before name those ports, and who goes back to one must find somebody there. A port that another program has by now is
+ * left, and `say` tells.
+ */
+export async function startDemoServices(folder: string, say: (line: string) => void): Promise<DemoServices> {
+  const place = join(folder, PORTS_FILE);
+  const kept = readPorts(place);
+  const hello = await listen(
+    "hello",
+    kept.hello,
+    say,
+    (request) => new Response(`Hello from ${new URL(request.url).pathname}\n`),
+  );
+  const echo = await listen("echo", kept.echo, say, answerEcho);
+  const ports: DemoPorts = { hello: portOf(hello), echo: portOf(echo) };
+  if (ports.hello !== kept.hello || ports.echo !== kept.echo) writeAtomically(place, `${JSON.stringify(ports)}\n`);
   return {
-    helloPort: portOf(hello),
-    echoPort: portOf(echo),
+    helloPort: ports.hello,
+    echoPort: ports.echo,
     close: async () => {
       await Promise.all([hello.close(), echo.close()]);
     },
   };
 }
 
-function listen(fetch: (request: Request) => Response | Promise<Response>): Promise<FetchServer> {
-  return serveFetch({ address: { kind: "tcp", host: "127.0.0.1", port: 0 }, fetch });
+async function answerEcho(request: Request): Promise<Response> {
+  const url = new URL(request.url);
+  const body = (await request.text()).slice(0, BODY_MAX);
+  return Response.json({
+    method: request.method,
+    path: url.pathname,
+    query: url.search,
+    headers: Object.fromEntries(request.headers),
+    body,
+  });
+}
+
+function readPorts(place: string): DemoPorts {
+  try {
+    const { hello, echo } = JSON.parse(readFileSync(place, "utf8")) as { hello?: unknown; echo?: unknown };
+    return { hello: isPort(hello) ? hello : 0, echo: isPort(echo) ? echo : 0 };
+  } catch {
+    // The first start, or a file that is none of ours.
+    return { hello: 0, echo: 0 };
+  }
+}
+
+const isPort = (value: unknown): value is number =>
+  Number.isInteger(value) && (value as number) > 0 && (value as number) < 65_536;
+
+/** On a port of before, or on any when there was none or it is not to be had. */
+async function listen(name: string, port: number, say: (line: string) => void, fetch: FetchHandler): Promise<FetchServer> {
+  try {
+    return await serveFetch({ address: { kind: "tcp", host: "127.0.0.1", port }, fetch });
+  } catch (error) {
+    if (port === 0) throw error;
+    say(`${(error as Error).message}: the demo service ${name} takes another; revisions of before name ${port}`);
+    return listen(name, 0, say, fetch);
+  }
 }
 
 function portOf(server: FetchServer): number {
   return server.address.kind === "tcp" ? server.address.port : 0;
 }
 
-/** The services under the names that the demo's routes use. Their ports change with every start. */
+/** The services under the names that the demo's routes use. */
 export function demoServiceYaml({ helloPort, echoPort }: DemoServices): string {
   return `apiVersion: selvedge.dev/v1
 kind: Service

@@ -164,7 +164,7 @@ async function createSource(
   return { source, sourceState: () => ({ ...source.state(), kind: "nats", connection: source.state().kind, servers: natsUrl }) };
 }
 
-/** The demo when nothing is configured yet, the demo's services at their new ports, and the files of `-f`. */
+/** The demo when nothing is configured yet, the demo's services where they listen, and the files of `-f`. */
 async function applyFirst(
   context: CommandContext,
   { clock }: ProcessTools,
@@ -178,7 +178,7 @@ async function applyFirst(
   if (control === undefined) return;
   if (flags.on("demo")) {
     say("demo services hello and echo");
-    running.demo = await startDemoServices();
+    running.demo = await startDemoServices(state, say);
     const isNew = control.plane.status().resources === 0;
     const [http, https] = [flags.number("http") ?? 8080, flags.number("https") ?? 8443];
     const demo = demoConfigYaml(http, https, demoCertificate(state, nowMs), accessLogPath(state));

@@ -1,5 +1,6 @@
 // What `up` keeps in its state folder: it has it to itself, and whatever ended the one before, the next one gets it.
 import { afterEach, describe, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { findNats } from "../../scripts/nats.mjs";
@@ -41,6 +42,11 @@ async function startUp(state: string, { flags }: Ports): Promise<RunningProgram>
 }
 
 const UP = "Ctrl-C stops everything";
+
+async function end(program: RunningProgram): Promise<void> {
+  program.child.kill("SIGTERM");
+  expect((await program.finished).code).toBe(0);
+}
 
 describe("the state folder of up", () => {
   test(
@@ -86,8 +92,7 @@ describe("the state folder of up", () => {
       const before = await choosePorts();
       const first = await startUp(made.path, before);
       await first.saw(UP);
-      first.child.kill("SIGTERM");
-      expect((await first.finished).code).toBe(0);
+      await end(first);
 
       const taken = createServer().listen(before.http, "127.0.0.1");
       cleanups.push(() => void taken.close());
@@ -97,6 +102,50 @@ describe("the state folder of up", () => {
       await again.saw(UP);
       expect(again.error()).not.toContain("listen_failed");
       expect(await (await fetch(`http://127.0.0.1:${after.http}/hello`)).text()).toBe("Hello from /hello\n");
+    },
+    TEST_MS,
+  );
+
+  test(
+    "the demo's services stay where they were, so that a rollback to an earlier start finds them; a port that is taken is told",
+    async () => {
+      const made = newFolder();
+      cleanups.push(made.remove);
+      const kept = join(made.path, "demo-ports.json");
+      // As an earlier start left it. Those that the kernel gives could be somebody else's before the next start.
+      const [hello, echo] = [await freePort(), await freePort()];
+      writeFileSync(kept, JSON.stringify({ hello, echo }));
+      const chosen = await choosePorts();
+      const ports = { ...chosen, flags: [...chosen.flags, "--nats", "off"] };
+      const server = ["--server", `http://${ports.flags[ports.flags.indexOf("--listen") + 1]}`];
+      const answers = async (path: string) => (await fetch(`http://127.0.0.1:${ports.http}${path}`)).status;
+
+      const first = await startUp(made.path, ports);
+      await first.saw(UP);
+      expect(first.out()).toContain(`hello on port ${hello}, echo on port ${echo}\n`);
+      expect((await runSelvedge(["delete", "Service/echo", "Route/echo", ...server])).code).toBe(0);
+      await end(first);
+
+      const second = await startUp(made.path, ports);
+      await second.saw(UP);
+      const back = await runSelvedge(["rollback", "1", "--wait", ...server]);
+      expect([back.code, back.error]).toEqual([0, ""]);
+      expect([await answers("/hello"), await answers("/echo")]).toEqual([200, 200]);
+      await end(second);
+
+      const taken = createServer().listen(hello, "127.0.0.1");
+      cleanups.push(() => void taken.close());
+      await new Promise((resolve) => taken.once("listening", resolve));
+      const third = await startUp(made.path, ports);
+      await third.saw(UP);
+      expect(third.error()).toContain(
+        `port ${hello} on 127.0.0.1 is in use: the demo service hello takes another; revisions of before name ${hello}\n`,
+      );
+      const now = JSON.parse(readFileSync(kept, "utf8")) as { readonly hello: number; readonly echo: number };
+      expect(now).toEqual({ hello: expect.any(Number), echo });
+      expect(now.hello).not.toBe(hello);
+      expect(third.out()).toContain(`hello on port ${now.hello}, echo on port ${echo}\n`);
+      expect([await answers("/hello"), await answers("/echo")]).toEqual([200, 200]);
     },
     TEST_MS,
   );
