@@ -13,7 +13,7 @@ import { checkStreamRoutes } from "./compile/stream-routes.ts";
 import type { CompileOptions, CompileResult } from "./compile.ts";
 import { orderIssues } from "./issue.ts";
 import { mayHaveRefused } from "./refused.ts";
-import type { GatewayResource, Resource, ServiceResource } from "./schema/index.ts";
+import type { GatewayResource, MeshResource, Resource, ServiceResource } from "./schema/index.ts";
 import { SectionCutter } from "./section-cutter.ts";
 import { nameOfItem } from "./section-layout.ts";
 import type { SnapshotContent } from "./sections.ts";
@@ -77,11 +77,15 @@ export class SnapshotCompiler {
   }
 }
 
-/** The Mesh says whose modules may run: none runs while that cannot be read. */
+/** The Mesh says whose modules may run: none runs while that cannot be read, or a field that nobody knows may have meant it. */
 function isMeshKnown(context: CompileContext): boolean {
   if (!mayHaveRefused(context.options.refused ?? [], "Mesh")) return true;
   const meshes = context.ofKind("Mesh");
-  return meshes.length > 0 && meshes.every((mesh) => context.isPartial(mesh) && context.isWhole(mesh, ["spec", "filters"]));
+  const isKnown = (mesh: MeshResource): boolean =>
+    context.isPartial(mesh) &&
+    context.isWhole(mesh, ["spec", "filters"]) &&
+    ![[], ["spec"], ["spec", "filters"]].some((path) => context.hasUnknownKey(mesh, path));
+  return meshes.length > 0 && meshes.every(isKnown);
 }
 
 /** What a filter may do and use is part of whether it starts. */
