@@ -1,5 +1,6 @@
 // Invariant: what compiling keeps from one time to the next changes nothing: neither bytes nor issues.
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { TEST_MS } from "../../test/kit/patience.ts";
 import { SeededRng } from "../core/rng.ts";
 import { Catalogue } from "./catalogue.ts";
 import { type CompileOptions, type CompileResult, compileSnapshot } from "./compile.ts";
@@ -9,6 +10,8 @@ import { mayHaveRefused } from "./refused.ts";
 import { type Resource, resourceKey } from "./schema/index.ts";
 import { splitSections } from "./sections.ts";
 import { SnapshotCompiler } from "./snapshot-compiler.ts";
+
+setDefaultTimeout(TEST_MS);
 
 const MODULE = { digest: `sha256:${"1".repeat(64)}`, bytes: new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]) };
 const modules = { ...builtinModules(new Map()), byDigest: () => MODULE };

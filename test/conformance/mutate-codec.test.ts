@@ -1,5 +1,8 @@
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { findFlips, findMutants, findSurvivingFlips, findSurvivors } from "../../scripts/mutate-codec.ts";
+import { TEST_MS } from "../kit/patience.ts";
+
+setDefaultTimeout(TEST_MS);
 
 test("a codec without any one of its checks fails a golden case", async () => {
   const mutants = findMutants();
