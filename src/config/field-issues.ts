@@ -14,6 +14,24 @@ export interface FieldProblem {
 
 type ZodIssue = z.core.$ZodIssue;
 
+/** The first of what zod found, and how many there are besides: a key that is none counts as one. */
+export function firstIssues(
+  issues: readonly ZodIssue[],
+  max: number,
+): { readonly issues: readonly ZodIssue[]; readonly more: number } {
+  const first: ZodIssue[] = [];
+  let left = max;
+  let more = 0;
+  for (const issue of issues) {
+    const keys = issue.code === "unrecognized_keys" ? issue.keys : undefined;
+    const count = keys?.length ?? 1;
+    if (left > 0) first.push(keys === undefined || count <= left ? issue : ({ ...issue, keys: keys.slice(0, left) } as ZodIssue));
+    more += Math.max(0, count - left);
+    left = Math.max(0, left - count);
+  }
+  return { issues: first, more };
+}
+
 /** Puts what zod found into our codes and words. `value` is what was parsed; `kind` whose schema it was, or JSON Schema of it. */
 export function describeZodIssues(issues: readonly ZodIssue[], value: Json, kind: Kind | SchemaNode): FieldProblem[] {
   return withoutConsequences(
@@ -22,18 +40,27 @@ export function describeZodIssues(issues: readonly ZodIssue[], value: Json, kind
   );
 }
 
+/** A stranger's schema may have thousands of fields: then none is compared with what was written. */
+const HINTED_FIELDS = 256;
+
+function hintOfUnknown(kind: Kind | SchemaNode, path: IssuePath, key: string, known: readonly string[]): string {
+  const near = known.length === 0 || nearest(key, known) !== undefined;
+  return (near ? "" : placeHint(kind, path, key)) || hintFor(key, known);
+}
+
 /** A field that is missing because its name has a typing error is one mistake: the name is told, what comes of it is not. */
 function withoutConsequences(problems: readonly FieldProblem[], kind: Kind | SchemaNode): FieldProblem[] {
   const meant = problems.flatMap(({ code, path }) => {
     const parent = path.slice(0, -1);
-    const field = code === "unknown_key" ? nearest(String(path.at(-1)), fieldsAt(kind, parent)) : undefined;
+    const fields = code === "unknown_key" ? fieldsAt(kind, parent) : [];
+    const field = fields.length > HINTED_FIELDS ? undefined : nearest(String(path.at(-1)), fields);
     return field === undefined ? [] : [{ parent: JSON.stringify(parent), field, path: JSON.stringify([...parent, field]) }];
   });
+  const wrongTypes = new Set(problems.flatMap(({ code, path }) => (code === "wrong_type" ? [JSON.stringify(path)] : [])));
   const isConsequence = ({ code, message, hint, path }: FieldProblem): boolean => {
     const place = JSON.stringify(path);
     // A text where a list belongs has no count of items.
-    if (code === "out_of_range" && problems.some((each) => each.code === "wrong_type" && JSON.stringify(each.path) === place))
-      return true;
+    if (code === "out_of_range" && wrongTypes.has(place)) return true;
     if (code === "missing_field") return meant.some((each) => each.path === place);
     // Of the mapping itself: none of the fields is given (two of them are told at the second).
     if (code !== "choose_one") return false;
@@ -48,11 +75,12 @@ function describe(issue: ZodIssue, value: Json, kind: Kind | SchemaNode, prefix:
   const found = valueAt(value, path);
   switch (issue.code) {
     case "unrecognized_keys": {
-      const known = fieldsAt(kind, path);
+      const fields = fieldsAt(kind, path);
+      const known = fields.length > HINTED_FIELDS ? [] : fields;
       return issue.keys.map((key) => ({
         code: "unknown_key",
         message: `There is no field ${JSON.stringify(key)} here.`,
-        hint: nearest(key, known) === undefined ? placeHint(kind, path, key) || hintFor(key, known) : hintFor(key, known),
+        hint: hintOfUnknown(kind, path, key, known),
         path: [...path, key],
       }));
     }

@@ -56,6 +56,8 @@ export async function checkFilters(
     // What the schema has told, the module would only tell again.
     if (problems.length > 0) continue;
     const reason = await tryFilter(config, bytes);
+    // A start may take long, and somebody may send many.
+    await new Promise<void>((resolve) => setImmediate(resolve));
     if (reason === undefined) {
       known.add(key);
       continue;

@@ -1,7 +1,7 @@
 import { CONFIG_LIMITS } from "../core/limits.ts";
 import type { IssueCode } from "./codes.ts";
 import { describeDialect } from "./dialects.ts";
-import { describeZodIssues, valueAt } from "./field-issues.ts";
+import { describeZodIssues, firstIssues, valueAt } from "./field-issues.ts";
 import { type ConfigIssue, issueOf, orderIssues } from "./issue.ts";
 import { type PartialResource, prune, startsWith } from "./prune.ts";
 import { REFUSED_ANYTHING, type RefusedKeys } from "./refused.ts";
@@ -114,6 +114,8 @@ class ResourceReader {
   readonly partial: PartialResource[] = [];
   readonly refused: string[] = [];
   #counted = 0;
+  /** Issues beyond those that are listed. */
+  #more = 0;
 
   constructor(
     readonly file: string,
@@ -121,7 +123,9 @@ class ResourceReader {
   ) {}
 
   result(): ParseResult {
-    const { resources, partial, refused, issues } = this;
+    const { resources, partial, refused, issues, file } = this;
+    if (this.#more > 0)
+      issues.push(issueOf({ code: "too_many_issues", message: `${this.#more} more issues are not listed.`, file }));
     return { resources, partial, refused, issues: orderIssues(issues) };
   }
 
@@ -171,15 +175,19 @@ class ResourceReader {
     const { file } = this;
     const name = nameOf(kind, value);
     this.refused.push(keyOf(kind, value));
+    // What is not listed is only counted: somebody may send a million mistakes.
+    const isFull = this.issues.length > CONFIG_LIMITS.issues;
+    const { issues, more } = firstIssues(found, isFull ? 0 : CONFIG_LIMITS.issues);
+    this.#more += more;
     const broken = below(document.broken, base);
     const report = (problem: Problem): void => {
       // Where a variable is missing, whatever else is wrong with the value follows from it.
       if (!broken.some((path) => startsWith(problem.path, path))) this.#report(document, base, name, problem);
     };
-    for (const problem of describeZodIssues(found, value, kind)) report(problem);
+    for (const problem of describeZodIssues(issues, value, kind)) report(problem);
     // Beyond what is listed nobody sees what else there is.
     const pruned =
-      this.issues.length > CONFIG_LIMITS.issues
+      more > 0 || this.issues.length > CONFIG_LIMITS.issues
         ? undefined
         : prune(kind, value, { broken, merged: below(document.merged, base) }, this.#counted);
     if (pruned === undefined) return;

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { describeZodIssues, type FieldProblem, type SchemaNode } from "./field-issues.ts";
+import { CONFIG_LIMITS } from "../core/limits.ts";
+import { describeZodIssues, type FieldProblem, firstIssues, type SchemaNode } from "./field-issues.ts";
 import { METADATA_BYTES, METADATA_SECTION } from "./module-summary.ts";
 import type { Json } from "./parse.ts";
 import { SecretSettings } from "./secret-settings.ts";
@@ -29,7 +30,8 @@ export function checkSettings(wasm: Uint8Array, settings: string): FieldProblem[
     const checked = z.fromJSONSchema(schema).safeParse(value);
     if (checked.success) return [];
     const secret = SecretSettings.ofSchema(metadata.settings);
-    return describeZodIssues(checked.error.issues, value, schema as SchemaNode).map((problem) => withoutSecret(problem, secret));
+    const { issues } = firstIssues(checked.error.issues, CONFIG_LIMITS.issues);
+    return describeZodIssues(issues, value, schema as SchemaNode).map((problem) => withoutSecret(problem, secret));
   } catch {
     // The schema is the author's; a bad one must not keep a good filter out. `filter build` refuses it.
     return [];

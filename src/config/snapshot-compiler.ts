@@ -5,15 +5,14 @@ import { compileAuthentications } from "./compile/authentication.ts";
 import { CompileContext, servesHttp } from "./compile/context.ts";
 import { compileFilters } from "./compile/filter.ts";
 import { compileGateways } from "./compile/gateway.ts";
-import { compileMesh } from "./compile/mesh.ts";
+import { compileMesh, isMeshKnown } from "./compile/mesh.ts";
 import { compileRoute } from "./compile/route.ts";
 import { ClaimIndex, refuseRouteConflicts } from "./compile/route-conflicts.ts";
 import { compileService, dependsOnFiles } from "./compile/service.ts";
 import { checkStreamRoutes } from "./compile/stream-routes.ts";
 import type { CompileOptions, CompileResult } from "./compile.ts";
 import { orderIssues } from "./issue.ts";
-import { mayHaveRefused } from "./refused.ts";
-import type { GatewayResource, MeshResource, Resource, ServiceResource } from "./schema/index.ts";
+import type { GatewayResource, Resource, ServiceResource } from "./schema/index.ts";
 import { SectionCutter } from "./section-cutter.ts";
 import { nameOfItem } from "./section-layout.ts";
 import type { SnapshotContent } from "./sections.ts";
@@ -75,17 +74,6 @@ export class SnapshotCompiler {
     const snapshot = Object.freeze({ ...content, revision: options.revision, digest, group: options.group ?? "gateway" });
     return { snapshot, sections, ...rest };
   }
-}
-
-/** The Mesh says whose modules may run: none runs while that cannot be read, or a field that nobody knows may have meant it. */
-function isMeshKnown(context: CompileContext): boolean {
-  if (!mayHaveRefused(context.options.refused ?? [], "Mesh")) return true;
-  const meshes = context.ofKind("Mesh");
-  const isKnown = (mesh: MeshResource): boolean =>
-    context.isPartial(mesh) &&
-    context.isWhole(mesh, ["spec", "filters"]) &&
-    ![[], ["spec"], ["spec", "filters"]].some((path) => context.hasUnknownKey(mesh, path));
-  return meshes.length > 0 && meshes.every(isKnown);
 }
 
 /** What a filter may do and use is part of whether it starts. */

@@ -22,14 +22,14 @@ const HINTS: readonly (readonly [code: string, part: string, hint: string])[] = 
 ];
 
 /**
- * The first mistake of a document: what the reader makes of the rest follows from how it went on. `text` is the document's, from
- * its own beginning.
+ * The first mistake of a document: what the reader makes of the rest follows from how it went on. `tabLines`: of
+ * the text that it is in.
  */
-export function firstProblemOf(document: Document.Parsed, text: string): SyntaxProblem | undefined {
+export function firstProblemOf(document: Document.Parsed, tabLines: () => number): SyntaxProblem | undefined {
   const error = document.errors[0];
   if (error === undefined) return undefined;
   const [offset] = error.pos;
-  if (error.code === "TAB_AS_INDENT") return tabProblem(text, offset);
+  if (error.code === "TAB_AS_INDENT") return tabProblem(tabLines(), offset);
   const quote = error.code === "MISSING_CHAR" ? /closing (["'])quote/.exec(error.message)?.[1] : undefined;
   if (quote !== undefined) {
     const message = `The text that begins with ${quote} here has no end.`;
@@ -42,8 +42,16 @@ function hintOf({ code, message }: ParseError): string {
   return HINTS.find(([ofCode, part]) => ofCode === code && message.includes(part))?.[2] ?? "";
 }
 
-function tabProblem(text: string, offset: number): SyntaxProblem {
-  const lines = text.match(/^ *\t[ \t]*[^\s#]/gm)?.length ?? 1;
+/** Counts lines that are indented with tabs when it is first asked: a text may have many documents that ask. */
+export function tabLinesOf(text: string): () => number {
+  let lines: number | undefined;
+  return () => {
+    lines ??= text.match(/^ *\t[ \t]*[^\s#]/gm)?.length ?? 1;
+    return lines;
+  };
+}
+
+function tabProblem(lines: number, offset: number): SyntaxProblem {
   const which = lines > 1 ? `: ${lines} lines of this document begin with tabs` : "";
   return { offset, message: "A tab is used as indentation.", hint: `YAML wants spaces${which}` };
 }

@@ -4,7 +4,7 @@ import type { IssueCode } from "./codes.ts";
 import { type JsonDocument, readJsonStream } from "./json-reader.ts";
 import type { IssuePath, Json } from "./parse.ts";
 import { retype, substituteVariables } from "./variables.ts";
-import { firstProblemOf, sentence } from "./yaml-problems.ts";
+import { firstProblemOf, sentence, tabLinesOf } from "./yaml-problems.ts";
 
 /** A problem of the text, before anything is known about resources. */
 export interface TextProblem {
@@ -38,7 +38,7 @@ const EXPANDED_NODES_MAX = 200_000;
 export interface ReadDocuments {
   readonly documents: readonly TextDocument[];
   readonly problems: readonly TextProblem[];
-  /** Texts of documents that cannot be read; the problem was reported. */
+  /** Texts with documents that cannot be read; the problem was reported. */
   readonly lost: readonly string[];
 }
 
@@ -62,9 +62,11 @@ export function readDocuments(text: string, env: Env): ReadDocuments {
   for (const part of parseParts(text)) {
     const reportHere: Report = (offset, ...rest) => report(part.offset + offset, ...rest);
     if (part.documents === undefined) reportHere(0, part.code, part.message);
+    const tabLines = tabLinesOf(part.text);
+    let isLost = part.documents === undefined;
     for (const document of part.documents ?? []) {
-      if (reportSyntax(document, part.text, reportHere)) {
-        lost.push(part.text);
+      if (reportSyntax(document, tabLines, reportHere)) {
+        isLost = true;
         continue;
       }
       for (const { root, ...read } of new DocumentReader(document, env, reportHere).read()) {
@@ -72,17 +74,18 @@ export function readDocuments(text: string, env: Env): ReadDocuments {
         documents.push({ ...read, locate });
       }
     }
-    if (part.documents === undefined) lost.push(part.text);
+    // Once, however many documents it has: a line of `...` ends one as well.
+    if (isLost) lost.push(part.text);
   }
   return { documents, problems, lost };
 }
 
 /** Reports what keeps a document from being read; false when nothing does. */
-function reportSyntax(document: Document.Parsed, text: string, report: Report): boolean {
+function reportSyntax(document: Document.Parsed, tabLines: () => number, report: Report): boolean {
   // The composer's own stack overflow comes as an error of the document.
   const deep = document.errors.find((error) => /call stack/i.test(error.message));
   if (deep !== undefined) report(deep.pos[0], "too_deep", DEEP_MESSAGE);
-  const problem = deep === undefined ? firstProblemOf(document, text) : undefined;
+  const problem = deep === undefined ? firstProblemOf(document, tabLines) : undefined;
   if (problem !== undefined) report(problem.offset, "yaml_syntax", problem.message, problem.hint);
   for (const warning of document.warnings) report(warning.pos[0], "yaml_unsupported", sentence(warning.message));
   return document.errors.length > 0;
@@ -335,6 +338,23 @@ function startOf(node: unknown): number {
   return Array.isArray(range) ? Number(range[0]) : 0;
 }
 
+/** Of mappings that have many keys: they are not searched again for each issue. */
+const pairs = new WeakMap<YAMLMap, ReadonlyMap<unknown, Pair>>();
+const SEARCHED_KEYS = 32;
+
+function pairOf(map: YAMLMap, key: string): Pair | undefined {
+  const { items } = map;
+  const isKey = (each: Pair): boolean => isScalar(each.key) && each.key.value === key;
+  if (items.length <= SEARCHED_KEYS) return items.find(isKey);
+  let known = pairs.get(map);
+  if (known === undefined) {
+    // Of a key that is there twice the first counts.
+    known = new Map(items.map((each) => [isScalar(each.key) ? each.key.value : each, each] as const).reverse());
+    pairs.set(map, known);
+  }
+  return known.get(key);
+}
+
 /** Offset of the value at a path; where the path leaves the document, of the last key that is there. */
 function offsetOf(document: Document.Parsed, root: unknown, path: IssuePath, key: boolean): number {
   let node: unknown = root;
@@ -342,7 +362,7 @@ function offsetOf(document: Document.Parsed, root: unknown, path: IssuePath, key
   for (const [i, step] of path.entries()) {
     if (isAlias(node)) node = node.resolve(document);
     if (isMap(node)) {
-      const pair = node.items.find((each) => isScalar(each.key) && each.key.value === String(step));
+      const pair = pairOf(node, String(step));
       if (pair === undefined) return offset;
       const last = i === path.length - 1;
       const empty = pair.value === null || (isScalar(pair.value) && pair.value.value === null);

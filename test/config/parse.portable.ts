@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { firstIssues } from "../../src/config/field-issues.ts";
 import { type Json, parseResources, parseStored } from "../../src/config/parse.ts";
 import { jsonSchema, KINDS } from "../../src/config/schema/index.ts";
 import { formatDuration, formatSize, readDuration, readSize } from "../../src/config/schema/units.ts";
@@ -50,6 +51,34 @@ describe("parseResources", () => {
       parseResources(mesh("{}"), { file: "f", format: "json" }).issues.map((each) => each.code),
       ["yaml_syntax"],
     );
+  });
+
+  test("mistakes beyond those that are listed are only counted", () => {
+    const keys = Object.fromEntries(Array.from({ length: 50_000 }, (_, i) => [`rulez${i}`, 1]));
+    const spec = { rules: [{ respond: { status: 204 } }], ...keys };
+    const route = { apiVersion: "selvedge.dev/v1", kind: "Route", metadata: { name: "r" }, spec };
+    const items = [route, { ...route, metadata: { name: "s" }, spec: { rules: [], ...keys } }];
+    const { issues, partial } = parseResources(JSON.stringify({ kind: "List", items }), { file: "f" });
+    assert.equal(issues.length, CONFIG_LIMITS.issues + 1);
+    assert.equal(issues[0]?.path, "spec.rulez0");
+    assert.equal(issues.at(-2)?.path, `spec.rulez${CONFIG_LIMITS.issues - 1}`);
+    // One more: the empty list.
+    assert.equal(issues.at(-1)?.message, `${100_001 - CONFIG_LIMITS.issues} more issues are not listed.`);
+    assert.deepEqual(partial, []);
+    const found = [
+      { code: "custom", path: [], message: "", input: 0 },
+      { code: "unrecognized_keys", path: [], keys: ["a", "b", "c"], message: "", input: 0 },
+      { code: "custom", path: [], message: "", input: 0 },
+    ] as const;
+    const { issues: first, more } = firstIssues(found as unknown as Parameters<typeof firstIssues>[0], 3);
+    assert.deepEqual(first, [found[0], { ...found[1], keys: ["a", "b"] }]);
+    assert.equal(more, 2);
+  });
+
+  test("the text around documents that cannot be read is looked through once", () => {
+    const { refused, issues } = parseResources("kind: Route\nmetadata: { name: a }\nspec: [\n...\n".repeat(2_000), { file: "f" });
+    assert.equal(refused.length, 1);
+    assert.equal(issues.length, CONFIG_LIMITS.issues + 1);
   });
 
   test("limits hold at their edge", () => {

@@ -1,4 +1,4 @@
-import { BUILTIN_FILTER_FUEL, CONFIG_LIMITS, DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
+import { ALLOWED_START_FUEL, BUILTIN_FILTER_FUEL, CONFIG_LIMITS, DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
 import { canonicalJson, sha256Digest } from "../canonical.ts";
 import { detectAbi } from "../module-abi.ts";
 import { secretsOfModule } from "../module-secrets.ts";
@@ -10,6 +10,7 @@ import type { FilterCapabilities, FilterConfig } from "../snapshot.ts";
 import { compileCapabilities } from "./capabilities.ts";
 import { type CompileContext, fullName } from "./context.ts";
 import { declaredCapabilities, missingGrants } from "./declared.ts";
+import { isMeshKnown } from "./mesh.ts";
 
 /** All filters; the bytes of their modules go to `context.modules`. */
 export function compileFilters(context: CompileContext): FilterConfig[] {
@@ -20,6 +21,7 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
     context.modules.set(module.digest, module.bytes);
     const { spec } = filter;
     const { budget } = spec;
+    if (!isStartAllowed(context, filter)) return [];
     const capabilities = compileCapabilities(context, filter);
     if (spec.module.builtin === undefined) warnOfMissing(context, filter, module, capabilities);
     const fuel = spec.module.builtin === undefined ? DEFAULT_FILTER_BUDGET : BUILTIN_FILTER_FUEL;
@@ -108,6 +110,20 @@ function isUnsigned(context: CompileContext, filter: FilterResource, bytes: Uint
   const hint = "selvedge filter sign signs it; the Mesh names the keys that are trusted";
   context.report(filter, path, "unsigned_module", `The mesh wants signed modules, and this one will not do: ${reason}.`, hint);
   return true;
+}
+
+/** A start runs where others are served: how long that may last is not for whoever writes a filter to say. */
+function isStartAllowed(context: CompileContext, filter: FilterResource): boolean {
+  const { startFuel } = filter.spec.budget;
+  const [mesh] = context.ofKind("Mesh");
+  const allowed = mesh?.spec.filters.startFuel ?? ALLOWED_START_FUEL;
+  if (startFuel <= allowed) return true;
+  // Nothing is tried while it is not known what the mesh says.
+  if (!isMeshKnown(context)) return false;
+  const message = `A start may use ${allowed} fuel at most, and this one has ${startFuel}.`;
+  const hint = "whoever may write the Mesh can allow more: spec.filters.startFuel";
+  context.report(filter, ["spec", "budget", "startFuel"], "out_of_range", message, hint);
+  return false;
 }
 
 function findModule(context: CompileContext, filter: FilterResource): (ModuleBytes & { origin: string }) | undefined {

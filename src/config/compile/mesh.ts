@@ -1,4 +1,5 @@
 import { sortedSet } from "../canonical.ts";
+import { mayHaveRefused } from "../refused.ts";
 import type { MeshResource } from "../schema/index.ts";
 import { meshSpec } from "../schema/mesh.ts";
 import type { MeshConfig } from "../snapshot.ts";
@@ -45,4 +46,15 @@ export function compileMesh(context: CompileContext): MeshConfig {
     drain: { graceMs: drain.grace, tunnelGraceMs: drain.tunnelGrace },
     ...(filters.requireSignature ? { filterKeys: sortedSet(filters.trustedKeys) } : {}),
   };
+}
+
+/** The Mesh says whose modules may run, and how long they may start: none runs while that cannot be read, or a field that nobody knows may have meant it. */
+export function isMeshKnown(context: CompileContext): boolean {
+  if (!mayHaveRefused(context.options.refused ?? [], "Mesh")) return true;
+  const meshes = context.ofKind("Mesh");
+  const isKnown = (mesh: MeshResource): boolean =>
+    context.isPartial(mesh) &&
+    context.isWhole(mesh, ["spec", "filters"]) &&
+    ![[], ["spec"], ["spec", "filters"]].some((path) => context.hasUnknownKey(mesh, path));
+  return meshes.length > 0 && meshes.every(isKnown);
 }

@@ -80,7 +80,7 @@ const budget = z.strictObject({
   startFuel: count(
     "startFuel",
     1_000,
-    "Work until an instance is configured, on the thread that serves: a billion is some 0.1 to 0.3 seconds. Beyond: the filter is refused, or does not start again. What is above 2147483647 is given when the module calls the host; components cannot use it.",
+    "Work until an instance is configured, on the thread that serves: a billion is some 0.1 to 0.3 seconds. Beyond: the filter is refused, or does not start again. More than the Mesh allows (`spec.filters.startFuel`, 2000000000 unless it says otherwise) is refused. What is above 2147483647 is given when the module calls the host; components cannot use it.",
   ),
   faults: count(
     "faults",

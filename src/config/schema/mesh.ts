@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { DRAIN_TIMES } from "../../core/limits.ts";
+import { ALLOWED_START_FUEL, DRAIN_TIMES, FILTER_BUDGET_MAXIMA } from "../../core/limits.ts";
 import { readTrustedKey } from "../module-signature.ts";
 import { loggedHeader } from "./headers.ts";
 import { cidr, filePath, list, reference } from "./names.ts";
@@ -73,6 +73,14 @@ const filters = z
     trustedKeys: list(trustedKey(), 64)
       .prefault([])
       .describe("Keys whose signature counts, as `selvedge filter sign` prints them."),
+    startFuel: z
+      .int()
+      .min(1_000)
+      .max(FILTER_BUDGET_MAXIMA.startFuel)
+      .default(ALLOWED_START_FUEL)
+      .describe(
+        "The most that a filter may have as `budget.startFuel`. While a filter starts, the control plane that tries it and the worker that loads it do nothing else: a billion is some 0.1 to 0.5 seconds.",
+      ),
   })
   .superRefine(({ requireSignature, trustedKeys }, context) => {
     if (!requireSignature || trustedKeys.length > 0) return;
