@@ -10,6 +10,8 @@ export const CONTROL_LIMITS = {
   partsAllBytes: 1024 * 1024 * 1024,
   /** Longer than what nobody refers to is kept, so that it bounds what is stored at a time. */
   partsWindowMs: 30 * 60_000,
+  /** Most `startFuel` that a filter may have unless the Mesh allows more (`spec.filters.startFuel`): some second of cold code, on the loop of the control plane that tries it and of each worker. Exceeded: `out_of_range`. */
+  startFuel: 2_000_000_000,
   /** A part counts for at least so much: each is an object. */
   partMinBytes: 4 * 1024,
 } as const;

@@ -133,7 +133,7 @@ export interface FilterBudget {
   readonly callbackFuel: number;
   /** Fuel of all callbacks of one exchange that answer a verdict. Exceeded: `onFailure`. */
   readonly exchangeFuel: number;
-  /** Fuel of an instance until it is configured; what is above 2^31 - 1 is given when the guest calls the host, and not to components. Above `ALLOWED_START_FUEL` only where the Mesh says so. Exceeded: it does not start. */
+  /** Fuel of an instance until it is configured; what is above 2^31 - 1 is given when the guest calls the host, and not to components. Above `CONTROL_LIMITS.startFuel` only where the Mesh says so. Exceeded: it does not start. */
   readonly startFuel: number;
   /** Fuel of all its instances in one process and second, above the budgets of callbacks and exchanges. Exceeded: `onFailure` until the second is over. */
   readonly fuelPerSecond: number;
@@ -195,12 +195,6 @@ export const BUILTIN_FILTER_FUEL = {
   exchangeFuel: 20_000_000_000,
   fuelPerSecond: 100_000_000_000,
 } as const;
-
-/**
- * The most that a filter's start may use unless the Mesh allows more (`spec.filters.startFuel`): some second of cold code, on the loop of the
- * control plane that tries it and in each worker. Exceeded: the resource is refused (`out_of_range`).
- */
-export const ALLOWED_START_FUEL = 2_000_000_000;
 
 /** The most that configuration may give a filter. Exceeded: the resource is refused (`out_of_range`). */
 export const FILTER_BUDGET_MAXIMA: FilterBudget = {

@@ -1,4 +1,4 @@
-import { ALLOWED_START_FUEL, BUILTIN_FILTER_FUEL, CONFIG_LIMITS, DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
+import { BUILTIN_FILTER_FUEL, CONFIG_LIMITS, CONTROL_LIMITS, DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
 import { canonicalJson, sha256Digest } from "../canonical.ts";
 import { detectAbi } from "../module-abi.ts";
 import { secretsOfModule } from "../module-secrets.ts";
@@ -116,7 +116,7 @@ function isUnsigned(context: CompileContext, filter: FilterResource, bytes: Uint
 function isStartAllowed(context: CompileContext, filter: FilterResource): boolean {
   const { startFuel } = filter.spec.budget;
   const [mesh] = context.ofKind("Mesh");
-  const allowed = mesh?.spec.filters.startFuel ?? ALLOWED_START_FUEL;
+  const allowed = mesh?.spec.filters.startFuel ?? CONTROL_LIMITS.startFuel;
   if (startFuel <= allowed) return true;
   // Nothing is tried while it is not known what the mesh says.
   if (!isMeshKnown(context)) return false;

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ALLOWED_START_FUEL, DRAIN_TIMES, FILTER_BUDGET_MAXIMA } from "../../core/limits.ts";
+import { CONTROL_LIMITS, DRAIN_TIMES, FILTER_BUDGET_MAXIMA } from "../../core/limits.ts";
 import { readTrustedKey } from "../module-signature.ts";
 import { loggedHeader } from "./headers.ts";
 import { cidr, filePath, list, reference } from "./names.ts";
@@ -77,7 +77,7 @@ const filters = z
       .int()
       .min(1_000)
       .max(FILTER_BUDGET_MAXIMA.startFuel)
-      .default(ALLOWED_START_FUEL)
+      .default(CONTROL_LIMITS.startFuel)
       .describe(
         "The most that a filter may have as `budget.startFuel`. While a filter starts, the control plane that tries it and the worker that loads it do nothing else: a billion is some 0.1 to 0.5 seconds.",
       ),
