@@ -133,6 +133,18 @@ describe("mistakes", () => {
     });
   });
 
+  test("a file without its flag is told the flag", async () => {
+    for (const command of ["apply", "validate", "diff"]) {
+      const { exit, error } = await run([command, "shop.yaml"]);
+      expect([exit, error]).toEqual([
+        EXIT.usage,
+        `error: ${command}: unexpected argument "shop.yaml"\nfiles are named with -f: selvedge ${command} -f shop.yaml\n`,
+      ]);
+    }
+    expect((await run(["diff", "1"])).error).toEndWith("\nusage: selvedge diff\n");
+    expect((await run(["rollback", "1", "2.yaml"])).error).toEndWith("\nusage: selvedge rollback <revision>\n");
+  });
+
   test("values are checked", async () => {
     for (const argv of [
       ["proxy", "--workers", "0"],
@@ -328,5 +340,8 @@ test("a hint has the program as the user can type it; a word that is near nothin
   const spec = { module: { digest: `sha256:${"0".repeat(64)}` }, settings: { a: "[redacted]" } };
   const stdin = JSON.stringify({ apiVersion: "selvedge.dev/v1", kind: "Filter", metadata: { name: "a" }, spec });
   expect((await run(["validate", "-f", "-"], { env, stdin })).error).toContain("node ../bin/selvedge.mjs get …");
+  expect((await run(["zzzz"], { env })).error).toEndWith("node ../bin/selvedge.mjs --help lists the commands\n");
+  for (const argv of [["--help"], ["filter", "--help"], ["up", "--help"]])
+    expect((await run(argv, { env })).out).not.toMatch(/(?<!node \.\.\/bin\/)\bselvedge (?!\.mjs)[a-z<-]/);
   expect((await run(["filter", "zzzz"])).error).toMatch(/there are new, build, .*enable, release\n$/);
 });

@@ -4,11 +4,14 @@ import type { Terminal } from "./terminal.ts";
 /** What the user can type to run this program: `SELVEDGE_PROGRAM`, which a checkout's bin/selvedge.mjs sets; else `selvedge`. */
 export const programOf = ({ env }: Pick<Terminal, "env">): string => env.SELVEDGE_PROGRAM || "selvedge";
 
+/** What stands in the place of a command besides the commands. */
+const OTHER_WORDS = ["help", "--help", "<command>"];
+
 /** A text of ours with its commands (`selvedge filter build …`) as the user can type them. Never for text of others. */
 export function asTyped(text: string, terminal: Pick<Terminal, "env">): string {
   const program = programOf(terminal);
   if (program === "selvedge") return text;
-  return text.replace(/\bselvedge ([a-z-]+)/g, (written, name: string) =>
-    name === "help" || COMMANDS.some((each) => each.name === name) ? `${program} ${name}` : written,
+  return text.replace(/\bselvedge ([a-z-]+|<command>)/g, (written, name: string) =>
+    OTHER_WORDS.includes(name) || COMMANDS.some((each) => each.name === name) ? `${program} ${name}` : written,
   );
 }

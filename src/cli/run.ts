@@ -33,7 +33,7 @@ async function dispatch(argv: readonly string[], terminal: Terminal, launch: Lau
   const [name, ...rest] = argv;
   const paint = choosePaint(terminal, undefined);
   if (name === undefined || name === "--help" || name === "-h") {
-    terminal.out(formatOverview(COMMANDS, paint));
+    terminal.out(asTyped(formatOverview(COMMANDS, paint), terminal));
     return name === undefined ? EXIT.usage : EXIT.ok;
   }
   if (name === "help") return dispatch([...rest, "--help"], terminal, launch);
@@ -53,7 +53,7 @@ async function dispatchGroup(
 ): Promise<number> {
   const [name, ...rest] = argv;
   if (name === undefined || name === "--help" || name === "-h") {
-    terminal.out(formatGroup(group, choosePaint(terminal, undefined)));
+    terminal.out(asTyped(formatGroup(group, choosePaint(terminal, undefined)), terminal));
     return name === undefined ? EXIT.usage : EXIT.ok;
   }
   const entry = group.parts.find((each) => each.name === `${group.name} ${name}`);
@@ -94,6 +94,10 @@ function checkArguments(command: Command, args: readonly string[]): void {
   const usage = `usage: selvedge ${command.name}${command.arguments === undefined ? "" : ` ${command.arguments}`}`;
   if (args.length < argumentsMin)
     throw new CommandError(`${command.name} needs ${command.arguments ?? "an argument"}`, usage, EXIT.usage);
-  if (args.length > argumentsMax)
-    throw new CommandError(`${command.name}: unexpected argument ${JSON.stringify(args[argumentsMax])}`, usage, EXIT.usage);
+  const extra = args[argumentsMax];
+  if (extra === undefined) return;
+  // `apply shop.yaml`
+  const isFile = argumentsMax === 0 && command.flags.some(({ name, short }) => name === "file" && short === "f");
+  const hint = isFile && /\.(ya?ml|json)$/.test(extra) ? `files are named with -f: selvedge ${command.name} -f ${extra}` : usage;
+  throw new CommandError(`${command.name}: unexpected argument ${JSON.stringify(extra)}`, hint, EXIT.usage);
 }

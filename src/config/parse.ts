@@ -109,6 +109,12 @@ export function formatPath(path: IssuePath): string {
   return text;
 }
 
+/** Who publishes by hand often sends the name of a file in the place of what is in it. */
+function hintOfFileName(value: Json): string {
+  if (typeof value !== "string" || !/^[^\s"'$`\\]{1,200}\.(ya?ml|json)$/.test(value)) return "";
+  return `that is the name of a file: send what is in it, "$(cat ${value})"`;
+}
+
 class ResourceReader {
   readonly resources: ParsedResource[] = [];
   readonly partial: PartialResource[] = [];
@@ -204,7 +210,7 @@ class ResourceReader {
       return undefined;
     };
     const envelope = `apiVersion: ${API_VERSION}, kind, metadata and spec`;
-    if (!isMapping(value)) return refuse("not_a_resource", "A document is not a mapping.", envelope);
+    if (!isMapping(value)) return refuse("not_a_resource", "A document is not a mapping.", hintOfFileName(value) || envelope);
     const { apiVersion, kind } = value;
     if (typeof apiVersion !== "string" || typeof kind !== "string") {
       const missing = typeof apiVersion !== "string" ? "apiVersion" : "kind";

@@ -18,6 +18,8 @@ const HINTS: readonly (readonly [code: string, part: string, hint: string])[] = 
   ["BLOCK_AS_IMPLICIT_KEY", "", "quote a value that has a colon and a space in it; keys of one mapping stand in one column"],
   ["MULTILINE_IMPLICIT_KEY", "", "a key ends with a colon and a space, and keys of one mapping stand in one column"],
   ["BAD_SCALAR_START", "", "quote it"],
+  // `nats pub SUBJECT < shop.yaml`: the tool reads no input unless it is told to.
+  ["TAG_RESOLVE_FAILED", "!nil!", '`nats pub` got no text to send: put it behind the subject, "$(cat shop.yaml)"'],
   ["UNEXPECTED_TOKEN", "block-seq-ind", "a list begins on the line below its key"],
 ];
 

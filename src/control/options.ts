@@ -72,5 +72,5 @@ function refuseFile(path: string): Uint8Array {
   const wayOut = path.endsWith(".wasm")
     ? `run \`selvedge filter push ${path}\` and name the digest that it prints`
     : "put the content into the resource";
-  throw new Error(`a control plane reads no files of its machine; ${wayOut}`);
+  throw Object.assign(new Error("a control plane reads no files of its machine"), { hint: wayOut });
 }

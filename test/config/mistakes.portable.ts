@@ -310,6 +310,11 @@ const MISTAKES: readonly Mistake[] = [
     "apiVersion: selvedge.dev/v1\nkind: Route\nmetadata: { name: a_b }\nspec: { rules: [{ respond: {} }] }\n",
     "bad_name metadata.name (lower-case letters, digits and `-` and `.`, beginning and ending with a letter or digit, at most 253)",
   ],
+  // `nats pub selvedge.config.apply shop.yaml`
+  ["", "shop.yaml", 'not_a_resource  (that is the name of a file: send what is in it, "$(cat shop.yaml)")'],
+  // `nats pub selvedge.config.apply < shop.yaml`
+  ["", "!nil!", 'yaml_syntax  (`nats pub` got no text to send: put it behind the subject, "$(cat shop.yaml)")'],
+  ["", "shop.yaml is it", "not_a_resource  (apiVersion: selvedge.dev/v1, kind, metadata and spec)"],
 ];
 
 describe("typical mistakes", () => {

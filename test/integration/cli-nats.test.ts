@@ -71,6 +71,26 @@ test("apply and delete, under the name of the user", async () => {
   expect((await run(["delete", "Service/shop"])).exit).toBe(EXIT.notFound);
 });
 
+test("what is not there is told with what was meant", async () => {
+  expect((await run(["apply", "-f", "-"], service("basket"))).exit).toBe(EXIT.ok);
+  for (const [target, hint] of [
+    ["Service/baskt", "did you mean basket?\n"],
+    ["Servce/basket", "did you mean Service?\n"],
+    ["Service/prod/basket", ""],
+  ] as const)
+    expect(await run(["get", target])).toEqual({
+      exit: EXIT.notFound,
+      out: "",
+      error: `error: there is no ${target}\n${hint}`,
+    });
+  expect((await run(["delete", "Service/basket"])).exit).toBe(EXIT.ok);
+
+  const filter = { apiVersion: "selvedge.dev/v1", kind: "Filter", metadata: { name: "a" }, spec: { module: { file: "a.wasm" } } };
+  expect((await run(["apply", "-f", "-"], JSON.stringify(filter))).error).toContain(
+    "a.wasm cannot be read: a control plane reads no files of its machine. (run `selvedge filter push a.wasm` and name the digest that it prints)",
+  );
+});
+
 test("what has no resources is said so, and changes nothing", async () => {
   for (const text of ["", "# nothing yet\n---\n\n...\n", "\uFEFF---  # x"]) {
     const applied = await run(["apply", "-f", "-"], text);

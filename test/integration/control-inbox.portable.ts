@@ -9,7 +9,7 @@ import { ConfigInbox } from "../../src/control/inbox/inbox.ts";
 import { NatsLink } from "../../src/control/nats/link.ts";
 import { VirtualClock } from "../../src/core/clock.ts";
 import { CONTROL_LIMITS } from "../../src/core/limits.ts";
-import { SILENT_LOG } from "../../src/core/log.ts";
+import { type Log, SILENT_LOG } from "../../src/core/log.ts";
 import { startNats } from "../kit/nats.ts";
 import { WAIT_MS } from "../kit/patience.ts";
 import { describe, test } from "../kit/suite.ts";
@@ -56,6 +56,34 @@ describe("inbox", () => {
       await until(async () => (await manager.streams.info(NATS_NAMES.inboxStream)).state.last_seq === 2);
       await until(async () => (await manager.streams.info(NATS_NAMES.inboxStream)).state.messages === 0);
       assert.equal(applies, 2);
+    } finally {
+      await inbox.close();
+      await link.close();
+      await server.stop();
+    }
+  });
+
+  test("a text that is refused is a line of the log that says where and what: who only publishes has nothing else", async () => {
+    const server = await startNats();
+    const link = new NatsLink(() => connectNats({ servers: [server.url] }, "control"));
+    await link.open();
+    const refuse = (): never => assert.fail("only an apply was published");
+    const place = { resource: "Route default/a", path: "spec.rules", file: "<nats>", line: 4, column: 2 };
+    const issue = { code: "missing_field", message: "The field is missing.", hint: "write it", ...place };
+    const plane = {
+      apply: async (): Promise<ApplyOutcome> => ({ ok: false, reason: "invalid", issues: [issue] }),
+      ...{ delete: refuse, rollback: refuse, get: () => [], history: refuse, status: refuse, waitApplied: refuse },
+      ...{ filterLogs: refuse, redact: refuse },
+    };
+    const heard: unknown[] = [];
+    const log: Log = { ...SILENT_LOG, warn: (message, fields) => void heard.push([message, fields?.issues, fields?.first]) };
+    const inbox = new ConfigInbox({ link, plane, clock: new VirtualClock(), log, ackWaitMs: 60_000 });
+    try {
+      await inbox.open();
+      link.parts.connection.publish(NATS_NAMES.apply, "x");
+      await until(() => heard.length > 0);
+      const first = "<nats>:4:2 missing_field Route default/a spec.rules: The field is missing. (write it)";
+      assert.deepEqual(heard, [["configuration was refused", 1, first]]);
     } finally {
       await inbox.close();
       await link.close();

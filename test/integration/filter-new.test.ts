@@ -115,7 +115,8 @@ describe("filter new", () => {
   const all = LANGUAGES.flatMap((language) => abisOf(language).map((abi) => [language, abi] as const));
   test.each(all)("%s, %s: every file is filled in, and the manifest is good", async (language, abi) => {
     await inFolder({}, async (folder) => {
-      const made = await filter(folder, "new", "my-filter", "-l", language, "--abi", abi, "--dir", "filters", "--json");
+      const argv = ["filter", "new", "my-filter", "-l", language, "--abi", abi, "--dir", "filters", "--json"];
+      const made = await runInFolder(folder, argv, { PATH, SELVEDGE_PROGRAM: "node ../bin/selvedge.mjs" });
       const { files, abi: said } = JSON.parse(made.out) as { files: string[]; abi: string };
       expect(said).toBe(abi);
       expect(files).toContain("README.md");
@@ -123,6 +124,8 @@ describe("filter new", () => {
       for (const file of files) {
         const text = readFileSync(join(folder, "filters/my-filter", file), "utf8");
         expect([file, /\{\{\w+\}\}/.test(text)]).toEqual([file, false]);
+        // What can be typed, as it was typed.
+        expect([file, /\bselvedge filter/.test(text)]).toEqual([file, false]);
       }
       const gateway = readFileSync(join(folder, "filters/my-filter/gateway.yaml"), "utf8");
       const manifest = readFileSync(join(folder, "filters/my-filter/selvedge-filter.yaml"), "utf8");

@@ -1,6 +1,7 @@
+import { hintFor } from "../../config/suggest.ts";
 import type { StoredResource } from "../../control/model/resource.ts";
 import { type Command, type CommandContext, CommandError, EXIT, REMOTE_FLAGS, SHOW_SECRETS_HELP } from "../command.ts";
-import { joinKind, parseKind, parseReference } from "../reference.ts";
+import { joinKind, KINDS, parseKind, parseReference } from "../reference.ts";
 import { type ResourceFilter, withRemote } from "../remote.ts";
 import { paintOf, printJson, shortName } from "../report.ts";
 import { formatTable, printable } from "../terminal.ts";
@@ -35,10 +36,8 @@ export const command: Command = {
     const target = targetOf(context);
     const single = target?.includes("/") === true;
     const resources = await withRemote(context, (remote) => remote.get(filterOf(context, target), flags.on("show-secrets")));
-    if (single && resources.length === 0) {
-      terminal.error(`there is no ${printable(target ?? "")}\n`);
-      return EXIT.notFound;
-    }
+    if (target !== undefined && single && resources.length === 0)
+      throw new CommandError(`there is no ${target}`, await hintOfMissing(context, target), EXIT.notFound);
     const form = flags.on("json") ? "json" : (flags.text("output") ?? (single ? "yaml" : "table"));
     if (form === "json") printJson(context, single ? resources[0] : resources);
     else if (form === "yaml") terminal.out(await toYaml(resources));
@@ -61,6 +60,18 @@ function filterOf({ flags }: CommandContext, target: string | undefined): Resour
   if (!target.includes("/")) return { kind: parseKind(target), ...inNamespace };
   const reference = parseReference(target);
   return { kind: reference.kind, namespace: namespace ?? reference.namespace, name: reference.name };
+}
+
+/** The nearest of what there is in its kind; that kind, when there is none such. */
+async function hintOfMissing(context: CommandContext, target: string): Promise<string> {
+  const { name = "", ...rest } = filterOf(context, target);
+  const kinds = KINDS.filter((each) => each === rest.kind);
+  if (kinds.length === 0) return hintFor(rest.kind ?? "", KINDS);
+  const others = await withRemote(context, (remote) => remote.get(rest));
+  return hintFor(
+    name,
+    others.map(({ key }) => key.slice(key.lastIndexOf("/") + 1)),
+  );
 }
 
 async function toYaml(resources: readonly StoredResource[]): Promise<string> {

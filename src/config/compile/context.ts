@@ -200,7 +200,7 @@ export class CompileContext {
       this.report(resource, path, "out_of_range", `${file} is larger than ${formatSize(maxBytes)}.`);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      this.report(resource, path, "file_unreadable", `${file} cannot be read: ${why}.`);
+      this.report(resource, path, "file_unreadable", `${file} cannot be read: ${why}.`, hintOfError(error));
     }
     return undefined;
   }
@@ -221,3 +221,7 @@ export class CompileContext {
     return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
   }
 }
+
+/** Who reads the files may say what to do instead. */
+const hintOfError = (error: unknown): string =>
+  error instanceof Error && "hint" in error && typeof error.hint === "string" ? error.hint : "";

@@ -150,7 +150,8 @@ function findModule(context: CompileContext, filter: FilterResource): (ModuleByt
   if (oci !== undefined) return context.isPartial(filter) ? undefined : findPulled(context, filter, oci);
   const stored = modules.byDigest(digest ?? "");
   if (stored !== undefined) return { ...stored, origin: stored.digest };
-  context.report(filter, [...path, "digest"], "unknown_module", `No module with the digest ${digest} is stored.`);
+  const hint = "selvedge filter push stores a module and prints its digest; selvedge filter list shows what is stored";
+  context.report(filter, [...path, "digest"], "unknown_module", `No module with the digest ${digest} is stored.`, hint);
   return undefined;
 }
 

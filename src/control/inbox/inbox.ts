@@ -1,7 +1,7 @@
 import { AckPolicy, type ConsumerMessages, DeliverPolicy, type JsMsg, RetentionPolicy, StorageType } from "@nats-io/jetstream";
 import { type Msg, nanos, type Subscription } from "@nats-io/nats-core";
 import { sha256Digest } from "../../config/canonical.ts";
-import type { ConfigIssue } from "../../config/issue.ts";
+import { type ConfigIssue, formatIssue } from "../../config/issue.ts";
 import { inboxPrefix, isInbox, NATS_NAMES } from "../../config/nats/names.ts";
 import { formatDuration } from "../../config/schema/units.ts";
 import { WindowBudget } from "../../core/budgets.ts";
@@ -213,7 +213,7 @@ export class ConfigInbox {
       const fields = { subject: message.subject, sequence: message.seq };
       if (outcome.ok)
         log.info("configuration was applied", { ...fields, revision: outcome.revision, changes: outcome.changes.length });
-      else log.warn("configuration was refused", { ...fields, issues: outcome.issues.length, first: outcome.issues[0]?.message });
+      else log.warn("configuration was refused", { ...fields, issues: outcome.issues.length, first: firstOf(outcome.issues) });
     } catch (error) {
       if (this.#stopped) return;
       log.error("configuration could not be processed, trying again", { sequence: message.seq, cause: describeCause(error) });
@@ -302,5 +302,8 @@ const overQuota = (author: string): ConfigIssue =>
     `${author === "" ? "Publishers have" : `${author}, or all publishers together, have`} stored as many parts of large texts as they may.`,
     `apply in smaller texts, later (it is counted for ${formatDuration(CONTROL_LIMITS.partsWindowMs)}), or with --server http://…`,
   );
+
+/** Where and what: those who publish without asking for an answer have this line and nothing else. */
+const firstOf = ([first]: readonly ConfigIssue[]): string | undefined => first && formatIssue(first);
 
 const refused = (issue: ReturnType<typeof controlIssue>): ApplyOutcome => ({ ok: false, reason: "invalid", issues: [issue] });
