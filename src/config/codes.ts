@@ -74,6 +74,8 @@ export const ISSUE_CODES = {
   registry_unreachable: "The registry did not answer: no connection, TLS, time, or an error of its own.",
   capability_not_granted:
     "The module's metadata declares that it needs something that its Filter resource does not grant. A warning: it is loaded all the same.",
+  signature_not_required:
+    "Keys are trusted, but modules without a signature run all the same. A warning: it is fine while modules are being signed.",
   bad_pattern: "Not a name or prefix that a filter may be granted.",
   bad_subject: "Not a NATS subject that a filter may publish to.",
   redacted_secret: "A secret that was redacted when it was shown stands where the secret belongs.",

@@ -25,6 +25,7 @@ export function compileMesh(context: CompileContext): MeshConfig {
   );
   const { accessLog, tracing, trustedProxies, drain, filters } = mesh?.spec ?? meshSpec.parse({});
   const { filter, filters: logsFilters, slowFilter, ...settings } = accessLog;
+  if (mesh !== undefined) warnOfIdleKeys(context, mesh);
   const routes = filter?.routes?.map((each, i) =>
     mesh === undefined ? each : context.resolve(mesh, "Route", each, ["spec", "accessLog", "filter", "routes", i]),
   );
@@ -46,6 +47,16 @@ export function compileMesh(context: CompileContext): MeshConfig {
     drain: { graceMs: drain.grace, tunnelGraceMs: drain.tunnelGrace },
     ...(filters.requireSignature ? { filterKeys: sortedSet(filters.trustedKeys) } : {}),
   };
+}
+
+/** Keys alone refuse nobody: whoever names them most likely thinks that they do. */
+function warnOfIdleKeys(context: CompileContext, mesh: MeshResource): void {
+  const path = ["spec", "filters"];
+  const { requireSignature, trustedKeys } = mesh.spec.filters;
+  if (requireSignature || trustedKeys.length === 0) return;
+  if (!context.isWhole(mesh, path) || context.hasUnknownKey(mesh, path)) return;
+  const message = "Keys are trusted, but no signature is required: every module runs.";
+  context.warn(mesh, [...path, "trustedKeys"], "signature_not_required", message, "requireSignature: true beside trustedKeys");
 }
 
 /** The Mesh says whose modules may run, and how long they may start: none runs while that cannot be read, or a field that nobody knows may have meant it. */
