@@ -38,7 +38,7 @@ export const COMMANDS: readonly (CommandEntry | CommandGroup)[] = [
     summary: "Ask the proxy or control plane of this machine whether it is well",
     load: () => import("./commands/health.ts"),
   },
-  { name: "history", summary: "List the last applies", load: () => import("./commands/history.ts") },
+  { name: "history", summary: "List the last applies, or show what one changed", load: () => import("./commands/history.ts") },
   { name: "rollback", summary: "Bring an earlier configuration back", load: () => import("./commands/rollback.ts") },
   { name: "backup", summary: "Write the whole configuration to a file", load: () => import("./commands/backup.ts") },
   { name: "restore", summary: "Bring a backup back", load: () => import("./commands/restore.ts") },

@@ -47,6 +47,13 @@ export function parseKind(text: string): string {
   throw new CommandError(`there is no kind ${JSON.stringify(text)}`, hint, EXIT.usage);
 }
 
+/** A revision as an argument. Throws a `CommandError`. */
+export function parseRevision(text: string): number {
+  const revision = Number(text);
+  if (Number.isInteger(revision) && revision >= 1) return revision;
+  throw new CommandError(`${JSON.stringify(text)} is not a revision`, "selvedge history lists them", EXIT.usage);
+}
+
 function pluralOf(kind: string): string {
   const lower = kind.toLowerCase();
   if (/[^aeiou]y$/.test(lower)) return `${lower.slice(0, -1)}ies`;

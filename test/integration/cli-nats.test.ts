@@ -207,6 +207,19 @@ test(
     expect((await run(["history"])).out).toContain(`rollback to ${revision}`);
     const listed = JSON.parse((await run(["history", "--json"])).out) as { revision: number }[];
     expect(listed.map((each) => each.revision)).toEqual((await plane.history()).map((each) => each.revision));
+    const back = await run(["history", String(revision + 2)]);
+    expect([back.exit, back.error]).toEqual([EXIT.ok, ""]);
+    expect(back.out).toContain(`rollback to ${revision}`);
+    expect(back.out).toMatch(
+      /\nService\/waited\n(.*\n)*- .*two.*\n(.*\n)*\+ .*one|\nService\/waited\n(.*\n)*\+ .*one.*\n(.*\n)*- .*two/,
+    );
+    expect(JSON.parse((await run(["history", String(revision + 2), "--json"])).out)).toMatchObject({ revision: revision + 2 });
+    const unknown = await run(["history", "999999"]);
+    expect([unknown.exit, unknown.error]).toEqual([
+      EXIT.notFound,
+      "error: there is no revision 999999 in the history\nselvedge history lists them\n",
+    ]);
+    expect((await run(["history", "newest"])).exit).toBe(EXIT.usage);
     expect((await run(["status"])).out).toMatch(/edge-1 +gateway +\d+ +ok/);
     await source.stop();
     const late = await run(["status", "--wait", "--proxies", "5", "--timeout", "1"]);
@@ -221,6 +234,8 @@ test(
     const many = Array.from({ length: 3_000 }, (_, i) => service(`h${i}`, "y".repeat(350))).join("---\n");
     expect((await run(["apply", "-f", "-"], many)).exit).toBe(EXIT.ok);
     expect((await run(["history"])).out).toContain("+Service/h0");
+    const whole = await run(["history", String(plane.status().revision)]);
+    expect([whole.exit, whole.error.includes("--server")]).toEqual([EXIT.failed, true]);
     const tooLarge = await run(["get", "services"]);
     expect([tooLarge.exit, tooLarge.error.includes("does not fit a message")]).toEqual([EXIT.failed, true]);
     expect((await run(["delete", "-f", "-"], many)).exit).toBe(EXIT.ok);

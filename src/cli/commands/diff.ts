@@ -1,11 +1,8 @@
-import type { Json } from "../../config/parse.ts";
-import type { Change } from "../../control/store/store.ts";
-import { type Command, type CommandContext, EXIT, REMOTE_FLAGS, SHOW_SECRETS_HELP } from "../command.ts";
-import { diffLines } from "../diff-lines.ts";
+import { type Command, EXIT, REMOTE_FLAGS, SHOW_SECRETS_HELP } from "../command.ts";
 import { readFiles } from "../files.ts";
+import { printChange } from "../print-change.ts";
 import { withRemote } from "../remote.ts";
-import { paintOf, printJson, reportOutcome, shortName } from "../report.ts";
-import { printable } from "../terminal.ts";
+import { printJson, reportOutcome } from "../report.ts";
 
 export const command: Command = {
   name: "diff",
@@ -30,20 +27,3 @@ export const command: Command = {
     return context.flags.on("exit-code") && changes.length > 0 ? EXIT.different : EXIT.ok;
   },
 };
-
-async function printChange(context: CommandContext, change: Change): Promise<void> {
-  const { stringify } = await import("yaml");
-  const paint = paintOf(context);
-  const text = (resource: Json | undefined): string[] =>
-    resource === undefined ? [] : stringify(resource, { sortMapEntries: true }).trimEnd().split("\n");
-  context.terminal.out(`${paint.bold(printable(shortName(change.key)))}\n`);
-  for (const { kind, line } of diffLines(text(change.before), text(change.after))) {
-    const painted =
-      kind === "+"
-        ? paint.green(`+ ${printable(line)}`)
-        : kind === "-"
-          ? paint.red(`- ${printable(line)}`)
-          : `  ${printable(line)}`;
-    context.terminal.out(`${painted}\n`);
-  }
-}

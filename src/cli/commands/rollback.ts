@@ -1,4 +1,5 @@
-import { type Command, CommandError, EXIT, REMOTE_FLAGS } from "../command.ts";
+import { type Command, REMOTE_FLAGS } from "../command.ts";
+import { parseRevision } from "../reference.ts";
 import { withRemote } from "../remote.ts";
 import { reportOutcome } from "../report.ts";
 import { reportWait, WAIT_FLAGS } from "../wait.ts";
@@ -14,9 +15,7 @@ export const command: Command = {
   flags: [...WAIT_FLAGS, ...REMOTE_FLAGS],
   examples: [{ says: "go back to what revision 41 was", line: "selvedge rollback 41 --wait" }],
   async run(context) {
-    const revision = Number(context.args[0]);
-    if (!Number.isInteger(revision) || revision < 1)
-      throw new CommandError(`${JSON.stringify(context.args[0])} is not a revision`, "selvedge history lists them", EXIT.usage);
+    const revision = parseRevision(context.args[0] ?? "");
     return withRemote(context, async (remote) => {
       const outcome = await remote.rollback(revision);
       const exit = reportOutcome(context, outcome);

@@ -56,6 +56,7 @@ test("get, diff and history show no private key, unless --show-secrets; that it 
         ["diff", "-f", file],
         ["diff", "-f", file, "--json"],
         ["history", "--json"],
+        ["history", "1"],
       ];
       for (const argv of commands) {
         const shown = await run(...argv);

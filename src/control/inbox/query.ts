@@ -32,6 +32,8 @@ export interface QueryAnswer {
 
 /** Largest answer: a message has 1 MB at most. */
 const ANSWER_BYTES = 900 * 1024;
+/** `{"history":[` and what closes it. */
+const WRAPPER_BYTES = 32;
 const WAIT_MAX_MS = 600_000;
 
 /** `{"query":"status"}` and the like; `{"kind":"Route"}`, `Route`, `Route/shop`, `Route/default/shop` or nothing for all resources. `"secrets": true` asks for what is redacted otherwise. */
@@ -118,20 +120,35 @@ function visible(entry: LogEntry, mayRead: (key: ResourceKey) => boolean): LogEn
   return { ...entry, changes: entry.changes.filter(({ key }) => mayRead(key)) };
 }
 
-/** Applies of ten thousand routes do not fit: then it says what changed (`{}` stands for a resource), and the API has the rest. */
+/**
+ * Applies of ten thousand routes do not fit. Of those that do not, beside the newer ones, it says what changed and not into what (`{}` stands
+ * for a resource); the API has the rest. What does not fit even so, the oldest, is left out.
+ */
 function shorten(entries: readonly LogEntry[]): readonly LogEntry[] {
-  if (JSON.stringify(entries).length <= ANSWER_BYTES) return entries;
-  const short = entries.map((entry) => ({
-    ...entry,
-    changes: entry.changes.map(({ key, before, after }) => ({
-      key,
-      ...(before === undefined ? {} : { before: {} }),
-      ...(after === undefined ? {} : { after: {} }),
-    })),
-  }));
-  let bytes = 0;
-  return short.filter((entry) => {
-    bytes += JSON.stringify(entry).length + 1;
-    return bytes < ANSWER_BYTES;
+  let room = ANSWER_BYTES - WRAPPER_BYTES;
+  const short = entries.map(withoutResources);
+  const listed = short.findIndex((entry) => {
+    room -= sizeOf(entry);
+    return room < 0;
+  });
+  if (listed >= 0) return short.slice(0, listed);
+  return entries.map((entry, i) => {
+    const less = short[i] ?? entry;
+    const more = sizeOf(entry) - sizeOf(less);
+    if (more > room) return less;
+    room -= more;
+    return entry;
   });
 }
+
+/** With the comma behind it. */
+const sizeOf = (entry: LogEntry): number => JSON.stringify(entry).length + 1;
+
+const withoutResources = (entry: LogEntry): LogEntry => ({
+  ...entry,
+  changes: entry.changes.map(({ key, before, after }) => ({
+    key,
+    ...(before === undefined ? {} : { before: {} }),
+    ...(after === undefined ? {} : { after: {} }),
+  })),
+});
