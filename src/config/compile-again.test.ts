@@ -6,7 +6,7 @@ import { Catalogue } from "./catalogue.ts";
 import { type CompileOptions, type CompileResult, compileSnapshot } from "./compile.ts";
 import { builtinModules } from "./modules.ts";
 import { parseResources } from "./parse.ts";
-import { mayHaveRefused } from "./refused.ts";
+import { Refused } from "./refused.ts";
 import { type Resource, resourceKey } from "./schema/index.ts";
 import { splitSections } from "./sections.ts";
 import { SnapshotCompiler } from "./snapshot-compiler.ts";
@@ -195,7 +195,33 @@ test("what stayed is the same object", () => {
 });
 
 test("the kind of a key ends at the blank: a kind whose name begins with another's is another", () => {
-  expect(mayHaveRefused(["Mesh default/mesh"], "Mesh")).toBe(true);
-  expect(mayHaveRefused(["MeshPolicy default/mesh"], "Mesh")).toBe(false);
-  expect(mayHaveRefused(["* default/mesh"], "Mesh")).toBe(true);
+  expect(new Refused(["Mesh default/mesh"]).mayHave("Mesh")).toBe(true);
+  expect(new Refused(["MeshPolicy default/mesh"]).mayHave("Mesh")).toBe(false);
+  expect(new Refused(["* default/mesh"]).mayHave("Mesh")).toBe(true);
+  const keys = ["Route default/a", "* shop/b", "Service */c", "Filter shop/*"];
+  const may = (...names: ["Route" | "Service" | "Filter", `${string}/${string}`][]): boolean[] =>
+    names.map(([kind, name]) => new Refused(keys).mayBe(kind, name));
+  expect(may(["Route", "default/a"], ["Route", "shop/b"], ["Service", "any/c"], ["Filter", "shop/x"])).toEqual([
+    true,
+    true,
+    true,
+    true,
+  ]);
+  expect(may(["Service", "default/a"], ["Route", "default/b"], ["Route", "any/c"], ["Filter", "any/x"])).toEqual([
+    false,
+    false,
+    false,
+    false,
+  ]);
+});
+
+test("references that lead nowhere get hints as long as that is no work", () => {
+  const services = Array.from({ length: 2_000 }, (_, i) =>
+    parse("Service", `back-end-${i}`, { endpoints: [{ address: "127.0.0.1:1" }] }),
+  );
+  const backends = Array.from({ length: 100 }, (_, i) => ({ service: `back-end-${i}x` }));
+  const options = { revision: 1, modules, readFile: () => new Uint8Array() };
+  const { issues } = new SnapshotCompiler().compile([...services, parse("Route", "r", { rules: [{ backends }] })], options);
+  const hints = issues.filter(({ code }) => code === "dangling_reference").map(({ hint }) => hint);
+  expect([hints.length, hints.filter((hint) => hint.startsWith("did you mean back-end-")).length]).toEqual([100, 50]);
 });

@@ -3,6 +3,10 @@ import type { Json } from "./parse.ts";
 /** Schemas that may hold for one value. More: nobody can say that it is no secret. */
 const SCHEMAS_MAX = 256;
 const SAME_PLACE = ["allOf", "anyOf", "oneOf", "if", "then", "else"];
+/** Mappings of schemas that hold for the same value when it has a field. */
+const DEPENDENT = ["dependentSchemas", "dependencies"];
+/** What leads to another schema, but `$ref`: where to depends on the way that was taken. */
+const DYNAMIC = ["$dynamicRef", "$recursiveRef"];
 const ANY_FIELD = ["unevaluatedProperties", "additionalProperties"];
 const ANY_ITEM = ["items", "additionalItems", "unevaluatedItems"];
 
@@ -33,7 +37,10 @@ export class SecretSettings {
       if (!isMapping(next) || this.#schemas.has(next)) continue;
       this.#schemas.add(next);
       for (const key of SAME_PLACE) waiting.push(...listOf(next[key]));
-      if (next.$ref !== undefined || next.$dynamicRef !== undefined) waiting.push(this.#follow(next.$ref));
+      for (const key of DEPENDENT) if (isMapping(next[key])) waiting.push(...Object.values(next[key]));
+      if (next.$ref !== undefined) waiting.push(this.#follow(next.$ref));
+      // Below another `$id` references begin elsewhere.
+      this.#isUnclear ||= DYNAMIC.some((key) => next[key] !== undefined) || (next !== root && next.$id !== undefined);
       this.#isUnclear ||= this.#schemas.size > SCHEMAS_MAX;
     }
   }

@@ -33,6 +33,13 @@ test("secrets of filter settings: texts whose name sounds like one; a change of 
       tls: { key: { inline: "[redacted]" } },
     },
   });
+  const lists = {
+    spec: { settings: { apiKeys: ["L1", ["L2"]], tokens: [{ id: "a", token: "L3" }], hashes: [7], key: ["path"] } },
+  };
+  expect((redactWritten(lists) as typeof lists).spec.settings).toEqual({
+    ...{ apiKeys: ["[redacted]", ["[redacted]"]], tokens: [{ id: "a", token: "[redacted]" }] },
+    ...{ hashes: [7], key: ["path"] },
+  });
   const { before, after } = redactChange({ before: resource("K1", "P1"), after: resource("K2", "P2") });
   expect(JSON.stringify(before)).not.toMatch(/K1|P1|PW|changed/);
   expect(JSON.stringify(after)).not.toMatch(/K2|P2|PW/);

@@ -67,13 +67,14 @@ export function redactWritten(written: Json, secret: SecretSettings = SecretSett
 }
 
 /** The same inside settings. */
-function redactIn(value: Json, secret: SecretSettings, former: Json | undefined): Json {
-  if (secret.isSecret) return hidden(value, former);
+function redactIn(value: Json, secret: SecretSettings, former: Json | undefined, soundsSecret = false): Json {
+  if (secret.isSecret || (soundsSecret && typeof value === "string")) return hidden(value, former);
   if (typeof value !== "object" || value === null) return value;
   return mapChildren(value, (child, name) => {
-    const was = childOf(former, name);
-    const soundsSecret = typeof child === "string" && typeof name === "string" && SECRET_KEY.test(name);
-    return soundsSecret ? hidden(child, was) : redactIn(child, secret.at(name), was);
+    // `tokens: [a, b]`: each of them, and of lists in it; a mapping has names of its own.
+    const pattern = Array.isArray(child) ? SECRET_LIST : SECRET_KEY;
+    const sounds = typeof name === "string" ? pattern.test(name) : soundsSecret;
+    return redactIn(child, secret.at(name), childOf(former, name), sounds);
   });
 }
 
@@ -114,6 +115,8 @@ function childOf(parent: Json | undefined, name: string | number): Json | undefi
 }
 
 const SECRET_KEY = /key|secret|token|password|credential|hash/i;
+/** Of lists: a `key` that is one says what something is counted by. */
+const SECRET_LIST = /keys|secret|token|password|credential|hash/i;
 
 /** Filter settings with every value redacted whose key sounds like a secret, and those at `pointers` (RFC 6901). */
 export function redactSettings(settings: string, pointers: readonly string[] = []): string {

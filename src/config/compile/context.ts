@@ -5,7 +5,7 @@ import type { CompileOptions } from "../compile.ts";
 import type { ConfigIssue } from "../issue.ts";
 import { formatPath, type IssuePath, type Place } from "../parse.ts";
 import type { PartialResource } from "../prune.ts";
-import { mayBeRefused } from "../refused.ts";
+import { Refused } from "../refused.ts";
 import { type GatewayResource, type Kind, type Resource, resourceKey } from "../schema/index.ts";
 import type { FileOrInline } from "../schema/tls.ts";
 import { formatSize } from "../schema/units.ts";
@@ -19,6 +19,9 @@ export { fullName } from "../catalogue.ts";
 const ABOUT_SEVERAL_FIELDS: ReadonlySet<IssueCode> = new Set<IssueCode>([
   ...(["conflicting_fields", "choose_one", "listener_conflict", "route_conflict", "filter_without_streams"] as const),
 ]);
+
+/** Each comparison takes some 5 us: beyond, references get no hint. */
+const COMPARED_MAX = 100_000;
 
 /** The item of a list that a path leads to or through, or else the spec. */
 function scopeOf(path: IssuePath): IssuePath {
@@ -37,8 +40,11 @@ export class CompileContext {
   readonly modules = new Map<string, Uint8Array>();
   readonly catalogue: Catalogue;
   readonly hasDuplicates: boolean;
+  readonly refused: Refused;
   readonly #partial: ReadonlyMap<Resource, PartialResource>;
   #needs: string[] | undefined;
+  /** Names that references which lead nowhere were compared with. */
+  #compared = 0;
   /** What `has` found out. */
   readonly #met = new Map<string, boolean>();
 
@@ -47,6 +53,7 @@ export class CompileContext {
     readonly options: CompileOptions,
   ) {
     const { partial = [] } = options;
+    this.refused = new Refused(options.refused);
     this.#partial = new Map(partial.map((each) => [each.resource, each]));
     const { catalogue, duplicates } =
       resources instanceof Catalogue
@@ -182,14 +189,19 @@ export class CompileContext {
     const name = reference.includes("/") ? reference : `${from.metadata.namespace}/${reference}`;
     const key = `${kind} ${name}`;
     this.need(key);
-    if (this.has([key]) || mayBeRefused(this.options.refused ?? [], kind, name)) return name;
+    if (this.has([key]) || this.refused.mayBe(kind, name)) return name;
     // Which namespace is meant is not known.
     if (!reference.includes("/") && !this.isWhole(from, ["metadata", "namespace"])) return name;
-    const known = this.ofKind(kind).map((each) =>
-      each.metadata.namespace === from.metadata.namespace ? each.metadata.name : fullName(each),
-    );
-    this.report(from, path, "dangling_reference", `There is no ${kind} ${name}.`, hintFor(reference, known));
+    this.report(from, path, "dangling_reference", `There is no ${kind} ${name}.`, this.#hintOf(from, kind, reference));
     return undefined;
+  }
+
+  #hintOf(from: Resource, kind: Kind, reference: string): string {
+    const all = this.ofKind(kind);
+    this.#compared += all.length;
+    if (this.#compared > COMPARED_MAX) return "";
+    const known = all.map((each) => (each.metadata.namespace === from.metadata.namespace ? each.metadata.name : fullName(each)));
+    return hintFor(reference, known);
   }
 
   /** Bytes of a file that a resource names; undefined (and an issue) when it cannot be read. */

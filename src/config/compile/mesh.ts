@@ -1,5 +1,4 @@
 import { sortedSet } from "../canonical.ts";
-import { mayHaveRefused } from "../refused.ts";
 import type { MeshResource } from "../schema/index.ts";
 import { meshSpec } from "../schema/mesh.ts";
 import type { MeshConfig } from "../snapshot.ts";
@@ -61,7 +60,7 @@ function warnOfIdleKeys(context: CompileContext, mesh: MeshResource): void {
 
 /** The Mesh says whose modules may run, and how long they may start: none runs while that cannot be read, or a field that nobody knows may have meant it. */
 export function isMeshKnown(context: CompileContext): boolean {
-  if (!mayHaveRefused(context.options.refused ?? [], "Mesh")) return true;
+  if (!context.refused.mayHave("Mesh")) return true;
   const meshes = context.ofKind("Mesh");
   const isKnown = (mesh: MeshResource): boolean =>
     context.isPartial(mesh) &&

@@ -1,6 +1,5 @@
 import { detectsStreams } from "../module-streams.ts";
 import type { IssuePath } from "../parse.ts";
-import { mayBeRefused, mayHaveRefused } from "../refused.ts";
 import type { RouteResource } from "../schema/index.ts";
 import type { FilterConfig, ListenerConfig, RouteConfig, Snapshot, TcpConfig } from "../snapshot.ts";
 import { type CompileContext, fullName } from "./context.ts";
@@ -57,9 +56,9 @@ function findListeners(
 }
 
 /** A gateway that has issues of its own may have the listener. */
-function refusedGateway({ options: { refused = [] } }: CompileContext, gateways: readonly string[]): boolean {
-  if (gateways.length === 0) return mayHaveRefused(refused, "Gateway");
-  return gateways.some((name) => mayBeRefused(refused, "Gateway", name));
+function refusedGateway({ refused }: CompileContext, gateways: readonly string[]): boolean {
+  if (gateways.length === 0) return refused.mayHave("Gateway");
+  return gateways.some((name) => refused.mayBe("Gateway", name));
 }
 
 function claimHosts(
@@ -111,7 +110,7 @@ function problemOf({ abi }: FilterConfig, module: Uint8Array | undefined): strin
 function warnUnserved(context: CompileContext, listener: ListenerConfig): void {
   const gateway = context.find("Gateway", listener.gateway);
   const at = gateway?.spec.listeners.findIndex((spec) => `${fullName(gateway)}/${shortNameOf(spec)}` === listener.name) ?? -1;
-  if (gateway === undefined || at < 0 || mayHaveRefused(context.options.refused ?? [], "Route")) return;
+  if (gateway === undefined || at < 0 || context.refused.mayHave("Route")) return;
   const message = `No route serves listener ${listener.name}: what connects is closed.`;
   const hint = `a Route with tcp: { listener: ${shortName(listener)}, backends: [...] }`;
   context.warn(gateway, ["spec", "listeners", at], "listener_without_route", message, hint);
