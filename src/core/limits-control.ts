@@ -2,7 +2,9 @@
 export const CONTROL_LIMITS = {
   /** Bodies of requests (documents, modules, backups) that the API holds together, until each is answered. Exceeded: 503 with `Retry-After`. */
   bodyBytes: 512 * 1024 * 1024,
-  /** What `Retry-After` says then, in seconds. */
+  /** How long one body may take to come, so that nobody holds that by sending slowly. Exceeded: 408. */
+  bodyMs: 120_000,
+  /** What `Retry-After` says when too much is held, in seconds. */
   retrySeconds: 5,
   /** Parts of large texts that one publisher may store over NATS within `partsWindowMs`. Exceeded: `parts_quota`, and nothing is stored. */
   partsBytes: 256 * 1024 * 1024,

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { builtinModules } from "../../config/modules.ts";
 import { Budget } from "../../core/budgets.ts";
-import { SystemClock } from "../../core/clock.ts";
+import { type Clock, SystemClock, VirtualClock } from "../../core/clock.ts";
 import { FilterLogs } from "../../core/filter-logs.ts";
-import { CONFIG_LIMITS } from "../../core/limits.ts";
+import { CONFIG_LIMITS, CONTROL_LIMITS } from "../../core/limits.ts";
 import { SILENT_LOG } from "../../core/log.ts";
 import { SeededRng } from "../../core/rng.ts";
 import { createControlPlane } from "../create.ts";
@@ -21,7 +21,11 @@ const service = (name: string, port = 9000) =>
   });
 const ONE = "/api/v1/resources/Service/default";
 
-async function startApi(guard: () => { status: number; message: string } | undefined = () => undefined, held?: Budget) {
+async function startApi(
+  guard: () => { status: number; message: string } | undefined = () => undefined,
+  held?: Budget,
+  clock?: Clock,
+) {
   const plane = createControlPlane({
     backend: { kind: "memory" },
     ...{ modules: builtinModules(new Map()), version: "1.2.3", clock: new SystemClock(), rng: new SeededRng(1), log: SILENT_LOG },
@@ -34,6 +38,7 @@ async function startApi(guard: () => { status: number; message: string } | undef
     log: SILENT_LOG,
     metrics: async () => "up 1\n",
     ...(held ? { held } : {}),
+    ...(clock ? { clock } : {}),
   });
   const call = async (method: string, path: string, body?: string | Uint8Array, headers: Record<string, string> = {}) => {
     const init = {
@@ -171,6 +176,24 @@ describe("applies", () => {
 });
 
 describe("access", () => {
+  test("a body that does not come to its end in time is given up, and what it held is there for others", async () => {
+    const clock = new VirtualClock();
+    const held = new Budget(1_000);
+    const { app } = await startApi(undefined, held, clock);
+    let cancelled = false;
+    const slow = new ReadableStream<Uint8Array>({
+      start: (controller) => controller.enqueue(new Uint8Array(900)),
+      cancel: () => {
+        cancelled = true;
+      },
+    });
+    const init = { method: "PUT", headers: { host: "127.0.0.1:8088" }, body: slow, duplex: "half" } as RequestInit;
+    const answer = app.request(`http://127.0.0.1:8088${ONE}/a`, init);
+    while (held.held < 900) await new Promise((resolve) => setImmediate(resolve));
+    clock.advance(CONTROL_LIMITS.bodyMs);
+    expect([(await answer).status, held.held, cancelled]).toEqual([408, 0, true]);
+  });
+
   test("bodies of all requests together are bounded: one byte more is told to come again, and may when the others are done", async () => {
     const body = Buffer.from(service("a"));
     const held = new Budget(2 * body.byteLength);

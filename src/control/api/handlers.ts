@@ -2,8 +2,10 @@ import type { Context } from "hono";
 import { detectAbi } from "../../config/module-abi.ts";
 import { parseResources } from "../../config/parse.ts";
 import { jsonSchema, KINDS, type Kind } from "../../config/schema/index.ts";
+import { formatDuration } from "../../config/schema/units.ts";
 import { Budget } from "../../core/budgets.ts";
 import { utf8TextStrict } from "../../core/bytes.ts";
+import { type Clock, SystemClock } from "../../core/clock.ts";
 import { readFilterLogQuery } from "../../core/filter-logs.ts";
 import { CONFIG_LIMITS, CONTROL_LIMITS } from "../../core/limits.ts";
 import type { ApplyOutcome, ControlPlane } from "../control.ts";
@@ -21,6 +23,14 @@ export interface ApiOptions {
   readonly metrics?: () => Promise<string>;
   /** What the bodies of all requests hold together. Default `CONTROL_LIMITS.bodyBytes`. */
   readonly held?: Budget;
+  /** For how long a body may take. Default: the system's. */
+  readonly clock?: Clock;
+}
+
+/** What bodies may take, and how long. */
+interface Bodies {
+  readonly held: Budget;
+  readonly clock: Clock;
 }
 
 type Handler = (context: Context) => Promise<Response> | Response;
@@ -31,7 +41,8 @@ const AUTHOR_CHARS = 64;
 
 /** One function for each row of the table of routes. */
 export function handlersOf(options: ApiOptions): Readonly<Record<RouteId, Handler>> {
-  const { plane, held = new Budget(CONTROL_LIMITS.bodyBytes) } = options;
+  const { plane, held = new Budget(CONTROL_LIMITS.bodyBytes), clock = new SystemClock() } = options;
+  const bodies: Bodies = { held, clock };
   return {
     health: () => plain("ok\n"),
     ready: () => (plane.status().connection === "disconnected" ? plain("NATS is not connected\n", 503) : plain("ok\n")),
@@ -40,23 +51,23 @@ export function handlersOf(options: ApiOptions): Readonly<Record<RouteId, Handle
     status: () => json(plane.status()),
     list: async (context) => json({ resources: await shownResources(plane, plane.get(filterOf(context)), withSecrets(context)) }),
     read: (context) => readOne(plane, context),
-    write: (context) => writeOne(plane, context, held),
+    write: (context) => writeOne(plane, context, bodies),
     remove: (context) => removeOne(plane, context),
     apply: (context) =>
-      withText(context, held, (text) =>
+      withText(context, bodies, (text) =>
         dryRunnable(plane, context, plane.apply({ ...requestOf(context, text), dryRun: isDryRun(context) })),
       ),
     deleteMany: (context) =>
-      withText(context, held, (text) =>
+      withText(context, bodies, (text) =>
         dryRunnable(plane, context, plane.delete({ ...requestOf(context, text), dryRun: isDryRun(context) })),
       ),
     history: async (context) => json({ entries: await shownHistory(plane, await plane.history(), withSecrets(context)) }),
-    rollback: (context) => rollback(plane, context, held),
+    rollback: (context) => rollback(plane, context, bodies),
     backup: async () => json(await plane.backup(), 200, { "content-disposition": 'attachment; filename="selvedge-backup.json"' }),
-    restore: (context) => restore(plane, context, held),
+    restore: (context) => restore(plane, context, bodies),
     wait: (context) => wait(plane, context),
     schema: (context) => schema(context),
-    putModule: (context) => putModule(plane, context, held),
+    putModule: (context) => putModule(plane, context, bodies),
     filterLogs: (context) => filterLogs(plane, context),
     listModules: async () => json({ modules: await plane.listModules() }),
   };
@@ -91,22 +102,23 @@ const isDryRun = (context: Context): boolean => context.req.query("dryRun") === 
 /** All bodies that are held have one bound: `readBody` and what comes of it are inside. */
 async function withBody(
   context: Context,
-  held: Budget,
+  bodies: Bodies,
   maxBytes: number,
   use: (bytes: Uint8Array) => Promise<Response>,
 ): Promise<Response> {
-  const share = held.share();
+  const share = bodies.held.share();
   try {
-    const bytes = await readBody(context.req.raw, maxBytes, share);
+    const bytes = await readBody(context.req.raw, maxBytes, share, bodies.clock);
     if (bytes === "busy") return busyBodies();
+    if (bytes === "late") return problem(408, `The body was not there within ${formatDuration(CONTROL_LIMITS.bodyMs)}.`);
     return bytes === "too_large" ? problem(413, `The body has more than ${maxBytes} bytes.`) : await use(bytes);
   } finally {
     share.end();
   }
 }
 
-function withText(context: Context, held: Budget, use: (text: string) => Promise<Response>): Promise<Response> {
-  return withBody(context, held, CONFIG_LIMITS.documentBytes, async (bytes) => {
+function withText(context: Context, bodies: Bodies, use: (text: string) => Promise<Response>): Promise<Response> {
+  return withBody(context, bodies, CONFIG_LIMITS.documentBytes, async (bytes) => {
     try {
       return await use(utf8TextStrict(bytes));
     } catch (error) {
@@ -160,11 +172,11 @@ function preconditionOf(plane: ControlPlane, context: Context, key: ResourceKey)
   return revision === undefined ? "If-Match must be one strong ETag of this API, or `*`." : Number(revision);
 }
 
-async function writeOne(plane: ControlPlane, context: Context, held: Budget): Promise<Response> {
+async function writeOne(plane: ControlPlane, context: Context, bodies: Bodies): Promise<Response> {
   const key = keyOfPath(context);
   const revision = preconditionOf(plane, context, key);
   if (typeof revision === "string") return problem(400, revision);
-  return withText(context, held, async (text) => {
+  return withText(context, bodies, async (text) => {
     const request = requestOf(context, text);
     const { resources } = parseResources(text, { file: request.file });
     if (resources.some((each) => keyOf(each.resource) !== key) || resources.length > 1)
@@ -184,8 +196,8 @@ async function removeOne(plane: ControlPlane, context: Context): Promise<Respons
   );
 }
 
-async function rollback(plane: ControlPlane, context: Context, held: Budget): Promise<Response> {
-  return withText(context, held, async (text) => {
+async function rollback(plane: ControlPlane, context: Context, bodies: Bodies): Promise<Response> {
+  return withText(context, bodies, async (text) => {
     const revision = (parseJson(text) as { revision?: unknown } | undefined)?.revision;
     if (typeof revision !== "number" || !Number.isSafeInteger(revision) || revision < 1)
       return problem(400, 'The body must be like {"revision": 7}.');
@@ -193,8 +205,8 @@ async function rollback(plane: ControlPlane, context: Context, held: Budget): Pr
   });
 }
 
-async function restore(plane: ControlPlane, context: Context, held: Budget): Promise<Response> {
-  return withBody(context, held, CONFIG_LIMITS.documentBytes * 4, async (bytes) => {
+async function restore(plane: ControlPlane, context: Context, bodies: Bodies): Promise<Response> {
+  return withBody(context, bodies, CONFIG_LIMITS.documentBytes * 4, async (bytes) => {
     const backup = parseJson(new TextDecoder().decode(bytes));
     if (backup === undefined) return problem(400, "The body is not JSON.");
     return outcomeResponse(await plane.restore(backup, authorOf(context)));
@@ -239,8 +251,8 @@ function schema(context: Context): Response {
   return json(jsonSchema(known satisfies Kind | undefined));
 }
 
-async function putModule(plane: ControlPlane, context: Context, held: Budget): Promise<Response> {
-  return withBody(context, held, CONFIG_LIMITS.moduleBytes, async (bytes) => {
+async function putModule(plane: ControlPlane, context: Context, bodies: Bodies): Promise<Response> {
+  return withBody(context, bodies, CONFIG_LIMITS.moduleBytes, async (bytes) => {
     // What a component is made of, only its host can tell; it does when a filter names it.
     if (detectAbi(bytes) !== "component" && !WebAssembly.validate(new Uint8Array(bytes)))
       return problem(422, "The body is not a WebAssembly module.");

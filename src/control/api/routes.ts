@@ -47,7 +47,7 @@ const dryRun = {
 const author = { "X-Selvedge-Author": "Name for the history; default `api`." };
 const ifMatch = { "If-Match": "ETag that the resource must have, or `*`: it must exist." };
 const outcome = { 200: ref("Outcome") };
-const issues = { 413: ref("Problem"), 422: ref("Problem") };
+const issues = { 408: ref("Problem"), 413: ref("Problem"), 422: ref("Problem") };
 const one = "/api/v1/resources/{kind}/{namespace}/{name}";
 
 export const API_ROUTES: readonly ApiRoute[] = [
@@ -162,7 +162,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
   {
     ...{ id: "putModule", method: "post", path: "/api/v1/modules", summary: "Keep a WASM module, to be named by digest" },
     body: { "application/wasm": { type: "string", format: "binary" } },
-    answers: { 200: ref("Module"), 413: ref("Problem"), 422: ref("Problem") },
+    answers: { 200: ref("Module"), 408: ref("Problem"), 413: ref("Problem"), 422: ref("Problem") },
   },
   {
     id: "listModules",
