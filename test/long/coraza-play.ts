@@ -25,6 +25,8 @@ export const CRS: Case = {
     depthSlots: 200_000,
     callbackFuel: 1_000_000_000,
     exchangeFuel: 2_000_000_000,
+    // The default is gone after 25 requests.
+    fuelPerSecond: 100_000_000_000,
     memoryBytes: 256 * 1024 * 1024,
   },
 };
