@@ -229,6 +229,19 @@ test(
 );
 
 test(
+  "what is too large for a message in bytes, not in letters, is told so",
+  async () => {
+    const many = Array.from({ length: 800 }, (_, i) => service(`u${i}`, "я".repeat(600))).join("---\n");
+    expect((await run(["apply", "-f", "-"], many)).exit).toBe(EXIT.ok);
+    const tooLarge = await run(["get", "services"]);
+    expect([tooLarge.exit, tooLarge.error.includes("does not fit a message")]).toEqual([EXIT.failed, true]);
+    expect((await run(["history"])).out).toContain("+Service/u0");
+    expect((await run(["delete", "-f", "-"], many)).exit).toBe(EXIT.ok);
+  },
+  TEST_MS,
+);
+
+test(
   "a history too large for a message says what changed, not into what",
   async () => {
     const many = Array.from({ length: 3_000 }, (_, i) => service(`h${i}`, "y".repeat(350))).join("---\n");

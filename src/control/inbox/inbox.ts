@@ -172,10 +172,10 @@ export class ConfigInbox {
     const reader = message.subject.split(".")[3] ?? "";
     // Resources hold private keys: whoever owns a part does not read the rest.
     const mayRead = (key: ResourceKey): boolean => owners === undefined || owners.mayRead(reader, key);
-    answerQuery(plane, readQuery(message.string()), mayRead).then(
-      (text) => message.respond(text),
-      (cause: unknown) => log.warn("a question over NATS was not answered", { cause: describeCause(cause) }),
-    );
+    answerQuery(plane, readQuery(message.string()), mayRead)
+      .then((text) => message.respond(text))
+      // Of sending as well: a server with a smaller `max_payload` takes less than we think.
+      .catch((cause: unknown) => log.warn("a question over NATS was not answered", { cause: describeCause(cause) }));
   }
 
   // ---------------------------------------------------------------- stored messages

@@ -1,4 +1,5 @@
 import type { ConfigIssue } from "../../config/issue.ts";
+import { utf8Bytes } from "../../core/bytes.ts";
 import { type FilterLogQuery, readFilterLogQuery } from "../../core/filter-logs.ts";
 import type { ControlPlane, ControlStatus, FilterLogAnswer } from "../control.ts";
 import { controlIssue } from "../model/issues.ts";
@@ -73,7 +74,7 @@ type Asked = Pick<ControlPlane, "get" | "status" | "history" | "waitApplied" | "
 /** The text to answer with. `mayRead`: resources that the asker must not see are left out, in the history as well. */
 export async function answerQuery(plane: Asked, query: Query, mayRead: (key: ResourceKey) => boolean): Promise<string> {
   const text = JSON.stringify(await contentOf(plane, query, mayRead));
-  if (text.length <= ANSWER_BYTES) return text;
+  if (utf8Bytes(text).byteLength <= ANSWER_BYTES) return text;
   const hint = "name a kind or one resource, or use the control API";
   return JSON.stringify({ issues: [controlIssue("bad_request", "The answer does not fit a message.", hint)] });
 }
@@ -142,7 +143,7 @@ function shorten(entries: readonly LogEntry[]): readonly LogEntry[] {
 }
 
 /** With the comma behind it. */
-const sizeOf = (entry: LogEntry): number => JSON.stringify(entry).length + 1;
+const sizeOf = (entry: LogEntry): number => utf8Bytes(JSON.stringify(entry)).byteLength + 1;
 
 const withoutResources = (entry: LogEntry): LogEntry => ({
   ...entry,
