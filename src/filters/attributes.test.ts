@@ -7,12 +7,12 @@ import { type ExchangeFacts, readAttribute } from "./attributes.ts";
 const NAMES = ["uri_san_peer_certificate", "dns_san_peer_certificate", "subject_peer_certificate"];
 
 /** What a filter reads of the connection when its peer shows a certificate. */
-function readOf(peer: Partial<PeerCertificate> | undefined): (name: string) => unknown {
+function readOf(peer: Partial<PeerCertificate> | undefined, serverName = "shop.example"): (name: string) => unknown {
   const exchange = new FilterBench().exchange([]);
   const uris = ["spiffe://mesh/ns/shop/sa/cart"];
   const shown = { der: new Uint8Array(), uris, dnsNames: ["cart.example"], subject: "CN=cart", fingerprint: "ab" };
   const certificate = peer === undefined ? undefined : { verified: false, ...shown, ...peer };
-  const tls: TlsInfo = { version: "TLSv1.3", cipher: "x", serverName: "shop.example", alpn: undefined, peer: certificate };
+  const tls: TlsInfo = { version: "TLSv1.3", cipher: "x", serverName, alpn: undefined, peer: certificate };
   const facts: ExchangeFacts = Object.assign(Object.create(exchange) as ExchangeFacts, {
     connection: { ...exchange.connection, tls },
   });
@@ -33,6 +33,11 @@ test("and are not there when nobody does: anybody can call himself anything", ()
   }
   // The key is proven in either case, so its certificate may be pinned.
   expect(readOf({ verified: false })("sha256_peer_certificate_digest")).toBe("ab");
+});
+
+test("a name that was asked for is its bytes: none becomes another, of which it has only the lower half", () => {
+  expect(readOf(undefined)("requested_server_name")).toBe("shop.example");
+  expect(readOf(undefined, "a\u010d\u010ab")("requested_server_name")).toBe("a\u00c4\u008d\u00c4\u008ab");
 });
 
 /** What a filter reads of the upstream when its connection is like this. */

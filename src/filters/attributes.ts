@@ -307,7 +307,8 @@ function readConnection(path: readonly string[], facts: ExchangeFacts): Attribut
     case "mtls":
       return tls?.peer?.verified ?? false;
     case "requested_server_name":
-      return tls?.serverName ?? "";
+      // Whatever bytes the peer sent.
+      return wireText(tls?.serverName ?? "");
     default:
       return tls === undefined ? undefined : readTls(path[1], tls);
   }
