@@ -1,7 +1,7 @@
-import { writeSync } from "node:fs";
 import tls from "node:tls";
 import { DEFAULT_DOWNSTREAM_TIMES } from "../core/limits.ts";
 import { connectError, listenError, removeStaleSocket } from "./address.ts";
+import { answerAndLinger } from "./bun-plain.ts";
 import { BunSocket, DEAF, type NativeSocket, ORPHANS, STREAM_HANDLERS, type Target } from "./bun-socket.ts";
 import {
   type ClientTls,
@@ -187,15 +187,16 @@ function acceptedTls(native: NativeSocket, settings: ServerTls, error: Error | n
 const HTTP_REQUEST = /:(?:HTTP|HTTPS_PROXY)_REQUEST$/;
 const PLAIN_HTTP = Object.assign(new Error("HTTP without TLS"), { code: PLAIN_HTTP_CODE });
 
-/** The TLS session is broken and takes no bytes; the descriptor does. A fresh connection has room for an answer at once. */
+/** The TLS session is broken and takes no bytes; the connection under it does. */
 function answerPlain(native: NativeSocket, socket: HandshakingSocket): void {
   const answer = socket.listener.watch?.plainHttp?.(socket);
-  try {
-    if (answer !== undefined) writeSync(native.fd, answer);
-  } catch {
-    // The peer is gone already.
+  if (answer === undefined || !answerAndLinger(native.fd, answer, () => socket.fail(PLAIN_HTTP))) {
+    socket.fail(PLAIN_HTTP);
+    return;
   }
-  socket.fail(PLAIN_HTTP, answer === undefined);
+  native.data = nobody();
+  socket.native = undefined;
+  native.close();
 }
 
 const HANDSHAKE = new Error("TLS handshake failed");
@@ -313,13 +314,19 @@ const clientTlsOptions = (settings: ClientTls) => ({
   ...(settings.alpn.length === 0 ? {} : { ALPNProtocols: alpnWire(settings.alpn) }),
 });
 
+/** A closed socket: for a native one whose owner has gone on. It ignores what comes. */
+function nobody(): BunSocket {
+  const socket = new BunSocket(DEAF, undefined);
+  socket.closed = true;
+  return socket;
+}
+
 function startClientTls(socket: BunSocket, native: NativeSocket, settings: ClientTls): void {
-  // The raw side goes on hearing the encrypted bytes: a closed socket ignores them.
-  const nobody = new BunSocket(DEAF, undefined);
-  nobody.closed = true;
-  native.data = nobody;
+  // The raw side goes on hearing the encrypted bytes.
+  const deaf = nobody();
+  native.data = deaf;
   const [raw, encrypted] = native.upgradeTLS({ data: socket, tls: clientTlsOptions(settings), socket: CONNECT_TLS_HANDLERS });
-  raw.data = nobody;
+  raw.data = deaf;
   socket.native = encrypted;
 }
 

@@ -73,6 +73,18 @@ describe("HTTP in plain text on a port for TLS", () => {
     });
   });
 
+  test("a large upload does not lose the answer", async () => {
+    await withProxy(secure(), async (proxy) => {
+      const body = "x".repeat(4_000_000);
+      const heard = await sayRaw(
+        proxy.port(),
+        `POST / HTTP/1.1\r\nhost: a.test\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+      );
+      assert.equal(judge(heard), "400 plain_http");
+      await until(() => proxy.observer.handshakes === 0);
+    });
+  });
+
   test("behind a PROXY header as well, under the address that it gives; TLS that comes later than the header is served", async () => {
     await withProxy(secure({ proxyProtocol }), async (proxy) => {
       const { observer } = proxy;
