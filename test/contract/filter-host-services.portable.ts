@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { needsOf } from "../../src/cli/filter/capabilities.ts";
 import { utf8Bytes } from "../../src/core/bytes.ts";
 import * as abi from "../../src/filters/proxy-wasm/abi.ts";
 import { FilterBench, filterConfig, playInRequest as play } from "../kit/filters.ts";
@@ -110,6 +111,23 @@ describe("proxy-wasm: logs, time, metrics, foreign functions, gRPC", () => {
     });
     bench.exchange([await bench.load()]).chain.requestHead(true);
     assert.deepEqual(bench.puppet.errors, []);
+  });
+
+  test("gRPC to a service that is granted: what `filter inspect` says of it", async () => {
+    const bench = new FilterBench();
+    const service = "default/auth";
+    bench.puppet.on("request_headers", function* (guest) {
+      for (const name of ["call", "stream"]) {
+        const asked = yield guest.host(`proxy_grpc_${name}`, guest.put(service), service.length, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+        assert.equal(asked, abi.INTERNAL_FAILURE);
+      }
+      return 0;
+    });
+    bench
+      .exchange([await bench.load(filterConfig({ capabilities: { ...filterConfig().capabilities, callouts: [service] } }))])
+      .chain.requestHead(true);
+    assert.deepEqual(bench.puppet.errors, []);
+    assert.match(needsOf([{ module: "env", name: "proxy_grpc_call" }])[0]?.what ?? "", /INTERNAL_FAILURE/);
   });
 
   test("WASI: output goes to the log, randomness comes, there is no environment", async () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { checkSettings } from "../../src/config/settings-schema.ts";
-import { DEFAULT_FILTER_BUDGET, FILTER_HEAD_LIMITS, PREPARE_LIMITS } from "../../src/core/limits.ts";
+import { DEFAULT_FILTER_BUDGET, FILTER_HEAD_LIMITS, METER_LIMITS, PREPARE_LIMITS } from "../../src/core/limits.ts";
 import { SeededRng } from "../../src/core/rng.ts";
 import { sizeOfFields } from "../../src/filters/guest/head-budget.ts";
 import * as abi from "../../src/filters/proxy-wasm/abi.ts";
@@ -32,9 +32,19 @@ function* nothing(): ReturnType<Script> {
   return 0;
 }
 
+/** What comes of an attack, with words of the reason: its exchange has `onFailure`, or goes on because it was over or is not concerned. */
+const FAILED = (reason: string): RegExp => new RegExp(`^failed \\(${reason}`);
+const GOES_ON = (reason: string): RegExp => new RegExp(`^forward \\(${reason}`);
+/** The guest was told of it, and lives on. */
+const UNHARMED = /^forward$/;
+const OUT_OF_FUEL = "it used up its fuel of N in one callback";
+const TOO_DEEP = "its calls nest too deep";
+const TRAPPED = "trap: unreachable code";
+
 /** A puppet with one script in one callback. */
 function puppet(
   name: string,
+  expect: RegExp,
   callback: string,
   script: Script,
   check?: (exchange: TestExchange, bench: FilterBench) => string,
@@ -56,7 +66,7 @@ function puppet(
     bench.puppet.entered.length = 0;
     return check?.(exchange, bench) ?? "";
   };
-  return inCallbacks(name, () => new FilterBench(), load, checked);
+  return inCallbacks(name, expect, () => new FilterBench(), load, checked);
 }
 
 const command = (name: string): Script =>
@@ -66,21 +76,33 @@ const command = (name: string): Script =>
   };
 /** A loop costs what fuel it gets. */
 const LITTLE = { budget: { callbackFuel: 20_000 } };
-const everywhere = (name: string, own: string): Attack[] =>
-  CALLBACKS.map((callback) => puppet(`${name} in ${callback}`, callback, command(own), undefined, LITTLE));
+/** Callbacks whose answer decides nothing. */
+const SILENT: ReadonlySet<string> = new Set(["done", "log", "delete", "tick"]);
+const everywhere = (name: string, own: string, reason: string): Attack[] =>
+  CALLBACKS.map((callback) => {
+    const expect = (SILENT.has(callback) ? GOES_ON : FAILED)(reason);
+    return puppet(`${name} in ${callback}`, expect, callback, command(own), undefined, LITTLE);
+  });
 
 /** A guest of flat text; its attack runs in `proxy_on_request_headers`. */
-function assembled(name: string, body: string, build: (module: ModuleAssembler) => void = () => {}): Attack {
+function assembled(
+  name: string,
+  expect: RegExp,
+  body: string,
+  build: (module: ModuleAssembler) => void = () => {},
+  limits: Readonly<Record<string, number>> = {},
+): Attack {
   const module = new ModuleAssembler();
-  module.memory(1, undefined, "memory");
   build(module);
+  module.memory(1, undefined, "memory");
   module.func({ name: "proxy_abi_version_0_2_1", body: "" });
   module.func({ name: "malloc", params: ["i32"], results: ["i32"], body: "i32.const 1024" });
   module.func({ name: "proxy_on_request_headers", params: ["i32", "i32", "i32"], results: ["i32"], body });
   const wasm = module.build();
-  const budget = { ...BUDGET, memoryBytes: 4 * 1024 * 1024 };
+  const budget = { ...BUDGET, memoryBytes: 4 * 1024 * 1024, ...limits };
   return inCallbacks(
     name,
+    expect,
     () => new FilterBench(),
     (bench) => bench.load(filterConfig({ budget }), wasm),
   );
@@ -199,88 +221,135 @@ const ghosts: Script = function* (guest) {
 };
 
 const GROUPS: Readonly<Record<string, () => Attack[]>> = {
-  loops: () => everywhere("endless loop", "spin"),
+  loops: () => everywhere("endless loop", "spin", OUT_OF_FUEL),
   recursion: () => [
-    ...everywhere("endless recursion", "recurse"),
-    puppet("recursion through the host", "request_headers", command("recurse-host")),
+    ...everywhere("endless recursion", "recurse", TOO_DEEP),
+    puppet("recursion with a host call in each frame", FAILED(TOO_DEEP), "request_headers", command("recurse-host"), undefined, {
+      budget: { callbackFuel: 20_000_000, exchangeFuel: 20_000_000, hostCallsPerCallback: 1_000_000 },
+    }),
   ],
   traps: () => [
-    ...everywhere("trap", "trap"),
-    puppet("abort", "request_headers", command("abort")),
-    puppet("exit", "response_headers", command("exit")),
+    ...everywhere("trap", "trap", TRAPPED),
+    puppet("abort", FAILED("abort: "), "request_headers", command("abort")),
+    puppet("exit", FAILED("the guest exited with code N"), "response_headers", command("exit")),
   ],
   memory: () => [
-    assembled("memory.grow until it fails", "loop i32.const 1 memory.grow 0 i32.const -1 i32.ne br_if 0 end i32.const 0"),
-    assembled("memory.grow by 65,535 pages, on and on", "loop i32.const 65535 memory.grow 0 drop br 0 end i32.const 0"),
+    assembled(
+      "memory.grow until it fails",
+      FAILED(TRAPPED),
+      "loop i32.const 1 memory.grow 0 i32.const -1 i32.ne br_if 0 end memory.size 0 i32.const 8 i32.eq if unreachable end i32.const 0",
+      undefined,
+      {
+        memoryBytes: 8 * 65_536,
+        callbackFuel: 2_000_000,
+      },
+    ),
+    assembled(
+      "memory.grow by 65,535 pages, on and on",
+      FAILED(OUT_OF_FUEL),
+      "loop i32.const 65535 memory.grow 0 drop br 0 end i32.const 0",
+    ),
     assembled(
       "memory.fill of all of it, on and on",
+      FAILED(OUT_OF_FUEL),
       "loop i32.const 0 i32.const 7 i32.const 65536 memory.fill 0 br 0 end i32.const 0",
     ),
-    assembled("memory.fill beyond its end", "i32.const 1 i32.const 7 i32.const -1 memory.fill 0 i32.const 0"),
+    assembled(
+      "memory.fill beyond its end",
+      FAILED(OUT_OF_FUEL),
+      "i32.const 1 i32.const 7 i32.const -1 memory.fill 0 i32.const 0",
+    ),
     assembled(
       "table.grow, on and on",
+      FAILED(OUT_OF_FUEL),
       "loop ref.null funcref i32.const 100000 table.grow 0 drop br 0 end i32.const 0",
       (module) => void module.table(1),
     ),
-    puppet("memory that grows under host calls", "request_headers", growing),
-    ...(["zero", "beyond", "trap", "wrapping", "spin"] as const).map((mode) =>
-      puppet(`allocator: ${mode}`, "response_headers", allocating(ALLOCATOR_MODES[mode])),
+    assembled(
+      "br_table of as many targets as load, on and on",
+      FAILED(OUT_OF_FUEL),
+      `loop block block local.get 0 br_table ${"0 1 ".repeat(METER_LIMITS.branchTargets / 2)},1 end br 1 end br 0 end i32.const 0`,
+    ),
+    puppet(
+      "memory that grows under host calls",
+      new RegExp(`^forward$|${FAILED(OUT_OF_FUEL).source}`),
+      "request_headers",
+      growing,
+    ),
+    ...Object.entries({
+      zero: UNHARMED,
+      beyond: UNHARMED,
+      wrapping: UNHARMED,
+      asking: UNHARMED,
+      trap: FAILED(TRAPPED),
+      spin: FAILED(OUT_OF_FUEL),
+    }).map(([mode, expect]) =>
+      puppet(`allocator: ${mode}`, expect, "response_headers", allocating(ALLOCATOR_MODES[mode as keyof typeof ALLOCATOR_MODES])),
     ),
   ],
   pointers: () =>
     ["request_headers", "request_body", "response_headers", "log", "tick"].map((callback, i) =>
-      puppet(`bad pointers and lengths in ${callback}`, callback, wild(i)),
+      puppet(`bad pointers and lengths in ${callback}`, /^(forward|respond)$/, callback, wild(i)),
     ),
   hoard: () => [
-    puppet("host memory by metrics, data, queues, attributes, lines", "request_headers", hoard),
-    puppet("the same in a tick", "tick", hoard),
-    puppet("header bomb in a request", "request_headers", bomb(0), bounded),
-    puppet("header bomb in an answer", "response_headers", bomb(2), bounded),
-    puppet("header bomb in trailers", "request_trailers", bomb(1), bounded),
+    puppet("host memory by metrics, data, queues, attributes, lines", UNHARMED, "request_headers", hoard),
+    puppet("the same in a tick", UNHARMED, "tick", hoard),
+    puppet("header bomb in a request", UNHARMED, "request_headers", bomb(0), bounded),
+    puppet("header bomb in an answer", UNHARMED, "response_headers", bomb(2), bounded),
+    puppet("header bomb in trailers", UNHARMED, "request_trailers", bomb(1), bounded),
   ],
   life: () => [
-    puppet("contexts that are gone", "request_headers", ghosts),
-    puppet("contexts that are gone, from a tick", "tick", ghosts),
-    puppet("never done", "done", command("trap")),
-    puppet("secrets through properties", "request_headers", curious, askedEverything, {
+    puppet("contexts that are gone", /^respond$/, "request_headers", ghosts),
+    puppet("contexts that are gone, from a tick", UNHARMED, "tick", ghosts),
+    puppet("never done", GOES_ON(TRAPPED), "done", command("trap")),
+    puppet("secrets through properties", UNHARMED, "request_headers", curious, askedEverything, {
       capabilities: PLAIN_GRANTS,
       budget: CALLS,
     }),
-    puppet("secrets through properties, of an answer", "response_headers", curious, askedEverything, {
+    puppet("secrets through properties, of an answer", UNHARMED, "response_headers", curious, askedEverything, {
       ...{ capabilities: PLAIN_GRANTS, budget: CALLS },
     }),
-    puppet("secrets through properties, again and again", "request_headers", insatiable, askedTooOften, {
-      ...{ capabilities: PLAIN_GRANTS, budget: CALLS },
-    }),
+    puppet(
+      "secrets through properties, again and again",
+      /^ended by the number of its calls$/,
+      "request_headers",
+      insatiable,
+      askedTooOften,
+      {
+        ...{ capabilities: PLAIN_GRANTS, budget: CALLS },
+      },
+    ),
   ],
   component: () =>
     Object.entries({
-      loop: "loop",
-      recursion: "recurse",
-      trap: "trap",
-      panic: "panic",
-      "memory.grow": "grow 65535; loop",
-      "a list of 60,000 fields": "long-list 60000",
-      "50,000 host calls": "calls 50000",
-    }).map(([name, lines]) =>
+      loop: ["loop", OUT_OF_FUEL],
+      recursion: ["recurse", TOO_DEEP],
+      trap: ["trap", TRAPPED],
+      panic: ["panic", TRAPPED],
+      "memory.grow": ["grow 65535; loop", OUT_OF_FUEL],
+      "a list of 60,000 fields": ["long-list 60000", OUT_OF_FUEL],
+      "50,000 host calls": ["calls 50000", OUT_OF_FUEL],
+    } as const).map(([name, [lines, reason]]) =>
       inCallbacks(
         `component: ${name}`,
+        FAILED(reason),
         () => new ComponentBench(),
         (bench) => bench.actor({ "request-head": lines }, { budget: { ...BUDGET, startFuel: 200_000_000 } }),
       ),
     ),
   extism: () =>
     Object.entries({
-      loop: "loop br 0 end i32.const 0",
-      trap: "unreachable",
-      "blocks without end": "loop i64.const 65536 $alloc drop br 0 end i32.const 0",
-      "bad output": "i64.const -8 i64.const 9999999 $output_set i32.const 0",
-      "bad error": "i64.const -8 $error_set i32.const 0",
-      http: "i64.const 0 i64.const 0 $http_request drop i32.const 0",
-    }).map(([name, body]) => {
+      loop: ["loop br 0 end i32.const 0", FAILED(OUT_OF_FUEL)],
+      trap: ["unreachable", FAILED(TRAPPED)],
+      "blocks without end": ["loop i64.const 65536 $alloc drop br 0 end i32.const 0", FAILED(OUT_OF_FUEL)],
+      "bad output": ["i64.const -8 i64.const 9999999 $output_set i32.const 0", /^failed$/],
+      "bad error": ["i64.const -8 $error_set i32.const 0", /^failed$/],
+      http: ["i64.const 0 i64.const 0 $http_request drop i32.const 0", FAILED("http_request is not offered")],
+    } as const).map(([name, [body, expect]]) => {
       const wasm = buildPlugin({ exports: { on_request: body } });
       return inCallbacks(
         `extism: ${name}`,
+        expect,
         () => new ExtismBench(),
         (bench) => bench.load(wasm, { budget: BUDGET }),
       );
@@ -357,38 +426,46 @@ function atLoads(): Attack[] {
       bench.clock.advance(PREPARE_LIMITS.threadIdleMs);
     }
   };
-  const of = (name: string, make: () => Uint8Array): Attack => atLoad(name, make, load);
+  const of = (name: string, expect: RegExp, make: () => Uint8Array): Attack => atLoad(name, expect, make, load);
   return [
-    of("endless loop in a start function", () => plain((m) => void m.start(m.func({ body: "loop br 0 end" }))).build()),
-    of("endless loop in proxy_on_configure", () =>
+    of("endless loop in a start function", /^refused .*fuel/, () =>
+      plain((m) => void m.start(m.func({ body: "loop br 0 end" }))).build(),
+    ),
+    of("endless loop in proxy_on_configure", /^refused .*fuel/, () =>
       plain((m) => void m.func({ ...CONFIGURE, body: "loop br 0 end i32.const 1" })).build(),
     ),
-    of("endless recursion in _initialize", () => plain((m) => void m.func({ name: "_initialize", body: "call 0" })).build()),
-    of("a start that grows without end", () =>
+    of("endless recursion in _initialize", /^refused .*too deep/, () =>
+      plain((m) => void m.func({ name: "_initialize", body: "call 0" })).build(),
+    ),
+    of("a start that grows without end", /^refused .*fuel/, () =>
       plain((m) => void m.start(m.func({ body: "loop i32.const 1 memory.grow 0 drop br 0 end" }))).build(),
     ),
-    of("exports of wrong types", () => plain((m) => void m.global("i32", "i32.const 1", "proxy_on_log")).build()),
-    of("callbacks of wrong types", () =>
+    of("exports of wrong types", /^refused .*proxy_on_log/, () =>
+      plain((m) => void m.global("i32", "i32.const 1", "proxy_on_log")).build(),
+    ),
+    of("callbacks of wrong types", /^refused .*proxy_on_request_headers/, () =>
       plain(
         (m) => void m.func({ name: "proxy_on_request_headers", params: ["i64"], results: ["i32"], body: "i32.const 0" }),
       ).build(),
     ),
-    of("an allocator of a wrong type", () => {
+    of("an allocator of a wrong type", /^refused .*malloc/, () => {
       const module = new ModuleAssembler().memory(1, undefined, "memory");
       module.func({ name: "proxy_abi_version_0_2_1", body: "" });
       module.func({ name: "malloc", params: ["i64"], results: ["i32"], body: "i32.const 0" });
       return module.build();
     }),
-    of("a callback that answers another type", () =>
+    of("a callback that answers another type", /^refused .*proxy_on_configure/, () =>
       plain((m) => void m.func({ ...CONFIGURE, results: ["i64"], body: "i64.const 1" })).build(),
     ),
-    of("no exports", () => new ModuleAssembler().build()),
-    of("more memory than its budget at once", () => new ModuleAssembler().memory(60_000, undefined, "memory").build()),
-    of("a table of 100 million", () => plain((m) => void m.table(100_000_000)).build()),
-    of("br_table of 100,000 targets", () => jumping(100_000)),
-    of("a module of 50 MB", () => padded(50_000_000)),
-    of("a module with damage", damaged),
-    of("a schema with a pattern that takes years", patterned),
+    of("no exports", /^refused /, () => new ModuleAssembler().build()),
+    of("more memory than its budget at once", /^refused .*memory/, () =>
+      new ModuleAssembler().memory(60_000, undefined, "memory").build(),
+    ),
+    of("a table of 100 million", /^refused .*table/, () => plain((m) => void m.table(100_000_000)).build()),
+    of("br_table of 100,000 targets", /^refused .*br_table/, () => jumping(100_000)),
+    of("a module of 50 MB", /^loaded$/, () => padded(50_000_000)),
+    of("a module with damage", /^(refused |loaded)/, damaged),
+    of("a schema with a pattern that takes years", /^loaded$/, patterned),
   ];
 }
 

@@ -23,6 +23,8 @@ export interface Attack {
   readonly name: string;
   /** In a callback 1,000 times, when it is loaded 10 times. */
   readonly kind: "callback" | "load";
+  /** What must come of it, each time: `failed (REASON)`, `forward`, `refused`, … */
+  readonly expect: RegExp;
   /** Makes what one time needs; each call is one time and answers what came of it. */
   prepare(): Promise<() => Promise<string>>;
 }
@@ -70,6 +72,7 @@ export async function repeat(attack: Attack, times: number, bystander: Bystander
   const once = await attack.prepare();
   for (let i = 0; i < times; i++) {
     const outcome = await bystander.around(once);
+    assert.match(outcome, attack.expect, attack.name);
     outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
   }
   return outcomes;
@@ -84,6 +87,7 @@ const RENEWED_MS = 30_000;
 /** An attack in the callbacks of a filter: whole exchanges, with bodies and trailers in both directions, and a tick. */
 export function inCallbacks<Bench extends AnyBench>(
   name: string,
+  expect: RegExp,
   makeBench: () => Bench,
   load: (bench: Bench) => Promise<FilterModule>,
   check: (exchange: TestExchange, bench: Bench) => string = () => "",
@@ -91,6 +95,7 @@ export function inCallbacks<Bench extends AnyBench>(
   return {
     name,
     kind: "callback",
+    expect,
     async prepare() {
       const bench = makeBench();
       const module = await load(bench);
@@ -144,17 +149,23 @@ function forget({ log, metrics }: AnyBench): void {
 }
 
 /** An attack with what is loaded: refused with a reason, or loaded and disposed of. */
-export function atLoad(name: string, makeWasm: () => Uint8Array, load: (wasm: Uint8Array) => Promise<FilterModule>): Attack {
+export function atLoad(
+  name: string,
+  expect: RegExp,
+  makeWasm: () => Uint8Array,
+  load: (wasm: Uint8Array) => Promise<FilterModule>,
+): Attack {
   return {
     name,
     kind: "load",
+    expect,
     prepare: async () => async () => {
       try {
         (await load(makeWasm())).dispose();
         return "loaded";
       } catch (error) {
         assert.ok(error instanceof Error && error.message !== "", "a refusal says why");
-        return "refused";
+        return `refused (${error.message.replace(/\d+/g, "N")})`;
       }
     },
   };

@@ -106,7 +106,7 @@ const SCRATCH = 1024;
 const HEAP = 16_384;
 
 /** How the guest's allocator answers. */
-export const ALLOCATOR_MODES = { honest: 0, zero: 1, beyond: 2, trap: 3, growing: 4, wrapping: 5, spin: 6 } as const;
+export const ALLOCATOR_MODES = { honest: 0, zero: 1, beyond: 2, trap: 3, growing: 4, wrapping: 5, spin: 6, asking: 7 } as const;
 
 const OWN_COMMANDS = ["trap", "grow", "recurse", "recurse-host", "abort", "exit", "spin", "burn", "wild"] as const;
 
@@ -161,12 +161,13 @@ export function buildPuppet(
     if (answers) body.push(...op.i32(0), ...op.i32Load(ANSWER));
     builder.func(`proxy_on_${name}`, i32s(params), answers ? ["i32"] : [], body);
   });
-  addAllocator(builder, heap);
+  addAllocator(builder, heap, imported[Object.keys(HOST_CALLS).indexOf("proxy_get_header_map_pairs")]?.[0] ?? 0);
   builder.func("proxy_abi_version_0_2_1", [], [], []);
   return builder.build();
 }
 
-function addAllocator(builder: ModuleBuilder, heap: number): void {
+/** `pairs`: the host call that an allocator makes in mode `asking`, which needs memory itself. */
+function addAllocator(builder: ModuleBuilder, heap: number, pairs: number): void {
   const mode = (value: number): number[] => [...op.i32(0), ...op.i32Load(ALLOCATOR), ...op.i32(value), ...op.i32Eq, ...op.if];
   builder.func(
     "proxy_on_memory_allocate",
@@ -190,6 +191,13 @@ function addAllocator(builder: ModuleBuilder, heap: number): void {
       ...op.end,
       ...mode(ALLOCATOR_MODES.trap),
       ...op.unreachable,
+      ...op.end,
+      ...mode(ALLOCATOR_MODES.asking),
+      ...op.i32(0),
+      ...op.i32(900),
+      ...op.i32(904),
+      ...op.call(pairs),
+      ...op.drop,
       ...op.end,
       ...mode(ALLOCATOR_MODES.growing),
       ...op.i32(1),

@@ -26,7 +26,7 @@ const RULES: readonly Rule[] = [
     grant: "",
     pattern: /^extism:host\/env\.http_request$/,
   },
-  { what: "gRPC calls (not supported: it gets UNIMPLEMENTED)", grant: "", pattern: /^env\.proxy_grpc_/ },
+  { what: "gRPC calls (services speak HTTP/1.1: it gets INTERNAL_FAILURE)", grant: "", pattern: /^env\.proxy_grpc_/ },
   {
     what: "shared data of its own; sharedData names one that filters share",
     grant: "",
