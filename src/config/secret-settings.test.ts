@@ -4,7 +4,8 @@ import { secretsOfModule } from "./module-secrets.ts";
 import { METADATA_BYTES, METADATA_SECTION } from "./module-summary.ts";
 import type { Json } from "./parse.ts";
 import { SecretSettings } from "./secret-settings.ts";
-import { redactSettings, redactWritten } from "./secrets.ts";
+import { redactSettings, SecretPlaces } from "./secret-values.ts";
+import { redactWritten } from "./secrets.ts";
 import { checkSettings } from "./settings-schema.ts";
 import { appendCustomSection } from "./wasm-sections.ts";
 
@@ -94,7 +95,7 @@ test("shown: the resource, the dump, and what an issue says", () => {
   expect(redactWritten({ spec: { settings } }, secret)).toEqual({ spec: { settings: shown } });
   const changed = redactWritten({ spec: { settings } }, secret, { spec: { settings: { ...settings, deep: [{ pin: "0" }] } } });
   expect(changed).toEqual({ spec: { settings: { ...shown, deep: [{ pin: "[redacted, changed]", more: 1 }] } } });
-  expect(JSON.parse(redactSettings(JSON.stringify(settings), secret.pointersIn(settings)))).toEqual(shown);
+  expect(redactSettings(settings, new SecretPlaces(new Set(secret.pointersIn(settings))))).toEqual(shown);
   const wasm = appendCustomSection(EMPTY, METADATA_SECTION, utf8Bytes(JSON.stringify({ settings: schema })));
   const said = checkSettings(wasm, JSON.stringify({ pin: "1234", deep: [{ pin: 5678 }] }));
   expect(said.map(({ code, path }) => [code, path.join("/")])).toEqual([

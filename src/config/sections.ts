@@ -1,5 +1,7 @@
 import { compareText } from "./canonical.ts";
-import { mapSecrets, redactSettings } from "./secrets.ts";
+import type { Json } from "./parse.ts";
+import { REDACTED, redactSettings, SecretPlaces } from "./secret-values.ts";
+import { mapSecrets } from "./secrets.ts";
 import { SectionCutter } from "./section-cutter.ts";
 import type { Snapshot } from "./snapshot.ts";
 
@@ -48,7 +50,10 @@ export function splitSections(
 
 /** For dumps: private keys and inline secrets replaced by `[redacted]`. */
 export function redactSnapshot(snapshot: Snapshot): Snapshot {
-  const redacted = mapSecrets(snapshot, () => "[redacted]");
-  const filters = redacted.filters.map((filter) => ({ ...filter, settings: redactSettings(filter.settings, filter.secrets) }));
+  const redacted = mapSecrets(snapshot, () => REDACTED);
+  const filters = redacted.filters.map((filter) => {
+    const places = new SecretPlaces(new Set(filter.secrets));
+    return { ...filter, settings: JSON.stringify(redactSettings(JSON.parse(filter.settings) as Json, places)) };
+  });
   return { ...redacted, filters };
 }

@@ -1,10 +1,11 @@
 import { z } from "zod";
+import { isSameData } from "../core/equal.ts";
 import { CONFIG_LIMITS } from "../core/limits.ts";
-import { describeZodIssues, type FieldProblem, firstIssues, type SchemaNode } from "./field-issues.ts";
+import { describeZodIssues, type FieldProblem, firstIssues, type SchemaNode, valueAt } from "./field-issues.ts";
 import { METADATA_BYTES, METADATA_SECTION } from "./module-summary.ts";
 import type { Json } from "./parse.ts";
 import { SecretSettings } from "./secret-settings.ts";
-import { isSecretAt } from "./secrets.ts";
+import { redactSettings } from "./secret-values.ts";
 import { findCustomSection } from "./wasm-sections.ts";
 
 /**
@@ -29,19 +30,19 @@ export function checkSettings(wasm: Uint8Array, settings: string): FieldProblem[
     const value = JSON.parse(settings) as Json;
     const checked = z.fromJSONSchema(schema).safeParse(value);
     if (checked.success) return [];
-    const secret = SecretSettings.ofSchema(metadata.settings);
+    const shown = redactSettings(value, SecretSettings.ofSchema(metadata.settings));
     const { issues } = firstIssues(checked.error.issues, CONFIG_LIMITS.issues);
-    return describeZodIssues(issues, value, schema as SchemaNode).map((problem) => withoutSecret(problem, secret));
+    return describeZodIssues(issues, value, schema as SchemaNode).map((problem) => withoutSecret(problem, value, shown));
   } catch {
     // The schema is the author's; a bad one must not keep a good filter out. `filter build` refuses it.
     return [];
   }
 }
 
-/** What is said of a secret does not quote it. */
-function withoutSecret(problem: FieldProblem, secret: SecretSettings): FieldProblem {
+/** What is said of a secret, or of what holds one, does not quote it. */
+function withoutSecret(problem: FieldProblem, value: Json, shown: Json): FieldProblem {
   const quotes = problem.code === "wrong_type" || problem.code === "unknown_value";
-  if (!quotes || !isSecretAt(problem.path, secret)) return problem;
+  if (!quotes || isSameData(valueAt(value, problem.path), valueAt(shown, problem.path))) return problem;
   return { ...problem, message: "The secret here is not what the module's schema wants.", hint: "" };
 }
 

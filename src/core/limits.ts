@@ -389,6 +389,8 @@ export const CONFIG_LIMITS = {
   resources: 100_000,
   /** Issues reported at once; more are counted. */
   issues: 1_000,
+  /** Secrets of filter settings with fewer characters are not looked for in what the filter says: every other word would be one. */
+  secretChars: 4,
   /** Aliases expanded in one YAML document (bombs). */
   yamlAliases: 100,
   /** Nesting of values. */

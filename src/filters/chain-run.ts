@@ -3,7 +3,7 @@ import type { Clock } from "../core/clock.ts";
 import type { DeadlineQueue } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
 import type { HeaderBlock } from "../core/head.ts";
-import type { FilterSlot, HeldAt, Lane } from "./chain-slot.ts";
+import { type FilterSlot, filterFailed, type HeldAt, type Lane } from "./chain-slot.ts";
 import type { ChainHost, ChainResult } from "./chain-types.ts";
 import { CONTINUE, type Direction, type FilterContext, type FilterModule, type LocalResponse, type Verdict } from "./contract.ts";
 
@@ -185,10 +185,10 @@ export abstract class ChainRun {
     if (verdict === CONTINUE && pendingFailure === undefined && pendingResponse === undefined) return "forward";
     slot.pendingFailure = undefined;
     slot.pendingResponse = undefined;
-    if (pendingFailure !== undefined) return this.break(slot, new Failure("filter_failed", pendingFailure));
+    if (pendingFailure !== undefined) return this.break(slot, filterFailed(slot, pendingFailure));
     if (verdict.kind === "fail") {
       if (verdict.fault !== undefined) slot.module?.stats.onFault(verdict.fault);
-      return this.break(slot, new Failure("filter_failed", verdict.reason));
+      return this.break(slot, filterFailed(slot, verdict.reason));
     }
     if (verdict.kind === "disabled") return this.break(slot, new Failure("filter_disabled"));
     if (pendingResponse !== undefined) return this.answer(slot, pendingResponse);

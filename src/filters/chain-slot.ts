@@ -1,6 +1,7 @@
 import type { Bytes } from "../core/bytes.ts";
 import type { Clock } from "../core/clock.ts";
 import { Deadline } from "../core/deadline.ts";
+import { Failure } from "../core/failure.ts";
 import { HeaderBlock, type RequestHead, type ResponseHead } from "../core/head.ts";
 import { StageBody } from "./chain-body.ts";
 import type {
@@ -14,6 +15,7 @@ import type {
   FilterModule,
   LocalResponse,
 } from "./contract.ts";
+import { guestWords } from "./guest/words.ts";
 import type { FaultKind } from "./stats.ts";
 
 /** Where a filter paused. */
@@ -87,6 +89,11 @@ export interface SlotOwner {
   timeoutSlot(slot: FilterSlot, direction: Direction): void;
   calloutSlot(slot: FilterSlot, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number;
   cancelCallout(id: number): void;
+}
+
+/** Why it failed, in words that may be its guest's. */
+export function filterFailed(slot: FilterSlot, reason: string): Failure {
+  return new Failure("filter_failed", slot.module === undefined ? reason : guestWords(slot.module.config, reason));
 }
 
 /** One filter of a chain with its context: the filter's view of the exchange. Reused with its chain. */

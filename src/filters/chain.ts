@@ -7,7 +7,7 @@ import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
 import { STREAM_LIMITS } from "../core/limits.ts";
 import { readAttribute, readStreamMessage } from "./attributes.ts";
 import { ChainRun } from "./chain-run.ts";
-import { FilterSlot, type Lane, type SlotOwner } from "./chain-slot.ts";
+import { FilterSlot, filterFailed, type Lane, type SlotOwner } from "./chain-slot.ts";
 import type { ChainHost, ChainResult, FilterRun } from "./chain-types.ts";
 import type { AttributeValue, CalloutAnswer, CalloutRequest, Direction, FilterModule, LocalResponse } from "./contract.ts";
 import type { FaultKind } from "./stats.ts";
@@ -260,7 +260,7 @@ export class FilterChain extends ChainRun implements SlotOwner {
     }
     if (!this.#mayAct(slot, () => this.failSlot(slot, reason, fault))) return;
     if (fault !== undefined) slot.module?.stats.onFault(fault);
-    this.#fail(slot, new Failure("filter_failed", reason));
+    this.#fail(slot, filterFailed(slot, reason));
   }
 
   timeoutSlot(slot: FilterSlot, direction: Direction): void {

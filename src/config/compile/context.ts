@@ -9,7 +9,7 @@ import { Refused } from "../refused.ts";
 import { type GatewayResource, type Kind, type Resource, resourceKey } from "../schema/index.ts";
 import type { FileOrInline } from "../schema/tls.ts";
 import { formatSize } from "../schema/units.ts";
-import { REDACTED, REDACTED_OTHER } from "../secrets.ts";
+import { REDACTED, REDACTED_OTHER } from "../secret-values.ts";
 import type { ResourceName } from "../snapshot.ts";
 import { hintFor } from "../suggest.ts";
 

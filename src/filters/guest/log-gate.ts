@@ -3,6 +3,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { FilterLogs } from "../../core/filter-logs.ts";
 import type { Log } from "../../core/log.ts";
 import type { FilterExchange } from "../contract.ts";
+import { guestWords } from "./words.ts";
 
 const REQUEST_ID = ["request", "id"] as const;
 
@@ -21,7 +22,7 @@ export class LogGate {
   ) {}
 
   /** `level` as the ABI counts: trace 0 to critical 5. `exchange`: which it is about; nothing is asked of it unless the line counts. */
-  write(level: number, message: string, exchange?: FilterExchange): void {
+  write(level: number, said: string, exchange?: FilterExchange): void {
     // What nobody sees must not use up the lines of what matters.
     if (level < 2 && this.target.level !== "debug") return;
     const nowMs = this.clock.nowMs();
@@ -38,6 +39,7 @@ export class LogGate {
       return;
     }
     this.#lines++;
+    const message = guestWords(this.config, said);
     const id = exchange?.attribute(REQUEST_ID);
     const requestId = typeof id === "string" ? id : undefined;
     this.kept?.add(this.config.name, level, message, requestId, dropped);

@@ -6,6 +6,7 @@ import type { Log } from "../../core/log.ts";
 import { DISABLED, type DisabledBy, type FilterAction, type FilterMetrics, type FilterState, type Verdict } from "../contract.ts";
 import type { FilterStats } from "../stats.ts";
 import { faultKindOf } from "./faults.ts";
+import { guestWords } from "./words.ts";
 
 /** What the pool needs to know of an instance. */
 export interface PooledInstance<Context> {
@@ -122,7 +123,7 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     try {
       return this.#add();
     } catch (error) {
-      this.#countFault(describeCause(error));
+      this.#countFault(guestWords(this.config, describeCause(error)));
       return undefined;
     }
   }
@@ -165,9 +166,10 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     if (!this.#forget(instance)) return false;
     instance.retire();
     const { config, options } = this;
-    const reason = instance.fault ?? "unknown";
+    const fault = instance.fault ?? "unknown";
+    const reason = guestWords(config, fault);
     this.traps++;
-    options.stats.onFault(faultKindOf(reason));
+    options.stats.onFault(faultKindOf(fault));
     options.metrics.onTrap(config.name, reason);
     options.log.error("a filter broke; its instance is thrown away", { filter: config.name, reason });
     if (this.#current === instance) this.#current = undefined;
@@ -268,7 +270,7 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     try {
       this.#current = this.#add();
     } catch (error) {
-      const reason = describeCause(error);
+      const reason = guestWords(this.config, describeCause(error));
       this.options.log.error("a filter could not be started again", { filter: this.config.name, reason });
       this.#scheduleRestart(this.#countFault(reason));
     }
