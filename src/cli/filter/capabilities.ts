@@ -1,10 +1,10 @@
-/** Something beyond the exchange that a module would use, told by its imports. */
+/** Something that a module could do, told by its imports, and by what it exports where an ABI gives it that with a callback. */
 export interface Need {
   /** What it would do, in a few words. */
   readonly what: string;
   /** What grants it: a key of the Filter's `capabilities`, "" when nothing need be granted. */
   readonly grant: string;
-  /** The imports that say so. */
+  /** The imports and exports that say so. */
   readonly because: readonly string[];
 }
 
@@ -12,9 +12,14 @@ interface Rule {
   readonly what: string;
   readonly grant: string;
   readonly pattern: RegExp;
+  /** Exports of components and of plug-ins of Extism, whose callbacks get it as an argument or answer it. */
+  readonly exported?: RegExp;
 }
 
-/** In the order shown. The first rule that fits an import counts. */
+const BODIES = /^selvedge:filter\/bodies@|^on_(request|response)_body$/;
+const PLUGIN_HEADS = /^on_(request|response)$/;
+
+/** In the order shown. */
 const RULES: readonly Rule[] = [
   {
     what: "HTTP calls to services",
@@ -56,21 +61,28 @@ const RULES: readonly Rule[] = [
     pattern: /^wasi_\w+\.(path_|sock_|fd_(read|readdir|seek|pread|prestat))|^wasi:(filesystem|sockets)\//,
   },
   { what: "a periodic tick", grant: "", pattern: /^env\.proxy_set_tick_period_milliseconds$/ },
-  { what: "reading bodies", grant: "bodies", pattern: /^env\.proxy_get_buffer_bytes$/ },
-  { what: "changing bodies", grant: "bodies", pattern: /^env\.proxy_set_buffer_bytes$/ },
+  { what: "reading bodies", grant: "bodies", pattern: /^env\.proxy_get_buffer_bytes$/, exported: BODIES },
+  { what: "changing bodies", grant: "bodies", pattern: /^env\.proxy_set_buffer_bytes$/, exported: BODIES },
   {
     what: "reading fields (credentials only when they are named)",
     grant: "headers",
     pattern: /^env\.proxy_get_header_map_|^selvedge:filter\/http@/,
+    exported: PLUGIN_HEADS,
   },
   {
     what: "changing fields (where a request goes only when it is named)",
     grant: "headers",
-    pattern: /^env\.proxy_(add|set|replace|remove)_header_map_/,
+    pattern: /^env\.proxy_(add|set|replace|remove)_header_map_|^selvedge:filter\/http@/,
+    exported: PLUGIN_HEADS,
   },
-  { what: "reading attributes", grant: "attributes", pattern: /^env\.proxy_get_property$/ },
-  { what: "setting attributes", grant: "attributes", pattern: /^env\.proxy_set_property$/ },
-  { what: "answering itself", grant: "respond", pattern: /^env\.proxy_(send_local_response|close_stream)$/ },
+  { what: "reading attributes", grant: "attributes", pattern: /^env\.proxy_get_property$|^selvedge:filter\/http@/ },
+  { what: "setting attributes", grant: "attributes", pattern: /^env\.proxy_set_property$|^selvedge:filter\/http@/ },
+  {
+    what: "answering itself",
+    grant: "respond",
+    pattern: /^env\.proxy_(send_local_response|close_stream)$/,
+    exported: /^selvedge:filter\/(heads|bodies|call-answers)@|^on_(request(_body)?|response)$/,
+  },
   {
     what: "log lines",
     grant: "log",
@@ -78,16 +90,14 @@ const RULES: readonly Rule[] = [
   },
 ];
 
-/** What the imports of a module let it do. */
-export function needsOf(imports: readonly { readonly module: string; readonly name: string }[]): Need[] {
+/** What the imports of a module let it do, and its exports: those of a proxy-wasm module give it nothing, so leave them out. */
+export function needsOf(
+  imports: readonly { readonly module: string; readonly name: string }[],
+  exports: readonly string[] = [],
+): Need[] {
   const names = imports.map(({ module, name }) => (name === "" ? module : `${module}.${name}`));
-  const found = new Map<Rule, string[]>();
-  for (const name of names) {
-    const rule = RULES.find(({ pattern }) => pattern.test(name));
-    if (rule !== undefined) found.set(rule, [...(found.get(rule) ?? []), name]);
-  }
-  return RULES.flatMap((rule) => {
-    const because = found.get(rule);
-    return because === undefined ? [] : [{ what: rule.what, grant: rule.grant, because }];
+  return RULES.flatMap(({ what, grant, pattern, exported }) => {
+    const because = [...names.filter((name) => pattern.test(name)), ...exports.filter((name) => exported?.test(name))];
+    return because.length === 0 ? [] : [{ what, grant, because }];
   });
 }

@@ -1,5 +1,5 @@
-import type { CustomSection } from "./core-module.ts";
-import type { WasmReader } from "./wasm-reader.ts";
+import { type CoreLimits, type CustomSection, readCoreModule } from "./core-module.ts";
+import { WasmReader } from "./wasm-reader.ts";
 
 /** A component's names (component model, "Binary.md"), read without its types. */
 export interface ComponentOutline {
@@ -8,6 +8,8 @@ export interface ComponentOutline {
   readonly exports: readonly ComponentName[];
   /** Sizes of the core modules inside, bytes. */
   readonly coreModules: readonly number[];
+  /** Those that the core modules make themselves. */
+  readonly memories: readonly CoreLimits[];
   readonly custom: readonly CustomSection[];
 }
 
@@ -16,6 +18,8 @@ export interface ComponentName {
   readonly kind: string;
 }
 
+/** Magic number and version of a core module. */
+const HEADER_BYTES = 8;
 const SORTS = ["core module", "function", "value", "type", "component", "instance"];
 
 /** `reader` stands behind the header. Throws an `Error` with the offset when the sections are malformed. */
@@ -23,6 +27,7 @@ export function readComponent(reader: WasmReader): ComponentOutline {
   const imports: ComponentName[] = [];
   const exports: ComponentName[] = [];
   const coreModules: number[] = [];
+  const memories: CoreLimits[] = [];
   const custom: CustomSection[] = [];
   while (!reader.done) {
     const id = reader.byte();
@@ -31,11 +36,16 @@ export function readComponent(reader: WasmReader): ComponentOutline {
     if (id === 0) {
       const name = section.name();
       custom.push({ name, bytes: section.take(section.end - section.at) });
-    } else if (id === 1) coreModules.push(section.end - section.at);
-    else if (id === 10) readNames(section, imports, readImport);
+    } else if (id === 1) {
+      coreModules.push(section.end - section.at);
+      section.take(HEADER_BYTES);
+      memories.push(
+        ...readCoreModule(new WasmReader(section.bytes, section.at, section.end)).memories.filter(({ imported }) => !imported),
+      );
+    } else if (id === 10) readNames(section, imports, readImport);
     else if (id === 11) readNames(section, exports, readExport);
   }
-  return { imports, exports, coreModules, custom };
+  return { imports, exports, coreModules, memories, custom };
 }
 
 function readNames(section: WasmReader, into: ComponentName[], read: (section: WasmReader) => ComponentName): void {

@@ -55,7 +55,15 @@ describe("what a module is", () => {
 
   test("a plug-in of Extism: what a proxy would refuse, and what fails when it is called", () => {
     const found = describeModule(PDK_ACTOR);
-    expect(found).toMatchObject({ abi: "extism", needs: [{ grant: "" }, { grant: "log" }] });
+    expect(found.abi).toBe("extism");
+    // Callbacks of a plug-in get and answer what proxy-wasm has functions for.
+    expect(found.needs.map(({ what, because }) => [what.split(" (")[0], because[0]])).toEqual([
+      ["shared data of its own; sharedData names one that filters share", "extism:host/env.var_get"],
+      ["reading fields", "on_request"],
+      ["changing fields", "on_request"],
+      ["answering itself", "on_request"],
+      ["log lines", "extism:host/env.log_info"],
+    ]);
     expect(found.notes).toEqual([]);
     const foreign = buildPlugin({ exports: { on_request: "i32.const 0" }, imports: [["extism:host/user", "f"]] });
     const described = describeModule(foreign);
@@ -71,6 +79,19 @@ describe("what a module is", () => {
     expect(found).toMatchObject({ format: "component", abi: "component", coreModules: [8] });
     expect(found.abiVersions).toEqual(["selvedge:filter@0.1.0"]);
     expect(found.exports[0]).toEqual({ name: "selvedge:filter/handler@0.1.0", kind: "instance", type: "" });
+  });
+
+  test("a component: memories of its core modules, and what its callbacks let it do", () => {
+    const importHttp = section(10, 1, 0, ...text("selvedge:filter/http@0.1.0"), 5, 0);
+    const exported = ["heads", "bodies"].flatMap((name) => [0, ...text(`selvedge:filter/${name}@0.1.0`), 5, 0, 0]);
+    const memory = section(1, ...CORE, ...section(5, 1, 1, 3, 7));
+    const found = describeModule(Uint8Array.from([...COMPONENT, ...memory, ...importHttp, ...section(11, 2, ...exported)]));
+    expect(found.memories).toEqual([{ minimum: 3, maximum: 7, imported: false }]);
+    expect(found.needs.map(({ grant }) => grant)).toEqual([
+      ...["bodies", "bodies", "headers", "headers", "attributes", "attributes", "respond"],
+    ]);
+    const torn = Uint8Array.from([...COMPONENT, ...section(1, ...MAGIC)]);
+    expect(() => describeModule(torn)).toThrow("longer than what is left");
   });
 
   test.each([

@@ -16,7 +16,7 @@ export interface ModuleDescription {
   readonly digest: string;
   readonly imports: readonly Named[];
   readonly exports: readonly Named[];
-  /** Of core modules; of a component its core modules' sizes only. */
+  /** Of a component those that its core modules make. */
   readonly memories: readonly Extent[];
   readonly tables: readonly Extent[];
   readonly functions: number | undefined;
@@ -90,7 +90,12 @@ function describeCore(bytes: Bytes, core: CoreModule): ModuleDescription {
     memories: core.memories.map(extentOf),
     tables: core.tables.map(extentOf),
     ...{ functions: core.functions, codeBytes: core.codeBytes, dataBytes: core.dataBytes },
-    ...{ coreModules: [], hasStart: core.hasStart, needs: needsOf(core.imports), notes },
+    ...{
+      coreModules: [],
+      hasStart: core.hasStart,
+      needs: needsOf(core.imports, abi === "extism" ? functionsOf(core) : []),
+      notes,
+    },
     ...describeCustom(core.custom),
   };
 }
@@ -104,13 +109,19 @@ function describeComponent(bytes: Bytes, outline: ComponentOutline): ModuleDescr
     ...{ sizeBytes: bytes.byteLength, digest: sha256Digest(bytes) },
     imports: outline.imports.map(named),
     exports: outline.exports.map(named),
-    ...{ memories: [], tables: [], functions: undefined, codeBytes: undefined, dataBytes: undefined },
+    memories: outline.memories.map(extentOf),
+    ...{ tables: [], functions: undefined, codeBytes: undefined, dataBytes: undefined },
     ...{ coreModules: outline.coreModules, hasStart: false },
-    needs: needsOf(outline.imports.map(({ name }) => ({ module: name, name: "" }))),
+    needs: needsOf(
+      outline.imports.map(({ name }) => ({ module: name, name: "" })),
+      outline.exports.map(({ name }) => name),
+    ),
     notes: versions.length === 0 ? ["It uses no interface of selvedge:filter."] : [],
     ...describeCustom(outline.custom),
   };
 }
+
+const functionsOf = (core: CoreModule): string[] => core.exports.flatMap(({ kind, name }) => (kind === "function" ? [name] : []));
 
 const extentOf = ({
   minimum,
@@ -164,7 +175,9 @@ function extismNotes(core: CoreModule): string[] {
   const notes: string[] = [];
   const exported = new Set(core.exports.map(({ name }) => name));
   if (!["on_request", "on_request_body", "on_response", "on_response_body"].some((name) => exported.has(name)))
-    notes.push("It exports none of on_request, on_request_body, on_response, on_response_body: a proxy refuses it.");
+    notes.push(
+      'It exports none of on_request, on_request_body, on_response, on_response_body: a proxy refuses it, unless settings."selvedge.transform" names functions that change bodies.',
+    );
   for (const { module, name, kind } of core.imports) {
     const known =
       module === EXTISM_MODULE
