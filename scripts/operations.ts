@@ -69,6 +69,7 @@ const LIMIT_GROUPS: readonly (readonly [string, Readonly<Record<string, number>>
   ["The filter host (fixed)", limits.PROXY_WASM_LIMITS, "PROXY_WASM_LIMITS"],
   ["OCI registries (fixed)", limits.OCI_LIMITS, "OCI_LIMITS"],
   ["What changes of configuration may hold (fixed)", limits.CONTROL_LIMITS, "CONTROL_LIMITS"],
+  ["Trials of filters (fixed)", limits.TRIAL_LIMITS, "TRIAL_LIMITS"],
   ["JWT verification (fixed)", limits.JWT_LIMITS, "JWT_LIMITS"],
   ["Name resolution (fixed)", limits.DNS_LIMITS, "DNS_LIMITS"],
   ["Compression (fixed)", limits.COMPRESSION_LIMITS, "COMPRESSION_LIMITS"],

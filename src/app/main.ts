@@ -1,11 +1,14 @@
-/** The one entry: `selvedge <command>`, and worker processes, which the supervisor starts with this same file. */
+/** The one entry: `selvedge <command>`, and the processes that a supervisor or a control plane starts with this same file. */
 import process from "node:process";
-import { WORKER_VARIABLE } from "./messages.ts";
+import { TRIAL_VARIABLE, WORKER_VARIABLE } from "./messages.ts";
 
 // Everything is loaded when it is needed: a worker never sees the command line, `selvedge version` never sees the proxy.
 if (process.env[WORKER_VARIABLE] !== undefined) {
   const { runWorker } = await import("./worker.ts");
   await runWorker(process.env[WORKER_VARIABLE]);
+} else if (process.env[TRIAL_VARIABLE] !== undefined) {
+  const { runTrials } = await import("./trial-child.ts");
+  runTrials(process.env[TRIAL_VARIABLE]);
 } else {
   const { runCommandLine } = await import("../cli/run.ts");
   const { processTerminal } = await import("./terminal.ts");

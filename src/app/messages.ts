@@ -1,6 +1,6 @@
 import { type ConfigIssue, formatIssue } from "../config/issue.ts";
 import type { Manifest } from "../config/sections.ts";
-import type { AccessLogConfig } from "../config/snapshot.ts";
+import type { AccessLogConfig, FilterConfig } from "../config/snapshot.ts";
 import type { SnapshotOutcome } from "../config/source.ts";
 import type { EventLog, ProxyEvent } from "../core/events.ts";
 import type { FilterLogLine } from "../core/filter-logs.ts";
@@ -68,6 +68,19 @@ export interface WorkerSettings {
 }
 
 export const WORKER_VARIABLE = "SELVEDGE_WORKER_SETTINGS";
+
+/** Makes this program a process that tries filters (trial-child.ts); its value is the level of its log. */
+export const TRIAL_VARIABLE = "SELVEDGE_TRIAL";
+
+/** What a control plane asks it, one question at a time. `bytes` absent: of the module that it was asked about last. */
+export interface TrialQuestion {
+  readonly id: number;
+  readonly config: FilterConfig;
+  readonly bytes?: Uint8Array;
+}
+
+/** What it says: that it listens, and why a filter was refused (absent: it is good). */
+export type TrialAnswer = { readonly type: "ready" } | { readonly type: "answer"; readonly id: number; readonly reason?: string };
 
 /** An issue that is not about a resource but about this machine (a port in use, a module that is gone). */
 export function localIssue(code: string, message: string, hint: string, resource = ""): ConfigIssue {

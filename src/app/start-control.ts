@@ -41,14 +41,15 @@ export async function startControl(
   const { createControlPlane } = await import("../control/create.ts");
   const { createControlApi } = await import("../control/api/app.ts");
   const { builtinModules } = await import("../config/modules.ts");
-  const { createFilterTrial } = await import("./filters.ts");
+  const { FilterTrials } = await import("./filter-trials.ts");
   const { createControlMetrics } = await import("../control/metrics.ts");
   const metrics = await createControlMetrics();
+  const trials = new FilterTrials(tools);
   const plane = createControlPlane({
     backend,
     observer: metrics,
     modules: builtinModules(),
-    tryFilter: createFilterTrial(tools.clock, tools.log),
+    tryFilter: trials.tryFilter,
     ...{ pull: pullerOf(context), version: VERSION },
     ...tools,
     log: tools.log.for("control"),
@@ -63,6 +64,7 @@ export async function startControl(
     await plane.start();
   } catch (error) {
     await server.close();
+    trials.close();
     throw error;
   }
   return {
@@ -70,7 +72,10 @@ export async function startControl(
     url: server.url,
     close: async () => {
       await server.close();
-      await plane.stop();
+      const stopped = plane.stop();
+      // It waits for a change that is under way, and that one for its trial: what came over NATS is not acknowledged, and comes again.
+      trials.close();
+      await stopped;
     },
   };
 }

@@ -80,6 +80,8 @@ export const ISSUE_CODES = {
   bad_subject: "Not a NATS subject that a filter may publish to.",
   redacted_secret: "A secret that was redacted when it was shown stands where the secret belongs.",
   bad_settings: "The filter does not accept its settings.",
+  trial_failed:
+    "The process in which a control plane tries filters ended before it had an answer: nobody knows whether this one is good, so it is refused.",
   internal: "Reading failed for a reason that is a bug. The old configuration stays.",
 } as const;
 

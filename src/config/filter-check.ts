@@ -1,3 +1,4 @@
+import { sha256Digest } from "./canonical.ts";
 import type { ConfigIssue } from "./issue.ts";
 import { formatPath, type IssuePath, type ParsedResource } from "./parse.ts";
 import type { PartialResource } from "./prune.ts";
@@ -5,8 +6,14 @@ import { resourceKey } from "./schema/index.ts";
 import { checkSettings } from "./settings-schema.ts";
 import type { FilterConfig } from "./snapshot.ts";
 
-/** Loads a filter with its settings; answers why it was refused, or undefined when it is good. Never rejects. */
-export type TryFilter = (config: FilterConfig, bytes: Uint8Array) => Promise<string | undefined>;
+/** A trial that came to nothing: neither the module nor its settings were refused, and nobody knows whether they are good. */
+export interface TrialFault {
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** Loads a filter with its settings; answers why it was refused, or undefined when it is good. Rejects only when nobody needs an answer any more. */
+export type TryFilter = (config: FilterConfig, bytes: Uint8Array) => Promise<string | TrialFault | undefined>;
 
 /** What of compiled resources is checked. */
 export interface CheckedFilters {
@@ -26,10 +33,23 @@ export function filterPlaceOf(parsed: readonly ParsedResource[], partial: readon
   };
 }
 
-/** Identity of what a filter's loading depends on. */
+/** What was compiled before stays the same object. */
+const KEYS = new WeakMap<FilterConfig, string>();
+
+/** Identity of what a filter's loading depends on. A digest: settings may be large, and many are remembered. */
 export function filterCheckKey(config: FilterConfig): string {
-  return JSON.stringify([config.digest, config.settings, config.budget, config.capabilities]);
+  const known = KEYS.get(config);
+  if (known !== undefined) return known;
+  const { digest, settings, budget, capabilities, isolated } = config;
+  const key = sha256Digest(JSON.stringify([digest, settings, budget, capabilities, isolated]));
+  KEYS.set(config, key);
+  return key;
 }
+
+const TRIAL_FAILED = "trial_failed";
+
+/** It is no matter of what was written: another trial may tell. */
+export const isTrialFault = ({ code }: ConfigIssue): boolean => code === TRIAL_FAILED;
 
 /**
  * Checks the settings of every compiled filter by the JSON Schema of its module, if it has one, and loads it
@@ -60,6 +80,11 @@ export async function checkFilters(
     await new Promise<void>((resolve) => setImmediate(resolve));
     if (reason === undefined) {
       known.add(key);
+      continue;
+    }
+    if (typeof reason !== "string") {
+      const where = { resource: `Filter ${config.name}`, path: "spec.module", ...place(config.name, ["spec", "module"]) };
+      issues.push({ code: TRIAL_FAILED, ...reason, ...where });
       continue;
     }
     for (const { path, message } of splitReason(reason)) {

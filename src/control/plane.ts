@@ -1,4 +1,5 @@
 import { sha256Digest } from "../config/canonical.ts";
+import { isTrialFault } from "../config/filter-check.ts";
 import { orderIssues } from "../config/issue.ts";
 import { type ModuleSummary, summariseModule } from "../config/module-summary.ts";
 import { Complaints } from "../config/nats/complaints.ts";
@@ -8,6 +9,7 @@ import { type ParseResult, parseResources } from "../config/parse.ts";
 import type { Clock, Timer } from "../core/clock.ts";
 import { describeCause } from "../core/failure.ts";
 import type { FilterLogQuery } from "../core/filter-logs.ts";
+import { CONTROL_LIMITS } from "../core/limits.ts";
 import type { Log } from "../core/log.ts";
 import type { Rng } from "../core/rng.ts";
 import { readBackup, writeBackup } from "./backup.ts";
@@ -24,13 +26,14 @@ import type {
 } from "./control.ts";
 import type { Distributor } from "./distribute/distributor.ts";
 import type { PlaneObserver } from "./metrics.ts";
-import { controlIssue, isBusy, summaryOf, warningsOf } from "./model/issues.ts";
+import { controlIssue, isBusy, summaryOf, TOO_MANY_CHANGES, warningsOf } from "./model/issues.ts";
 import { ControlModel } from "./model/model.ts";
 import { type Plan, type Planner, planApply, planDelete, planReplace, planRollback } from "./model/plan.ts";
 import { ProxyTable, type WaitOutcome } from "./model/proxies.ts";
 import type { StoredResource } from "./model/resource.ts";
 import type { Owners } from "./owners/owners.ts";
 import { type ConfigStore, EMPTY_STATE, type LogEntry } from "./store/store.ts";
+import { Turns } from "./turns.ts";
 
 export interface PlaneOptions {
   readonly store: ConfigStore;
@@ -77,7 +80,7 @@ export class Plane implements ControlPlane {
   #compiled: CompiledConfig | undefined;
   /** Revision that view and proxies are known to have. */
   #followed = -1;
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
   /** Writes of the view that are on their way. */
   #views: Promise<void> = Promise.resolve();
   #viewsBehind = 0;
@@ -110,7 +113,7 @@ export class Plane implements ControlPlane {
     await distributor.open();
     await store.startAbove(() => this.#highestSeen());
     await store.watch((revision) => this.#after("notice", 0, () => void this.#notice(revision)));
-    await this.#serial(async () => {
+    await this.#turns.take(async () => {
       await this.#reload();
       await this.#follow();
     });
@@ -129,7 +132,7 @@ export class Plane implements ControlPlane {
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const timer of this.#timers.values()) timer.cancel();
-    await this.#queue.catch(() => {});
+    await this.#turns.done();
     await this.#inTime(this.#views);
     await this.options.store.close();
     await this.#inTime(this.options.distributor.close());
@@ -291,7 +294,9 @@ export class Plane implements ControlPlane {
 
   #commitInTurn(commit: Commit, onConflict: () => Promise<void>): Promise<ApplyOutcome> {
     const { inbox, mayBeDone = this.#mayBeDone(inbox) } = commit;
-    return this.#serial(async () => {
+    // Each holds its text and its request. Of those over NATS there is one.
+    if (inbox === undefined && this.#turns.waiting > CONTROL_LIMITS.waitingChanges) return Promise.resolve(TOO_MANY_CHANGES);
+    return this.#turns.take(async () => {
       for (let attempt = 0; attempt < CONFLICT_TRIES; attempt++) {
         if (attempt > 0 || inbox?.redelivered === true) {
           await this.#catchUp();
@@ -461,7 +466,9 @@ export class Plane implements ControlPlane {
   async #repair(): Promise<void> {
     await this.#quietly(async () => {
       await this.#catchUp();
-      if (this.#followed !== this.#model.revision) await this.#follow();
+      const isUntried = this.#compiled?.issues.some(isTrialFault) === true;
+      if (isUntried) await this.#recompile();
+      if (isUntried || this.#followed !== this.#model.revision) await this.#follow();
     });
   }
 
@@ -474,21 +481,13 @@ export class Plane implements ControlPlane {
   async #quietly(work: () => Promise<void>): Promise<void> {
     try {
       if (this.#stopped) return;
-      await this.#serial(work);
+      await this.#turns.take(work);
       const goneMs = this.#complaints.forget();
       if (goneMs !== undefined) this.options.log.info("the store can be reached again", { goneMs });
     } catch (error) {
       const cause = describeCause(error);
       if (!this.#stopped && this.#complaints.isDue(cause)) this.options.log.warn("the store cannot be reached", { cause });
     }
-  }
-
-  // ---------------------------------------------------------------- one at a time
-
-  #serial<T>(work: () => Promise<T>): Promise<T> {
-    const next = this.#queue.catch(() => {}).then(work);
-    this.#queue = next;
-    return next;
   }
 
   #after(name: string, delayMs: number, fire: () => void): void {

@@ -12,8 +12,28 @@ export const CONTROL_LIMITS = {
   partsAllBytes: 1024 * 1024 * 1024,
   /** Longer than what nobody refers to is kept, so that it bounds what is stored at a time. */
   partsWindowMs: 30 * 60_000,
-  /** Most `startFuel` that a filter may have unless the Mesh allows more (`spec.filters.startFuel`): some second of cold code, on the loop of the control plane that tries it and of each worker. Exceeded: `out_of_range`. */
+  /** Most `startFuel` that a filter may have unless the Mesh allows more (`spec.filters.startFuel`): some second of cold code on the loop of each worker. Exceeded: `out_of_range`. */
   startFuel: 2_000_000_000,
+  /** Changes through the API that wait for their turn; those over NATS come one at a time. One more: 503 with `Retry-After`. */
+  waitingChanges: 1_000,
   /** A part counts for at least so much: each is an object. */
   partMinBytes: 4 * 1024,
+} as const;
+
+/** How a control plane tries the filters of an apply before any proxy gets them. */
+export const TRIAL_LIMITS = {
+  /** A module up to this size is tried on the control plane's own loop, as long as its start uses no more than `hereFuel`; all others in a process of their own. */
+  hereBytes: 1024 * 1024,
+  /** Some 2 to 10 ms of code that runs for the first time. */
+  hereFuel: 20_000_000,
+  /** That process ends when nothing came for it for this long; until then a trial costs no start of a process. */
+  idleMs: 10_000,
+  /** How long one trial may take besides its `startFuel`: a process begins, the module is rewritten and compiled. Exceeded: it is killed, `trial_failed`. */
+  prepareMs: 30_000,
+  /** A start uses so much fuel in a millisecond at least, on a machine that is not overloaded. */
+  startFuelPerMs: 1_000_000,
+  /** For so long a trial that failed is answered as it was: who sends the same again and again spends no start each time. */
+  failedMs: 60_000,
+  /** Trials that failed, and modules whose starts were too costly for the loop, which are remembered. Exceeded: the oldest goes. */
+  remembered: 1_000,
 } as const;

@@ -3,7 +3,7 @@
  * value in configuration; nothing is unbounded. What exceeding one answers stands beside it.
  */
 
-export { CONTROL_LIMITS } from "./limits-control.ts";
+export { CONTROL_LIMITS, TRIAL_LIMITS } from "./limits-control.ts";
 export { OCI_LIMITS } from "./limits-oci.ts";
 
 /** Bounds of one HTTP/1.1 connection and its messages. */

@@ -1,5 +1,5 @@
 import type { ConfigIssue } from "../../config/issue.ts";
-import type { ChangeSummary } from "../control.ts";
+import type { ApplyOutcome, ChangeSummary } from "../control.ts";
 import type { Change } from "../store/store.ts";
 
 /** Codes of issues that only the control plane finds; those of the configuration itself are in config/codes.ts. */
@@ -15,6 +15,7 @@ export const CONTROL_ISSUE_CODES = {
   file_refused: "A file cannot be named in configuration that does not come from this machine.",
   missing_object: "The message refers to an object that is not in the object store.",
   parts_quota: "The publisher, or all together, have stored as many parts of large texts as they may for a while.",
+  too_many_changes: "As many changes wait for their turn as may wait. Again in a moment.",
   internal: "The control plane failed; its log says why.",
 } as const;
 
@@ -24,6 +25,13 @@ export type ControlIssueCode = keyof typeof CONTROL_ISSUE_CODES;
 export function controlIssue(code: ControlIssueCode, message: string, hint = "", resource = "", file = ""): ConfigIssue {
   return { code, message, hint, resource, path: "", file, line: 0, column: 0 };
 }
+
+/** What a change is answered that would have to wait behind too many others. */
+export const TOO_MANY_CHANGES: ApplyOutcome = {
+  ok: false,
+  reason: "busy",
+  issues: [controlIssue("too_many_changes", "Too many changes wait for their turn.", "again in a moment")],
+};
 
 /** Those of resources that changed: the others were told when theirs did. */
 export function warningsOf(

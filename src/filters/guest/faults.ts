@@ -16,6 +16,9 @@ export function outOfFuel(
   return `${FUEL} ${given} ${within}`;
 }
 
+/** Says a reason that fuel ran out? What a guest says may look like it. */
+export const saysOutOfFuel = (reason: string): boolean => reason.includes(FUEL);
+
 /** The same at the start. `reserve`: fuel that there was, and could not be given because it did not call the host. */
 export const outOfStartFuel = (given: number, reserve: number): string =>
   reserve > 0
