@@ -1,5 +1,4 @@
 import { writeFileSync } from "node:fs";
-import { constants, setPriority } from "node:os";
 import process from "node:process";
 import { SystemClock } from "../core/clock.ts";
 import { JsonLog, type LogLevel } from "../core/log.ts";
@@ -28,10 +27,9 @@ export function runTrials(logLevel: string): void {
   say({ type: "ready" });
 }
 
-/** Whoever waits is served first, and where memory runs out the kernel takes this process and not what started it. */
+/** Where memory runs out, the kernel takes this process and not what started it. */
 function standBack(): void {
   try {
-    setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
     writeFileSync("/proc/self/oom_score_adj", "1000");
   } catch {
     // Not on this system.

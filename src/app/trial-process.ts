@@ -15,7 +15,8 @@ interface Waiting {
   readonly timer: Timer;
 }
 
-const HINT = "apply it again later; when it happens again, its start takes more memory than there is: look at what it does there, or try it with `selvedge validate`";
+const HINT =
+  "apply it again later; when it happens again, its start takes more memory than there is: look at what it does there, or try it with `selvedge validate`";
 
 /** A process beside this one that tries filters, one at a time: there while there is something to try, and a moment longer. */
 export class TrialProcess {

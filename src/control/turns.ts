@@ -10,11 +10,9 @@ export class Turns {
 
   take<T>(work: () => Promise<T>): Promise<T> {
     this.#waiting++;
-    const next = this.#last
-      .then(work)
-      .finally(() => {
-        this.#waiting--;
-      });
+    const next = this.#last.then(work).finally(() => {
+      this.#waiting--;
+    });
     this.#last = next.catch(() => {});
     return next;
   }

@@ -28,8 +28,8 @@ export const TRIAL_LIMITS = {
   hereFuel: 20_000_000,
   /** That process ends when nothing came for it for this long; until then a trial costs no start of a process. */
   idleMs: 10_000,
-  /** How long one trial may take besides its `startFuel`: a process begins, the module is rewritten and compiled. Exceeded: it is killed, `trial_failed`. */
-  prepareMs: 30_000,
+  /** How long one trial may take besides its `startFuel`: a process begins, the module is rewritten and compiled. Far beyond what that takes: it ends what hangs. Exceeded: it is killed, `trial_failed`. */
+  prepareMs: 120_000,
   /** A start uses so much fuel in a millisecond at least, on a machine that is not overloaded. */
   startFuelPerMs: 1_000_000,
   /** For so long a trial that failed is answered as it was: who sends the same again and again spends no start each time. */

@@ -4,8 +4,11 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import process from "node:process";
+import { sha256Digest } from "../../src/config/canonical.ts";
+import { TRIAL_LIMITS } from "../../src/core/limits.ts";
 import { TEST_MS } from "../kit/patience.ts";
 import { freePort, isAlive, newFolder, type RunningProgram, startProgram, until } from "../kit/selvedge.ts";
+import { ROUND_FUEL, slowStart } from "../kit/slow-start.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
 const PROGRAM = join(ROOT, "dist", "selvedge");
@@ -49,6 +52,16 @@ async function startUpstream(): Promise<number> {
   if (address === null || typeof address === "string") throw new Error("no port");
   return address.port;
 }
+
+const apiVersion = "selvedge.dev/v1";
+
+const environmentOf = (pid: number): string => readFileSync(`/proc/${pid}/environ`, "latin1");
+
+const childrenOf = (pid: number): number[] =>
+  readdirSync(`/proc/${pid}/task`)
+    .flatMap((thread) => readFileSync(`/proc/${pid}/task/${thread}/children`, "utf8").split(" "))
+    .filter((child) => child !== "")
+    .map(Number);
 
 const configOf = (port: number, upstream: number, header: string): string => `apiVersion: selvedge.dev/v1
 kind: Gateway
@@ -151,8 +164,20 @@ describe("the single executable", () => {
       expect((await fetch(`http://127.0.0.1:${ports.http}/echo`)).headers.get("x-served-by")).toBe("selvedge");
       const status = await start(folder, ["status", "--server", `http://127.0.0.1:${ports.listen}`]).finished;
       expect([status.code, status.out.includes("gateway-1")]).toEqual([0, true]);
+      // A filter that is costly to start is tried in a process of its own, which is this executable as well.
+      const module = slowStart(Math.ceil((2 * TRIAL_LIMITS.hereFuel) / ROUND_FUEL));
+      writeFileSync(join(folder, "slow.wasm"), module);
+      const server = ["--server", `http://127.0.0.1:${ports.listen}`];
+      expect((await start(folder, ["filter", "push", "slow.wasm", ...server]).finished).code).toBe(0);
+      const spec = { module: { digest: sha256Digest(module) } };
+      writeFileSync(join(folder, "slow.yaml"), JSON.stringify({ apiVersion, kind: "Filter", metadata: { name: "slow" }, spec }));
+      const applied = await start(folder, ["apply", "-f", "slow.yaml", ...server]).finished;
+      expect([applied.code, applied.error]).toEqual([0, ""]);
+      const trials = childrenOf(up.child.pid ?? 0).filter((pid) => environmentOf(pid).includes("\0SELVEDGE_TRIAL="));
+      expect(trials.map((pid) => readFileSync(`/proc/${pid}/oom_score_adj`, "utf8").trim())).toEqual(["1000"]);
       process.kill(up.child.pid ?? 0, "SIGINT");
       expect((await up.finished).code).toBe(0);
+      await until(() => !trials.some(isAlive));
     },
     TEST_MS,
   );

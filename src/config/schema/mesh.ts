@@ -79,7 +79,7 @@ const filters = z
       .max(FILTER_BUDGET_MAXIMA.startFuel)
       .default(CONTROL_LIMITS.startFuel)
       .describe(
-        "The most that a filter may have as `budget.startFuel`. While a filter starts, the control plane that tries it and the worker that loads it do nothing else: a billion is some 0.1 to 0.5 seconds.",
+        "The most that a filter may have as `budget.startFuel`. While a filter starts, the worker that loads it does nothing else: a billion is some 0.1 to 0.5 seconds. What a control plane tries it in is a process of its own; changes behind it wait.",
       ),
   })
   .superRefine(({ requireSignature, trustedKeys }, context) => {
