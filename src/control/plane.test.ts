@@ -239,66 +239,6 @@ describe("control plane without NATS", () => {
     await plane.stop();
   });
 
-  test("a filter that could not be tried is no filter; one that is there already is tried again until somebody knows", async () => {
-    const empty = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
-    const fault = { message: "The process ended.", hint: "again" };
-    const shared = new MemoryStore();
-    const start = async (verdicts: readonly (object | undefined)[]) => {
-      const left = [...verdicts];
-      const clock = new VirtualClock();
-      const tryFilter = async () => left.shift() as typeof fault | undefined;
-      const options = { modules: builtinModules(new Map()), version: "1", clock, rng: new SeededRng(1), tryFilter };
-      const all = { ...options, backend: { kind: "memory" } as const, log: SILENT_LOG };
-      const compiler = createCompiler(all, (digest) => shared.getModule(digest));
-      const distributor = new MemoryDistributor("gateway", "1");
-      const plane = new Plane({ ...all, store: shared, compiler, distributor, connection: () => "none" });
-      await plane.start();
-      return { plane, clock, distributor };
-    };
-    const first = await start([fault, undefined]);
-    const digest = await first.plane.putModule(empty);
-    const text = filter("slow", { digest });
-    const refused = await first.plane.apply({ text, ...by });
-    expect(refused).toMatchObject({ ok: false, reason: "invalid", issues: [{ code: "trial_failed", hint: "again", line: 1 }] });
-    expect(await first.plane.apply({ text, ...by })).toMatchObject({ ok: true, revision: 1 });
-    await first.plane.stop();
-    const { plane, clock, distributor } = await start([fault, fault, undefined]);
-    const codes = () => plane.status().issues.map(({ code }) => code);
-    expect(codes()).toEqual(["trial_failed"]);
-    expect(distributor.bus.last).toBeUndefined();
-    for (let i = 0; i < 20 && codes().length > 0; i++) {
-      clock.advance(1_000);
-      await new Promise((resolve) => setTimeout(resolve, 0));
-    }
-    expect(codes()).toEqual([]);
-    expect(distributor.bus.last?.snapshot.filters.map(({ name }) => name)).toEqual(["default/slow"]);
-    await plane.stop();
-  });
-
-  test("so many changes wait for their turn, and no more", async () => {
-    const [begun, trial] = [Promise.withResolvers<void>(), Promise.withResolvers<undefined>()];
-    const plane = await startPlane({
-      tryFilter: () => {
-        begun.resolve();
-        return trial.promise;
-      },
-    });
-    const digest = await plane.putModule(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
-    const tried = plane.apply({ text: filter("slow", { digest }), ...by });
-    await begun.promise;
-    const waiting = Array.from({ length: CONTROL_LIMITS.waitingChanges }, () => plane.delete({ text: "Service/none", ...by }));
-    const refused = await plane.delete({ text: "Service/none", ...by });
-    expect(refused).toMatchObject({ ok: false, reason: "busy", issues: [{ code: "too_many_changes" }] });
-    expect(outcomeResponse(refused).headers.get("retry-after")).toBe("5");
-    const inbox = { sequence: 1, redelivered: false };
-    const published = plane.apply({ text: service("shop"), author: "", origin: "nats", inbox });
-    trial.resolve(undefined);
-    expect(await tried).toMatchObject({ ok: true, revision: 1 });
-    expect(new Set((await Promise.all(waiting)).map((each) => (each.ok ? "" : each.reason)))).toEqual(new Set(["not_found"]));
-    expect(await published).toMatchObject({ ok: true, revision: 2 });
-    await plane.stop();
-  });
-
   test("what a module says of itself is read once, and not when it is long", async () => {
     const plane = await startPlane();
     const header = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
