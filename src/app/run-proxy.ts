@@ -10,6 +10,7 @@ import { systemRng } from "../core/rng.ts";
 import { ANY_PLACE, type LogPlaces } from "../proxy/observe/log-place.ts";
 import { availableCores } from "../runtime/process.ts";
 import { createHost, type HostOptions, moduleFolderOf } from "./create-host.ts";
+import type { HeldFolder } from "./held-folder.ts";
 import type { ProxyHost } from "./host.ts";
 import { natsAddress, type ProcessTools, processTools, serveUntilSignal } from "./serving.ts";
 import { startAdmin } from "./start-admin.ts";
@@ -20,11 +21,33 @@ const DEFAULT_LOG_FOLDER = "logs";
 
 /** `selvedge proxy`. Resolves when it was stopped. */
 export async function runProxy(context: CommandContext): Promise<number> {
-  const { flags, terminal } = context;
+  const { flags } = context;
   const tools = processTools(context);
   const id = flags.text("id") ?? hostname().replace(/[^A-Za-z0-9_-]/g, "-");
   // Before a port is asked for: a name with a typing error is not about ports.
   assertExist(flags.list("file"));
+  const cache = await holdCache(context, tools);
+  try {
+    return await runWith(context, tools, id);
+  } finally {
+    cache?.release();
+  }
+}
+
+/**
+ * Two proxies that keep their last snapshot in one folder take each other's away. Rewritten modules, which is all that one with files
+ * keeps there, are named by what they are. A folder that cannot be used ends no proxy: it serves without it.
+ */
+async function holdCache(context: CommandContext, { log }: ProcessTools): Promise<HeldFolder | undefined> {
+  const path = cacheFolderOf(context);
+  if (path === undefined || context.flags.list("file").length > 0) return undefined;
+  const { tryHoldFolder } = await import("./held-folder.ts");
+  const hint = `${path} is of one proxy at a time: stop that one, or give each its own with --cache-dir <folder>`;
+  return tryHoldFolder(path, hint, (cause) => log.warn("the cache folder cannot be locked", { folder: path, cause }));
+}
+
+async function runWith(context: CommandContext, tools: ProcessTools, id: string): Promise<number> {
+  const { flags, terminal } = context;
   const { source, state, fromFiles } = await createSource(context, tools, id);
   const options: HostOptions = {
     id,

@@ -6,6 +6,11 @@ import type { Bytes } from "../core/bytes.ts";
 import { utf8Bytes } from "../core/bytes.ts";
 import type { Clock, Timer } from "../core/clock.ts";
 
+/** Its lock says that a folder is taken (`lockFolder`). */
+export const LOCK_FILE = "lock";
+/** Who has such a folder, for people. */
+export const HOLDER_FILE = "running.json";
+
 /** The whole file as text; a byte order mark is cut off. Throws the system's error (`ENOENT`, ...). */
 export function readText(path: string): string {
   const text = readFileSync(path, "utf8");

@@ -1,13 +1,12 @@
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { LOCK_FILE } from "./files.ts";
 
 /** A folder that is ours until it is released, or until this process ends in whatever way. */
 export interface FolderLock {
   /** Idempotent. */
   release(): void;
 }
-
-const LOCK_FILE = "lock";
 
 /**
  * Locks a folder that exists, by a file `lock` in it. Undefined: another process (or another part of this one) has it. Throws the

@@ -38,7 +38,7 @@ export const command: Command = {
       name: "cache-dir",
       type: "text",
       value: "<folder>",
-      help: "Keeps the last good snapshot here, so that a restart without NATS serves, and rewritten filter modules.",
+      help: "Keeps the last good snapshot here, so that a restart without NATS serves, and rewritten filter modules. Of one proxy at a time.",
     },
     {
       name: "log-dir",

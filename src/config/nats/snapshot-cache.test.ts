@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sha256Digest } from "../canonical.ts";
@@ -40,12 +40,14 @@ test("what cannot be written leaves nothing behind, and what others keep there s
     const [digest] = stored(1, "a").bytes.keys();
     // Folders: of somebody else, and where a section should be, so that the last step fails as on a full disk.
     await mkdir(join(folder, "modules"));
+    await writeFile(join(folder, "lock"), "");
     await mkdir(join(folder, (digest ?? "").replace(":", "-")));
     await expect(cache.write(stored(1, "a"))).rejects.toThrow();
-    expect((await readdir(folder)).length).toBe(2);
+    expect((await readdir(folder)).length).toBe(3);
     await cache.write(stored(2, "b"));
     await cache.write(stored(3, "c"));
-    expect((await readdir(folder)).length).toBe(4);
+    expect((await readdir(folder)).length).toBe(5);
+    expect(await readdir(folder)).toContain("lock");
     expect((await cache.read())?.manifest.revision).toBe(3);
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { placeFile } from "../../runtime/files.ts";
+import { HOLDER_FILE, LOCK_FILE, placeFile } from "../../runtime/files.ts";
 import { sha256Digest } from "../canonical.ts";
 import type { Manifest } from "../sections.ts";
 import { digestsOf, parseManifest } from "./manifest.ts";
@@ -55,9 +55,11 @@ export class SnapshotCache {
 
   async #list(): Promise<ReadonlySet<string>> {
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
-    // Not what others keep here: rewritten modules, logs.
+    // Not what others keep here: rewritten modules, logs, whose folder it is.
     const files = await readdir(this.folder, { withFileTypes: true });
-    return new Set(files.filter((each) => each.isFile()).map((each) => each.name));
+    return new Set(
+      files.filter((each) => each.isFile() && each.name !== LOCK_FILE && each.name !== HOLDER_FILE).map((each) => each.name),
+    );
   }
 
   /** Resolves with the names of what is there then. */
