@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { RegistryCredentials } from "../config/oci/credentials.ts";
 import { RegistryError } from "../config/oci/failure.ts";
+import type { Environment } from "../config/oci/helper.ts";
 import { createPuller, type PullModule } from "../config/oci/pin.ts";
 import { RegistryPolicy } from "../config/oci/policy.ts";
 import { type OciReference, readOciReference } from "../config/oci/reference.ts";
@@ -36,14 +37,14 @@ export function registrySettings({ flags, terminal }: CommandContext): () => Reg
   const dockerConfig = auth ?? join(terminal.env.DOCKER_CONFIG || join(terminal.env.HOME || homedir(), ".docker"), "config.json");
   return () => ({
     policy,
-    credentials: readCredentials(dockerConfig, named),
+    credentials: readCredentials(dockerConfig, named, terminal.env),
     caPem: ca === undefined ? undefined : readFileSync(ca, "utf8"),
   });
 }
 
-function readCredentials(dockerConfig: string, named: string | undefined): RegistryCredentials {
+function readCredentials(dockerConfig: string, named: string | undefined, env: Environment): RegistryCredentials {
   try {
-    return new RegistryCredentials(existsSync(dockerConfig) ? readFileSync(dockerConfig, "utf8") : undefined, named);
+    return new RegistryCredentials(existsSync(dockerConfig) ? readFileSync(dockerConfig, "utf8") : undefined, named, env);
   } catch (error) {
     // Whose it is need not be told to whoever sent the configuration.
     const why =

@@ -33,6 +33,8 @@ export const OCI_LIMITS = {
   redirects: 5,
   /** The answer of a token service, and a token. Exceeded: `registry_unauthorized`. */
   tokenBytes: 64 * 1024,
+  /** What a credential helper of Docker may print; it has the time of the pull or push. Exceeded: `registry_unauthorized`. */
+  helperBytes: 64 * 1024,
   /** Characters of a challenge (`WWW-Authenticate`); a longer one is none. */
   challengeChars: 8 * 1024,
   /** Body of an answer that is an error; the rest is not read. */

@@ -54,7 +54,7 @@ describe("references", () => {
 
 describe("credentials", () => {
   const base64 = (text: string): string => Buffer.from(text).toString("base64");
-  test("of Docker's config.json in all its spellings, and those that are named, which count more", () => {
+  test("of Docker's config.json in all its spellings, and those that are named, which count more", async () => {
     const auths = {
       "https://index.docker.io/v1/": { auth: base64("hub:a:b") },
       "Reg.example:5000": { username: "joe", password: "x" },
@@ -62,21 +62,23 @@ describe("credentials", () => {
       "ghcr.io": { auth: base64("old:old") },
       "helper.example": {},
       "part.example/acme": { auth: base64("acme:part") },
+      "token.example": { auth: base64("<token>:"), identitytoken: "t.1" },
       "odd.example": { auth: "!" },
     };
     const credentials = new RegistryCredentials(
-      JSON.stringify({ auths, credsStore: "desktop" }),
+      JSON.stringify({ auths, credsStore: "", credHelpers: { "part.example/acme": "none" } }),
       " ghcr.io=new:se:cret\nquay.io=q:q ",
     );
-    assert.deepEqual(credentials.of("docker.io"), { user: "hub", password: "a:b" });
-    assert.deepEqual(credentials.of("reg.example:5000"), { user: "joe", password: "x" });
-    assert.equal(credentials.of("reg.example"), undefined);
-    assert.deepEqual(credentials.of("plain.example"), { user: "p", password: "q" });
-    assert.deepEqual(credentials.of("ghcr.io"), { user: "new", password: "se:cret" });
-    assert.deepEqual(credentials.of("quay.io"), { user: "q", password: "q" });
+    const of = (registry: string) => credentials.of(registry, new AbortController().signal);
+    assert.deepEqual(await of("docker.io"), { user: "hub", password: "a:b" });
+    assert.deepEqual(await of("reg.example:5000"), { user: "joe", password: "x" });
+    assert.equal(await of("reg.example"), undefined);
+    assert.deepEqual(await of("plain.example"), { user: "p", password: "q" });
+    assert.deepEqual(await of("ghcr.io"), { user: "new", password: "se:cret" });
+    assert.deepEqual(await of("quay.io"), { user: "q", password: "q" });
+    assert.deepEqual(await of("token.example"), { user: "<token>", password: "t.1" });
     for (const none of ["helper.example", "odd.example", "part.example", "io", "constructor"])
-      assert.equal(credentials.of(none), undefined);
-    assert.equal(credentials.hasHelper, true);
+      assert.equal(await of(none), undefined);
   });
 
   test("what cannot be read is not quoted", () => {

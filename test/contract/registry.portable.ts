@@ -6,11 +6,12 @@ import { pushModule } from "../../src/config/oci/push.ts";
 import { RegistrySession } from "../../src/config/oci/session.ts";
 import { CONFIG_LIMITS, OCI_LIMITS } from "../../src/core/limits.ts";
 import { LAYER, patience, referenceOf, refuses, settingsOf, useRegistries, WASM } from "../kit/pulls.ts";
-import { digestOf, gzipOf, manifestOf, tarHead, tarOf } from "../kit/registry.ts";
+import { digestOf, gzipOf, manifestOf, tarHead, tarOf, zstdOf } from "../kit/registry.ts";
 import { describe, test } from "../kit/suite.ts";
 import { ModuleBuilder } from "../kit/wasm.ts";
 
 const SOLO = "application/vnd.module.wasm.content.layer.v1+wasm";
+const ZSTD_TAR = "application/vnd.oci.image.layer.v1.tar+zstd";
 const OCI_TAR = "application/vnd.oci.image.layer.v1.tar+gzip";
 const DOCKER_TAR = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 const INDEX = "application/vnd.oci.image.index.v1+json";
@@ -48,7 +49,9 @@ describe("forms in which modules are published", () => {
     on.tagged("image:oci", on.layerOf(image, OCI_TAR));
     on.tagged("image:docker", on.layerOf(image, DOCKER_TAR), on.layerOf(gzipOf(tarOf({ b: other })), DOCKER_TAR));
     on.tagged("image:plain", on.layerOf(tarOf({ "plugin.wasm": WASM }), "application/vnd.oci.image.layer.v1.tar"));
-    for (const tag of ["oci", "docker", "plain"]) assert.equal((await on.pull(`image:${tag}`)).digest, digestOf(WASM), tag);
+    on.tagged("image:zstd", on.layerOf(zstdOf(tarOf({ a: other, "plugin.wasm": WASM })), ZSTD_TAR));
+    for (const tag of ["oci", "docker", "plain", "zstd"])
+      assert.equal((await on.pull(`image:${tag}`)).digest, digestOf(WASM), tag);
     on.tagged(
       "image:gone",
       on.layerOf(image, OCI_TAR),
@@ -202,6 +205,10 @@ describe("archives", () => {
     await refuses(on.pull("image:1"), /^bad_artifact: its layer ends in the middle/);
     image(archive);
     await refuses(on.pull("image:1"), /^bad_artifact: its layer is not gzip/);
+    image(zstdOf(archive.slice(0, 520)), ZSTD_TAR);
+    await refuses(on.pull("image:1"), /^bad_artifact: its layer ends in the middle/);
+    image(gzipOf(archive), ZSTD_TAR);
+    await refuses(on.pull("image:1"), /^bad_artifact: its layer is not zstd/);
     const wrong = Uint8Array.from(archive);
     wrong[0] = 0x71;
     image(gzipOf(wrong));

@@ -26,11 +26,14 @@ export interface Given {
   readonly named?: readonly string[];
   readonly user?: boolean;
   readonly ca?: string;
+  /** Docker's config.json, and what its helpers see. */
+  readonly docker?: object;
+  readonly env?: Readonly<Record<string, string>>;
 }
 
-export const settingsOf = (host: string, { named = [], user = false, ca }: Given = {}): RegistrySettings => ({
+export const settingsOf = (host: string, { named = [], user = false, ca, docker, env }: Given = {}): RegistrySettings => ({
   policy: new RegistryPolicy(named),
-  credentials: new RegistryCredentials(undefined, user ? `${host}=joe:${PASSWORD}` : undefined),
+  credentials: new RegistryCredentials(docker && JSON.stringify(docker), user ? `${host}=joe:${PASSWORD}` : undefined, env),
   caPem: ca,
 });
 

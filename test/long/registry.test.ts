@@ -1,7 +1,7 @@
 /** A real OCI registry (Debian's docker-registry) over TLS: push and pull with Basic and with tokens of a service of its own, altered blobs, and an apply. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { createPrivateKey } from "node:crypto";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -99,6 +99,22 @@ async function pushAndPull(host: string): Promise<void> {
   expect([absent.exit, absent.error.includes("has no acme/guest 2")]).toEqual([EXIT.notFound, true]);
 }
 
+/** Credentials of a helper instead of our own setting. */
+async function pullWithHelper(host: string): Promise<void> {
+  const script = `#!/bin/sh\nread -r server\necho "{\\"Username\\":\\"joe\\",\\"Secret\\":\\"\${server#${host}}secret\\"}"\n`;
+  writeFileSync(at("docker-credential-long"), script, { mode: 0o755 });
+  mkdirSync(at("docker"));
+  writeFileSync(at("docker/config.json"), JSON.stringify({ credHelpers: { [host]: "long" } }));
+  const pulled = await runInFolder(folder.path, ["filter", "pull", `${host}/acme/guest:1`, "-o", "helped.wasm"], {
+    HOME: folder.path,
+    PATH: `${folder.path}:${process.env.PATH}`,
+    DOCKER_CONFIG: at("docker"),
+    SELVEDGE_REGISTRY_CA: at("ca.pem"),
+    SELVEDGE_REGISTRIES: `https://${host}`,
+  });
+  expect([pulled.exit, pulled.error]).toEqual([EXIT.ok, ""]);
+}
+
 const filter = (host: string): string => `apiVersion: selvedge.dev/v1
 kind: Filter
 metadata: { name: guest }
@@ -109,6 +125,7 @@ test("Basic credentials; a blob that was altered in its store", async () => {
   writeFileSync(at("htpasswd"), `joe:${await Bun.password.hash("secret", { algorithm: "bcrypt", cost: 4 })}\n`);
   const host = await startReal("basic", { htpasswd: { realm: "test", path: at("htpasswd") } });
   await pushAndPull(host);
+  await pullWithHelper(host);
   writeFileSync(at("filter.yaml"), filter(host));
   expect((await selvedge(host, "joe:secret", "validate", "-f", at("filter.yaml"))).out).toContain("1 resource is valid");
   expect((await selvedge(host, "", "validate", "-f", at("filter.yaml"))).error).toContain(

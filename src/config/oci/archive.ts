@@ -1,5 +1,5 @@
 import { Readable } from "node:stream";
-import { createGunzip } from "node:zlib";
+import zlib from "node:zlib";
 import { concatBytes, latin1Text } from "../../core/bytes.ts";
 import { CONFIG_LIMITS, OCI_LIMITS } from "../../core/limits.ts";
 import { formatSize } from "../schema/units.ts";
@@ -13,16 +13,19 @@ const BLOCK = 512;
 /** So much of an archive is read in one go: some milliseconds at most. */
 const PIECE_BYTES = 256 * 1024;
 
+/** How a layer is written. */
+export type ArchiveForm = "tar" | "tar+gzip" | "tar+zstd";
+
 /** What a layer says about `plugin.wasm`; undefined: nothing. */
 export type Found = Uint8Array | "removed" | undefined;
 
 /** Looks for `plugin.wasm` in a layer, without keeping anything else of it. Rejects with a `RegistryError`. */
-export async function findModule(layer: Uint8Array, form: "tar" | "tar+gzip"): Promise<Found> {
+export async function findModule(layer: Uint8Array, form: ArchiveForm): Promise<Found> {
   const reader = new TarReader();
   try {
-    for await (const chunk of form === "tar" ? inPieces(layer) : unpack(layer)) if (reader.push(chunk)) break;
+    for await (const chunk of form === "tar" ? inPieces(layer) : unpack(layer, form)) if (reader.push(chunk)) break;
   } catch (error) {
-    throw error instanceof RegistryError ? error : bad("its layer is not gzip, or is torn");
+    throw error instanceof RegistryError ? error : bad(`its layer is not ${form.slice("tar+".length)}, or is torn`);
   }
   return reader.end();
 }
@@ -36,9 +39,9 @@ async function* inPieces(layer: Uint8Array): AsyncGenerator<Uint8Array> {
 }
 
 /** Bounded, and not on this thread. */
-async function* unpack(layer: Uint8Array): AsyncGenerator<Uint8Array> {
+async function* unpack(layer: Uint8Array, form: ArchiveForm): AsyncGenerator<Uint8Array> {
   const source = Readable.from([Buffer.from(layer.buffer, layer.byteOffset, layer.byteLength)]);
-  const unpacked = source.pipe(createGunzip());
+  const unpacked = source.pipe(form === "tar+gzip" ? zlib.createGunzip() : zlib.createZstdDecompress());
   let size = 0;
   try {
     for await (const chunk of unpacked as AsyncIterable<Buffer>) {

@@ -1,5 +1,6 @@
 import { utf8TextStrict } from "../../core/bytes.ts";
 import { OCI_LIMITS } from "../../core/limits.ts";
+import type { ArchiveForm } from "./archive.ts";
 import { RegistryError } from "./failure.ts";
 import { isDigest } from "./reference.ts";
 
@@ -22,9 +23,10 @@ const MODULES = new Set<string>([
 /** RFC 6838 §4.2, and short enough to be shown. */
 const MEDIA_TYPE = /^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,79}\/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,79}$/;
 /** Layers of container images, in which `plugin.wasm` lies (the "compat" variant of the Wasm image specification). */
-const ARCHIVES: ReadonlyMap<string, "tar" | "tar+gzip"> = new Map([
+const ARCHIVES: ReadonlyMap<string, ArchiveForm> = new Map([
   ["application/vnd.oci.image.layer.v1.tar", "tar"],
   ["application/vnd.oci.image.layer.v1.tar+gzip", "tar+gzip"],
+  ["application/vnd.oci.image.layer.v1.tar+zstd", "tar+zstd"],
   ["application/vnd.docker.image.rootfs.diff.tar.gzip", "tar+gzip"],
 ]);
 
@@ -37,7 +39,7 @@ export interface Descriptor {
 /** Where a module is. Archives: the one to look into first is the first. */
 export type ModulePlace =
   | { readonly kind: "module"; readonly layer: Descriptor }
-  | { readonly kind: "archives"; readonly layers: readonly (Descriptor & { readonly form: "tar" | "tar+gzip" })[] };
+  | { readonly kind: "archives"; readonly layers: readonly (Descriptor & { readonly form: ArchiveForm })[] };
 
 /** What a registry answered for a name: a manifest, or an index of several. */
 export type ReadManifest =

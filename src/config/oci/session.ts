@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { utf8Text } from "../../core/bytes.ts";
 import { OCI_LIMITS } from "../../core/limits.ts";
 import { type Challenge, readChallenges } from "./challenge.ts";
-import type { RegistryCredentials, RegistryUser } from "./credentials.ts";
+import { IDENTITY_TOKEN, type RegistryCredentials, type RegistryUser } from "./credentials.ts";
 import { exchange, type RegistryAnswer, type RegistryRequest } from "./exchange.ts";
 import { RegistryError } from "./failure.ts";
 import type { RegistryPolicy } from "./policy.ts";
@@ -33,6 +33,7 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 export class RegistrySession {
   readonly base: URL;
   #authorization: string | undefined;
+  #hasUser = false;
 
   /** Throws a `RegistryError` when the registry may not be asked. */
   constructor(
@@ -88,13 +89,15 @@ export class RegistrySession {
 
   async #authorize(answer: RegistryAnswer): Promise<void> {
     const challenges = readChallenges(String(answer.headers["www-authenticate"] ?? ""));
-    const user = this.settings.credentials.of(this.reference.registry);
+    const user = await this.settings.credentials.of(this.reference.registry, this.signal);
+    this.#hasUser = user !== undefined;
     const bearer = challenges.find((each) => each.scheme === "bearer" && each.parameters.has("realm"));
     if (bearer !== undefined) {
       this.#authorization = `Bearer ${await this.#token(bearer, user)}`;
       return;
     }
-    if (!challenges.some((each) => each.scheme === "basic") || user === undefined) throw this.#unauthorized();
+    if (!challenges.some((each) => each.scheme === "basic") || user === undefined || user.user === IDENTITY_TOKEN)
+      throw this.#unauthorized();
     this.#authorization = basic(user);
   }
 
@@ -102,11 +105,10 @@ export class RegistrySession {
   async #token({ parameters }: Challenge, user: RegistryUser | undefined): Promise<string> {
     const url = this.resolve(parameters.get("realm") ?? "", this.base);
     const service = parameters.get("service");
-    if (service !== undefined) url.searchParams.set("service", service);
     // What is needed, not what a registry would like to have a token for.
-    url.searchParams.set("scope", `repository:${this.reference.repository}:${this.actions}`);
-    const headers = user === undefined ? {} : { authorization: basic(user) };
-    const answer = await this.#exchange({ method: "GET", url, headers, maxBytes: OCI_LIMITS.tokenBytes });
+    const scope = `repository:${this.reference.repository}:${this.actions}`;
+    const wanted = new URLSearchParams({ ...(service === undefined ? {} : { service }), scope });
+    const answer = await this.#exchange(user?.user === IDENTITY_TOKEN ? refresh(url, wanted, user) : ask(url, wanted, user));
     if (answer.status >= 500) throw statusError(url.host, answer.status);
     if (answer.status !== 200) throw this.#unauthorized(` at ${url.host}`);
     const token = readToken(answer.body);
@@ -116,16 +118,26 @@ export class RegistrySession {
 
   #unauthorized(where = ""): RegistryError {
     const { registry, repository } = this.reference;
-    const { credentials } = this.settings;
-    const hint =
-      credentials.of(registry) !== undefined
-        ? "those given are refused, or may not do that"
-        : credentials.hasHelper
-          ? "Docker's config.json keeps them in a helper program, which is not run: SELVEDGE_REGISTRY_CREDENTIALS=registry=user:password"
-          : "`docker login` keeps them in config.json; or SELVEDGE_REGISTRY_CREDENTIALS=registry=user:password";
-    const message = `${registry} wants ${credentials.of(registry) === undefined ? "" : "other "}credentials for ${repository}${where}`;
+    const hint = this.#hasUser
+      ? "those given are refused, or may not do that"
+      : "`docker login` keeps them in config.json or with a helper; or SELVEDGE_REGISTRY_CREDENTIALS=registry=user:password";
+    const message = `${registry} wants ${this.#hasUser ? "other " : ""}credentials for ${repository}${where}`;
     return new RegistryError("registry_unauthorized", message, hint);
   }
+}
+
+function ask(url: URL, wanted: URLSearchParams, user: RegistryUser | undefined): RegistryRequest {
+  for (const [name, value] of wanted) url.searchParams.set(name, value);
+  const headers = user === undefined ? {} : { authorization: basic(user) };
+  return { method: "GET", url, headers, maxBytes: OCI_LIMITS.tokenBytes };
+}
+
+/** https://distribution.github.io/distribution/spec/auth/oauth/: an identity token never stands in a URL. */
+function refresh(url: URL, wanted: URLSearchParams, { password }: RegistryUser): RegistryRequest {
+  const form = new URLSearchParams({ grant_type: "refresh_token", client_id: "selvedge", refresh_token: password });
+  for (const [name, value] of wanted) form.set(name, value);
+  const headers = { "content-type": "application/x-www-form-urlencoded" };
+  return { method: "POST", url, headers, body: new Uint8Array(Buffer.from(form.toString())), maxBytes: OCI_LIMITS.tokenBytes };
 }
 
 const basic = ({ user, password }: RegistryUser): string => `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`;
