@@ -48,6 +48,8 @@ export const CODEC_LIMITS = {
   informationalHeads: 16,
   /** Empty lines in front of a request line (RFC 9112 §2.2). Exceeded: 400. */
   emptyLines: 1,
+  /** Letters of a method; the longest registered one has 17. Exceeded: 400, also when the request line is too long as well. */
+  methodBytes: 64,
 } as const;
 
 /** How long each phase of a downstream connection may take. */

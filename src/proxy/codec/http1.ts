@@ -8,7 +8,7 @@ import { CHUNK, ChunkDecoder } from "./chunks.ts";
 import { type FieldRules, HeadFields, readFields } from "./fields.ts";
 import type { BodyKind } from "./framing.ts";
 import { HttpOutput } from "./output.ts";
-import { HostCache, hasBody, makeRequestHead, readRequestLine } from "./request.ts";
+import { HostCache, hasBody, makeRequestHead, readRequestLine, requestLineTooLong } from "./request.ts";
 import { judgeResponseFraming, keepAliveMs, makeResponseHead, readStatusLine } from "./response.ts";
 import { type LineScanner, SCAN, type ScanLimits } from "./scan.ts";
 import { SectionReader } from "./section.ts";
@@ -215,7 +215,7 @@ export class Http1Codec {
       this.#move(EVENT.begin);
       return bytes.byteLength;
     }
-    if (verdict !== SCAN.complete) return this.#refuse(bytes, scanFailure(verdict, scanner.lines === 0));
+    if (verdict !== SCAN.complete) return this.#refuse(bytes, scanFailure(verdict, scanner, scanner.lines === 0));
     // Positions of the first line are kept for all connections together: other heads may have come in between.
     if (again) this.#readFirstLine();
     return this.#takeHead(bytes);
@@ -384,7 +384,7 @@ export class Http1Codec {
       section.hold();
       return bytes.byteLength;
     }
-    if (verdict !== SCAN.complete) return this.#refuse(bytes, scanFailure(verdict, false));
+    if (verdict !== SCAN.complete) return this.#refuse(bytes, scanFailure(verdict, section.scanner, false));
     const trailers = readTrailers(section.scanner, this.#rules);
     if (trailers instanceof Failure) return this.#refuse(bytes, trailers);
     const rest = section.finish();
@@ -456,10 +456,11 @@ export class Http1Codec {
   }
 }
 
-function scanFailure(verdict: number, isFirstLine: boolean): Failure {
+function scanFailure(verdict: number, scanner: LineScanner, isFirstLine: boolean): Failure {
   if (verdict === SCAN.badByte)
     return new Failure(isFirstLine ? "bad_request_line" : "bad_header", "control byte or bare CR or LF");
-  return new Failure(verdict === SCAN.lineTooLong && isFirstLine ? "uri_too_long" : "headers_too_large", "");
+  if (verdict === SCAN.lineTooLong && isFirstLine) return requestLineTooLong(scanner.bytes, scanner.at);
+  return new Failure("headers_too_large", "");
 }
 
 function asUpstream(failure: Failure): Failure {

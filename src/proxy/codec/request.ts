@@ -1,5 +1,6 @@
 import { Failure } from "../../core/failure.ts";
 import type { HttpVersion, RequestHead } from "../../core/head.ts";
+import { CODEC_LIMITS } from "../../core/limits.ts";
 import { isAll, isText, METHOD, SP, TOKEN } from "./chars.ts";
 import type { HeadFields } from "./fields.ts";
 import { checkCoding } from "./framing.ts";
@@ -20,6 +21,7 @@ export function readRequestLine(bytes: Uint8Array, end: number): Failure | undef
   let at = 0;
   while (at < end && METHOD[bytes[at] as number] === 1) at++;
   if (at === 0 || bytes[at] !== SP) return bad("malformed method");
+  if (at > CODEC_LIMITS.methodBytes) return bad("method too long");
   requestLine.methodEnd = at++;
   const start = at;
   while (at < end && bytes[at] !== SP && bytes[at] !== QUESTION) at++;
@@ -33,6 +35,13 @@ export function readRequestLine(bytes: Uint8Array, end: number): Failure | undef
   if (version !== 11 && version !== 10) return new Failure("version_not_supported", "");
   requestLine.version = version;
   return undefined;
+}
+
+/** Of a line that is too long: the target is, unless no method ends where it has to. */
+export function requestLineTooLong(bytes: Uint8Array, end: number): Failure {
+  const stop = Math.min(end, CODEC_LIMITS.methodBytes + 1);
+  for (let at = 0; at < stop; at++) if (bytes[at] === SP) return new Failure("uri_too_long", "");
+  return bad("method too long");
 }
 
 const bad = (detail: string): Failure => new Failure("bad_request_line", detail);
