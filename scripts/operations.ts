@@ -15,7 +15,7 @@ import { METRICS, type MetricDefinition } from "../src/proxy/observe/metric-name
 /** Where the page belongs. */
 export const OPERATIONS_PAGE = fileURLToPath(new URL("../docs/operations.md", import.meta.url));
 
-const LIMITS_SOURCES = ["limits.ts", "limits-control.ts", "limits-filter-logs.ts", "limits-oci.ts"].map((name) =>
+const LIMITS_SOURCES = ["limits.ts", "limits-control.ts", "limits-filter-logs.ts", "limits-jwt.ts", "limits-oci.ts"].map((name) =>
   fileURLToPath(new URL(`../src/core/${name}`, import.meta.url)),
 );
 

@@ -4,6 +4,7 @@
  */
 
 export { CONTROL_LIMITS, TRIAL_LIMITS } from "./limits-control.ts";
+export { JWT_LIMITS } from "./limits-jwt.ts";
 export { OCI_LIMITS } from "./limits-oci.ts";
 
 /** Bounds of one HTTP/1.1 connection and its messages. */
@@ -478,24 +479,3 @@ export { FILTER_LOG_LIMITS } from "./limits-filter-logs.ts";
 
 /** Grace for in-flight exchanges when a proxy stops, and how long readiness fails before listeners close. */
 export const DRAIN_TIMES = { readyFailMs: 500, graceMs: 30_000, tunnelGraceMs: 60_000 } as const;
-
-/** Bounds of JWT verification. */
-export const JWT_LIMITS = {
-  /** Verified tokens remembered per authentication; the oldest go first. */
-  cachedTokens: 10_000,
-  /** Tokens in one request; all of them must be valid. Exceeded: 401. */
-  tokensPerRequest: 4,
-  /** A key set fetched from an issuer. Exceeded: the fetch fails. */
-  jwksBytes: 1024 * 1024,
-  /** Keys in a set; the rest is ignored. */
-  jwksKeys: 100,
-  /** One fetch of a key set, from looking up the name to the last byte. */
-  fetchMs: 5_000,
-  /** Least time between two fetches that unknown key ids cause. */
-  kidRefreshMs: 10_000,
-  /** First wait after a failed fetch; doubles up to the last. */
-  retryFirstMs: 1_000,
-  retryLastMs: 300_000,
-  /** Keys tried for a token that names none. */
-  keysTried: 8,
-} as const;
