@@ -31,7 +31,11 @@ export const COMMANDS: readonly (CommandEntry | CommandGroup)[] = [
   { name: "delete", summary: "Delete resources", load: () => import("./commands/delete.ts") },
   { name: "get", summary: "Show resources", load: () => import("./commands/get.ts") },
   { name: "validate", summary: "Check files without a control plane", load: () => import("./commands/validate.ts") },
-  { name: "diff", summary: "Show what an apply would change", load: () => import("./commands/diff.ts") },
+  {
+    name: "diff",
+    summary: "Show what an apply would change, or what lies between two revisions",
+    load: () => import("./commands/diff.ts"),
+  },
   { name: "status", summary: "Show which proxy serves what, or wait until all do", load: () => import("./commands/status.ts") },
   {
     name: "health",

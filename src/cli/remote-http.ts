@@ -1,5 +1,7 @@
+import type { ConfigIssue } from "../config/issue.ts";
 import type { ModuleSummary } from "../config/module-summary.ts";
 import type { ApplyOutcome, Backup, ControlStatus, FilterLogAnswer } from "../control/control.ts";
+import type { Difference } from "../control/model/difference.ts";
 import type { WaitOutcome } from "../control/model/proxies.ts";
 import type { StoredResource } from "../control/model/resource.ts";
 import type { LogEntry } from "../control/store/store.ts";
@@ -70,6 +72,14 @@ export class HttpRemote implements RemoteControl {
     const query = { secrets: String(secrets) };
     const { entries } = await this.#json<{ entries: LogEntry[] }>({ method: "GET", path: "history", query });
     return entries;
+  }
+  async difference(from: number, to: number, secrets: boolean): Promise<Difference> {
+    const query = textsOf({ from, to, secrets: String(secrets) });
+    const { status, content } = await this.#send({ method: "GET", path: "diff", query });
+    if (status < 300) return content as Difference;
+    const { issues } = (content ?? {}) as { readonly issues?: readonly ConfigIssue[] };
+    const [issue] = issues ?? [];
+    throw issue === undefined ? this.#refused(status, content) : new CommandError(issue.message, issue.hint, EXIT.notFound);
   }
   rollback(revision: number): Promise<ApplyOutcome> {
     return this.#change({ method: "POST", path: "rollback", body: JSON.stringify({ revision }), type: "application/json" });

@@ -8,6 +8,7 @@ import type { ApplyOutcome, Backup, ControlStatus, FilterLogAnswer } from "../co
 import type { InboxAnswer } from "../control/inbox/answer.ts";
 import type { QueryAnswer } from "../control/inbox/query.ts";
 import { applyOverNats, deleteOverNats, rollbackOverNats } from "../control/inbox/send.ts";
+import type { Difference } from "../control/model/difference.ts";
 import type { WaitOutcome } from "../control/model/proxies.ts";
 import type { StoredResource } from "../control/model/resource.ts";
 import type { NatsObjects } from "../control/nats/objects.ts";
@@ -47,7 +48,7 @@ export class NatsRemote implements RemoteControl {
   }
 
   async apply(text: string, dryRun: boolean): Promise<ApplyOutcome> {
-    if (dryRun) return this.#missing("--dry-run and diff");
+    if (dryRun) return this.#missing("--dry-run, and diff of files,");
     return this.#send(NATS_NAMES.apply, (options) => applyOverNats(this.connection, { text, ...options }));
   }
   async delete(text: string, dryRun: boolean): Promise<ApplyOutcome> {
@@ -65,6 +66,9 @@ export class NatsRemote implements RemoteControl {
   }
   async history(secrets = false): Promise<readonly LogEntry[]> {
     return answered((await this.#ask({ query: "history", secrets })).history);
+  }
+  async difference(from: number, to: number, secrets: boolean): Promise<Difference> {
+    return answered((await this.#ask({ query: "diff", from, to, secrets })).diff);
   }
   async filterLogs(proxyId: string, query: FilterLogQuery): Promise<FilterLogAnswer> {
     return answered((await this.#ask({ query: "logs", proxy: proxyId, logs: query })).logs);
@@ -118,7 +122,7 @@ export class NatsRemote implements RemoteControl {
   #missing(what: string): Promise<never> {
     return Promise.reject(
       new CommandError(
-        `${what} needs the control API: over NATS there are apply, delete, get, status, history and rollback`,
+        `${what} needs the control API: over NATS there are apply, delete, get, status, history, rollback and diff of revisions`,
         "leave --nats out (and SELVEDGE_NATS), and name the control plane with --server",
         EXIT.usage,
       ),
@@ -154,6 +158,7 @@ export class NatsRemote implements RemoteControl {
       throw new CommandError(`an answer on ${subject} is not JSON: ${answer.slice(0, 200)}`);
     }
     const issue = content.issues?.[0];
+    if (issue?.code === "unknown_revision") throw new CommandError(issue.message, issue.hint, EXIT.notFound);
     if (issue !== undefined) throw new CommandError(issue.message, issue.hint);
     return content;
   }

@@ -1,5 +1,6 @@
 import type { ModuleSummary } from "../config/module-summary.ts";
 import type { ApplyOutcome, Backup, ControlStatus, FilterLogAnswer } from "../control/control.ts";
+import type { Difference } from "../control/model/difference.ts";
 import type { WaitOutcome } from "../control/model/proxies.ts";
 import type { StoredResource } from "../control/model/resource.ts";
 import type { LogEntry } from "../control/store/store.ts";
@@ -17,6 +18,8 @@ export interface RemoteControl {
   /** `revision` 0: the newest. */
   waitApplied(revision: number, timeoutMs: number, minimum: number): Promise<WaitOutcome>;
   history(secrets?: boolean): Promise<readonly LogEntry[]>;
+  /** What makes revision `from` revision `to`; 0: the newest. */
+  difference(from: number, to: number, secrets: boolean): Promise<Difference>;
   rollback(revision: number): Promise<ApplyOutcome>;
   backup(): Promise<Backup>;
   restore(backup: unknown): Promise<ApplyOutcome>;

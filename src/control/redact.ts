@@ -1,4 +1,5 @@
 import type { ApplyOutcome, ControlPlane } from "./control.ts";
+import type { Difference } from "./model/difference.ts";
 import type { StoredResource } from "./model/resource.ts";
 import type { LogEntry } from "./store/store.ts";
 
@@ -19,6 +20,11 @@ export async function shownResources(
 export async function shownHistory(plane: Redacts, entries: readonly LogEntry[], secrets: boolean): Promise<readonly LogEntry[]> {
   if (secrets) return entries;
   return Promise.all(entries.map(async (entry) => ({ ...entry, changes: await plane.redact(entry.changes) })));
+}
+
+/** The same of what lies between two revisions. */
+export async function shownDifference(plane: Redacts, difference: Difference, secrets: boolean): Promise<Difference> {
+  return secrets ? difference : { ...difference, changes: await plane.redact(difference.changes) };
 }
 
 /** The same of what a dry run would change. */

@@ -220,6 +220,21 @@ test(
       "error: there is no revision 999999 in the history\nselvedge history lists them\n",
     ]);
     expect((await run(["history", "newest"])).exit).toBe(EXIT.usage);
+    const between = await run(["diff", "--from", String(revision), "--to", String(revision + 2)]);
+    expect([between.exit, between.out]).toEqual([EXIT.ok, `nothing differs between ${revision} and ${revision + 2}\n`]);
+    expect((await run(["diff", "--from", String(revision), "--to", String(revision + 1)])).out).toMatch(/^\+ .*two/m);
+    expect((await run(["diff", "--from", String(revision), "--to", String(revision), "--exit-code"])).exit).toBe(EXIT.ok);
+    const unknownToo = await run(["diff", "--from", "999999"]);
+    expect([unknownToo.exit, unknownToo.error]).toEqual([
+      unknown.exit,
+      "error: There is no revision 999999 in the history.\nselvedge history lists them\n",
+    ]);
+    for (const wrong of [
+      ["--to", "1"],
+      ["--from", "x"],
+      ["--from", "1", "-f", "-"],
+    ])
+      expect((await run(["diff", ...wrong])).exit).toBe(EXIT.usage);
     expect((await run(["status"])).out).toMatch(/edge-1 +gateway +\d+ +ok/);
     await source.stop();
     const late = await run(["status", "--wait", "--proxies", "5", "--timeout", "1"]);

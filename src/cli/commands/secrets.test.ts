@@ -66,6 +66,16 @@ test("get, diff and history show no private key, unless --show-secrets; that it 
         expect(await run(...argv, "--show-secrets")).toContain(former.key);
       }
       expect(await run("diff", "-f", file)).toContain("[redacted, changed]");
+      expect(await plane.apply({ text: next.text, author: "t", origin: "api" })).toMatchObject({ ok: true });
+      for (const argv of [
+        ["diff", "--from", "1"],
+        ["diff", "--from", "2", "--to", "1", "--json"],
+      ]) {
+        const shown = await run(...argv);
+        expect(shown).toContain("[redacted, changed]");
+        expect(shown).not.toContain(former.key);
+        expect(await run(...argv, "--show-secrets")).toContain(former.key);
+      }
     });
   } finally {
     await stop();

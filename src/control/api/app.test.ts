@@ -141,6 +141,12 @@ describe("applies", () => {
     await call("POST", "/api/v1/apply", service("cart"));
     const history = (await call("GET", "/api/v1/history")).json.entries;
     expect(history.map((entry: { author: string }) => entry.author)).toEqual(["api", "ann"]);
+    const diff = await call("GET", "/api/v1/diff?from=1&to=2");
+    expect(diff.json).toMatchObject({ from: 1, to: 2, changes: [{ key: "Service/default/cart", after: { kind: "Service" } }] });
+    expect((await call("GET", "/api/v1/diff?from=1")).json).toEqual(diff.json);
+    expect((await call("GET", "/api/v1/diff?from=3")).json.issues[0].code).toBe("unknown_revision");
+    for (const bad of ["", "?from=0", "?from=x", "?from=1&to=-1", "?from=1.5"])
+      expect((await call("GET", `/api/v1/diff${bad}`)).status).toBe(400);
     const backup = await call("GET", "/api/v1/backup");
     expect((await call("POST", "/api/v1/rollback", '{"revision":1}')).json).toMatchObject({ ok: true, revision: 3 });
     expect((await call("POST", "/api/v1/rollback", '{"revision":99}')).status).toBe(404);
@@ -274,7 +280,7 @@ describe("OpenAPI", () => {
     };
     for (const route of API_ROUTES) {
       const path = route.path.replace("{kind}", "Service").replace("{namespace}", "default").replace("{name}", "shop");
-      const query = route.id === "wait" ? "?timeoutMs=1" : "";
+      const query = { wait: "?timeoutMs=1", difference: "?from=1" }[route.id as string] ?? "";
       const { status, json, headers } = await call(route.method.toUpperCase(), path + query, bodies[route.id]);
       const answer = answersOf(route)[status];
       expect([route.id, status, answer === undefined]).toEqual([route.id, status, false]);

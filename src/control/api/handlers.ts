@@ -9,8 +9,9 @@ import { type Clock, SystemClock } from "../../core/clock.ts";
 import { readFilterLogQuery } from "../../core/filter-logs.ts";
 import { CONFIG_LIMITS, CONTROL_LIMITS } from "../../core/limits.ts";
 import type { ApplyOutcome, ControlPlane } from "../control.ts";
+import { differenceBetween } from "../model/difference.ts";
 import { keyOf, makeKey, type ResourceKey } from "../model/resource.ts";
-import { shownHistory, shownOutcome, shownResources } from "../redact.ts";
+import { shownDifference, shownHistory, shownOutcome, shownResources } from "../redact.ts";
 import { readBody } from "./body.ts";
 import { openApiDocument } from "./openapi.ts";
 import { busyBodies, etagOf, json, outcomeResponse, problem } from "./problem.ts";
@@ -62,6 +63,7 @@ export function handlersOf(options: ApiOptions): Readonly<Record<RouteId, Handle
         dryRunnable(plane, context, plane.delete({ ...requestOf(context, text), dryRun: isDryRun(context) })),
       ),
     history: async (context) => json({ entries: await shownHistory(plane, await plane.history(), withSecrets(context)) }),
+    difference: (context) => difference(plane, context),
     rollback: (context) => rollback(plane, context, bodies),
     backup: async () => json(await plane.backup(), 200, { "content-disposition": 'attachment; filename="selvedge-backup.json"' }),
     restore: (context) => restore(plane, context, bodies),
@@ -234,6 +236,15 @@ async function filterLogs(plane: ControlPlane, context: Context): Promise<Respon
   if (answer.ok) return json(answer.page);
   if (answer.reason === "no_proxy") return problem(404, `No proxy ${proxy} lives.`);
   return problem(503, `Proxy ${proxy} does not answer; one of a former version never does.`);
+}
+
+async function difference(plane: ControlPlane, context: Context): Promise<Response> {
+  const [from, to] = [Number(context.req.query("from") ?? 0), Number(context.req.query("to") ?? 0)];
+  if (!(Number.isSafeInteger(from) && from >= 1 && Number.isSafeInteger(to) && to >= 0))
+    return problem(400, "from (at least 1) and to must be revisions: whole numbers.");
+  const found = differenceBetween(await plane.history(), from, to);
+  if ("code" in found) return problem(404, found.message, { reason: "not_found", issues: [found] });
+  return json(await shownDifference(plane, found, withSecrets(context)));
 }
 
 async function wait(plane: ControlPlane, context: Context): Promise<Response> {

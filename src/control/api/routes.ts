@@ -23,6 +23,7 @@ export type RouteId =
   | (
       | "deleteMany"
       | "history"
+      | "difference"
       | "rollback"
       | "backup"
       | "restore"
@@ -118,6 +119,15 @@ export const API_ROUTES: readonly ApiRoute[] = [
     summary: "The last 64 applies, newest first",
     query: secrets,
     answers: { 200: ref("History") },
+  },
+  {
+    ...{ id: "difference", method: "get", path: "/api/v1/diff", summary: "What lies between two revisions of the history" },
+    query: {
+      from: { schema: whole, description: "Revision; required." },
+      to: { schema: whole, description: "Revision, older or newer. Default 0: the newest." },
+      ...secrets,
+    },
+    answers: { 200: ref("Difference"), 400: ref("Problem"), 404: ref("Problem") },
   },
   {
     ...{

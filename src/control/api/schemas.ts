@@ -77,6 +77,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     ...{ changes: list(ref("Change")), digest: text, inboxSequence: integer },
   }),
   History: object({ entries: list(ref("LogEntry")) }),
+  Difference: object({ from: integer, to: integer, changes: list(ref("Change")) }),
   Wait: object({ ok: boolean, pending: list(text), rejected: list(object({ id: text, issues: list(ref("Issue")) })) }),
   Backup: object({
     ...{ apiVersion: { const: "selvedge.dev/v1" }, kind: { const: "Backup" }, revision: integer, digest: text },

@@ -2,10 +2,11 @@ import type { ConfigIssue } from "../../config/issue.ts";
 import { utf8Bytes } from "../../core/bytes.ts";
 import { type FilterLogQuery, readFilterLogQuery } from "../../core/filter-logs.ts";
 import type { ControlPlane, ControlStatus, FilterLogAnswer } from "../control.ts";
+import { type Difference, differenceBetween } from "../model/difference.ts";
 import { controlIssue } from "../model/issues.ts";
 import type { WaitOutcome } from "../model/proxies.ts";
 import { makeKey, type ResourceKey, type StoredResource } from "../model/resource.ts";
-import { shownHistory, shownResources } from "../redact.ts";
+import { shownDifference, shownHistory, shownResources } from "../redact.ts";
 import type { LogEntry } from "../store/store.ts";
 
 /** What a request on `selvedge.config.get` asks for. */
@@ -18,6 +19,7 @@ export type Query =
     }
   | { readonly query: "status" }
   | { readonly query: "history"; readonly secrets: boolean }
+  | { readonly query: "diff"; readonly from: number; readonly to: number; readonly secrets: boolean }
   | { readonly query: "logs"; readonly proxy: string; readonly logs: FilterLogQuery | undefined }
   | { readonly query: "wait"; readonly revision: number; readonly timeoutMs: number; readonly minimum: number };
 
@@ -26,6 +28,7 @@ export interface QueryAnswer {
   readonly resources?: readonly StoredResource[];
   readonly status?: ControlStatus;
   readonly history?: readonly LogEntry[];
+  readonly diff?: Difference;
   readonly wait?: WaitOutcome;
   readonly logs?: FilterLogAnswer;
   readonly issues?: readonly ConfigIssue[];
@@ -47,9 +50,9 @@ export function readQuery(text: string): Query {
     if (query === "status") return { query };
     if (query === "history") return { query, secrets };
     if (query === "logs") return { query, proxy: String(content.proxy ?? ""), logs: readFilterLogQuery(content.logs) };
+    const whole = (value: unknown): number => (typeof value === "number" && Number.isSafeInteger(value) && value > 0 ? value : 0);
+    if (query === "diff") return { query, from: whole(content.from), to: whole(content.to), secrets };
     if (query === "wait") {
-      const whole = (value: unknown): number =>
-        typeof value === "number" && Number.isSafeInteger(value) && value > 0 ? value : 0;
       const timeoutMs = Math.min(WAIT_MAX_MS, whole(content.timeoutMs));
       return { query, revision: whole(content.revision), timeoutMs, minimum: whole(content.minimum) };
     }
@@ -100,6 +103,11 @@ async function contentOf(plane: Asked, query: Query, mayRead: (key: ResourceKey)
     case "history": {
       const entries = (await plane.history()).map((entry) => visible(entry, mayRead));
       return { history: shorten(await shownHistory(plane, entries, query.secrets)) };
+    }
+    case "diff": {
+      const entries = (await plane.history()).map((entry) => visible(entry, mayRead));
+      const found = differenceBetween(entries, query.from, query.to);
+      return "code" in found ? { issues: [found] } : { diff: await shownDifference(plane, found, query.secrets) };
     }
   }
 }

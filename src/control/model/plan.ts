@@ -5,6 +5,7 @@ import type { PartialResource } from "../../config/prune.ts";
 import type { RefusedKeys } from "../../config/refused.ts";
 import type { Resource } from "../../config/schema/index.ts";
 import type { Change, LogEntry } from "../store/store.ts";
+import { unknownRevision } from "./difference.ts";
 import { controlIssue } from "./issues.ts";
 import type { ControlModel, PreviewedResource, ResourceState } from "./model.ts";
 import { hashOf, keyOf, parseKey, type ResourceKey } from "./resource.ts";
@@ -74,14 +75,8 @@ export function planDelete(text: string, file: string, expected: ReadonlyMap<Res
 export function planRollback(revision: number, history: readonly LogEntry[]): Planner {
   return (model) => {
     const target = history.find((entry) => entry.revision === revision);
-    if (target === undefined) {
-      const issue = controlIssue(
-        "unknown_revision",
-        `There is no revision ${revision} in the history.`,
-        "selvedge history lists them",
-      );
-      return makePlan(model, { resources: new Map(), issues: [issue], failure: "not_found" });
-    }
+    if (target === undefined)
+      return makePlan(model, { resources: new Map(), issues: [unknownRevision(revision)], failure: "not_found" });
     const written = new Map<ResourceKey, Json | undefined>();
     for (const entry of history) {
       if (entry.revision <= revision) break;
