@@ -1,12 +1,13 @@
+import { COMPONENT_LIMITS } from "../../core/limits.ts";
 import { type CoreLimits, type CustomSection, readCoreModule } from "./core-module.ts";
-import { WasmReader } from "./wasm-reader.ts";
+import type { WasmReader } from "./wasm-reader.ts";
 
 /** A component's names (component model, "Binary.md"), read without its types. */
 export interface ComponentOutline {
   /** `selvedge:filter/host@0.1.0`, in order. */
   readonly imports: readonly ComponentName[];
   readonly exports: readonly ComponentName[];
-  /** Sizes of the core modules inside, bytes. */
+  /** Sizes of the core modules inside, bytes, those of components inside too. */
   readonly coreModules: readonly number[];
   /** Those that the core modules make themselves. */
   readonly memories: readonly CoreLimits[];
@@ -18,34 +19,47 @@ export interface ComponentName {
   readonly kind: string;
 }
 
-/** Magic number and version of a core module. */
+/** Magic number and version of a core module, and of a component. */
 const HEADER_BYTES = 8;
 const SORTS = ["core module", "function", "value", "type", "component", "instance"];
 
 /** `reader` stands behind the header. Throws an `Error` with the offset when the sections are malformed. */
-export function readComponent(reader: WasmReader): ComponentOutline {
-  const imports: ComponentName[] = [];
-  const exports: ComponentName[] = [];
-  const coreModules: number[] = [];
-  const memories: CoreLimits[] = [];
-  const custom: CustomSection[] = [];
+export function readComponent(reader: WasmReader, depth = 0): ComponentOutline {
+  if (depth > COMPONENT_LIMITS.depth) throw reader.fault(`components are nested deeper than ${COMPONENT_LIMITS.depth}`);
+  const outline = { imports: [], exports: [], coreModules: [], memories: [], custom: [] } as Draft;
   while (!reader.done) {
     const id = reader.byte();
     const section = reader.part(reader.u32());
     if (id > 12) throw section.fault(`there is no section ${id}`);
-    if (id === 0) {
-      const name = section.name();
-      custom.push({ name, bytes: section.take(section.end - section.at) });
-    } else if (id === 1) {
-      coreModules.push(section.end - section.at);
-      section.take(HEADER_BYTES);
-      memories.push(
-        ...readCoreModule(new WasmReader(section.bytes, section.at, section.end)).memories.filter(({ imported }) => !imported),
-      );
-    } else if (id === 10) readNames(section, imports, readImport);
-    else if (id === 11) readNames(section, exports, readExport);
+    if (id === 0) outline.custom.push({ name: section.name(), bytes: section.take(section.end - section.at) });
+    else if (id === 1) readModule(section, outline);
+    else if (id === 4) readNested(section, depth, outline);
+    else if (id === 10) readNames(section, outline.imports, readImport);
+    else if (id === 11) readNames(section, outline.exports, readExport);
   }
-  return { imports, exports, coreModules, memories, custom };
+  return outline;
+}
+
+interface Draft extends ComponentOutline {
+  readonly imports: ComponentName[];
+  readonly exports: ComponentName[];
+  readonly coreModules: number[];
+  readonly memories: CoreLimits[];
+  readonly custom: CustomSection[];
+}
+
+function readModule(section: WasmReader, { coreModules, memories }: Draft): void {
+  coreModules.push(section.end - section.at);
+  section.take(HEADER_BYTES);
+  for (const memory of readCoreModule(section).memories) if (!memory.imported) memories.push(memory);
+}
+
+/** Its names are its own; what it is made of counts. */
+function readNested(section: WasmReader, depth: number, { coreModules, memories }: Draft): void {
+  section.take(HEADER_BYTES);
+  const inner = readComponent(section, depth + 1);
+  coreModules.push(...inner.coreModules);
+  memories.push(...inner.memories);
 }
 
 function readNames(section: WasmReader, into: ComponentName[], read: (section: WasmReader) => ComponentName): void {

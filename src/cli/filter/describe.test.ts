@@ -2,7 +2,9 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { buildPlugin, PDK_ACTOR } from "../../../test/kit/extism.ts";
+import { uleb } from "../../../test/kit/wasm.ts";
 import { utf8Bytes } from "../../core/bytes.ts";
+import { COMPONENT_LIMITS } from "../../core/limits.ts";
 import { describeModule } from "./describe.ts";
 
 const MAGIC = [0x00, 0x61, 0x73, 0x6d];
@@ -90,6 +92,16 @@ describe("what a module is", () => {
     expect(found.needs.map(({ grant }) => grant)).toEqual([
       ...["bodies", "bodies", "headers", "headers", "attributes", "attributes", "respond"],
     ]);
+    // Compilers put their modules into components inside.
+    const nested = describeModule(Uint8Array.from([...COMPONENT, ...section(4, ...COMPONENT, ...memory)]));
+    expect([nested.memories, nested.coreModules]).toEqual([found.memories, found.coreModules]);
+    const deep = (depth: number): number[] => {
+      let bytes = [...COMPONENT];
+      for (let i = 0; i < depth; i++) bytes = [...COMPONENT, 4, ...uleb(bytes.length), ...bytes];
+      return bytes;
+    };
+    expect(describeModule(Uint8Array.from(deep(COMPONENT_LIMITS.depth))).format).toBe("component");
+    expect(() => describeModule(Uint8Array.from(deep(COMPONENT_LIMITS.depth + 1)))).toThrow("nested deeper than 32");
     const torn = Uint8Array.from([...COMPONENT, ...section(1, ...MAGIC)]);
     expect(() => describeModule(torn)).toThrow("longer than what is left");
   });
