@@ -418,6 +418,8 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   #finish(): void {
     if (this.done) return;
     this.done = true;
+    // Else an exchange of one turn would take no time at all beside filters that say how long they took.
+    if (this.chain?.clock !== undefined) this.core.turn.renew();
     this.endMs = this.core.clock.nowMs();
     this.reply.abandon();
     if (this.#deadline !== undefined) this.core.deadlines.remove(this.#deadline);

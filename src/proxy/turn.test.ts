@@ -10,6 +10,8 @@ test("the wall clock of a turn tells the moment that its monotonic time does, ho
   const [nowMs, wallMs] = [clock.nowMs(), clock.wallMs()];
   time.advance(40);
   expect([clock.nowMs(), clock.wallMs()]).toEqual([nowMs, wallMs]);
+  turn.renew();
+  expect([clock.nowMs(), clock.wallMs()]).toEqual([nowMs + 40, wallMs + 40]);
   turn.leave();
   expect([clock.nowMs(), clock.wallMs()]).toEqual([nowMs + 40, wallMs + 40]);
 });

@@ -33,6 +33,11 @@ export class Turn {
     return this.#nowMs;
   }
 
+  /** Time passed that counts (a filter worked): the next reading is a new one. */
+  renew(): void {
+    this.#nowMs = -1;
+  }
+
   leave(): void {
     if (--this.#depth === 0 && this.#dirty.length > 0) this.#flush();
   }

@@ -27,6 +27,7 @@ export interface SeenExchange {
   readonly answeredBy: string;
   readonly answeringFilter: string;
   readonly filterRuns: readonly FilterRun[];
+  readonly durationMs: number;
 }
 
 /** The same of a stream of bytes. */
@@ -76,6 +77,7 @@ export class SeeingObserver implements Observer {
       answeredBy: record.answeredBy,
       answeringFilter: record.answeringFilter,
       filterRuns: record.filterRuns(),
+      durationMs: record.endMs - record.startMs,
     });
   }
   onStreamStart(record: StreamRecord): void {
