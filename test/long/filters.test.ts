@@ -29,6 +29,12 @@ async function buildAndTest(folder: string, name: string): Promise<void> {
   }
   const built = await filter(folder, "build", name);
   if (built.exit !== EXIT.ok) throw new Error(built.error);
+  const module = join(name, "dist", `${name}.wasm`);
+  const { memories } = JSON.parse((await filter(folder, "inspect", module, "--json")).out) as { memories: { minimum: number }[] };
+  // An instance has it in each worker, and an isolated one puts all of it back after each exchange. Python is some 12 MiB as it is.
+  const pages = memories.reduce((sum, { minimum }) => sum + minimum, 0);
+  expect(pages).toBeGreaterThan(0);
+  expect(pages).toBeLessThan(existsSync(join(folder, name, "src/app.py")) ? 256 : 64);
   const tested = await filter(folder, "test", name);
   expect(tested.error).toBe("");
   if (tested.exit !== EXIT.ok) throw new Error(tested.out);

@@ -88,7 +88,8 @@ function planC({ out, folder, env }: PlanOptions): BuildPlan {
   const zig = findZig(env);
   if (zig === undefined) return noZig("C is compiled by Zig, which is not installed");
   const sources = ["src/filter.c", "src/proxy_wasm.c", "src/json.c"].filter((path) => existsSync(join(folder, path)));
-  const target = ["--target=wasm32-wasi", "-mexec-model=reactor", "-Os", "-flto", "-Wl,--strip-all"];
+  // A stack as Zig and Rust have it: Zig's default for C is 16 MiB, which every instance has, and an isolated one puts back each time.
+  const target = ["--target=wasm32-wasi", "-mexec-model=reactor", "-Os", "-flto", "-Wl,--strip-all", "-Wl,-z,stack-size=1048576"];
   return { steps: [{ tool: zig, args: ["cc", ...target, ...sources, "-o", out] }] };
 }
 
