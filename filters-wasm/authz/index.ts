@@ -25,6 +25,7 @@ const AUTHORITY = utf8(":authority");
 const REASON = utf8("x-selvedge-authz-reason");
 const CONTENT_TYPE = utf8("content-type");
 const TEXT = utf8("text/plain; charset=utf-8");
+/** Of a refusal because no rule allows it. */
 const DETAILS = utf8("access_denied");
 const API_KEY = utf8("apikey:");
 const DENIED_BY = utf8("denied by rule ");
@@ -99,7 +100,7 @@ export function proxy_on_request_headers(id: u32, headers: i32, end: i32): i32 {
   beginReply();
   replyHeader(CONTENT_TYPE, changetype<usize>(TEXT), TEXT.length);
   if (settings.explain) replyHeader(REASON, w.start(), w.size());
-  sendReply(settings.status, DETAILS, changetype<usize>(settings.body), settings.body.length);
+  sendReply(settings.status, denied >= 0 ? settings.rules[denied].details : DETAILS, changetype<usize>(settings.body), settings.body.length);
   return PAUSE;
 }
 

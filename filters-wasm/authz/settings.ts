@@ -40,8 +40,12 @@ export class ApiKey {
   salt: ByteString | null = null;
 }
 
+const DETAILS = utf8("access_denied:");
+
 export class Rule {
   name: ByteString = new StaticArray<u8>(0);
+  /** What the access log says of a refusal by this rule. */
+  details: ByteString = new StaticArray<u8>(0);
   effect: i32 = ALLOW;
   methods: ByteString[] = [];
   paths: PathPattern[] = [];
@@ -144,10 +148,18 @@ function hexOf(json: Json, least: i32, most: i32): ByteString {
   return fine ? bytes : new StaticArray<u8>(least);
 }
 
+function concat(first: ByteString, second: ByteString): ByteString {
+  const both = new StaticArray<u8>(first.length + second.length);
+  memory.copy(changetype<usize>(both), changetype<usize>(first), first.length);
+  memory.copy(changetype<usize>(both) + first.length, changetype<usize>(second), second.length);
+  return both;
+}
+
 function parseRule(json: Json, settings: Settings, claimsFrom: string): Rule {
   const rule = new Rule();
   if (!onlyKeys(json, "name effect when")) return rule;
   rule.name = labelMember(json, "name");
+  rule.details = concat(DETAILS, rule.name);
   const effect = textMember(json, "effect", "");
   if (effect == "allow") rule.effect = ALLOW;
   else if (effect == "deny") rule.effect = DENY;

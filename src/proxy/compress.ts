@@ -1,6 +1,7 @@
 import type { CompressionConfig } from "../config/snapshot.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
 import { type CompressionAlgorithm, supportsAlgorithm } from "./body-encoder.ts";
+import { readQuality } from "./quality.ts";
 
 export { BodyEncoder, type BodyEncoderHandler, type CompressionAlgorithm, supportsAlgorithm } from "./body-encoder.ts";
 
@@ -97,11 +98,4 @@ function readQualities(values: readonly string[]): Map<string, number> {
     qualities.set(name, Math.min(qualities.get(name) ?? 1, quality));
   }
   return qualities;
-}
-
-/** 0 to 1; what is no quality value refuses the coding. */
-function readQuality(parameters: readonly string[]): number {
-  const weight = parameters.find((each) => each.startsWith("q="));
-  if (weight === undefined) return 1;
-  return /^q=(0(\.\d{0,3})?|1(\.0{0,3})?)$/.test(weight) ? Number(weight.slice(2)) : 0;
 }

@@ -1,6 +1,7 @@
 import { type Bytes, EMPTY_BYTES, utf8Bytes } from "../core/bytes.ts";
 import type { Failure } from "../core/failure.ts";
 import { HeaderBlock, type RequestHead, type ResponseHead } from "../core/head.ts";
+import { readQuality } from "./quality.ts";
 
 /** The only file that writes error responses. */
 
@@ -46,9 +47,28 @@ function addCommon(headers: HeaderBlock, failure: Failure, requestId: string): v
   if (failure.code === "unauthenticated") headers.add("www-authenticate", "Bearer");
 }
 
-/** JSON unless the caller says that it wants HTML or text and not JSON. */
+/** More ranges than anybody sends; the rest of a list is not looked at. */
+const ACCEPT_RANGES = 32;
+
+/**
+ * JSON or text, whichever Accept rates higher (RFC 9110 §12.5.1: the most specific range counts); JSON when both are equal and when nothing
+ * was said, text when neither is wanted. Any type of text stands for ours, and every type that is JSON: who asks for HTML reads text.
+ */
 function prefersJson(request: RequestHead | undefined): boolean {
-  const accept = request?.headers.get("accept");
-  if (accept === undefined) return true;
-  return accept.includes("json") || (!accept.includes("text/") && accept.includes("*/*"));
+  const accept = request?.headers.getAll("accept").join(",") ?? "";
+  if (accept === "") return true;
+  let json: number | undefined;
+  let text: number | undefined;
+  let application: number | undefined;
+  let any = 0;
+  for (const range of accept.split(",", ACCEPT_RANGES)) {
+    const [type = "", ...parameters] = range.split(";").map((each) => each.trim().toLowerCase());
+    const quality = readQuality(parameters);
+    if (type === "application/json" || type.endsWith("+json")) json = Math.max(json ?? 0, quality);
+    else if (type.startsWith("text/")) text = Math.max(text ?? 0, quality);
+    else if (type === "application/*") application = quality;
+    else if (type === "*/*") any = quality;
+  }
+  const jsonQuality = json ?? application ?? any;
+  return jsonQuality > 0 && jsonQuality >= (text ?? any);
 }

@@ -88,6 +88,10 @@ describe("built-in filters in a proxy", () => {
       const twice = GET.replace(CLOSE, `${CLOSE}x-role: good\r\nx-role: bad\r\n`);
       assert.equal(judge(await sayRaw(proxy.port(), twice)), "403");
       assert.ok(!upstream.received.join("").includes("POST"));
+      // The access log says why, at whatever level the log is.
+      await until(() => proxy.observer.exchanges.length === 3);
+      const details = proxy.observer.exchanges.map((each) => each.answerDetails);
+      assert.deepEqual(details.sort(), ["", "access_denied", "access_denied:bad"]);
     });
   });
 

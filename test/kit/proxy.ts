@@ -26,6 +26,7 @@ export interface SeenExchange {
   readonly flag: string;
   readonly answeredBy: string;
   readonly answeringFilter: string;
+  readonly answerDetails: string;
   readonly filterRuns: readonly FilterRun[];
   readonly durationMs: number;
 }
@@ -76,6 +77,7 @@ export class SeeingObserver implements Observer {
       flag: record.failure?.row.flag ?? "",
       answeredBy: record.answeredBy,
       answeringFilter: record.answeringFilter,
+      answerDetails: record.answerDetails,
       filterRuns: record.filterRuns(),
       durationMs: record.endMs - record.startMs,
     });
