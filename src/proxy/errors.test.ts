@@ -30,7 +30,16 @@ test.each([
   [[`${"a/b,".repeat(32)}application/json`], "text"],
 ])("failures are rendered as the caller accepts: %p is %s", (accept, expected) => {
   const headers = HeaderBlock.from(accept.map((each) => ["accept", each] as const));
-  const head = { method: "GET", scheme: "http", authority: "a", path: "/", query: "", version: 11, upgrade: undefined, headers } as const;
+  const head = {
+    method: "GET",
+    scheme: "http",
+    authority: "a",
+    path: "/",
+    query: "",
+    version: 11,
+    upgrade: undefined,
+    headers,
+  } as const;
   const { head: answer, body } = renderFailure(new Failure("no_route"), head, "id");
   expect(answer.headers.get("content-type")).toBe(expected === "json" ? "application/json" : "text/plain; charset=utf-8");
   expect(new TextDecoder().decode(body)).toContain(expected === "json" ? '"code":"no_route"' : "code: no_route\n");

@@ -8,6 +8,9 @@ export interface FolderLock {
   release(): void;
 }
 
+/** Kept here: a file that nobody refers to is collected, and closed, and its lock free, whoever still counts on it. */
+const held = new Set<DatabaseSync>();
+
 /**
  * Locks a folder that exists, by a file `lock` in it. Undefined: another process (or another part of this one) has it. Throws the
  * system's reason when the file cannot be made or locked.
@@ -25,11 +28,10 @@ export function lockFolder(folder: string): FolderLock | undefined {
     if (error instanceof Error && error.message.includes("database is locked")) return undefined;
     throw error;
   }
-  let held = true;
+  held.add(file);
   return {
     release() {
-      if (held) file.close();
-      held = false;
+      if (held.delete(file)) file.close();
     },
   };
 }
