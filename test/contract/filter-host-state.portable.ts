@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type Bytes, EMPTY_BYTES, latin1Bytes } from "../../src/core/bytes.ts";
 import { HeaderBlock } from "../../src/core/head.ts";
-import type { CalloutAnswer } from "../../src/filters/contract.ts";
+import type { CalloutAnswer, FilterModule } from "../../src/filters/contract.ts";
 import * as abi from "../../src/filters/proxy-wasm/abi.ts";
 import { FilterRegistry } from "../../src/filters/store.ts";
 import { FilterBench, filterConfig, settle } from "../kit/filters.ts";
@@ -384,6 +384,36 @@ describe("FilterRegistry", () => {
     other.release();
     assert.equal(registry.size, 0);
     assert.equal(bench.shared.size, 0);
+  });
+
+  test("a filter's next version finds what the former one shared, also what it writes to its end; a later one begins anew", async () => {
+    const bench = new FilterBench();
+    const registry = new FilterRegistry(bench.host);
+    const version = (digest: string) => registry.acquire(filterConfig({ digest }), () => Promise.resolve(buildPuppet()));
+    const found: unknown[] = [];
+    bench.puppet.on("request_headers", function* (guest) {
+      const value = yield* getShared(guest, "count");
+      found.push(value);
+      assert.equal(yield* setShared(guest, "count", value === abi.NOT_FOUND ? "1" : `${Number(value) + 1}`, 0), abi.OK);
+      return 0;
+    });
+    const asked = ({ module }: { module: FilterModule }): void => {
+      const { chain } = bench.exchange([module]);
+      assert.equal(chain.requestHead(true), "forward");
+      chain.close();
+    };
+    const first = await version("sha256:1");
+    asked(first);
+    const second = await version("sha256:2");
+    asked(second);
+    asked(first);
+    first.release();
+    asked(second);
+    second.release();
+    assert.equal(bench.shared.size, 0);
+    asked(await version("sha256:3"));
+    assert.deepEqual(bench.puppet.errors, []);
+    assert.deepEqual(found, [abi.NOT_FOUND, "1", "2", "3", abi.NOT_FOUND]);
   });
 
   test("ticks begin when the module serves: before, there are no services to call", async () => {

@@ -1,6 +1,6 @@
 /**
- * 200 filters whose modules are swapped again and again while exchanges go on: none fails, what filters share is handed over, and
- * former versions are freed. SELVEDGE_SWAPS says how often (default 1,000; after 50 each filter is at its first version again).
+ * 200 filters whose modules are swapped again and again while exchanges go on: none fails, and former versions are freed (what they
+ * share is handed over: filter-host-state.portable.ts). SELVEDGE_SWAPS says how often (default 1,000; after 50 each filter is at its first version again).
  */
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
