@@ -108,6 +108,15 @@ export function secretTexts(settings: Json, known: KnownSecrets): string[] {
   return [...found].filter(({ length }) => length >= CONFIG_LIMITS.secretChars).sort((a, b) => b.length - a.length);
 }
 
+/** Settings of a filter's configuration as a value. What is no JSON is a text, which its filter gets as it is. */
+export function settingsValue(settings: string): Json {
+  try {
+    return JSON.parse(settings) as Json;
+  } catch {
+    return settings;
+  }
+}
+
 export function mapChildren(value: object, change: (child: Json, name: string | number) => Json): Json {
   if (Array.isArray(value)) return (value as readonly Json[]).map(change);
   return Object.fromEntries(Object.entries(value).map(([name, child]) => [name, change(child as Json, name)]));

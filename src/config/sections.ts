@@ -1,6 +1,5 @@
 import { compareText } from "./canonical.ts";
-import type { Json } from "./parse.ts";
-import { REDACTED, redactSettings, SecretPlaces } from "./secret-values.ts";
+import { REDACTED, redactSettings, SecretPlaces, settingsValue } from "./secret-values.ts";
 import { mapSecrets } from "./secrets.ts";
 import { SectionCutter } from "./section-cutter.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -53,7 +52,9 @@ export function redactSnapshot(snapshot: Snapshot): Snapshot {
   const redacted = mapSecrets(snapshot, () => REDACTED);
   const filters = redacted.filters.map((filter) => {
     const places = new SecretPlaces(new Set(filter.secrets));
-    return { ...filter, settings: JSON.stringify(redactSettings(JSON.parse(filter.settings) as Json, places)) };
+    const value = settingsValue(filter.settings);
+    if (value === filter.settings) return filter;
+    return { ...filter, settings: JSON.stringify(redactSettings(value, places)) };
   });
   return { ...redacted, filters };
 }

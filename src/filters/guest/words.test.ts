@@ -18,6 +18,8 @@ test("secrets of its settings in what a filter says: whole ones, the longest fir
   expect(guestWords(config, "bad key correct-hor")).toBe("bad key [redacted]");
   expect(guestWords(config, "bad key correct")).toBe("bad key correct");
   expect(guestWords(configOf({ mode: SECRET }), SECRET)).toBe(SECRET);
+  // A host may be given a text that is no JSON.
+  expect(guestWords(filterConfig({ settings: "plain words" }), "refused: plain words")).toBe("refused: plain words");
 });
 
 test("why it is refused, what it logs, why an exchange fails and its last error quote no secret", async () => {

@@ -1,5 +1,4 @@
-import type { Json } from "../../config/parse.ts";
-import { REDACTED, SecretPlaces, secretTexts } from "../../config/secret-values.ts";
+import { REDACTED, SecretPlaces, secretTexts, settingsValue } from "../../config/secret-values.ts";
 import type { FilterConfig } from "../../config/snapshot.ts";
 
 /** Secrets of settings, the longest first. */
@@ -24,7 +23,7 @@ export function guestWords(config: FilterConfig, text: string): string {
 function secretsOf(config: FilterConfig): readonly string[] {
   let secrets = SECRETS.get(config);
   if (secrets === undefined) {
-    secrets = secretTexts(JSON.parse(config.settings) as Json, new SecretPlaces(new Set(config.secrets)));
+    secrets = secretTexts(settingsValue(config.settings), new SecretPlaces(new Set(config.secrets)));
     SECRETS.set(config, secrets);
   }
   return secrets;
