@@ -1,6 +1,6 @@
 import process from "node:process";
 import { sha256Digest } from "../config/canonical.ts";
-import type { ConfigIssue } from "../config/issue.ts";
+import { moreIssues } from "../config/issue.ts";
 import { type ModuleSummary, summariseModule } from "../config/module-summary.ts";
 import { connectNats, type NatsAddress } from "../config/nats/connect.ts";
 import { isSubjectToken, NATS_NAMES } from "../config/nats/names.ts";
@@ -183,14 +183,10 @@ function answered<T>(part: T | undefined): T {
 /** An answer lists a part only when there is very much; that must not look like all. */
 function outcomeOf(answer: InboxAnswer): ApplyOutcome {
   if (answer.ok) return answer;
-  const { reason, issues, moreIssues = 0 } = answer;
-  const message = `${moreIssues} more issues are not listed.`;
-  const more: ConfigIssue = { ...NOWHERE, code: "too_many_issues", message };
+  const { reason, issues, moreIssues: more = 0 } = answer;
   const known = reason === "conflict" || reason === "not_found" || reason === "busy" ? reason : "invalid";
-  return { ok: false, reason: known, issues: moreIssues > 0 ? [...issues, more] : issues };
+  return { ok: false, reason: known, issues: more > 0 ? [...issues, moreIssues(more)] : issues };
 }
-
-const NOWHERE = { hint: "", resource: "", path: "", file: "", line: 0, column: 0 };
 
 /** `nats://user:password@host:4222`, several separated by commas; the name and password of the first serve for all. */
 function addressOf(urls: string): NatsAddress {

@@ -17,6 +17,8 @@ export interface ConfigIssue {
   readonly file: string;
   readonly line: number;
   readonly column: number;
+  /** How many more issues it stands for, which are not listed (`too_many_issues`). Absent: for itself. */
+  readonly more?: number;
 }
 
 /** `shop.yaml:12:9 dangling_reference Route default/shop spec…: message (hint)`. */
@@ -41,17 +43,21 @@ export const issueOf = (parts: Partial<ConfigIssue> & Pick<ConfigIssue, "code" |
 export function orderIssues(...lists: readonly (readonly ConfigIssue[])[]): ConfigIssue[] {
   const all = lists.flat();
   const sorted = all.filter((each) => each.code !== "too_many_issues").sort(compareIssues);
-  // What was cut from one of the lists before: they begin with their number.
+  // What was cut from one of the lists before.
   const cut = all.filter((each) => each.code === "too_many_issues");
-  const more = cut.reduce(
-    (sum, each) => sum + Number.parseInt(each.message, 10),
-    Math.max(0, sorted.length - CONFIG_LIMITS.issues),
-  );
+  const more = countIssues(cut) + Math.max(0, sorted.length - CONFIG_LIMITS.issues);
   if (more === 0) return sorted;
-  const message = `${more} more issues are not listed.`;
   const file = cut[0]?.file ?? sorted[0]?.file ?? "";
-  return [...sorted.slice(0, CONFIG_LIMITS.issues), issueOf({ code: "too_many_issues", message, file })];
+  return [...sorted.slice(0, CONFIG_LIMITS.issues), moreIssues(more, file)];
 }
+
+/** Stands for all that are not listed. */
+export const moreIssues = (more: number, file = ""): ConfigIssue =>
+  issueOf({ code: "too_many_issues", message: `${more} more issues are not listed.`, file, more });
+
+/** How many there are, with those that are not listed. */
+export const countIssues = (issues: readonly ConfigIssue[]): number =>
+  issues.reduce((sum, { more = 1 }) => sum + (Number.isSafeInteger(more) ? more : 1), 0);
 
 function compareIssues(a: ConfigIssue, b: ConfigIssue): number {
   if ((a.file === "") !== (b.file === "")) return a.file === "" ? 1 : -1;

@@ -2,7 +2,7 @@ import { CONFIG_LIMITS } from "../core/limits.ts";
 import type { IssueCode } from "./codes.ts";
 import { describeDialect } from "./dialects.ts";
 import { describeZodIssues, firstIssues, valueAt } from "./field-issues.ts";
-import { type ConfigIssue, issueOf, orderIssues } from "./issue.ts";
+import { type ConfigIssue, issueOf, moreIssues, orderIssues } from "./issue.ts";
 import { type PartialResource, prune, startsWith } from "./prune.ts";
 import { REFUSED_ANYTHING, type RefusedKeys } from "./refused.ts";
 import { API_VERSION, KINDS, type Kind, RESOURCE_SCHEMAS, type Resource } from "./schema/index.ts";
@@ -130,8 +130,7 @@ class ResourceReader {
 
   result(): ParseResult {
     const { resources, partial, refused, issues, file } = this;
-    if (this.#more > 0)
-      issues.push(issueOf({ code: "too_many_issues", message: `${this.#more} more issues are not listed.`, file }));
+    if (this.#more > 0) issues.push(moreIssues(this.#more, file));
     return { resources, partial, refused, issues: orderIssues(issues) };
   }
 

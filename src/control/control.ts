@@ -63,6 +63,23 @@ export interface ControlStatus {
   /** Of the connection to NATS; `none` with the memory store. */
   readonly connection: "connected" | "disconnected" | "none";
   readonly proxies: readonly ProxyStatus[];
+  /** What was published over NATS and refused lately, the newest first, since this control plane started. */
+  readonly refused: readonly Refusal[];
+}
+
+/** One message that changed nothing: who published it may have asked for no answer. */
+export interface Refusal {
+  /** Wall clock. */
+  readonly timeMs: number;
+  /** Last token of the subject; "": it did not say. */
+  readonly author: string;
+  readonly action: "apply" | "delete";
+  /** As in `ApplyOutcome`. */
+  readonly reason: string;
+  /** How many. */
+  readonly issues: number;
+  /** In the order of the text. */
+  readonly first: ConfigIssue;
 }
 
 /** A whole configuration as one document: what `backup` writes and `restore` reads. */

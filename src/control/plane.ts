@@ -251,7 +251,7 @@ export class Plane implements ControlPlane {
     const { store, connection } = this.options;
     return {
       ...{ revision, digest, resources: resources.size, issues: this.#compiled?.issues ?? [] },
-      ...{ store: store.kind, connection: connection(), proxies: this.#proxies.list() },
+      ...{ store: store.kind, connection: connection(), proxies: this.#proxies.list(), refused: [] },
     };
   }
 

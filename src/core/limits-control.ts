@@ -16,6 +16,8 @@ export const CONTROL_LIMITS = {
   startFuel: 2_000_000_000,
   /** Changes through the API that wait for their turn; those over NATS come one at a time. One more: 503 with `Retry-After`. */
   waitingChanges: 1_000,
+  /** Refused changes over NATS that the status lists. Exceeded: the oldest goes. */
+  refusals: 16,
   /** A part counts for at least so much: each is an object. */
   partMinBytes: 4 * 1024,
 } as const;

@@ -342,7 +342,11 @@ test(
   async () => {
     const control = createControlPlane({
       backend: { kind: "nats", address: { servers: [server.url] }, id: "second" },
-      owners: new Owners(await parseOwners("publishers:\n  carol: { namespaces: [hers], endpoints: [127.0.0.0/8] }\n")),
+      owners: new Owners(
+        await parseOwners(
+          "publishers:\n  carol: { namespaces: [hers], endpoints: [127.0.0.0/8] }\n  dave: { namespaces: [his] }\n",
+        ),
+      ),
       ...{ modules: builtinModules(), version: "test" },
       ...{ clock: new SystemClock(), rng: systemRng(), log: SILENT_LOG },
     });
@@ -357,6 +361,13 @@ test(
       const refused = await run(["rollback", String(before)], "", url);
       expect([refused.exit, refused.error.includes("not_owned")]).toEqual([EXIT.failed, true]);
       expect(control.status().revision).toBe(before);
+      // Who published it sees that it was refused, and what was wrong first; another publisher does not.
+      expect((await run(["apply", "-f", "-"], hers.replace("endpoints:", "endpoint:"), url)).exit).toBe(EXIT.failed);
+      const refusals = (await run(["status"], "", url)).out;
+      expect(refusals).toMatch(/ carol +apply +\d+ +<nats>:\d+:\d+ unknown_key Service hers\/mine spec.endpoint: /);
+      expect(refusals).toMatch(/ carol +apply +1 +not_owned: /);
+      expect((await run(["status"], "", server.url.replace("//", "//dave:x@"))).out).not.toContain("carol");
+      expect(control.status().refused.map(({ author, action }) => [author, action])).toEqual(Array(2).fill(["carol", "apply"]));
       const entries = JSON.parse((await run(["history", "--json"], "", url)).out) as { changes: { key: string }[] }[];
       expect([...new Set(entries.flatMap(({ changes }) => changes.map(({ key }) => key)))]).toEqual(["Service/hers/mine"]);
     } finally {

@@ -118,12 +118,13 @@ test("what a module's schema calls secret: hidden by the API, over NATS and in d
     }
     expect((await ask("apply?dryRun=true", dryRun)).text).toContain("[redacted, changed]");
     for (const question of [{ kind: "Filter" }, { query: "history" }]) {
-      const answered = (more: object) => answerQuery(plane, readQuery(JSON.stringify({ ...question, ...more })), () => true);
+      const answered = (more: object) =>
+        answerQuery(plane, readQuery(JSON.stringify({ ...question, ...more })), { name: "", mayRead: () => true });
       hides(await answered({}));
       expect(await answered({ secrets: true })).toContain("PIN-1");
-      expect(await answerQuery(plane, readQuery(JSON.stringify({ ...question, secrets: true })), () => false)).not.toContain(
-        "PIN-1",
-      );
+      expect(
+        await answerQuery(plane, readQuery(JSON.stringify({ ...question, secrets: true })), { name: "", mayRead: () => false }),
+      ).not.toContain("PIN-1");
     }
     hides(dump.replaceAll("\\", ""));
     // Back as it was shown: refused. As it was asked for: nothing changes.

@@ -10,7 +10,7 @@ export const command: Command = {
   name: "status",
   summary: "show which proxy serves what, or wait until all do",
   description:
-    "Shows the newest revision and, for every live proxy, the revision it serves, how long it took and what it refused, then what happened to them lately (filters that broke, workers that were replaced, …). With --wait it returns once every proxy serves the newest revision, fails at once when one refuses it, and after --timeout.",
+    "Shows the newest revision and, for every live proxy, the revision it serves, how long it took and what it refused, then what happened to them lately (filters that broke, workers that were replaced, …), and what was published over NATS and refused. With --wait it returns once every proxy serves the newest revision, fails at once when one refuses it, and after --timeout.",
   flags: [...WAIT_FLAGS, ...REMOTE_FLAGS],
   examples: [
     { says: "what is going on", line: "selvedge status" },
@@ -32,13 +32,16 @@ export const command: Command = {
 
 function printStatus(context: CommandContext, status: ControlStatus): void {
   const { terminal } = context;
-  const paint = paintOf(context);
   const connection = status.connection === "none" ? "" : `, NATS ${status.connection}`;
   terminal.out(`revision ${status.revision}, ${status.resources} resources, store ${status.store}${connection}\n`);
-  if (status.proxies.length === 0) {
-    terminal.out("no proxy has reported yet; start one with `selvedge proxy`\n");
-    return;
-  }
+  if (status.proxies.length === 0) terminal.out("no proxy has reported yet; start one with `selvedge proxy`\n");
+  else printProxies(context, status);
+  printRefused(context, status);
+}
+
+function printProxies(context: CommandContext, status: ControlStatus): void {
+  const { terminal } = context;
+  const paint = paintOf(context);
   const rows = status.proxies.map((proxy) => [
     printable(proxy.id),
     printable(proxy.group),
@@ -51,6 +54,20 @@ function printStatus(context: CommandContext, status: ControlStatus): void {
     for (const issue of proxy.issues) terminal.out(`${paint.red(printable(proxy.id))}: ${printable(formatIssue(issue))}\n`);
   }
   printEvents(context, status);
+}
+
+/** Of a control plane of a former version: none. */
+function printRefused(context: CommandContext, { refused = [] }: Partial<ControlStatus>): void {
+  if (refused.length === 0) return;
+  const rows = refused.map(({ timeMs, author, action, issues, first }) => [
+    new Date(timeMs).toISOString().slice(0, 19).replace("T", " "),
+    printable(author === "" ? "-" : author),
+    action,
+    String(issues),
+    printable(formatIssue(first)).replaceAll("\n", " "),
+  ]);
+  const head = ["TIME (UTC)", "AUTHOR", "REFUSED", "ISSUES", "FIRST"];
+  context.terminal.out(`\n${formatTable([head, ...rows], paintOf(context))}`);
 }
 
 /** Most events that fit on a screen with the rest; all of them are in `--json` and at a proxy's /events. */

@@ -31,7 +31,7 @@ const proxyFields = {
 };
 
 export const SCHEMAS: Readonly<Record<string, Schema>> = {
-  Issue: object(issueFields),
+  Issue: object({ ...issueFields, more: integer }, ["more"]),
   Problem: object(
     {
       type: text,
@@ -70,7 +70,12 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
       store: { enum: ["memory", "nats"] },
       connection: { enum: ["connected", "disconnected", "none"] },
       proxies: list(ref("Proxy")),
+      refused: list(ref("Refusal")),
     },
+  }),
+  Refusal: object({
+    ...{ timeMs: { type: "number" }, author: text, action: { enum: ["apply", "delete"] }, reason: text, issues: integer },
+    first: ref("Issue"),
   }),
   LogEntry: object({
     ...{ revision: integer, previous: integer, author: text, origin: text, timeMs: { type: "number" } },

@@ -1,7 +1,7 @@
 import { AckPolicy, type ConsumerMessages, DeliverPolicy, type JsMsg, RetentionPolicy, StorageType } from "@nats-io/jetstream";
 import { type Msg, nanos, type Subscription } from "@nats-io/nats-core";
 import { sha256Digest } from "../../config/canonical.ts";
-import { type ConfigIssue, formatIssue } from "../../config/issue.ts";
+import { type ConfigIssue, countIssues, formatIssue } from "../../config/issue.ts";
 import { inboxPrefix, isInbox, NATS_NAMES } from "../../config/nats/names.ts";
 import { formatDuration } from "../../config/schema/units.ts";
 import { WindowBudget } from "../../core/budgets.ts";
@@ -20,6 +20,7 @@ import { answerOf, type InboxAnswer } from "./answer.ts";
 import { ReplyCorrelator } from "./correlator.ts";
 import { type Payload, readPayload } from "./payload.ts";
 import { answerQuery, readQuery } from "./query.ts";
+import { RefusalLog } from "./refusals.ts";
 
 /** What the control planes tell each other about a message. */
 interface Processed {
@@ -69,6 +70,8 @@ export class ConfigInbox {
   /** Messages up to this one were stored before we listened: nobody will tell us their reply. */
   #before = 0;
   #stopped = false;
+  /** For the status. */
+  readonly refusals = new RefusalLog();
   /** What publishers stored lately. */
   readonly #parts: WindowBudget;
 
@@ -161,6 +164,7 @@ export class ConfigInbox {
       const { sequence, digest, answer } = message.json<Processed>();
       // Who processed it has answered, or will when the request reaches it: our copy is only struck off.
       this.#correlator.onProcessed(sequence, digest, answer, sequence > this.#before, this.options.clock.nowMs());
+      this.refusals.add(sequence, digest.split(" ")[0] ?? "", answer, this.options.clock.wallMs());
     } catch {
       // Not from a control plane: only they may publish here on a secured server.
     }
@@ -172,7 +176,7 @@ export class ConfigInbox {
     const reader = message.subject.split(".")[3] ?? "";
     // Resources hold private keys: whoever owns a part does not read the rest.
     const mayRead = (key: ResourceKey): boolean => owners === undefined || owners.mayRead(reader, key);
-    answerQuery(plane, readQuery(message.string()), mayRead)
+    answerQuery(plane, readQuery(message.string()), { name: reader, mayRead })
       .then((text) => message.respond(text))
       // Of sending as well: a server with a smaller `max_payload` takes less than we think.
       .catch((cause: unknown) => log.warn("a question over NATS was not answered", { cause: describeCause(cause) }));
@@ -206,6 +210,7 @@ export class ConfigInbox {
       const digest = digestOfMessage(message);
       const answer = answerOf(outcome);
       const reply = this.#correlator.onProcessed(message.seq, digest, answer, message.seq > this.#before, clock.nowMs());
+      this.refusals.add(message.seq, message.subject, answer, clock.wallMs());
       const text = JSON.stringify(answer);
       if (reply !== "") connection.publish(reply, text);
       connection.publish(NATS_NAMES.processed, `{"sequence":${message.seq},"digest":${JSON.stringify(digest)},"answer":${text}}`);
@@ -213,7 +218,8 @@ export class ConfigInbox {
       const fields = { subject: message.subject, sequence: message.seq };
       if (outcome.ok)
         log.info("configuration was applied", { ...fields, revision: outcome.revision, changes: outcome.changes.length });
-      else log.warn("configuration was refused", { ...fields, issues: outcome.issues.length, first: firstOf(outcome.issues) });
+      else
+        log.warn("configuration was refused", { ...fields, issues: countIssues(outcome.issues), first: firstOf(outcome.issues) });
     } catch (error) {
       if (this.#stopped) return;
       log.error("configuration could not be processed, trying again", { sequence: message.seq, cause: describeCause(error) });

@@ -8,6 +8,7 @@ import type { WaitOutcome } from "../model/proxies.ts";
 import { makeKey, type ResourceKey, type StoredResource } from "../model/resource.ts";
 import { shownDifference, shownHistory, shownResources } from "../redact.ts";
 import type { LogEntry } from "../store/store.ts";
+import { type Asker, statusFor, waitFor } from "./status.ts";
 
 /** What a request on `selvedge.config.get` asks for. */
 export type Query =
@@ -74,15 +75,16 @@ function readReference(text: string): { readonly kind?: string; readonly namespa
 
 type Asked = Pick<ControlPlane, "get" | "status" | "history" | "waitApplied" | "filterLogs" | "redact">;
 
-/** The text to answer with. `mayRead`: resources that the asker must not see are left out, in the history as well. */
-export async function answerQuery(plane: Asked, query: Query, mayRead: (key: ResourceKey) => boolean): Promise<string> {
-  const text = JSON.stringify(await contentOf(plane, query, mayRead));
+/** The text to answer with. What is about resources that the asker must not see is left out, in history and status as well. */
+export async function answerQuery(plane: Asked, query: Query, asker: Asker): Promise<string> {
+  const text = JSON.stringify(await contentOf(plane, query, asker));
   if (utf8Bytes(text).byteLength <= ANSWER_BYTES) return text;
   const hint = "name a kind or one resource, or use the control API";
   return JSON.stringify({ issues: [controlIssue("bad_request", "The answer does not fit a message.", hint)] });
 }
 
-async function contentOf(plane: Asked, query: Query, mayRead: (key: ResourceKey) => boolean): Promise<QueryAnswer> {
+async function contentOf(plane: Asked, query: Query, asker: Asker): Promise<QueryAnswer> {
+  const mayRead = (key: ResourceKey): boolean => asker.mayRead(key);
   switch (query.query) {
     case "resources":
       return {
@@ -93,12 +95,12 @@ async function contentOf(plane: Asked, query: Query, mayRead: (key: ResourceKey)
         ),
       };
     case "status":
-      return { status: plane.status() };
+      return { status: statusFor(asker, plane.status()) };
     case "logs":
       return answerLogs(plane, query.proxy, query.logs, mayRead);
     case "wait": {
       const revision = query.revision === 0 ? plane.status().revision : query.revision;
-      return { wait: await plane.waitApplied(revision, query.timeoutMs, query.minimum) };
+      return { wait: waitFor(asker, await plane.waitApplied(revision, query.timeoutMs, query.minimum)) };
     }
     case "history": {
       const entries = (await plane.history()).map((entry) => visible(entry, mayRead));

@@ -4,6 +4,7 @@ import { isSubjectToken } from "../../config/nats/names.ts";
 import { NotNatsError, notNatsFields } from "../../config/nats/transport.ts";
 import type { Timer } from "../../core/clock.ts";
 import { describeCause } from "../../core/failure.ts";
+import type { ControlStatus } from "../control.ts";
 import { NatsDistributor } from "../distribute/nats.ts";
 import { ConfigInbox } from "../inbox/inbox.ts";
 import { type ControlBackend, type ControlPlaneOptions, type CreatedControlPlane, createCompiler } from "../options.ts";
@@ -87,6 +88,10 @@ class NatsPlane extends Plane implements CreatedControlPlane {
     await this.#persist("the inbox cannot be opened yet", () => this.#inbox.open());
     void this.#watchConnection();
     this.#collectLater();
+  }
+
+  override status(): ControlStatus {
+    return { ...super.status(), refused: this.#inbox.refusals.list() };
   }
 
   override async stop(): Promise<void> {
