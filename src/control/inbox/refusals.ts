@@ -17,7 +17,7 @@ export class RefusalLog {
     if (answer.ok !== false || !Array.isArray(answer.issues) || this.#kept.has(key)) return;
     const [, , action, author = ""] = subject.split(".");
     const { moreIssues = 0 } = answer;
-    const issues = answer.issues.filter((each: unknown) => typeof each === "object" && each !== null);
+    const issues = answer.issues.filter((each: ConfigIssue | null) => typeof each === "object" && each !== null);
     this.#kept.set(key, {
       ...{ timeMs, author: textOf(author), action: action === "delete" ? "delete" : "apply", reason: textOf(answer.reason) },
       issues: countIssues(issues) + (Number.isSafeInteger(moreIssues) ? moreIssues : 0),
