@@ -397,7 +397,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   #fail(failure: Failure): void {
     if (this.done) return;
-    this.failure = failure.addAddress(`route ${this.routeName}`);
+    this.failure = this.routeName === "" ? failure : failure.addAddress(`route ${this.routeName}`);
     this.attempt?.abort(failure);
     this.#body.upstream = undefined;
     if (failure.row.level === "error") this.core.log.error(failure.toString(), { requestId: this.requestId });

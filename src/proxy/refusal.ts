@@ -37,6 +37,7 @@ function refuse(core: ProxyCore, connection: ConnectionInfo, failure: Failure, s
   core.observer.onExchangeStart();
   const answer = renderFailure(failure, undefined, record.requestId);
   core.addDate(answer.head);
+  record.responseBytes = answer.body.byteLength;
   say(answer);
   core.observer.onExchangeEnd(record);
 }
@@ -57,7 +58,7 @@ class Refusal implements ExchangeRecord {
   readonly status: number;
   readonly answeredBy = "";
   readonly requestBytes = 0;
-  readonly responseBytes = 0;
+  responseBytes = 0;
   readonly startMs: number;
   readonly firstByteMs = 0;
   readonly endMs: number;

@@ -338,6 +338,9 @@ describe("answers of the proxy itself", () => {
           const [head, body] = heard.split("\r\n\r\n") as [string, string];
           assert.ok(seen !== undefined && seen.requestId !== "" && head.includes(`x-request-id: ${seen.requestId}`), heard);
           assert.ok(body.includes(seen.requestId) && body.includes(seen.code), body);
+          // What the access log says of it.
+          assert.equal(seen.responseBytes, body.length);
+          assert.match(seen.failure, expected.startsWith("404") ? /^no_route$/ : /^\w+(?: \(.+\))?(?: at route default\/r)?$/);
           // What was no request had no Accept, either.
           if (head.includes("application/json")) assert.equal(JSON.parse(body).error.code, seen.code);
           else assert.equal(accept, "text/html");

@@ -17,6 +17,8 @@ export interface SeenExchange {
   readonly path: string;
   readonly status: number;
   readonly code: string;
+  /** With all addresses. */
+  readonly failure: string;
   readonly endpoint: string;
   readonly attempts: number;
   readonly requestBytes: number;
@@ -68,6 +70,7 @@ export class SeeingObserver implements Observer {
       path: record.originalPath,
       status: record.status,
       code: record.failure?.code ?? "",
+      failure: record.failure?.toString() ?? "",
       endpoint: record.endpointKey,
       attempts: record.attempts,
       requestBytes: record.requestBytes,
