@@ -67,6 +67,7 @@ const LIMIT_GROUPS: readonly (readonly [string, Readonly<Record<string, number>>
   ["The codec (fixed)", limits.CODEC_LIMITS, "CODEC_LIMITS"],
   ["The PROXY protocol (fixed)", limits.PROXY_HEADER_LIMITS, "PROXY_HEADER_LIMITS"],
   ["The filter host (fixed)", limits.PROXY_WASM_LIMITS, "PROXY_WASM_LIMITS"],
+  ["Starts of filters that are kept (fixed)", limits.KEPT_START_LIMITS, "KEPT_START_LIMITS"],
   ["OCI registries (fixed)", limits.OCI_LIMITS, "OCI_LIMITS"],
   ["What changes of configuration may hold (fixed)", limits.CONTROL_LIMITS, "CONTROL_LIMITS"],
   ["Trials of filters (fixed)", limits.TRIAL_LIMITS, "TRIAL_LIMITS"],

@@ -3,6 +3,7 @@ import { splitSections } from "../config/sections.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import type { SnapshotOutcome, SnapshotSource, SnapshotUpdate } from "../config/source.ts";
 import type { Clock, Timer } from "../core/clock.ts";
+import { isSameData } from "../core/equal.ts";
 import type { EventLog, ProxyEvent } from "../core/events.ts";
 import { describeCause } from "../core/failure.ts";
 import type { FilterLogPage, FilterLogQuery, FilterLogs } from "../core/filter-logs.ts";
@@ -370,8 +371,8 @@ const COSTLY_START_FUEL = 1_000_000_000;
 function hasCostlyStart(next: Snapshot, former: Snapshot): boolean {
   const costly = next.filters.filter(({ budget, disabled }) => budget.startFuel >= COSTLY_START_FUEL && disabled !== true);
   if (costly.length === 0) return false;
-  const known = new Set(former.filters.map((filter) => JSON.stringify(filter)));
-  return costly.some((filter) => !known.has(JSON.stringify(filter)));
+  const known = new Map(former.filters.map((filter) => [filter.name, filter]));
+  return costly.some((filter) => !isSameData(filter, known.get(filter.name)));
 }
 
 function tellSlot(slot: WorkerSlot, { snapshot, delivery }: Delivered): void {

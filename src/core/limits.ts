@@ -290,6 +290,17 @@ export const PROXY_WASM_LIMITS = {
   headerOverheadBytes: 32,
 } as const;
 
+/**
+ * A proxy-wasm filter whose start was costly is not started again after a trap: its new instance gets the state that the first one
+ * had when it was configured.
+ */
+export const KEPT_START_LIMITS = {
+  /** A start that used more is kept; only filters that may use more are prepared for it. */
+  startFuel: DEFAULT_FILTER_BUDGET.startFuel,
+  /** What is kept of one filter's memory, in each worker, without what is zero. More: it starts again. */
+  bytes: 256 * 1024 * 1024,
+} as const;
+
 /** How modules are prepared: validated, rewritten, compiled. Per process, but for what is on disk. */
 export const PREPARE_LIMITS = {
   /** A module up to this size is rewritten where it is loaded (some 5 ms); larger ones by a thread beside, so that traffic goes on. */
@@ -356,6 +367,8 @@ export const METER_LIMITS = {
   imports: 10_000,
   functions: 200_000,
   globals: 100_000,
+  /** Mutable globals of a module whose start can be kept. More: it starts again after a trap. */
+  keptGlobals: 64,
   exports: 200_000,
   tables: 16,
   /** Element segments, and elements in all of them. */

@@ -1,6 +1,14 @@
 // What a module that keeps its state gives back, what it says cannot be given back, and that no module reaches it.
 import assert from "node:assert/strict";
-import { KEEP_EXPORT, MEMORY_EXPORT, METER_EXPORTS, meterModule, RESTORE_EXPORT } from "../../src/filters/meter/index.ts";
+import {
+  KEEP_EXPORT,
+  KEPT_EXPORT,
+  MEMORY_EXPORT,
+  METER_EXPORTS,
+  meterModule,
+  RESTORE_EXPORT,
+  TOUCHED_EXPORT,
+} from "../../src/filters/meter/index.ts";
 import { ModuleAssembler } from "../kit/assembler.ts";
 import { MeteredGuest, setMeter, TEST_METER } from "../kit/metered.ts";
 import { describe, test } from "../kit/suite.ts";
@@ -98,11 +106,11 @@ describe("meter: state that is kept", () => {
   });
 
   test("no module has exports of these names, and without keeping there are none of them", () => {
-    for (const name of METER_EXPORTS) {
+    for (const name of [...METER_EXPORTS, `${KEPT_EXPORT}0`]) {
       const wasm = new ModuleAssembler().memory(1, undefined, name).build();
       for (const keeps of [false, true]) assert.throws(() => meterModule(wasm, { ...TEST_METER, keeps }), /metered twice/);
     }
     const { exports } = new MeteredGuest(new ModuleAssembler().memory(1).build());
-    for (const name of [KEEP_EXPORT, RESTORE_EXPORT, MEMORY_EXPORT]) assert.equal(exports[name], undefined);
+    for (const name of [KEEP_EXPORT, RESTORE_EXPORT, MEMORY_EXPORT, TOUCHED_EXPORT]) assert.equal(exports[name], undefined);
   });
 });

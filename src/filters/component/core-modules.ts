@@ -1,7 +1,7 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import { COMPONENT_LIMITS } from "../../core/limits.ts";
 import type { ModuleCompiler } from "../guest/compiler.ts";
-import { METER_EXPORTS } from "../meter/index.ts";
+import { isMeterExport } from "../meter/index.ts";
 import type { ComponentDefinition, CoreModule } from "./definitions.ts";
 
 /**
@@ -38,7 +38,7 @@ function listModules(component: ComponentDefinition): CoreModule[] {
 export function hideMeters(exports: WebAssembly.Exports): WebAssembly.ModuleImports {
   const visible: WebAssembly.ModuleImports = Object.create(null);
   for (const [name, value] of Object.entries(exports)) {
-    if (!METER_EXPORTS.includes(name)) visible[name] = value;
+    if (!isMeterExport(name)) visible[name] = value;
   }
   return visible;
 }

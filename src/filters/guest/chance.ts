@@ -17,6 +17,14 @@ export class GuestChance implements Restorable {
 
   constructor(readonly grants: Grants) {}
 
+  /** What was drawn while it started came from nowhere else: another instance must not begin with the same. */
+  hasDrawn = false;
+
+  /** Goes on where another one stands. */
+  follow(other: GuestChance): void {
+    this.#fixed = other.#fixed.copy();
+  }
+
   /** The instance is configured. */
   endStart(): void {
     this.#isStarting = false;
@@ -32,6 +40,7 @@ export class GuestChance implements Restorable {
   /** Fills at most 65,536 bytes; false: not granted. */
   fill(target: Uint8Array<ArrayBuffer>): boolean {
     if (this.grants.capabilities.random) {
+      this.hasDrawn = true;
       fillRandom(target);
       return true;
     }
@@ -42,8 +51,10 @@ export class GuestChance implements Restorable {
 
   /** For what nobody may rely on by its contract. */
   fillInsecure(target: Uint8Array<ArrayBuffer>): void {
-    if (this.grants.capabilities.random) fillRandom(target);
-    else this.#fillFixed(target);
+    if (this.grants.capabilities.random) {
+      this.hasDrawn = true;
+      fillRandom(target);
+    } else this.#fillFixed(target);
   }
 
   #fillFixed(target: Uint8Array): void {

@@ -1,52 +1,28 @@
-import { Buffer } from "node:buffer";
 import { KEEP_EXPORT, MEMORY_EXPORT, type MeterSwap, RESTORE_EXPORT } from "../meter/index.ts";
+import { MemoryImage } from "./memory-image.ts";
 
-/** A stretch of this size is either all zero or copied. */
-const STRETCH_BYTES = 4096;
-const ZEROS = Buffer.alloc(STRETCH_BYTES);
-
-/** Part of a memory: what stood there; undefined: zeros. */
-interface Stretch {
-  readonly from: number;
-  to: number;
-  content: Uint8Array | undefined;
-}
-
-/** One linear memory as it was. Most of what guests have is zero, and writing zeros costs half of what copying does. */
+/** One linear memory as it was. */
 class KeptMemory {
   #bytes = new Uint8Array(0);
-  #size = 0;
-  #stretches: Stretch[] = [];
+  #image = MemoryImage.of(new ArrayBuffer(0));
 
   constructor(readonly memory: WebAssembly.Memory) {}
 
   keep(): void {
     const { buffer } = this.memory;
     this.#bytes = new Uint8Array(buffer);
-    this.#size = buffer.byteLength;
-    const bytes = Buffer.from(buffer as ArrayBuffer);
-    const stretches: (Stretch & { isZero: boolean })[] = [];
-    for (let at = 0; at < this.#size; at += STRETCH_BYTES) {
-      const isZero = ZEROS.compare(bytes, at, at + STRETCH_BYTES) === 0;
-      const last = stretches.at(-1);
-      if (last?.isZero === isZero) last.to = at + STRETCH_BYTES;
-      else stretches.push({ from: at, to: at + STRETCH_BYTES, content: undefined, isZero });
-    }
-    for (const stretch of stretches) if (!stretch.isZero) stretch.content = this.#bytes.slice(stretch.from, stretch.to);
-    this.#stretches = stretches;
+    this.#image = MemoryImage.of(buffer as ArrayBuffer);
   }
 
   /** False: it grew, and a memory never shrinks. */
   restore(): boolean {
-    if (this.#bytes.length !== this.#size) {
+    const { sizeBytes } = this.#image;
+    if (this.#bytes.length !== sizeBytes) {
       // Growing by nothing detaches the buffer as well.
-      if (this.memory.buffer.byteLength !== this.#size) return false;
+      if (this.memory.buffer.byteLength !== sizeBytes) return false;
       this.#bytes = new Uint8Array(this.memory.buffer);
     }
-    for (const { from, to, content } of this.#stretches) {
-      if (content === undefined) this.#bytes.fill(0, from, to);
-      else this.#bytes.set(content, from);
-    }
+    this.#image.writeTo(this.#bytes);
     return true;
   }
 }

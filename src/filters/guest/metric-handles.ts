@@ -17,6 +17,12 @@ export class MetricHandles implements Restorable {
     this.#ids.length = this.#kept;
   }
 
+  /** Knows what another one knows. */
+  follow(other: MetricHandles): void {
+    this.#ids.length = 0;
+    this.#ids.push(...other.#ids);
+  }
+
   /** The number that stands for a metric. */
   add(id: number): number {
     if (!this.isIsolated) return id;

@@ -102,6 +102,11 @@ export abstract class GuestModule<
   protected abstract makeGuest(): Guest;
   protected abstract makeContext(): Context;
 
+  /** What it holds of memory besides that of its instances. */
+  protected get keptBytes(): number {
+    return 0;
+  }
+
   /** Makes the first instance. Throws with the reason when the module or its configuration is bad. */
   start(): this {
     try {
@@ -195,7 +200,7 @@ export abstract class GuestModule<
   }
 
   #memoryBytes(): number {
-    let bytes = 0;
+    let bytes = this.keptBytes;
     for (const guest of this.pool.instances) bytes += guest.memoryBytes;
     return bytes;
   }

@@ -24,10 +24,21 @@ import { DEPTH_EXPORT, FUEL_EXPORT } from "./meters.ts";
 import { rewriteModule } from "./module.ts";
 
 export { MeterError, type MeterProblem } from "./error.ts";
-export { DEPTH_EXPORT, FUEL_EXPORT, KEEP_EXPORT, MEMORY_EXPORT, METER_EXPORTS, RESTORE_EXPORT, START_EXPORT } from "./meters.ts";
+export {
+  DEPTH_EXPORT,
+  FUEL_EXPORT,
+  isMeterExport,
+  KEEP_EXPORT,
+  KEPT_EXPORT,
+  MEMORY_EXPORT,
+  METER_EXPORTS,
+  RESTORE_EXPORT,
+  START_EXPORT,
+  TOUCHED_EXPORT,
+} from "./meters.ts";
 
 /** Changes whenever the same module would be rewritten to other bytes: part of every key that rewritten modules are kept under. */
-export const METER_VERSION = 3;
+export const METER_VERSION = 4;
 
 export interface MeterOptions {
   /** Fuel until the host sets it: start function and first calls. 0 to 2^31 - 1. */

@@ -1,4 +1,5 @@
 import { utf8Bytes } from "../../core/bytes.ts";
+import { METER_LIMITS } from "../../core/limits.ts";
 import type { ByteSink } from "./sink.ts";
 
 /**
@@ -19,7 +20,14 @@ export const KEEP_EXPORT = "selvedge:keep";
 export const RESTORE_EXPORT = "selvedge:restore";
 /** Of the same: the module's own memory, if it has one, exported or not. */
 export const MEMORY_EXPORT = "selvedge:memory";
-/** What no module may export, and no module sees of another. */
+/**
+ * Of the same, globals, unless there are more than `METER_LIMITS.keptGlobals` mutable ones: not 0 once a table was written or a segment
+ * dropped since it was kept; and, in front of a number, the copies of the mutable globals in their order, so that a host can carry
+ * them over to another instance.
+ */
+export const TOUCHED_EXPORT = "selvedge:touched";
+export const KEPT_EXPORT = "selvedge:kept:";
+/** What no module may export, and no module sees of another; see `isMeterExport`. */
 export const METER_EXPORTS: readonly string[] = [
   FUEL_EXPORT,
   DEPTH_EXPORT,
@@ -27,7 +35,10 @@ export const METER_EXPORTS: readonly string[] = [
   KEEP_EXPORT,
   RESTORE_EXPORT,
   MEMORY_EXPORT,
+  TOUCHED_EXPORT,
 ];
+
+export const isMeterExport = (name: string): boolean => METER_EXPORTS.includes(name) || name.startsWith(KEPT_EXPORT);
 
 /** A mutable global of the module's own. */
 export interface MutableGlobal {
@@ -63,6 +74,29 @@ export function writeMeterGlobals(sink: ByteSink, initials: readonly number[]): 
     sink.s32(initial);
     sink.byte(0x0b);
   }
+}
+
+const KIND_GLOBAL = 0x03;
+
+/** How many of the globals are exported: whether something cannot be undone, and the copies; none when there are too many. */
+const exportedGlobals = (mutable: readonly MutableGlobal[]): number =>
+  mutable.length > METER_LIMITS.keptGlobals ? 0 : 1 + mutable.length;
+
+/** How many exports there are for keeping, without that of the memory. */
+export const keeperExports = (mutable: readonly MutableGlobal[]): number => 2 + exportedGlobals(mutable);
+
+/** All of them. `firstGlobal`: the first of the meter's. */
+export function writeKeeperExports(
+  sink: ByteSink,
+  firstFunction: number,
+  firstGlobal: number,
+  mutable: readonly MutableGlobal[],
+): void {
+  writeMeterExport(sink, KEEP_EXPORT, firstFunction + METER_FUNCTIONS);
+  writeMeterExport(sink, RESTORE_EXPORT, firstFunction + METER_FUNCTIONS + 1);
+  const touched = firstGlobal + 2;
+  for (let i = 0; i < exportedGlobals(mutable); i++)
+    writeMeterExport(sink, i === 0 ? TOUCHED_EXPORT : `${KEPT_EXPORT}${i - 1}`, touched + i, KIND_GLOBAL);
 }
 
 export function writeMeterExport(sink: ByteSink, name: string, index: number, kind = 0x00): void {

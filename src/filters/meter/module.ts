@@ -8,13 +8,13 @@ import type { MeteredModule } from "./index.ts";
 import {
   DEPTH_EXPORT,
   FUEL_EXPORT,
-  KEEP_EXPORT,
+  isMeterExport,
+  keeperExports,
   MEMORY_EXPORT,
-  METER_EXPORTS,
   meterFunctions,
   meterGlobals,
-  RESTORE_EXPORT,
   START_EXPORT,
+  writeKeeperExports,
   writeKeptGlobals,
   writeMeterExport,
   writeMeterGlobals,
@@ -233,13 +233,14 @@ class ModuleRewriter {
 
   #exports(reader: ByteReader | undefined): void {
     const sink = this.#sink;
-    const { start, functionTypes, memories, importedMemories } = this.#shape;
+    const { start, functionTypes, memories, importedMemories, globals, mutableGlobals } = this.#shape;
     const { keeps } = this.#settings;
     if (start !== undefined) this.#checkStart(start);
     const ownsMemory = keeps && memories > importedMemories;
     const count = reader?.count() ?? 0;
     sink.reserve(5);
-    sink.u32(count + meterFunctions(keeps) + (start === undefined ? 0 : 1) + (ownsMemory ? 1 : 0));
+    const kept = keeps ? keeperExports(mutableGlobals) : 0;
+    sink.u32(count + meterFunctions(false) + kept + (start === undefined ? 0 : 1) + (ownsMemory ? 1 : 0));
     if (reader !== undefined) {
       const from = reader.at;
       this.#readExports(reader, count);
@@ -250,8 +251,7 @@ class ModuleRewriter {
     writeMeterExport(sink, DEPTH_EXPORT, functionTypes.length + 1);
     if (start !== undefined) writeMeterExport(sink, START_EXPORT, start);
     if (!keeps) return;
-    writeMeterExport(sink, KEEP_EXPORT, functionTypes.length + 2);
-    writeMeterExport(sink, RESTORE_EXPORT, functionTypes.length + 3);
+    writeKeeperExports(sink, functionTypes.length, globals, mutableGlobals);
     if (ownsMemory) writeMeterExport(sink, MEMORY_EXPORT, 0, 0x02);
   }
 
@@ -269,7 +269,7 @@ class ModuleRewriter {
     const shape = this.#shape;
     for (let i = 0; i < count; i++) {
       const name = reader.name();
-      if (METER_EXPORTS.includes(name))
+      if (isMeterExport(name))
         throw unsupported(`the module has an export that is called "${name}" already: it is metered twice, or pretends to be`);
       const kind = reader.byte();
       const index = reader.u32();

@@ -19,6 +19,7 @@ export function getSharedData(
   casPointer: number,
 ): number {
   if (!memory.has(keyAt, keySize) || !memory.has(casPointer, 4)) return INVALID_MEMORY_ACCESS;
+  guest.isBound = true;
   const entry = guest.namespace.get(memory.latin1(keyAt, keySize));
   if (entry === undefined) return NOT_FOUND;
   const status = memory.giveBytes(entry.value, atPointer, sizePointer);
@@ -37,6 +38,7 @@ export function setSharedData(
 ): number {
   if (!memory.has(keyAt, keySize) || !memory.has(valueAt, valueSize)) return INVALID_MEMORY_ACCESS;
   if (keySize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
+  guest.isBound = true;
   const { config, stats } = guest.owner;
   const status = guest.namespace.set(memory.latin1(keyAt, keySize), memory.copy(valueAt, valueSize), cas >>> 0, config.budget);
   if (status !== OK && status !== CAS_MISMATCH) stats.onFault("budget");
@@ -52,6 +54,8 @@ export function registerSharedQueue(
 ): number {
   if (!memory.has(nameAt, nameSize) || !memory.has(idPointer, 4)) return INVALID_MEMORY_ACCESS;
   if (nameSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
+  // That of the filter stands: who is told of items is the same. One of its own is made anew.
+  if (guest.namespace !== guest.owner.namespace) guest.isBound = true;
   const id = guest.namespace.registerQueue(memory.latin1(nameAt, nameSize), guest.queueListener);
   if (id < 0) return INTERNAL_FAILURE;
   memory.setU32(idPointer, id);
@@ -83,6 +87,7 @@ export function resolveSharedQueue(
 
 export function enqueueSharedQueue(guest: GuestInstance, memory: GuestMemory, queue: number, at: number, size: number): number {
   if (!memory.has(at, size)) return INVALID_MEMORY_ACCESS;
+  guest.isBound = true;
   return guest.namespace.enqueue(queue >>> 0, memory.copy(at, size), guest.owner.config.budget);
 }
 
@@ -94,6 +99,7 @@ export function dequeueSharedQueue(
   sizePointer: number,
 ): number {
   if (!memory.has(atPointer, 4) || !memory.has(sizePointer, 4)) return INVALID_MEMORY_ACCESS;
+  guest.isBound = true;
   const item = guest.namespace.dequeue(queue >>> 0);
   if (item === null) return NOT_FOUND;
   return item === undefined ? EMPTY : memory.giveBytes(item, atPointer, sizePointer);

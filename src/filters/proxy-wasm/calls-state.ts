@@ -218,7 +218,7 @@ export function done(guest: GuestInstance): number {
 
 export function setTickPeriod(guest: GuestInstance, _memory: GuestMemory, periodMs: number): number {
   // What an exchange wants ends with it, and in between there are no ticks.
-  if (!guest.isTaken) guest.owner.setTick(guest, periodMs >>> 0);
+  if (!guest.isTaken) guest.setTick(periodMs >>> 0);
   return OK;
 }
 
@@ -276,9 +276,13 @@ export function callForeignFunction(
   if (nameSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return NOT_FOUND;
   const wanted = foreignNames.find(memory.words, memory.bytes, nameAt >>> 0, nameSize >>> 0);
   const { extension } = wanted;
-  if (extension !== undefined) return extension(guest, memory, argsAt, argsSize);
+  if (extension !== undefined) {
+    guest.isBound = true;
+    return extension(guest, memory, argsAt, argsSize);
+  }
   const run = findForeign(guest, wanted);
   if (run === undefined) return NOT_FOUND;
+  guest.isBound = true;
   const result = run(guest.owner.config, memory.words, argsAt >>> 0, argsSize >>> 0);
   if (result === undefined) return BAD_ARGUMENT;
   // A guest that expects nothing passes no pointers.
@@ -346,6 +350,7 @@ const CALLOUT_PSEUDO = new Set([":method", ":path", ":authority", ":scheme"]);
 /** Our id of the call, 0 when it was refused. */
 function startCallout(guest: GuestInstance, request: CalloutRequest): number {
   const context = guest.active;
+  guest.isBound = true;
   const { config, options } = guest.owner;
   const underWay = context === undefined ? guest.rootCallouts : (context.callouts?.size ?? 0);
   if (underWay >= config.budget.callouts) return 0;

@@ -1,5 +1,6 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Bytes } from "../../core/bytes.ts";
+import { KEPT_START_LIMITS } from "../../core/limits.ts";
 import type { CalloutAnswer, CalloutRequest, FilterHost, FilterModule } from "../contract.ts";
 import { ModuleCompiler } from "../guest/compiler.ts";
 import { type GuestOptions, withWholeBudget } from "../guest/module.ts";
@@ -24,7 +25,8 @@ export class ProxyWasmHost implements FilterHost {
   /** Rejects with an `Error` whose message is the reason: bad bytes, a missing export or one of the wrong type, or the guest's own words about its settings. */
   async load(wasm: Bytes, config: FilterConfig): Promise<FilterModule> {
     const whole = withWholeBudget(config);
-    const compiled = await this.#compiler.compile(wasm, whole.budget, whole.isolated);
+    const keeps = whole.isolated || whole.budget.startFuel > KEPT_START_LIMITS.startFuel;
+    const compiled = await this.#compiler.compile(wasm, whole.budget, keeps);
     refuseWrongCallbacks(wasm);
     return new ProxyWasmModule(whole, this.options, compiled).start();
   }

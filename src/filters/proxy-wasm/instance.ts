@@ -1,64 +1,27 @@
-import type { FilterConfig } from "../../config/snapshot.ts";
 import type { FilterBudget } from "../../core/limits.ts";
 import type { CalloutAnswer, FilterExchange } from "../contract.ts";
 import { GuestChance } from "../guest/chance.ts";
 import { describeTrap, hostFailure, outOfFuel, outOfStartFuel, TOO_DEEP } from "../guest/faults.ts";
 import { FuelGauge, firstFuel } from "../guest/fuel.ts";
-import type { CalloutGate, Grants } from "../guest/grants.ts";
+import type { CalloutGate } from "../guest/grants.ts";
 import { type Isolation, newIsolation } from "../guest/isolation.ts";
 import type { GuestMemory } from "../guest/memory.ts";
 import { MetricHandles } from "../guest/metric-handles.ts";
 import type { QueueListener, SharedNamespace } from "../guest/shared.ts";
-import type { FilterStats } from "../stats.ts";
 import { INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, ROOT_CONTEXT_ID } from "./abi.ts";
 import { type GuestCallback, type GuestCallbacks, NO_CALLBACKS } from "./callbacks.ts";
 import type { ForeignName } from "./calls-state.ts";
 import type { StreamContext } from "./context.ts";
 import { ContextTable } from "./context-table.ts";
 import type { PlacedForeignFunction } from "./foreign.ts";
-import type { ProxyWasmOptions } from "./host.ts";
 import { MappedCounters } from "./mapped-counters.ts";
+import type { GuestOwner } from "./owner.ts";
 
 /**
  * Of a stream's callbacks one in so many is timed, and counts for all of them: reading the clock twice costs more than an
  * empty callback. A prime, so that it does not keep step with the callbacks of an exchange.
  */
 const TIMED_EVERY = 61;
-
-/** What an instance needs from its module. */
-export interface GuestOwner {
-  readonly config: FilterConfig;
-  readonly options: ProxyWasmOptions;
-  /** The filter's. */
-  readonly namespace: SharedNamespace;
-  /** What an instance shares data in. */
-  newNamespace(): SharedNamespace;
-  readonly grants: Grants;
-  /** Metrics that this filter defined: id → kind. */
-  readonly metrics: Map<number, "counter" | "gauge" | "histogram">;
-  readonly stats: FilterStats;
-  calls: number;
-  callbackFuelMost: number;
-  /** All fuel that its instances used so far. */
-  fuelUsed: number;
-  /** Where the share of this second ends. */
-  readonly fuelLimit: number;
-  /** Why there is no fuel for an exchange. */
-  fuelReason(): string;
-  /** An id, or -1 when the budget is used up. */
-  defineMetric(kind: "counter" | "gauge" | "histogram", name: string): number;
-  log(level: number, message: string, exchange: FilterExchange | undefined): void;
-  /** Wall-clock time in ns: whole milliseconds unless the filter may see more. */
-  timeNanos(): bigint;
-  /** Monotonic time in ns, likewise. */
-  monotonicNanos(): bigint;
-  onFault(guest: GuestInstance): void;
-  onContextEnd(guest: GuestInstance, context: StreamContext): void;
-  /** Something ran that belongs to no exchange, and nothing of it is to stay. */
-  onIdle(guest: GuestInstance): void;
-  setTick(guest: GuestInstance, periodMs: number): void;
-  onQueueReady(queueId: number): void;
-}
 
 interface Callout {
   readonly context: StreamContext | undefined;
@@ -92,6 +55,10 @@ export class GuestInstance {
   /** Most recent log line: the reason when the configuration is refused. */
   lastLog = "";
   bornMs = 0;
+  /** Its start did what its state alone does not tell: another instance has to start as well. */
+  isBound = false;
+  /** Between its ticks; 0: it has none. */
+  tickMs = 0;
   /** It gets no new contexts and does nothing by itself. */
   isRetired = false;
   #hostCalls = 0;
@@ -152,10 +119,11 @@ export class GuestInstance {
     this.owner.setTick(this, 0);
   }
 
-  /** Runs the module's start function. Throws an `Error` that says what stopped it. */
-  begin(exports: WebAssembly.Exports): void {
+  /** Runs the module's start function, unless it gets the state of another one. Throws an `Error` that says what stopped it. */
+  begin(exports: WebAssembly.Exports, isKept: boolean): void {
     this.#gauge = new FuelGauge(exports, this.#budget);
     this.isolation?.add(exports);
+    if (isKept) return;
     try {
       this.#gauge.start();
     } catch (error) {
@@ -163,6 +131,11 @@ export class GuestInstance {
     }
     // It may have caught what stopped it.
     if (this.fault !== undefined) throw new Error(this.fault);
+  }
+
+  setTick(periodMs: number): void {
+    this.tickMs = periodMs;
+    this.owner.setTick(this, periodMs);
   }
 
   attach(memory: GuestMemory, callbacks: GuestCallbacks): void {
@@ -368,6 +341,7 @@ export class GuestInstance {
 
   /** After the callback that is on the stack: what must not happen inside a chain call or would enter the guest twice. */
   defer(action: () => void): void {
+    this.isBound = true;
     this.#deferred.push(action);
   }
 

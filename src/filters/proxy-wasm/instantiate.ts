@@ -1,18 +1,26 @@
 import { describeCause } from "../../core/failure.ts";
+import { KEPT_START_LIMITS } from "../../core/limits.ts";
 import type { Grants } from "../guest/grants.ts";
 import { GuestMemory } from "../guest/memory.ts";
 import { ROOT_CONTEXT_ID } from "./abi.ts";
 import type { GuestCallback, GuestCallbacks } from "./callbacks.ts";
 import { makeImports } from "./imports.ts";
-import { GuestInstance, type GuestOwner } from "./instance.ts";
+import { GuestInstance } from "./instance.ts";
+import { KeptStart } from "./kept-start.ts";
+import type { GuestOwner } from "./owner.ts";
 
 const ABI_MARKERS = ["proxy_abi_version_0_2_1", "proxy_abi_version_0_2_0", "proxy_abi_version_0_1_0"];
 
+/** A start that was costly, for the instances that come after. */
+export interface StartKeeper {
+  kept: KeptStart | undefined;
+}
+
 /**
- * An instance that is initialised and configured. Throws an `Error` that says why not. At once: the engines' asynchronous way
+ * An instance that is initialised and configured: by its start, or by what was kept of an earlier one. Throws an `Error` that says why not. At once: the engines' asynchronous way
  * blocks for as long (50 ms for a module of 25 MB on Bun, 65 on Deno).
  */
-export function instantiateGuest(owner: GuestOwner, module: WebAssembly.Module): GuestInstance {
+export function instantiateGuest(owner: GuestOwner, module: WebAssembly.Module, keeper: StartKeeper): GuestInstance {
   const guest = new GuestInstance(owner);
   const imports = makeImports(guest, module);
   let instance: WebAssembly.Instance;
@@ -21,22 +29,30 @@ export function instantiateGuest(owner: GuestOwner, module: WebAssembly.Module):
   } catch (error) {
     throw new Error(guest.fault ?? describeCause(error));
   }
-  return initialise(guest, instance);
+  return initialise(guest, instance, keeper);
 }
 
-function initialise(guest: GuestInstance, instance: WebAssembly.Instance): GuestInstance {
+function initialise(guest: GuestInstance, instance: WebAssembly.Instance, keeper: StartKeeper): GuestInstance {
   const { exports } = instance;
-  guest.begin(exports);
+  const { owner } = guest;
+  const { kept } = keeper;
+  const fuelBefore = owner.fuelUsed;
+  guest.begin(exports, kept !== undefined);
   if (!ABI_MARKERS.some((marker) => typeof exports[marker] === "function")) {
     throw new Error("the module exports no proxy_abi_version_0_2_1, _0_2_0 or _0_1_0: it is no proxy-wasm filter");
   }
   if (!(exports.memory instanceof WebAssembly.Memory)) throw new Error("the module exports no memory");
   const allocator = callbackOf(exports, "proxy_on_memory_allocate") ?? callbackOf(exports, "malloc");
   if (allocator === undefined) throw new Error("the module exports neither proxy_on_memory_allocate nor malloc");
-  guest.attach(new GuestMemory(exports.memory, guardAllocator(guest, allocator)), collectCallbacks(exports, guest.owner.grants));
-  guest.bornMs = guest.owner.options.clock.nowMs();
+  guest.attach(new GuestMemory(exports.memory, guardAllocator(guest, allocator)), collectCallbacks(exports, owner.grants));
+  guest.bornMs = owner.options.clock.nowMs();
   try {
-    start(guest, exports);
+    if (kept !== undefined) kept.give(guest, exports);
+    else {
+      start(guest, exports);
+      guest.settleFuel();
+      if (owner.fuelUsed - fuelBefore > KEPT_START_LIMITS.startFuel) keeper.kept = KeptStart.of(guest, exports);
+    }
     guest.finishStart();
   } catch (error) {
     guest.retire();

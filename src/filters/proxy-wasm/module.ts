@@ -6,8 +6,9 @@ import type { CompiledModule } from "../guest/compiler.ts";
 import { GuestModule } from "../guest/module.ts";
 import { StreamContext } from "./context.ts";
 import type { ProxyWasmOptions } from "./host.ts";
-import type { GuestInstance, GuestOwner } from "./instance.ts";
-import { instantiateGuest } from "./instantiate.ts";
+import type { GuestInstance } from "./instance.ts";
+import { instantiateGuest, type StartKeeper } from "./instantiate.ts";
+import type { GuestOwner } from "./owner.ts";
 
 /** A loaded proxy-wasm module with one configuration. */
 export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, ProxyWasmOptions> implements GuestOwner {
@@ -15,6 +16,7 @@ export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, P
   readonly #metricIds = new Map<string, number>();
   readonly #ticks = new Map<GuestInstance, Timer>();
   #holdsTicks = false;
+  readonly #keeper: StartKeeper = { kept: undefined };
 
   constructor(
     config: FilterConfig,
@@ -25,7 +27,11 @@ export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, P
   }
 
   protected makeGuest(): GuestInstance {
-    return instantiateGuest(this, this.compiled.module);
+    return instantiateGuest(this, this.compiled.module, this.#keeper);
+  }
+
+  protected override get keptBytes(): number {
+    return this.#keeper.kept?.memory.keptBytes ?? 0;
   }
 
   protected makeContext(): StreamContext {
