@@ -53,8 +53,8 @@ export function redactSnapshot(snapshot: Snapshot): Snapshot {
   const filters = redacted.filters.map((filter) => {
     const places = new SecretPlaces(new Set(filter.secrets));
     const value = settingsValue(filter.settings);
-    if (value === filter.settings) return filter;
-    return { ...filter, settings: JSON.stringify(redactSettings(value, places)) };
+    const shown = redactSettings(value, places);
+    return { ...filter, settings: value === filter.settings ? String(shown) : JSON.stringify(shown) };
   });
   return { ...redacted, filters };
 }

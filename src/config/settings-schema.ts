@@ -5,7 +5,7 @@ import { describeZodIssues, type FieldProblem, firstIssues, type SchemaNode, val
 import { METADATA_BYTES, METADATA_SECTION } from "./module-summary.ts";
 import type { Json } from "./parse.ts";
 import { SecretSettings } from "./secret-settings.ts";
-import { redactSettings } from "./secret-values.ts";
+import { redactSettings, settingsValue } from "./secret-values.ts";
 import { findCustomSection } from "./wasm-sections.ts";
 
 /**
@@ -27,7 +27,7 @@ export function checkSettings(wasm: Uint8Array, settings: string): FieldProblem[
   try {
     const metadata = JSON.parse(Buffer.from(section).toString("utf8")) as { readonly settings?: unknown };
     const schema = plainSchema(metadata.settings, 0);
-    const value = JSON.parse(settings) as Json;
+    const value = settingsValue(settings);
     const checked = z.fromJSONSchema(schema).safeParse(value);
     if (checked.success) return [];
     const shown = redactSettings(value, SecretSettings.ofSchema(metadata.settings));

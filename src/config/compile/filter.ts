@@ -26,13 +26,14 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
     if (spec.module.builtin === undefined) warnOfMissing(context, filter, module, capabilities);
     const fuel = spec.module.builtin === undefined ? DEFAULT_FILTER_BUDGET : BUILTIN_FILTER_FUEL;
     const secrets = secretsOfModule(module.bytes).pointersIn(spec.settings as Json);
+    const abi = detectAbi(module.bytes) ?? "proxy-wasm";
     return [
       {
         name: fullName(filter),
-        abi: detectAbi(module.bytes) ?? "proxy-wasm",
+        abi,
         digest: module.digest,
         origin: module.origin,
-        settings: canonicalJson(spec.settings),
+        settings: typeof spec.settings === "string" && abi === "proxy-wasm" ? spec.settings : canonicalJson(spec.settings),
         ...(secrets.length === 0 ? {} : { secrets }),
         onFailure: spec.onFailure,
         isolated: spec.isolated,

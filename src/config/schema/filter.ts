@@ -6,6 +6,7 @@ import {
   FILTER_BUDGET_MAXIMA as MAXIMA,
 } from "../../core/limits.ts";
 import { readOciReference } from "../oci/reference.ts";
+import { settingsValue } from "../secret-values.ts";
 import { capabilities } from "./capabilities.ts";
 import { filePath } from "./names.ts";
 import { chooseOne, Refusal, textOf } from "./text.ts";
@@ -110,14 +111,25 @@ const budget = z.strictObject({
   contexts: count("contextsPerInstance", 1, "Exchanges in one instance."),
 });
 
-const settings = z
-  .record(z.string(), z.unknown())
-  .superRefine((value, context) => {
-    if (JSON.stringify(value).length <= CONFIG_LIMITS.textBytes) return;
-    const message = `Settings are longer than ${formatSize(CONFIG_LIMITS.textBytes)}.`;
-    context.addIssue({ code: "custom", message, params: { code: "out_of_range", hint: "" } });
-  })
-  .meta({ title: "mapping" });
+const tooLong = (length: number): string | undefined =>
+  length <= CONFIG_LIMITS.textBytes ? undefined : `Settings are longer than ${formatSize(CONFIG_LIMITS.textBytes)}.`;
+
+const settingsMapping = z.record(z.string(), z.unknown()).superRefine((value, context) => {
+  const message = tooLong(JSON.stringify(value).length);
+  if (message !== undefined) context.addIssue({ code: "custom", message, params: { code: "out_of_range", hint: "" } });
+});
+/** Of its own fields nobody could be told which are secret, or wrong. */
+const settingsText = z.string().superRefine((value, context) => {
+  const message = tooLong(value.length);
+  if (message !== undefined) context.addIssue({ code: "custom", message, params: { code: "out_of_range", hint: "" } });
+  else if (/^\s*[[{]/.test(value) && typeof settingsValue(value) === "object")
+    context.addIssue({
+      code: "custom",
+      message: "Settings are JSON within a text.",
+      params: { code: "wrong_type", hint: "write them as a mapping" },
+    });
+});
+const settings = z.union([settingsMapping, settingsText]).meta({ title: "mapping or text" });
 
 /** A WebAssembly module with its settings. */
 export const filterSpec = z
@@ -125,7 +137,9 @@ export const filterSpec = z
     module: moduleChoice.describe("The WebAssembly module."),
     settings: settings
       .prefault({})
-      .describe("Its configuration, handed over as JSON with sorted keys; see the filter's own documentation."),
+      .describe(
+        "Its configuration, see the filter's own documentation: a mapping is handed over as JSON with sorted keys, a text to proxy-wasm as it is, to others as JSON.",
+      ),
     onFailure: z
       .enum(["closed", "open"])
       .default("closed")
