@@ -16,6 +16,12 @@ export const CONTROL_LIMITS = {
   startFuel: 2_000_000_000,
   /** Changes through the API that wait for their turn; those over NATS come one at a time. One more: 503 with `Retry-After`. */
   waitingChanges: 1_000,
+  /** Messages of one subject (of one publisher, where they have names) that wait in NATS to be processed. One more is not taken, and the log says so. */
+  inboxMessages: 256,
+  /** One message that waits. Twice `inboxMessages` of them are half of `inboxBytes`, so that no publisher fills it alone. Larger: `bad_request`; texts go in parts. */
+  inboxMessageBytes: 1024 * 1024,
+  /** All messages that wait. Exceeded: no more is taken; what waits is not thrown away for it. */
+  inboxBytes: 1024 * 1024 * 1024,
   /** Refused changes over NATS that the status lists. Exceeded: the oldest goes. */
   refusals: 16,
   /** A part counts for at least so much: each is an object. */

@@ -137,4 +137,56 @@ describe("inbox", () => {
       await server.stop();
     }
   });
+
+  test("one publisher's messages wait up to a bound, and what others published stays; a message that is too large is told", async () => {
+    const server = await startNats({ config: "max_payload: 4MB\n" });
+    const link = new NatsLink(() => connectNats({ servers: [server.url] }, "control"));
+    await link.open();
+    const refuse = (): never => assert.fail("only applies were published");
+    const applied: string[] = [];
+    const plane = {
+      apply: async ({ text, author }: { readonly text: string; readonly author: string }): Promise<ApplyOutcome> => {
+        applied.push(`${author} ${text}`);
+        return { ok: true, revision: 1, digest: "", changes: [] };
+      },
+      ...{ delete: refuse, rollback: refuse, get: () => [], history: refuse, status: refuse, waitApplied: refuse },
+      ...{ filterLogs: refuse, redact: refuse },
+    };
+    const options = { link, plane, clock: new VirtualClock(), log: SILENT_LOG, ackWaitMs: 60_000 };
+    const { manager, connection } = link.parts;
+    const stream = NATS_NAMES.inboxStream;
+    // As a former version made it.
+    await manager.streams.add({
+      ...{ name: stream, subjects: [NATS_NAMES.apply, `${NATS_NAMES.apply}.*`, NATS_NAMES.delete, `${NATS_NAMES.delete}.*`] },
+      ...{ retention: "workqueue", no_ack: true, max_bytes: 1024 * 1024 * 1024 },
+    });
+    const first = new ConfigInbox(options);
+    let second: ConfigInbox | undefined;
+    try {
+      await first.open();
+      const large = "x".repeat(CONTROL_LIMITS.inboxMessageBytes + 1);
+      const answer = (await connection.request(`${NATS_NAMES.apply}.eve`, large, { timeout: WAIT_MS })).json<InboxAnswer>();
+      assert.deepEqual(!answer.ok && answer.issues.map(({ code }) => code), ["bad_request"]);
+      await first.close();
+      // Nobody is there to process them.
+      const { inboxMessages: most } = CONTROL_LIMITS;
+      for (let i = 0; i < most + 10; i++) connection.publish(`${NATS_NAMES.apply}.eve`, `text ${i}`);
+      connection.publish(`${NATS_NAMES.apply}.ann`, "hers");
+      await connection.flush();
+      await until(async () => (await manager.streams.info(stream)).state.messages === most + 1);
+      second = new ConfigInbox(options);
+      await second.open();
+      await until(() => applied.length === most + 1);
+      const expected = [...Array.from({ length: most }, (_, i) => `eve text ${i}`), "ann hers"];
+      assert.deepEqual(applied, expected);
+      // There is room again.
+      connection.publish(`${NATS_NAMES.apply}.eve`, "later");
+      await until(() => applied.at(-1) === "eve later");
+    } finally {
+      await second?.close();
+      await first.close();
+      await link.close();
+      await server.stop();
+    }
+  });
 });

@@ -1,9 +1,18 @@
-import { AckPolicy, type ConsumerMessages, DeliverPolicy, type JsMsg, RetentionPolicy, StorageType } from "@nats-io/jetstream";
+import {
+  AckPolicy,
+  type ConsumerMessages,
+  DeliverPolicy,
+  DiscardPolicy,
+  type JsMsg,
+  RetentionPolicy,
+  StorageType,
+} from "@nats-io/jetstream";
 import { type Msg, nanos, type Subscription } from "@nats-io/nats-core";
 import { sha256Digest } from "../../config/canonical.ts";
 import { type ConfigIssue, countIssues, formatIssue } from "../../config/issue.ts";
+import { Complaints } from "../../config/nats/complaints.ts";
 import { inboxPrefix, isInbox, NATS_NAMES } from "../../config/nats/names.ts";
-import { formatDuration } from "../../config/schema/units.ts";
+import { formatDuration, formatSize } from "../../config/schema/units.ts";
 import { WindowBudget } from "../../core/budgets.ts";
 import { concatBytes } from "../../core/bytes.ts";
 import type { Clock, Timer } from "../../core/clock.ts";
@@ -48,7 +57,14 @@ export interface InboxOptions {
 const SUBJECTS = [NATS_NAMES.apply, `${NATS_NAMES.apply}.*`, NATS_NAMES.delete, `${NATS_NAMES.delete}.*`];
 /** What nobody processed is forgotten after this. */
 const KEEP_MS = 7 * 24 * 3_600_000;
-const STREAM_BYTES = 1024 * 1024 * 1024;
+/** What is published beyond these is not taken: to throw away what waits would let one publisher take away what others published. */
+const BOUNDS = {
+  max_msgs_per_subject: CONTROL_LIMITS.inboxMessages,
+  max_msg_size: CONTROL_LIMITS.inboxMessageBytes,
+  max_bytes: CONTROL_LIMITS.inboxBytes,
+  discard: DiscardPolicy.New,
+  discard_new_per_subject: true,
+} as const;
 /** The store cannot be reached: the message comes again after this. */
 const NAK_MS = 1_000;
 /** A message that brings every control plane down is given up after this many deliveries. */
@@ -70,6 +86,7 @@ export class ConfigInbox {
   /** Messages up to this one were stored before we listened: nobody will tell us their reply. */
   #before = 0;
   #stopped = false;
+  readonly #complaints: Complaints;
   /** For the status. */
   readonly refusals = new RefusalLog();
   /** What publishers stored lately. */
@@ -77,6 +94,7 @@ export class ConfigInbox {
 
   constructor(readonly options: InboxOptions) {
     const { partsBytes: each = CONTROL_LIMITS.partsBytes, clock } = options;
+    this.#complaints = new Complaints(clock);
     this.#parts = new WindowBudget(clock, { each, all: CONTROL_LIMITS.partsAllBytes, windowMs: CONTROL_LIMITS.partsWindowMs });
   }
 
@@ -105,7 +123,10 @@ export class ConfigInbox {
     const { link, ackWaitMs } = this.options;
     const { manager } = link.parts;
     try {
-      await manager.streams.info(NATS_NAMES.inboxStream);
+      const { config } = await manager.streams.info(NATS_NAMES.inboxStream);
+      // One that a former version made has no bounds for each.
+      if (Object.entries(BOUNDS).some(([name, value]) => config[name as keyof typeof BOUNDS] !== value))
+        await manager.streams.update(NATS_NAMES.inboxStream, BOUNDS);
     } catch (error) {
       if (!isStreamMissing(error)) throw error;
       await manager.streams.add({
@@ -116,8 +137,8 @@ export class ConfigInbox {
         storage: StorageType.File,
         no_ack: true,
         max_age: nanos(KEEP_MS),
-        max_bytes: STREAM_BYTES,
         num_replicas: link.replicas,
+        ...BOUNDS,
       });
     }
     const config = {
@@ -146,8 +167,26 @@ export class ConfigInbox {
   #onDirect(error: Error | null, message: Msg): void {
     if (error !== null) return;
     const reply = this.#replyOf(message);
+    if (message.data.byteLength > CONTROL_LIMITS.inboxMessageBytes) {
+      this.#refuseLarge(message, reply);
+      return;
+    }
     const answer = this.#correlator.onArrival(digestOfMessage(message), reply, this.options.clock.nowMs());
     if (answer !== undefined && reply !== "") this.options.link.parts.connection.publish(reply, JSON.stringify(answer));
+  }
+
+  /** The server does not store it, so that nobody will process it. */
+  #refuseLarge({ subject }: Msg, reply: string): void {
+    const { link, log } = this.options;
+    const most = formatSize(CONTROL_LIMITS.inboxMessageBytes);
+    const issue = controlIssue(
+      "bad_request",
+      `The message has more than ${most}.`,
+      "`selvedge apply` sends a large text in parts",
+    );
+    if (reply !== "") link.parts.connection.publish(reply, JSON.stringify(answerOf(refused(issue))));
+    if (this.#complaints.isDue(`large ${subject}`))
+      log.warn("configuration was refused", { subject, issues: 1, first: formatIssue(issue) });
   }
 
   /** Where an answer may go; "": nowhere. Where publishers are told apart, also not into another's inbox. */
@@ -289,11 +328,26 @@ export class ConfigInbox {
     return { cancel: () => timer?.cancel() };
   }
 
+  /** The server tells nobody what it does not take. We heard as many as wait at least, so it is asked only when that may be. */
+  async #tellFull(): Promise<void> {
+    if (this.#stopped || this.#correlator.size < CONTROL_LIMITS.inboxMessages) return;
+    const { link, log } = this.options;
+    try {
+      const { state } = await link.parts.manager.streams.info(NATS_NAMES.inboxStream, { subjects_filter: ">" });
+      for (const [subject, messages] of Object.entries(state.subjects ?? {}))
+        if (messages >= CONTROL_LIMITS.inboxMessages && this.#complaints.isDue(`full ${subject}`))
+          log.warn("as much configuration waits as may wait; what is published besides is not taken", { subject, messages });
+    } catch {
+      // NATS is away, which others say.
+    }
+  }
+
   #sweepLater(): void {
+    if (this.#stopped) return;
     this.#sweep?.cancel();
     this.#sweep = this.options.clock.setTimer(SWEEP_MS, () => {
       this.#correlator.sweep(this.options.clock.nowMs());
-      this.#sweepLater();
+      void this.#tellFull().finally(() => this.#sweepLater());
     });
   }
 }

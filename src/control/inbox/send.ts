@@ -1,6 +1,7 @@
 import type { NatsConnection } from "@nats-io/nats-core";
 import { isSubjectToken, NATS_NAMES } from "../../config/nats/names.ts";
 import { utf8Bytes } from "../../core/bytes.ts";
+import { CONTROL_LIMITS } from "../../core/limits.ts";
 import type { InboxAnswer } from "./answer.ts";
 
 export interface SendOptions {
@@ -44,7 +45,8 @@ async function send(connection: NatsConnection, subject: string, { text, timeout
   const ask = async (payload: string | Uint8Array): Promise<InboxAnswer> =>
     (await connection.request(to, payload, { timeout: timeoutMs })).json<InboxAnswer>();
   const bytes = utf8Bytes(text);
-  const roomBytes = (connection.info?.max_payload ?? 1024 * 1024) - HEADER_BYTES;
+  const { inboxMessageBytes: most } = CONTROL_LIMITS;
+  const roomBytes = Math.min(connection.info?.max_payload ?? most, most) - HEADER_BYTES;
   if (bytes.byteLength <= roomBytes) return ask(bytes);
   const refs: string[] = [];
   // In base64, three bytes take four.
