@@ -4,7 +4,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { LOCK_FILE } from "../runtime/files.ts";
 import { type FolderLock, lockFolder } from "../runtime/folder-lock.ts";
-import { openSharedMemory } from "../runtime/shared-memory.ts";
+import { MEMORY_FOLDER, openSharedMemory } from "../runtime/shared-memory.ts";
 import { COUNTER_BYTES } from "./filters.ts";
 
 const COUNTERS_FILE = "counters";
@@ -25,7 +25,7 @@ export interface SharedFolder {
  * A folder of its own, in memory where the system has that (counters are written with every request). Removes what supervisors that were
  * killed left there: memory that nobody would ever get back.
  */
-export function createSharedFolder(inMemory = "/dev/shm"): SharedFolder {
+export function createSharedFolder(inMemory = MEMORY_FOLDER): SharedFolder {
   const { path, lock } = tryFolder(inMemory) ?? makeFolder(tmpdir());
   const stored = new Set<string>();
   return {

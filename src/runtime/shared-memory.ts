@@ -13,6 +13,9 @@ export interface SharedWords {
   readonly int64: BigInt64Array;
 }
 
+/** Folder whose files are in memory. Linux has it; elsewhere it is not there, and a folder for temporary files does. */
+export const MEMORY_FOLDER = "/dev/shm";
+
 /** One page of memory: sizes are rounded up to it. */
 const PAGE_BYTES = 4096;
 
@@ -23,8 +26,8 @@ interface Mapper {
 
 /**
  * Opens the file, makes it at least `byteLength` long (zeroes), and maps it. Every process that opens the same path sees the
- * same words; the mapping lasts as long as the process, also when the file is removed. Put it in a folder of memory
- * (`/dev/shm`) where there is one. Throws the system's error when the file cannot be made.
+ * same words; the mapping lasts as long as the process, also when the file is removed. Put it in
+ * `MEMORY_FOLDER` where there is one. Throws the system's error when the file cannot be made.
  */
 export function openSharedMemory(path: string, byteLength: number): SharedWords {
   const rounded = Math.max(1, Math.ceil(byteLength / PAGE_BYTES)) * PAGE_BYTES;
