@@ -219,8 +219,8 @@ function filterSection(report: FilterReport): string[] {
   return [
     "## Filters",
     "",
-    `${report.date}, ${report.machine}. Without a network, in CPU time of the thread; original and metered take turns, and the quickest`,
-    "round of each counts (bench/filter-cost.ts, bench/meter.ts; of bench/isolation.ts the median).",
+    `${report.date}, ${report.machine}. Without a network, in CPU time of the thread; the quickest`,
+    "round of each counts (bench/filter-cost.ts); of bench/isolation.ts the median, of bench/meter.ts that of neighbouring turns.",
     ...(absent.length > 0 ? ["", `Absent: ${absent.join("; ")}.`] : []),
     ...filterTables(report).flatMap(({ title, table }) => ["", `### ${title}`, "", ...markdownTable(table)]),
   ];
