@@ -71,7 +71,7 @@ const snapshot = {
 };
 const issues = await proxy.apply({ snapshot, modules: new Map(), publishedAtMs: undefined });
 if (issues.length > 0) throw new Error(JSON.stringify(issues));
-observer.configure(snapshot.mesh.accessLog);
+observer.configure(snapshot.mesh);
 
 /** One connection that asks again as soon as it is answered. */
 function run(exchanges: number): Promise<void> {

@@ -50,12 +50,15 @@ const recordOf = (i: number) => records[i % records.length] as (typeof records)[
 const plain = new ProxyObserver(clock, new SeededRng(1), SILENT_LOG);
 const logging = new ProxyObserver(clock, new SeededRng(1), SILENT_LOG);
 logging.configure({
-  enabled: true,
-  path: join(folder, "access.log"),
-  sample: 1,
-  filter: undefined,
-  requestHeaders: ["user-agent"],
-  responseHeaders: [],
+  accessLog: {
+    enabled: true,
+    path: join(folder, "access.log"),
+    sample: 1,
+    filter: undefined,
+    requestHeaders: ["user-agent"],
+    responseHeaders: [],
+  },
+  tracing: { start: false, sample: 1 },
 });
 
 await measure("metrics of one exchange", (i) => {

@@ -15,9 +15,14 @@ import { METRICS, type MetricDefinition } from "../src/proxy/observe/metric-name
 /** Where the page belongs. */
 export const OPERATIONS_PAGE = fileURLToPath(new URL("../docs/operations.md", import.meta.url));
 
-const LIMITS_SOURCES = ["limits.ts", "limits-control.ts", "limits-filter-logs.ts", "limits-jwt.ts", "limits-oci.ts"].map((name) =>
-  fileURLToPath(new URL(`../src/core/${name}`, import.meta.url)),
-);
+const LIMITS_SOURCES = [
+  "limits.ts",
+  "limits-control.ts",
+  "limits-filter-logs.ts",
+  "limits-jwt.ts",
+  "limits-oci.ts",
+  "limits-trace.ts",
+].map((name) => fileURLToPath(new URL(`../src/core/${name}`, import.meta.url)));
 
 const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll(/\s+/g, " ");
 const tableOf = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
@@ -76,6 +81,7 @@ const LIMIT_GROUPS: readonly (readonly [string, Readonly<Record<string, number>>
   ["Compression (fixed)", limits.COMPRESSION_LIMITS, "COMPRESSION_LIMITS"],
   ["Events (fixed)", limits.EVENT_LIMITS, "EVENT_LIMITS"],
   ["Log lines of filters (fixed)", limits.FILTER_LOG_LIMITS, "FILTER_LOG_LIMITS"],
+  ["Spans that are exported (fixed, per worker)", limits.TRACE_LIMITS, "TRACE_LIMITS"],
   ["Stopping (Mesh)", limits.DRAIN_TIMES, "DRAIN_TIMES"],
 ];
 

@@ -382,4 +382,35 @@ describe("forwarding: trace context", () => {
     assert.match(sampled(0).head.headers.get("traceparent") ?? "", /-00$/);
     assert.equal(sampled(1).result.sampled, true);
   });
+
+  test("with export, what is sampled gets a span of ours between the caller's and the upstream's", () => {
+    const collector = { protocol: "otlp", url: "http://c/v1/traces", serviceName: "edge", timeoutMs: 1 } as const;
+    const tracing = { start: true, sample: 1, export: collector };
+    const sent = (parent: string) => {
+      const headers = [
+        ["traceparent", parent],
+        ["tracestate", "a=1"],
+      ] as const;
+      const { head, result } = forward({ headers, tracing });
+      assert.equal(head.headers.get("tracestate"), "a=1");
+      assert.equal(head.headers.count("traceparent"), 1);
+      return { text: head.headers.get("traceparent") ?? "", result };
+    };
+    const { text, result } = sent(PARENT);
+    assert.equal(text, `00-4bf92f3577b34da6a3ce929d0e0e4736-${result.spanId}-01`);
+    assert.ok(isTraceParent(text) && result.spanId !== PARENT.slice(36, 52));
+    assert.equal(result.parentSpanId, PARENT.slice(36, 52));
+    // What only a later version knows is not repeated.
+    assert.match(sent(`cc${PARENT.slice(2, -2)}ff-later`).text, /^00-[0-9a-f]{32}-[0-9a-f]{16}-03$/);
+    const unsampled = PARENT.replace(/1$/, "0");
+    assert.equal(sent(unsampled).text, unsampled);
+    assert.deepEqual([sent(unsampled).result.spanId, sent(unsampled).result.parentSpanId], ["", ""]);
+
+    const started = forward({ tracing });
+    assert.equal(started.head.headers.get("traceparent"), `00-${started.result.traceId}-${started.result.spanId}-01`);
+    assert.equal(started.result.parentSpanId, "");
+    assert.equal(forward({ tracing: { ...tracing, sample: 0 } }).result.spanId, "");
+    assert.equal(forward({ tracing: { ...tracing, start: false } }).result.spanId, "");
+    assert.equal(forward({ tracing: { start: true, sample: 1 } }).result.spanId, "");
+  });
 });

@@ -49,7 +49,7 @@ export async function createProxy(options: {
     node,
   } = options;
   const rng = systemRng();
-  const observer = new ProxyObserver(clock, rng, log, logPlaces, events, filterLogs);
+  const observer = new ProxyObserver(clock, rng, log, logPlaces, events, filterLogs, node?.id);
   const host = createFilterHost({
     ...{ clock, log, metrics: observer.filterMetrics, filterLogs: observer.filterLogs, counters, moduleFolder, node },
     ...(publish === undefined ? {} : { publish }),

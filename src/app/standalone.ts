@@ -114,7 +114,7 @@ export class Standalone implements ProxyHost {
     }
     const settled = this.#applied?.mesh === mesh;
     this.#applied = update.snapshot;
-    if (!settled) observer.configure(mesh.accessLog);
+    if (!settled) observer.configure(mesh);
     const latencyMs = update.publishedAtMs === undefined ? undefined : Math.max(0, clock.wallMs() - update.publishedAtMs);
     observer.metrics.onConfigApplied(revision, applyMs, latencyMs);
     source.report({ kind: "applied", revision, digest, applyMs });
@@ -204,6 +204,7 @@ export class Standalone implements ProxyHost {
     // Load balancers in front of us must see that we are not ready before connections are refused.
     await new Promise<void>((resolve) => void clock.setTimer(DRAIN_TIMES.readyFailMs, resolve));
     if (!this.#stopped) await dataPlane.drain();
+    if (!this.#stopped) await observer.spans.close();
     await this.stop();
   }
 
@@ -212,6 +213,7 @@ export class Standalone implements ProxyHost {
     this.#stopped = true;
     await this.options.source.stop();
     await this.options.dataPlane.stop();
+    this.options.observer.spans.abandon();
     await this.options.observer.accessLog.close();
   }
 }

@@ -112,7 +112,7 @@ export class WorkerSession {
       const issues = refused.length > 0 ? refused : await this.options.dataPlane.apply(update);
       if (issues.length > 0) return issues;
       this.#modules = new Set(manifest.modules);
-      this.options.observer.configure(accessLog);
+      this.options.observer.configure(update.snapshot.mesh);
       return issues;
     } catch (error) {
       return [localIssue("internal", `The worker could not take the snapshot: ${describeCause(error)}`, "This is a bug.")];
@@ -157,7 +157,7 @@ export class WorkerSession {
     try {
       await dataPlane.drain();
       await dataPlane.stop();
-      await observer.accessLog.close();
+      await Promise.all([observer.accessLog.close(), observer.spans.close()]);
     } catch (error) {
       log.error("draining failed", { cause: describeCause(error) });
     }
@@ -172,6 +172,7 @@ export class WorkerSession {
     const { dataPlane, observer, exit, log } = this.options;
     try {
       await dataPlane.stop();
+      observer.spans.abandon();
       await observer.accessLog.close();
     } catch (error) {
       log.error("stopping failed", { cause: describeCause(error) });

@@ -65,6 +65,19 @@ export interface TracingConfig {
   readonly start: boolean;
   /** 0 to 1: the sampled flag of traces that we start. */
   readonly sample: number;
+  /** Where spans of sampled exchanges go; absent: none are made. */
+  readonly export?: TraceExportConfig;
+}
+
+export interface TraceExportConfig {
+  /** OTLP or Zipkin v2, both as JSON over HTTP. */
+  readonly protocol: "otlp" | "zipkin";
+  /** `http` or `https`, with its path. */
+  readonly url: string;
+  /** Who says it (`service.name`). */
+  readonly serviceName: string;
+  /** For one batch, from looking up the name to the end of the answer. */
+  readonly timeoutMs: number;
 }
 
 // ---------------------------------------------------------------- listeners

@@ -6,6 +6,7 @@
 export { CONTROL_LIMITS, TRIAL_LIMITS } from "./limits-control.ts";
 export { JWT_LIMITS } from "./limits-jwt.ts";
 export { OCI_LIMITS } from "./limits-oci.ts";
+export { TRACE_LIMITS } from "./limits-trace.ts";
 
 /** Bounds of one HTTP/1.1 connection and its messages. */
 export interface HttpLimits {

@@ -12,6 +12,7 @@ import { ForwardingResult } from "./forwarding.ts";
 import type { ExchangeRecord } from "./observe/record.ts";
 import type { Reply } from "./reply.ts";
 import { coveringHost } from "./routing/host.ts";
+import { pathPatternOf } from "./routing/path-pattern.ts";
 import type { RouteMatch } from "./routing/router.ts";
 import type { ConnectionInfo } from "./stream.ts";
 
@@ -95,6 +96,15 @@ export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord {
   }
   get traceId(): string {
     return this.forwarding.traceId;
+  }
+  get spanId(): string {
+    return this.forwarding.spanId;
+  }
+  get parentSpanId(): string {
+    return this.forwarding.parentSpanId;
+  }
+  get pathPattern(): string {
+    return this.match === undefined ? "" : pathPatternOf(this.match.rule.matches);
   }
   get durationMs(): number {
     return (this.done ? this.endMs : this.clock.nowMs()) - this.startMs;

@@ -139,7 +139,8 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
       return;
     }
     const { filters, slowFilterMs } = this.generation.snapshot.mesh.accessLog;
-    const chain = this.core.chains.open(rule.filters, this, filters === true || slowFilterMs !== undefined);
+    const isTimed = filters === true || slowFilterMs !== undefined || this.spanId !== "";
+    const chain = this.core.chains.open(rule.filters, this, isTimed);
     this.chain = chain;
     const result = chain.requestHead(this.#body.ended);
     if (result === "held") this.#invite();
@@ -419,7 +420,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     if (this.done) return;
     this.done = true;
     // Else an exchange of one turn would take no time at all beside filters that say how long they took.
-    if (this.chain?.clock !== undefined) this.core.turn.renew();
+    if (this.chain?.clock !== undefined || this.spanId !== "") this.core.turn.renew();
     this.endMs = this.core.clock.nowMs();
     this.reply.abandon();
     if (this.#deadline !== undefined) this.core.deadlines.remove(this.#deadline);

@@ -17,6 +17,10 @@ export class ForwardingResult {
   /** 32 hex digits; "" when there is no trace. */
   traceId = "";
   sampled = false;
+  /** Of our own span, when one is exported; else "". */
+  spanId = "";
+  /** The caller's span, when ours is exported and has one. */
+  parentSpanId = "";
 }
 
 /** A listener's forwarding rules, ready for use. Built once per generation. */

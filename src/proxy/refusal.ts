@@ -50,8 +50,11 @@ class Refusal implements ExchangeRecord {
   readonly clientAddress: string;
   readonly requestId: string;
   readonly traceId = "";
+  readonly spanId = "";
+  readonly parentSpanId = "";
   readonly routeName = "";
   readonly ruleName = "";
+  readonly pathPattern = "";
   readonly serviceName = "";
   readonly subsetName = "";
   readonly endpointKey = "";

@@ -7,11 +7,14 @@ import type { IdSource, Rng } from "../core/rng.ts";
 export interface TraceTarget {
   traceId: string;
   sampled: boolean;
+  /** Of the span that the proxy exports of this exchange, and of its parent; "" when there is none. */
+  spanId: string;
+  parentSpanId: string;
 }
 
 /**
- * Passes a valid `traceparent` on as it is (the proxy has no span of its own yet); anything else is dropped together with its
- * `tracestate`. `present`: one of the two headers is there.
+ * Passes a valid `traceparent` on, as it is unless the proxy exports a span of its own: then that is the upstream's parent. Anything else is
+ * dropped together with its `tracestate`. `present`: one of the two headers is there.
  */
 export function applyTrace(
   tracing: TracingConfig,
@@ -22,11 +25,14 @@ export function applyTrace(
 ): void {
   result.traceId = "";
   result.sampled = false;
+  result.spanId = "";
+  result.parentSpanId = "";
   if (present) {
     const parent = headers.get("traceparent");
     if (parent !== undefined && isTraceParent(parent) && headers.count("traceparent") === 1) {
       result.traceId = parent.slice(3, 35);
       result.sampled = (Number.parseInt(parent.slice(53, 55), 16) & 1) === 1;
+      if (tracing.export !== undefined && result.sampled) continueTrace(parent, headers, sources.ids, result);
       return;
     }
     headers.remove("traceparent");
@@ -35,7 +41,21 @@ export function applyTrace(
   if (!tracing.start) return;
   result.traceId = sources.ids.next();
   result.sampled = sources.rng.next() < tracing.sample;
-  headers.add("traceparent", `00-${result.traceId}-${sources.ids.next().slice(0, 16)}-${result.sampled ? "01" : "00"}`);
+  const spanId = sources.ids.next().slice(0, SPAN_ID_LENGTH);
+  headers.add("traceparent", `00-${result.traceId}-${spanId}-${result.sampled ? "01" : "00"}`);
+  if (tracing.export !== undefined && result.sampled) result.spanId = spanId;
+}
+
+const SPAN_ID_LENGTH = 16;
+/** Those of version 00 that are known: sampled, and that the trace id is random (Level 2). */
+const KNOWN_FLAGS = 3;
+
+/** The proxy's span between the caller's and the upstream's. What a later version added is not ours to repeat (§4.1): version 00. */
+function continueTrace(parent: string, headers: HeaderBlock, ids: IdSource, result: TraceTarget): void {
+  const flags = Number.parseInt(parent.slice(53, 55), 16) & KNOWN_FLAGS;
+  result.parentSpanId = parent.slice(36, 52);
+  result.spanId = ids.next().slice(0, SPAN_ID_LENGTH);
+  headers.set("traceparent", `00-${result.traceId}-${result.spanId}-0${flags}`);
 }
 
 const TRACE_PARENT_LENGTH = 55;

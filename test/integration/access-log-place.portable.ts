@@ -134,8 +134,8 @@ describe("where an access log may be", () => {
     const clock = new SystemClock();
     const options = { clock, log: SILENT_LOG, counters: ownCounters(), reusePort: false };
     const { proxy, observer } = await createProxy({ ...options, logPlaces: { kind: "folder", folder } });
-    const config = { ...snapshotOf().mesh.accessLog, enabled: true, path: "rotated.log" };
-    observer.configure(config);
+    const { mesh } = snapshotOf();
+    observer.configure({ ...mesh, accessLog: { ...mesh.accessLog, enabled: true, path: "rotated.log" } });
     assert.ok(existsSync(join(folder, "rotated.log")));
     rmSync(join(folder, "rotated.log"));
     symlinkSync(join(outside, "stolen.log"), join(folder, "rotated.log"));

@@ -112,7 +112,7 @@ kind: Mesh
 metadata: { name: mesh }
 spec:
   accessLog: { filter: { minStatus: 400, minDuration: 1s, routes: [whole] }, requestHeaders: [user-agent] }
-  tracing: { start: true, sample: 0.5 }
+  tracing: { start: true, sample: 0.5, export: { url: "http://collector.example:4318", serviceName: edge, timeout: 2s } }
   trustedProxies: [192.0.2.0/24]
   drain: { grace: 5s }
 `;

@@ -1,7 +1,7 @@
 import { sortedSet } from "../canonical.ts";
 import type { MeshResource } from "../schema/index.ts";
-import { meshSpec } from "../schema/mesh.ts";
-import type { MeshConfig } from "../snapshot.ts";
+import { type MeshSpec, meshSpec } from "../schema/mesh.ts";
+import type { MeshConfig, TracingConfig } from "../snapshot.ts";
 import type { CompileContext } from "./context.ts";
 
 /** Of what is applied, or of all. */
@@ -41,11 +41,21 @@ export function compileMesh(context: CompileContext): MeshConfig {
       requestHeaders: sortedSet(accessLog.requestHeaders),
       responseHeaders: sortedSet(accessLog.responseHeaders),
     },
-    tracing,
+    tracing: compileTracing(tracing),
     trustedProxies: sortedSet(trustedProxies),
     drain: { graceMs: drain.grace, tunnelGraceMs: drain.tunnelGrace },
     ...(filters.requireSignature ? { filterKeys: sortedSet(filters.trustedKeys) } : {}),
   };
+}
+
+const COLLECTOR_PATHS = { otlp: "/v1/traces", zipkin: "/api/v2/spans" } as const;
+
+function compileTracing({ export: wanted, ...context }: MeshSpec["tracing"]): TracingConfig {
+  if (wanted === undefined) return context;
+  const { protocol, serviceName, timeout } = wanted;
+  const url = new URL(wanted.url);
+  if (url.pathname === "/") url.pathname = COLLECTOR_PATHS[protocol];
+  return { ...context, export: { protocol, url: url.href, serviceName, timeoutMs: timeout } };
 }
 
 /** Keys alone refuse nobody: whoever names them most likely thinks that they do. */

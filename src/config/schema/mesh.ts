@@ -1,10 +1,14 @@
 import { z } from "zod";
-import { CONTROL_LIMITS, DRAIN_TIMES, FILTER_BUDGET_MAXIMA } from "../../core/limits.ts";
+import { CONFIG_LIMITS, CONTROL_LIMITS, DRAIN_TIMES, FILTER_BUDGET_MAXIMA } from "../../core/limits.ts";
 import { readTrustedKey } from "../module-signature.ts";
 import { loggedHeader } from "./headers.ts";
-import { cidr, filePath, list, reference } from "./names.ts";
+import { cidr, filePath, list, plainText, reference, show } from "./names.ts";
 import { Refusal, refuse, textOf } from "./text.ts";
 import { duration, formatDuration } from "./units.ts";
+
+const SERVICE_NAME_BYTES = 255;
+/** Batches wait for each other. */
+const TRACE_TIMEOUT_MAX_MS = 60_000;
 
 const share = () => z.number().min(0).max(1);
 
@@ -40,12 +44,37 @@ const accessLog = z.strictObject({
   responseHeaders: list(loggedHeader(), 64).prefault([]).describe("Answer headers to log."),
 });
 
+function readCollector(text: string): string | Refusal {
+  const bad = (why: string) =>
+    new Refusal("bad_url", `${show(text)} is not the URL of a collector: ${why}.`, "like http://collector.example:4318");
+  if (text.length > CONFIG_LIMITS.valueBytes || !URL.canParse(text)) return bad("it is malformed");
+  const url = new URL(text);
+  if (url.protocol !== "https:" && url.protocol !== "http:") return bad("it is neither https nor http");
+  if (url.username !== "" || url.password !== "") return bad("it has credentials");
+  if (url.hash !== "") return bad("it has a fragment");
+  return url.href;
+}
+
+const traceExport = z.strictObject({
+  protocol: z.enum(["otlp", "zipkin"]).default("otlp").describe("OTLP over HTTP, or Zipkin v2; both as JSON."),
+  url: textOf("URL", readCollector).describe(
+    "The collector (`http` or `https`). Without a path: `/v1/traces` for OTLP, `/api/v2/spans` for Zipkin. Redirects are not followed.",
+  ),
+  serviceName: plainText(SERVICE_NAME_BYTES).default("selvedge").describe("`service.name` of the spans."),
+  timeout: duration(1, TRACE_TIMEOUT_MAX_MS).prefault("5s").describe("How long one batch may take."),
+});
+
 const tracing = z.strictObject({
   start: z
     .boolean()
     .default(false)
     .describe("Start a trace (W3C `traceparent`) when none came in. One that came in is always passed on."),
   sample: share().default(1).describe("Share of the traces started here that carry the sampled flag."),
+  export: traceExport
+    .optional()
+    .describe(
+      "Send a span of every request whose trace is sampled. Its filters are timed and told with it, `slow` by `accessLog.slowFilter`; the upstream gets this span as its parent.",
+    ),
 });
 
 const drain = z.strictObject({

@@ -4,7 +4,7 @@ import { type ByteWriter, Literal } from "../../core/writer.ts";
 import type { FilterRun } from "../../filters/chain-types.ts";
 import { putNumber, putString } from "./json-bytes.ts";
 import type { ExchangeRecord, StreamRecord } from "./record.ts";
-import { isSecretHeader, redactQuery } from "./redact.ts";
+import { isSecretHeader, loggedPath, loggedQuery } from "./redact.ts";
 
 /** Routes whose part of the line is kept for the next one. */
 const CACHE_MAX = 4096;
@@ -111,7 +111,8 @@ export class AccessLogLine {
     putField(out, FIELD.listener, record.connection.listener);
     putField(out, FIELD.method, request === undefined ? "" : request.method);
     putField(out, FIELD.authority, record.originalAuthority);
-    putTarget(out, record);
+    putField(out, FIELD.path, loggedPath(record));
+    putUnlessEmpty(out, FIELD.query, loggedQuery(record));
     out.literal(request === undefined ? NO_PROTOCOL : protocolOf(request.version));
     putCount(out, FIELD.status, record.status);
     putFailure(out, failure);
@@ -249,15 +250,6 @@ function putTls(out: ByteWriter, { connection: { tls } }: Pick<ExchangeRecord, "
   putField(out, FIELD.tls, tls.version);
   putField(out, FIELD.sni, tls.serverName ?? "");
   if (tls.peer !== undefined) putField(out, FIELD.peer, tls.peer.uris[0] ?? tls.peer.subject);
-}
-
-/** `path` and `query`, as they came. */
-function putTarget(out: ByteWriter, record: ExchangeRecord): void {
-  const path = record.originalPath;
-  const mark = path.indexOf("?");
-  putField(out, FIELD.path, mark < 0 ? path : path.slice(0, mark));
-  const query = mark >= 0 ? path.slice(mark + 1) : record.request?.query;
-  if (query !== undefined) putUnlessEmpty(out, FIELD.query, redactQuery(query));
 }
 
 function protocolOf(version: number): Literal {

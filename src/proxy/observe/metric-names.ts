@@ -237,6 +237,13 @@ export const METRICS = {
     [],
     "Lines dropped because the log could not keep up, or its disk was full.",
   ),
+  traceSpans: metric(
+    "counter",
+    "selvedge_trace_spans_total",
+    ["result"],
+    "Spans of sampled exchanges, with tracing.export. result: sent (the collector took them) or dropped (it was away, slow or refused them).",
+    2,
+  ),
   workers: metric("gauge", "selvedge_workers", [], "Worker processes that are serving."),
   workerExits: metric(
     "counter",

@@ -1,4 +1,4 @@
-import type { AccessLogConfig } from "../../config/snapshot.ts";
+import type { MeshConfig } from "../../config/snapshot.ts";
 import type { Clock } from "../../core/clock.ts";
 import { EventLog } from "../../core/events.ts";
 import type { Failure } from "../../core/failure.ts";
@@ -11,11 +11,13 @@ import type { MetricsDump } from "./dump.ts";
 import type { LogPlaces } from "./log-place.ts";
 import type { ExchangeRecord, Observer, StreamRecord } from "./record.ts";
 import { MetricsRecorder } from "./recorder.ts";
+import { SpanExporter } from "./spans/exporter.ts";
 
-/** Everything one proxy process observes: metrics and access log behind the one `Observer` that the data plane knows. */
+/** Everything one proxy process observes: metrics, access log and spans behind the one `Observer` that the data plane knows. */
 export class ProxyObserver implements Observer {
   readonly metrics: MetricsRecorder;
   readonly accessLog: AccessLog;
+  readonly spans: SpanExporter;
 
   /** `logPlaces`: which files the access log may be; default: any. */
   constructor(
@@ -27,9 +29,12 @@ export class ProxyObserver implements Observer {
     readonly events: EventLog = new EventLog(clock),
     /** Where what filters say is kept. */
     readonly filterLogs: FilterLogs = new FilterLogs(clock),
+    /** The proxy's id, for its spans. */
+    instance = "",
   ) {
     this.metrics = new MetricsRecorder(clock, events);
     this.accessLog = new AccessLog(clock, rng, log.for("access-log"), logPlaces);
+    this.spans = new SpanExporter(clock, log.for("tracing"), instance);
   }
 
   /** For the filter host. */
@@ -38,8 +43,9 @@ export class ProxyObserver implements Observer {
   }
 
   /** Settings of the snapshot that now serves. */
-  configure(accessLog: AccessLogConfig): void {
-    this.accessLog.configure(accessLog);
+  configure(mesh: Pick<MeshConfig, "accessLog" | "tracing">): void {
+    this.accessLog.configure(mesh.accessLog);
+    this.spans.configure(mesh);
   }
 
   onExchangeStart(): void {
@@ -48,6 +54,7 @@ export class ProxyObserver implements Observer {
   onExchangeEnd(record: ExchangeRecord): void {
     this.metrics.onExchangeEnd(record);
     this.accessLog.onExchangeEnd(record);
+    this.spans.onExchangeEnd(record);
   }
   onStreamStart(record: StreamRecord): void {
     this.metrics.onStreamStart(record);
@@ -85,6 +92,9 @@ export class ProxyObserver implements Observer {
     const counters = [...dump.counters];
     if (lines > 0) counters.push(["accessLogLines", [], lines]);
     if (dropped > 0) counters.push(["accessLogDropped", [], dropped]);
+    const spans = this.spans.takeCounts();
+    if (spans.sent > 0) counters.push(["traceSpans", ["sent"], spans.sent]);
+    if (spans.dropped > 0) counters.push(["traceSpans", ["dropped"], spans.dropped]);
     return { ...dump, counters };
   }
 }

@@ -18,9 +18,15 @@ export interface ExchangeRecord {
   readonly clientAddress: string;
   readonly requestId: string;
   readonly traceId: string;
+  /** Of the span to be exported: 16 hex digits, told to the upstream as its parent. "": none is exported. */
+  readonly spanId: string;
+  /** The caller's; "" when it named none. */
+  readonly parentSpanId: string;
   /** `namespace/route` and the rule within; "" when none matched. */
   readonly routeName: string;
   readonly ruleName: string;
+  /** Of the rule's paths, when it has one only: `/users/{id}`, `/files/*`; "" when there is none to tell. */
+  readonly pathPattern: string;
   /** "" when no backend was chosen. */
   readonly serviceName: string;
   readonly subsetName: string;

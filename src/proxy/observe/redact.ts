@@ -1,4 +1,5 @@
 import { CREDENTIAL_FIELDS } from "../../core/credentials.ts";
+import type { ExchangeRecord } from "./record.ts";
 
 /** What is never logged, however the log is configured (class 43, invariant "no secret in a log"). */
 
@@ -69,6 +70,19 @@ export function redactQuery(query: string): string {
     start = end + 1;
   }
   return kept === 0 ? query : redacted + query.slice(kept);
+}
+
+/** The path of an exchange as it came, for a log. */
+export function loggedPath({ originalPath }: ExchangeRecord): string {
+  const mark = originalPath.indexOf("?");
+  return mark < 0 ? originalPath : originalPath.slice(0, mark);
+}
+
+/** Its query, with the values of credentials replaced; "" when there is none. */
+export function loggedQuery({ originalPath, request }: ExchangeRecord): string {
+  const mark = originalPath.indexOf("?");
+  const query = mark < 0 ? request?.query : originalPath.slice(mark + 1);
+  return query === undefined ? "" : redactQuery(query);
 }
 
 function isSecretParameter(name: string): boolean {
