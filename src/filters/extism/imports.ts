@@ -13,6 +13,7 @@ const WASI: Readonly<Record<string, WasiCall>> = {
   fd_write: wasi.fdWrite,
   clock_time_get: wasi.clockTimeGet,
   random_get: wasi.randomGet,
+  poll_oneoff: wasi.pollOneoff,
   environ_sizes_get: wasi.zeroSizes,
   args_sizes_get: wasi.zeroSizes,
   environ_get: wasi.succeed,

@@ -131,17 +131,22 @@ export function getHeaderMapValue(
 ): number {
   if (!memory.has(keyAt, keySize)) return INVALID_MEMORY_ACCESS;
   const block = readableBlock(guest, map);
-  if (block === undefined) return missingMap(guest);
+  const absent = guest.hasEmptyValues ? "" : undefined;
+  if (block === undefined) {
+    const status = missingMap(guest);
+    return status === NOT_FOUND && absent !== undefined ? memory.giveText(absent, atPointer, sizePointer) : status;
+  }
   const key = readName(memory, keyAt, keySize);
   const direction = directionOf(map);
-  // What it may not see is not there for it, as in the list of all pairs.
-  if (direction !== undefined && !guest.owner.grants.mayRead(direction, key)) return NOT_FOUND;
   let value: string | undefined;
-  if (map === MAP_REQUEST_HEADERS && isPseudo(key)) {
+  // What it may not see is not there for it, as in the list of all pairs.
+  if (direction !== undefined && !guest.owner.grants.mayRead(direction, key)) value = undefined;
+  else if (map === MAP_REQUEST_HEADERS && isPseudo(key)) {
     const request = requestOf(guest);
     value = request === undefined ? undefined : readRequestPseudo(request, key);
   } else if (map === MAP_RESPONSE_HEADERS && key === ":status") value = String(responseOf(guest)?.status);
   else value = block.get(key);
+  value ??= absent;
   return value === undefined ? NOT_FOUND : memory.giveText(value, atPointer, sizePointer);
 }
 

@@ -185,6 +185,7 @@ const WASI: Readonly<Record<string, RunMany>> = {
   fd_write: wasi.fdWrite,
   clock_time_get: wasi.clockTimeGet,
   random_get: wasi.randomGet,
+  poll_oneoff: wasi.pollOneoff,
   environ_sizes_get: wasi.zeroSizes,
   args_sizes_get: wasi.zeroSizes,
   environ_get: wasi.succeed,
@@ -209,6 +210,8 @@ function findImport(guest: GuestInstance, from: string, name: string): Import | 
   if (from === "wasi_snapshot_preview1" || from === "wasi_unstable") return findWasi(guest, name);
   if (from !== "env") return undefined;
   if (name === "abort") return makeAbort(guest);
+  // Emscripten's modules (the C++ SDK) say that their memory grew.
+  if (name === "emscripten_notify_memory_growth") return () => {};
   const own = <T>(table: Readonly<Record<string, T>>): T | undefined => (Object.hasOwn(table, name) ? table[name] : undefined);
   const [run1, run2, run3, run5, run6] = [own(HOT1), own(HOT2), own(HOT3), own(HOT5), own(HOT6)];
   const [long, many] = [own(HOT_LONG), own(COLD)];

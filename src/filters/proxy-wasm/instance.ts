@@ -55,6 +55,8 @@ export class GuestInstance {
   /** Most recent log line: the reason when the configuration is refused. */
   lastLog = "";
   bornMs = 0;
+  /** ABI 0.1.0: the value of a field that is not there is empty, and no status says so. */
+  hasEmptyValues = false;
   /** Its start did what its state alone does not tell: another instance has to start as well. */
   isBound = false;
   /** Between its ticks; 0: it has none. */

@@ -9,6 +9,7 @@ import { GuestInstance } from "./instance.ts";
 import { KeptStart } from "./kept-start.ts";
 import type { GuestOwner } from "./owner.ts";
 
+/** The newest first. */
 const ABI_MARKERS = ["proxy_abi_version_0_2_1", "proxy_abi_version_0_2_0", "proxy_abi_version_0_1_0"];
 
 /** A start that was costly, for the instances that come after. */
@@ -38,9 +39,11 @@ function initialise(guest: GuestInstance, instance: WebAssembly.Instance, keeper
   const { kept } = keeper;
   const fuelBefore = owner.fuelUsed;
   guest.begin(exports, kept !== undefined);
-  if (!ABI_MARKERS.some((marker) => typeof exports[marker] === "function")) {
+  const marker = ABI_MARKERS.find((each) => typeof exports[each] === "function");
+  if (marker === undefined) {
     throw new Error("the module exports no proxy_abi_version_0_2_1, _0_2_0 or _0_1_0: it is no proxy-wasm filter");
   }
+  guest.hasEmptyValues = marker === "proxy_abi_version_0_1_0";
   if (!(exports.memory instanceof WebAssembly.Memory)) throw new Error("the module exports no memory");
   const allocator = callbackOf(exports, "proxy_on_memory_allocate") ?? callbackOf(exports, "malloc");
   if (allocator === undefined) throw new Error("the module exports neither proxy_on_memory_allocate nor malloc");
