@@ -82,6 +82,8 @@ export const ISSUE_CODES = {
   bad_settings: "The filter does not accept its settings.",
   trial_failed:
     "The process in which a control plane tries filters ended before it had an answer: nobody knows whether this one is good, so it is refused.",
+  snapshot_missing:
+    "A proxy cannot fetch what the configuration names, a module or a part of it, or it is not what it should be. What served before goes on; the proxy asks again, and serves it once it is there.",
   internal: "Reading failed for a reason that is a bug. The old configuration stays.",
 } as const;
 

@@ -7,6 +7,7 @@ import { type FilterLogs, readFilterLogQuery } from "../core/filter-logs.ts";
 import { EVENT_LIMITS, FILTER_LOG_LIMITS } from "../core/limits.ts";
 import type { Log } from "../core/log.ts";
 import type { Rng } from "../core/rng.ts";
+import { issueOf } from "./issue.ts";
 import { Complaints, natsHint } from "./nats/complaints.ts";
 import { connectNats, type NatsAddress } from "./nats/connect.ts";
 import { type Announcement, parseAnnouncement } from "./nats/manifest.ts";
@@ -21,7 +22,7 @@ import {
 } from "./nats/names.ts";
 import { isStatus } from "./nats/objects.ts";
 import { SnapshotCache, type StoredSnapshot } from "./nats/snapshot-cache.ts";
-import { SnapshotLoader } from "./nats/snapshot-loader.ts";
+import { MissingObject, SnapshotLoader } from "./nats/snapshot-loader.ts";
 import {
   HEARTBEAT_MS,
   type LogAnswer,
@@ -86,6 +87,8 @@ const POLL_JITTER_MS = 100;
 const SAVE_MS = 1_000;
 /** What could not be fetched is tried again after this. */
 const RETRY_MS = 1_000;
+/** What was not in the store for so long is refused, so that nobody waits for it without being told why. It is asked for all the same. */
+const MISSING_MS = 4_000;
 
 /** Makes a source; nothing happens before `start`. Throws an `Error` when id or group cannot be part of a NATS subject. */
 export function createNatsSource(options: NatsSourceOptions): NatsSource {
@@ -105,6 +108,8 @@ class NatsSnapshotSource implements NatsSource {
   #wanted: Announcement | undefined;
   /** What was handed over last. */
   #current: Manifest | undefined;
+  /** The revision that cannot be fetched, and since when. */
+  #missing = { revision: 0, sinceMs: 0 };
   #working = false;
   #tellingSoon = false;
   /** Questions about log lines that are being answered. */
@@ -338,10 +343,20 @@ class NatsSnapshotSource implements NatsSource {
       const cause = describeCause(error);
       this.options.events?.add("snapshot_missing", `revision ${this.#wanted?.manifest.revision ?? 0}`, cause);
       this.options.log.warn("a configuration cannot be fetched yet", { cause });
+      if (error instanceof MissingObject) this.#refuseMissing(cause);
       this.#after("retry", RETRY_MS * (1 + this.options.rng.next()), () => void this.#work());
     } finally {
       this.#working = false;
     }
+  }
+
+  #refuseMissing(cause: string): void {
+    const { revision = 0, digest = "" } = this.#wanted?.manifest ?? {};
+    const nowMs = this.options.clock.nowMs();
+    if (this.#missing.revision !== revision) this.#missing = { revision, sinceMs: nowMs };
+    if (nowMs - this.#missing.sinceMs < MISSING_MS || this.#status.rejectedRevision === revision) return;
+    const message = `It cannot be fetched: ${cause}.`;
+    this.report({ kind: "rejected", revision, digest, issues: [issueOf({ code: "snapshot_missing", message })] });
   }
 
   #deliver(manifest: Manifest): void {

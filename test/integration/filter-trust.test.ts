@@ -164,6 +164,10 @@ spec: { rules: [{ filters: [guest], respond: { status: 200, body: served } }] }
         return shown.includes("snapshot_missing");
       });
       expect(shown).toMatch(new RegExp(`late +snapshot_missing.* +revision \\d+ +.*${digest} was altered`));
+      // Who waits is told, instead of waiting for what will not come.
+      const waited = await selvedge("status", "--server", server, "--wait", "--timeout", "120");
+      expect([waited.exit, waited.error]).toEqual([EXIT.failed, expect.stringMatching(/late refused it\n.*snapshot_missing/)]);
+      expect(waited.error).toContain(`${digest} was altered`);
     } finally {
       late.child.kill("SIGKILL");
       await late.finished;

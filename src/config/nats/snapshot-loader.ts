@@ -86,15 +86,18 @@ export class SnapshotLoader {
   }
 }
 
+/** The store answered, and what it has is not what was asked for. */
+export class MissingObject extends Error {}
+
 async function readSection(connection: NatsConnection, digest: string): Promise<Uint8Array> {
   const sealed = await readObject(connection, sealedName(digest));
-  if (sealed === undefined) throw new Error(`section ${digest} is not in the object store`);
+  if (sealed === undefined) throw new MissingObject(`section ${digest} is not in the object store`);
   return unseal(sealed, digest);
 }
 
 async function readModule(connection: NatsConnection, digest: string): Promise<Uint8Array> {
   const bytes = await readObject(connection, moduleName(digest));
-  if (bytes === undefined) throw new Error(`module ${digest} is not in the object store`);
-  if (sha256Digest(bytes) !== digest) throw new Error(`module ${digest} was altered`);
+  if (bytes === undefined) throw new MissingObject(`module ${digest} is not in the object store`);
+  if (sha256Digest(bytes) !== digest) throw new MissingObject(`module ${digest} was altered`);
   return bytes;
 }
