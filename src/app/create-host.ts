@@ -43,19 +43,9 @@ async function createStandalone(options: HostOptions): Promise<ProxyHost> {
   const { ownCounters } = await import("./filters.ts");
   const { Standalone } = await import("./standalone.ts");
   const { clock, log, logPlaces, events, filterLogs } = options;
-  const moduleFolder = moduleFolderOf(options.cacheFolder);
   const { proxy, observer } = await createProxy({
-    ...{
-      clock,
-      log,
-      counters: ownCounters(),
-      reusePort: false,
-      logPlaces,
-      events,
-      filterLogs,
-      moduleFolder,
-      node: nodeOf(options),
-    },
+    ...{ clock, log, logPlaces, events, filterLogs, counters: ownCounters(), reusePort: false },
+    ...{ moduleFolder: moduleFolderOf(options.cacheFolder), node: nodeOf(options) },
     ...publishOf(options),
   });
   return new Standalone({ ...options, version: VERSION, dataPlane: proxy, observer });
@@ -83,13 +73,11 @@ async function createSupervised(options: HostOptions): Promise<ProxyHost> {
     ...options,
     version: VERSION,
     spawn: createSpawn({
-      ...{
-        folder: folder.path,
-        logLevel: options.logLevel,
-        reusePort: true,
-        logPlaces: options.logPlaces,
-        node: nodeOf(options),
-      },
+      folder: folder.path,
+      logLevel: options.logLevel,
+      reusePort: true,
+      logPlaces: options.logPlaces,
+      node: nodeOf(options),
       ...(moduleFolder === undefined ? {} : { moduleFolder }),
       canPublish: options.source.publish !== undefined,
     }),

@@ -35,24 +35,12 @@ export async function createProxy(options: {
   /** How filters publish over NATS. Absent: there is none. */
   readonly publish?: PublishMessage;
 }): Promise<CreatedProxy> {
-  const {
-    clock,
-    log,
-    counters,
-    reusePort,
-    unixSockets = true,
-    logPlaces,
-    events,
-    filterLogs,
-    moduleFolder,
-    publish,
-    node,
-  } = options;
+  const { clock, log, reusePort, unixSockets = true, logPlaces, events, filterLogs } = options;
   const rng = systemRng();
-  const observer = new ProxyObserver(clock, rng, log, logPlaces, events, filterLogs, node?.id);
+  const observer = new ProxyObserver(clock, rng, log, logPlaces, events, filterLogs, options.node?.id);
   const host = createFilterHost({
-    ...{ clock, log, metrics: observer.filterMetrics, filterLogs: observer.filterLogs, counters, moduleFolder, node },
-    ...(publish === undefined ? {} : { publish }),
+    ...options,
+    ...{ metrics: observer.filterMetrics, filterLogs: observer.filterLogs },
     callout: (filter, request, done) => proxy.startCallout(filter, request, done),
   });
   const proxy: RunningProxy = new RunningProxy({

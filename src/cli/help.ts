@@ -9,7 +9,7 @@ const INDENT = 30;
 export function formatOverview(commands: readonly { name: string; summary: string }[], paint: Paint): string {
   const width = Math.max(...commands.map((command) => command.name.length)) + 2;
   return [
-    `${paint.bold("selvedge")}: ingress gateway and service mesh in one small proxy, configured live over NATS`,
+    `${paint.bold("Selvedge")}: ingress gateway and service mesh in one small proxy, configured live over NATS`,
     "",
     `${paint.bold("Usage:")} selvedge <command> [flags]`,
     "",

@@ -11,7 +11,8 @@ const OTHER_WORDS = ["help", "--help", "<command>"];
 export function asTyped(text: string, terminal: Pick<Terminal, "env">): string {
   const program = programOf(terminal);
   if (program === "selvedge") return text;
-  return text.replace(/\bselvedge ([a-z-]+|<command>)/g, (written, name: string) =>
+  // Also behind what begins bold letters, which ends in one.
+  return text.replace(/(?<=\[[\d;]*m|\b)selvedge ([a-z-]+|<command>)/g, (written, name: string) =>
     OTHER_WORDS.includes(name) || COMMANDS.some((each) => each.name === name) ? `${program} ${name}` : written,
   );
 }

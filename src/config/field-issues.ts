@@ -45,7 +45,27 @@ const HINTED_FIELDS = 256;
 
 function hintOfUnknown(kind: Kind | SchemaNode, path: IssuePath, key: string, known: readonly string[]): string {
   const near = known.length === 0 || nearest(key, known) !== undefined;
-  return (near ? "" : placeHint(kind, path, key)) || hintFor(key, known);
+  return (near ? "" : meantHint(kind, path, key, known) || placeHint(kind, path, key)) || hintFor(key, known);
+}
+
+/** Fields of Gateway API, Istio and Envoy, and what they are called here. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  ...{ hostname: "hosts", hostnames: "hosts", host: "hosts", virtualhosts: "hosts", domains: "hosts", servernames: "hosts" },
+  ...{ backendrefs: "backends", backendref: "backends", backend: "backends", destination: "backends", destinations: "backends" },
+  ...{ clusters: "backends", services: "backends", parentrefs: "gateways", parents: "gateways", parentref: "gateways" },
+  ...{ servers: "listeners", http: "rules", routes: "rules", match: "matches", filter: "filters", timeouts: "times" },
+  ...{ certificaterefs: "certificates", uri: "path", pathprefix: "path", method: "methods", queryparams: "query" },
+};
+
+/** A name that other systems have for a field that is here, or above or below. */
+function meantHint(kind: Kind | SchemaNode, path: IssuePath, key: string, known: readonly string[]): string {
+  const lower = key.toLowerCase();
+  const meant = Object.hasOwn(ELSEWHERE, lower) ? ELSEWHERE[lower] : undefined;
+  // A field of that very name may stand elsewhere.
+  if (meant === undefined || typeof kind !== "string" || placeHint(kind, path, key) !== "") return "";
+  if (known.includes(meant)) return `here it is ${meant}`;
+  const place = placeHint(kind, path, meant);
+  return place === "" ? "" : `here it is ${meant}; ${place}`;
 }
 
 /** A field that is missing because its name has a typing error is one mistake: the name is told, what comes of it is not. */

@@ -102,6 +102,7 @@ class NatsSnapshotSource implements NatsSource {
   readonly #complaints: Complaints;
   #connection: NatsConnection | undefined;
   #onSnapshot: (update: SnapshotUpdate) => void = () => {};
+  #wasConnected = false;
   #disconnectedAtMs: number | undefined;
   #stopped = false;
   /** Newest manifest heard of, not handed over yet. */
@@ -274,10 +275,13 @@ class NatsSnapshotSource implements NatsSource {
     const lostAtMs = this.#disconnectedAtMs;
     this.#disconnectedAtMs = undefined;
     const wrongMs = this.#complaints.forget();
+    // What was not there yet is not lost.
+    const wasLost = this.#wasConnected;
+    this.#wasConnected = true;
     const lostMs = lostAtMs === undefined ? wrongMs : this.options.clock.wallMs() - lostAtMs;
     this.options.log.info("connected to NATS", {
       ...{ id: this.options.id, group: this.#group },
-      ...(lostMs === undefined ? {} : { lostMs }),
+      ...(wasLost && lostMs !== undefined ? { lostMs } : {}),
     });
     this.#beat();
   }

@@ -132,11 +132,12 @@ const NO_PATHS: readonly IssuePath[] = [];
 
 /** Where a value stands is asked only when it has an issue: then the YAML reader says it. */
 function documentOfJson({ value, text, offset }: JsonDocument, lines: LineTable): TextDocument {
-  let document: Document.Parsed | undefined;
+  // Looked for once: of a text with many mistakes each asks.
+  let document: Document.Parsed | "none" | undefined;
   const locate = (path: IssuePath, key = false) => {
-    if (document === undefined && hasTooManyMarks(text)) return lines.placeOf(offset);
-    document ??= parseStream(text)[0];
-    return lines.placeOf(offset + (document === undefined ? 0 : offsetOf(document, document.contents, path, key)));
+    document ??= hasTooManyMarks(text) ? "none" : (parseStream(text)[0] ?? "none");
+    if (document === "none") return lines.placeOf(offset);
+    return lines.placeOf(offset + offsetOf(document, document.contents, path, key));
   };
   return { value, substituted: NO_TEXTS, broken: NO_PATHS, merged: NO_PATHS, locate };
 }

@@ -39,6 +39,29 @@ test("a server that is away is complained of once, then ever more rarely", async
   expect(await started).toContain("stopped before it reached NATS");
 });
 
+test("a server that comes after the control plane was not lost, and is not back", async () => {
+  const server = await startNats();
+  const clock = new SystemClock();
+  const lines: string[] = [];
+  await server.halt(true);
+  const plane = createControlPlane({
+    backend: { kind: "nats", address: { servers: [server.url] } },
+    ...{ clock, rng: new SeededRng(1), log: new JsonLog("info", clock, (line) => void lines.push(line)) },
+    ...{ version: "test", modules: builtinModules() },
+  });
+  try {
+    const started = plane.start();
+    await until(() => lines.some((line) => line.includes("NATS cannot be used yet")));
+    await server.resume();
+    await started;
+    expect(lines.filter((line) => line.includes("NATS can be used")).length).toBe(1);
+    expect(lines.filter((line) => /lostMs|is back/.test(line))).toEqual([]);
+  } finally {
+    await plane.stop();
+    await server.stop();
+  }
+});
+
 test("a server that comes back: it is said, with how long it was away", async () => {
   const server = await startNats();
   const clock = new SystemClock();

@@ -39,6 +39,7 @@ class NatsPlane extends Plane implements CreatedControlPlane {
   readonly #complaints: Complaints;
   #garbage: Timer | undefined;
   #ended = false;
+  #wasThere = false;
   #retry: { readonly timer: Timer; readonly wake: () => void } | undefined;
 
   constructor(
@@ -151,7 +152,10 @@ class NatsPlane extends Plane implements CreatedControlPlane {
   /** Something was complained of, and is over. */
   #sayBack(): void {
     const lostMs = this.#complaints.forget();
-    if (lostMs !== undefined) this.options.log.info("NATS is back", { lostMs });
+    // What was not there yet is not lost, and not back.
+    if (lostMs !== undefined)
+      this.options.log.info(this.#wasThere ? "NATS is back" : "NATS can be used", this.#wasThere ? { lostMs } : {});
+    this.#wasThere = true;
   }
 
   #pause(): Promise<void> {
