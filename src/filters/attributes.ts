@@ -100,8 +100,15 @@ const NO_PAIRS: readonly [string, string][] = [];
 /** Envoy's `TrafficDirection` of a listener that says nothing: ours know none. */
 const UNSPECIFIED = 0;
 
+/** Those whose values have no parts of their own: `request.path.x` is nothing, as in Envoy. Fields of a head are one level deeper. */
+const FLAT = new Set(["request", "response", "source", "destination", "connection", "upstream", "xds"]);
+
+const isBelowValue = (path: readonly string[]): boolean =>
+  FLAT.has(path[0] as string) && (path.length > 3 || (path[1] !== "headers" && path[1] !== "trailers"));
+
 /** The value of an attribute; undefined: not found. */
 export function readAttribute(path: readonly string[], messages: MessageFacts, facts: ExchangeFacts): AttributeValue | undefined {
+  if (path.length > 2 && isBelowValue(path)) return undefined;
   switch (path[0]) {
     case "request":
       return readRequest(path, messages, facts);
@@ -120,9 +127,9 @@ export function readAttribute(path: readonly string[], messages: MessageFacts, f
       return readXds(path[1], facts);
     case "cluster_name":
     case "route_name":
-      return readXds(path[0], facts);
+      return path.length === 1 ? readXds(path[0], facts) : undefined;
     case "connection_id":
-      return facts.connection.id;
+      return path.length === 1 ? facts.connection.id : undefined;
     default:
       return facts.dynamicAttribute(path);
   }
@@ -150,7 +157,7 @@ export function readNode(path: readonly string[], node: NodeFacts | undefined): 
 /** What a stream of bytes has of `request` and `response`: no heads, but a beginning and bytes, as in Envoy. */
 export function readStreamMessage(path: readonly string[], facts: ExchangeFacts): AttributeValue | undefined {
   const isRequest = path[0] === "request";
-  switch (path[1]) {
+  switch (path.length > 2 ? undefined : path[1]) {
     case "time":
       return isRequest ? millisToNanos(facts.startWallMs) : undefined;
     case "size":

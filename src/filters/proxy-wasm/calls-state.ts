@@ -75,6 +75,7 @@ const isPairs = (value: AttributeValue): value is readonly (readonly [string, st
 
 /** What the host itself knows about the filter. */
 export function pluginProperty(guest: GuestInstance, path: readonly string[]): AttributeValue | undefined {
+  if (path.length > 1) return undefined;
   switch (path[0]) {
     case "plugin_name":
     case "plugin_root_id":
