@@ -29,6 +29,7 @@ import {
 import { ByteReader } from "./reader.ts";
 import { checkReferenceType, refuseOpcode } from "./refuse.ts";
 import { checkCount, type ModuleShape, readTagParams } from "./shape.ts";
+import { Ways } from "./ways.ts";
 
 const { immediates, heights, weights } = ops.PLAIN;
 const BR_TABLE_FUEL = 2;
@@ -60,6 +61,7 @@ export class BodyDecoder {
   readonly #paid: PaidEntries;
   readonly #frames = new Frames();
   readonly #loops: Loops;
+  readonly #ways: Ways;
   #reader: ByteReader;
   #height = 0;
   /** Where a call is followed by a trap. */
@@ -69,6 +71,7 @@ export class BodyDecoder {
     this.#shape = shape;
     this.#plan = plan;
     this.#loops = new Loops(plan, this.#frames);
+    this.#ways = new Ways(plan, this.#frames);
     this.#paid = paid;
     this.#reader = new ByteReader(shape.bytes, 0, 0);
   }
@@ -199,8 +202,10 @@ export class BodyDecoder {
     switch (opcode) {
       case 0x0c: {
         const opcodeAt = reader.at - 1;
-        this.#loops.exit(this.#branch(reader.u32(), this.#frames.top), opcodeAt);
+        const target = this.#branch(reader.u32(), this.#frames.top);
+        this.#loops.exit(target, opcodeAt);
         this.#die();
+        this.#ways.arrive(target);
         break;
       }
       case 0x0d:
@@ -301,24 +306,19 @@ export class BodyDecoder {
 
   #branchIf(): void {
     const reader = this.#reader;
-    const plan = this.#plan;
     const opcodeAt = reader.at - 1;
     this.#height--;
     const target = this.#branch(reader.u32(), this.#frames.top);
     const { kinds, params, results } = this.#frames;
     const operands = (kinds[target] === FRAME_LOOP ? params[target] : results[target]) as number;
     this.#loops.exit(target, opcodeAt, operands === 0 ? reader.at - opcodeAt : 0);
-    plan.close();
-    plan.open(reader.at);
+    this.#plan.close();
+    this.#ways.arrive(target);
+    this.#plan.open(reader.at);
   }
 
   #push(kind: number, { params, results }: BlockShape): void {
-    const plan = this.#plan;
-    const base = Math.max(0, this.#height - params);
-    this.#frames.push(kind, base, params, results, plan.segment, plan.dominator);
-    const { top } = this.#frames;
-    this.#frames.current[top] = plan.isCurrent ? 1 : 0;
-    this.#frames.calls[top] = plan.calls;
+    this.#ways.enter(kind, Math.max(0, this.#height - params), params, results);
   }
 
   #enter(kind: number): void {
@@ -345,13 +345,9 @@ export class BodyDecoder {
 
   /** Ends an arm, and begins the next one with what dominated the whole. */
   #nextArm(kind: number, height: number): void {
-    const { top, bases, segments, dominators } = this.#frames;
-    this.#frames.kinds[top] = kind;
-    this.#plan.close();
-    this.#plan.restoreDominator(segments[top] as number, dominators[top] as number);
-    this.#plan.isCurrent = kind === FRAME_ELSE && this.#frames.current[top] === 1;
+    this.#ways.nextArm(kind);
     this.#plan.open(this.#reader.at);
-    this.#height = (bases[top] as number) + height;
+    this.#height = (this.#frames.bases[this.#frames.top] as number) + height;
   }
 
   #else(): void {
@@ -403,9 +399,10 @@ export class BodyDecoder {
     if (goesOn) return;
     plan.close();
     if (top === 0) return;
+    if (!isDead) this.#ways.arrive(top);
     // Branches arrive with what was true at their places: sure is only what held all the time.
     if (kind !== FRAME_LOOP) plan.isCurrent = frames.current[top] === 1 && frames.calls[top] === plan.calls;
-    plan.restoreDominator(frames.segments[top] as number, frames.dominators[top] as number);
+    this.#ways.leave(top, kind);
     // A loop's label is at its beginning: its end is reached by going on alone.
     if (kind === FRAME_LOOP && isDead) return;
     if (frames.caught[top] !== 0 && kind !== FRAME_LOOP) plan.addEvent(this.#reader.at, EVENT_CAUGHT, 1);
@@ -425,10 +422,15 @@ export class BodyDecoder {
     const opcodeAt = reader.at - 1;
     const count = reader.count();
     checkCount(count, METER_LIMITS.branchTargets, "targets in a br_table");
-    let outermost = this.#frames.top;
-    for (let i = 0; i <= count; i++) outermost = Math.min(outermost, this.#branch(reader.u32(), this.#frames.top));
-    this.#loops.exit(outermost, opcodeAt);
     this.#plan.cost += BR_TABLE_FUEL;
+    this.#plan.close();
+    let outermost = this.#frames.top;
+    for (let i = 0; i <= count; i++) {
+      const target = this.#branch(reader.u32(), this.#frames.top);
+      this.#ways.arrive(target);
+      outermost = Math.min(outermost, target);
+    }
+    this.#loops.exit(outermost, opcodeAt);
     this.#die();
   }
 

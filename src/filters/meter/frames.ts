@@ -24,6 +24,9 @@ export class Frames {
   /** Segment that was open at its beginning, and what dominated that. */
   segments = new Int32Array(256);
   dominators = new Int32Array(256);
+  /** For an `if`: what the dearest way to it adds to its dominator; and that of all ways that reach its end so far (-1: none). */
+  paths = new Int32Array(256);
+  arrivals = new Int32Array(256);
   /** Whether a branch goes to its label. */
   targeted = new Uint8Array(256);
   /** Whether an exception may arrive at its label. */
@@ -44,6 +47,8 @@ export class Frames {
     this.results[top] = results;
     this.segments[top] = segment;
     this.dominators[top] = dominator;
+    this.paths[top] = 0;
+    this.arrivals[top] = -1;
     this.targeted[top] = 0;
     this.caught[top] = 0;
   }
@@ -61,6 +66,8 @@ export class Frames {
     this.results = larger(this.results);
     this.segments = larger(this.segments);
     this.dominators = larger(this.dominators);
+    this.paths = larger(this.paths);
+    this.arrivals = larger(this.arrivals);
     this.targeted = largerBytes(this.targeted);
     this.caught = largerBytes(this.caught);
     this.events = larger(this.events);

@@ -38,7 +38,7 @@ export {
 } from "./meters.ts";
 
 /** Changes whenever the same module would be rewritten to other bytes: part of every key that rewritten modules are kept under. */
-export const METER_VERSION = 4;
+export const METER_VERSION = 5;
 
 export interface MeterOptions {
   /** Fuel until the host sets it: start function and first calls. 0 to 2^31 - 1. */
@@ -51,7 +51,7 @@ export interface MeterOptions {
   readonly tableElements: number;
   /** Segments that cost as much are charged for where they begin (default 32; 0: all of them, exact and slow). */
   readonly splitFuel?: number;
-  /** Most that cheaper segments may add to another one's charge (default 128). */
+  /** Most that the dearest way through cheaper segments may add to the charge of another one (default 128; more, if that one costs more). */
   readonly foreignFuel?: number;
   /**
    * The module gets what a host needs to put an instance back into an earlier state: exports that keep its mutable globals, give them

@@ -61,7 +61,9 @@ const UNCHECKED_FUEL = 4_096;
  * the counter is checked. So is the entry of a function, unless its callers pay for it. A segment that costs `splitFuel` or more
  * is charged for where it begins; as long as a function has not spent `UNCHECKED_FUEL` that way without a check, because the
  * next root catches it: between two roots there is no way back. A cheaper one is added to the segment that dominates it in the
- * same loop, up to `foreignFuel`: the charge is an upper bound, never less than what runs.
+ * same loop, which pays for the dearest way through all that was added to it (of two arms the dearer one): never less than what
+ * runs, and at most `foreignFuel` more. What costs more by itself may have as much added as it costs: so the charge is never more
+ * than twice what runs, but for that little.
  *
  * The counter lives in a global; a local of each function holds its value as well, and every charge sets both, but in a loop
  * that calls nothing: there only the local is right, and whatever leaves the loop sets the global. `isCurrent` tells whether the
@@ -78,7 +80,9 @@ export class Plan {
 
   segments = 0;
   costs = new Int32Array(256);
+  /** Of what was added to each segment: the dearest way, and the dearest that leads to the place that is being read. */
   #foreign = new Int32Array(256);
+  #path = new Int32Array(256);
   #flags = new Uint8Array(256);
 
   /** The open segment; -1: what follows a branch and cannot be reached. */
@@ -173,10 +177,12 @@ export class Plan {
     if (index >= this.costs.length) {
       this.costs = larger(this.costs);
       this.#foreign = larger(this.#foreign);
+      this.#path = larger(this.#path);
       this.#flags = largerBytes(this.#flags);
     }
     this.costs[index] = 0;
     this.#foreign[index] = 0;
+    this.#path[index] = 0;
     this.#flags[index] = flags;
     this.segment = index;
     this.cost = 0;
@@ -200,7 +206,7 @@ export class Plan {
   takeCost(): number {
     const { cost, segment } = this;
     this.cost = 0;
-    this.#foreign[segment] = this.foreignFuel + 1;
+    this.#foreign[segment] = this.#path[segment] = this.foreignFuel + 1;
     this.isCurrent = false;
     return cost;
   }
@@ -215,7 +221,7 @@ export class Plan {
   returnCost(from: number, to: number, cost: number): void {
     this.costs[from] = (this.costs[from] as number) - cost;
     this.costs[to] = cost;
-    this.#foreign[to] = 0;
+    this.#foreign[to] = this.#path[to] = 0;
   }
 
   /** Ends the open segment, if there is one: now it is known who is charged. */
@@ -230,15 +236,7 @@ export class Plan {
       this.costs[segment] = (this.costs[segment] as number) + cost;
       return;
     }
-    const { dominator } = this;
-    const foreign = (this.#foreign[dominator] as number) + cost;
-    const isAffordable = ((this.#flags[dominator] as number) & CHECKED) !== 0 || this.#unchecked >= cost;
-    if (cost < this.splitFuel && foreign <= this.foreignFuel && isAffordable) {
-      this.#foreign[dominator] = foreign;
-      this.costs[dominator] = (this.costs[dominator] as number) + cost;
-      if (((this.#flags[dominator] as number) & CHECKED) === 0) this.#unchecked -= cost;
-      return;
-    }
+    if (this.#add(cost)) return;
     this.costs[segment] = (this.costs[segment] as number) + cost;
     this.#flags[segment] = OWN;
     this.dominator = segment;
@@ -250,9 +248,40 @@ export class Plan {
     this.eventKind[this.#opened] = EVENT_ROOT;
   }
 
+  /** Adds what a segment costs to the one that dominates it, if that may be. */
+  #add(cost: number): boolean {
+    const { dominator, splitFuel } = this;
+    const foreign = this.#foreign[dominator] as number;
+    const own = splitFuel === 0 ? 0 : (this.costs[dominator] as number) - foreign;
+    const path = (this.#path[dominator] as number) + cost;
+    if (cost >= Math.max(splitFuel, own) || path > Math.max(this.foreignFuel, own)) return false;
+    const added = Math.max(0, path - foreign);
+    const isChecked = ((this.#flags[dominator] as number) & CHECKED) !== 0;
+    if (!isChecked && this.#unchecked < added) return false;
+    if (!isChecked) this.#unchecked -= added;
+    this.costs[dominator] = (this.costs[dominator] as number) + added;
+    this.#foreign[dominator] = foreign + added;
+    this.#path[dominator] = path;
+    return true;
+  }
+
+  /** What the dearest way to this place adds to the segment that a block began with or in. Between segments only. */
+  pathOf(segment: number, dominator: number): number {
+    return this.#path[this.#dominatorOf(segment, dominator)] as number;
+  }
+
+  /** The place is reached by ways of which the dearest adds so much to what dominates it; undefined: by any. */
+  arrive(path: number | undefined): void {
+    this.#path[this.dominator] = path ?? (this.#foreign[this.dominator] as number);
+  }
+
   /** After a block: the segment that was open at its beginning dominates again, or the one that dominated that. */
   restoreDominator(segment: number, dominator: number): void {
-    this.dominator = segment >= 0 && ((this.#flags[segment] as number) & OWN) !== 0 ? segment : dominator;
+    this.dominator = this.#dominatorOf(segment, dominator);
+  }
+
+  #dominatorOf(segment: number, dominator: number): number {
+    return segment >= 0 && ((this.#flags[segment] as number) & OWN) !== 0 ? segment : dominator;
   }
 }
 

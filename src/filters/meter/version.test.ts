@@ -9,6 +9,7 @@ import { METER_VERSION, meterModule } from "./index.ts";
 const OUTPUT: readonly (readonly [version: number, digest: string, keeping: string])[] = [
   [3, "0cd656edcd2e79970a573c81e1a7f75c", "c6ac28378d64a56128f6c17ea35b5dfb"],
   [4, "0cd656edcd2e79970a573c81e1a7f75c", "2630adcbe8815e505d2b436586e7b05b"],
+  [5, "ac2ba779f51c36d155f3c7d04697ba54", "efb9aad381efcf31829748b1309e9120"],
 ];
 
 test("other bytes have another version", () => {
