@@ -1,8 +1,9 @@
+import { Buffer } from "node:buffer";
 import { z } from "zod";
 import { CONFIG_LIMITS, CONTROL_LIMITS, DRAIN_TIMES, FILTER_BUDGET_MAXIMA } from "../../core/limits.ts";
 import { readTrustedKey } from "../module-signature.ts";
 import { loggedHeader } from "./headers.ts";
-import { cidr, filePath, list, plainText, reference, show } from "./names.ts";
+import { cidr, filePath, hasControl, list, reference, show } from "./names.ts";
 import { Refusal, refuse, textOf } from "./text.ts";
 import { duration, formatDuration } from "./units.ts";
 
@@ -55,12 +56,19 @@ function readCollector(text: string): string | Refusal {
   return url.href;
 }
 
+function readSpanService(text: string): string | Refusal {
+  const bytes = Buffer.byteLength(text);
+  if (bytes === 0 || bytes > SERVICE_NAME_BYTES)
+    return new Refusal("out_of_range", `A service's name has 1 to ${SERVICE_NAME_BYTES} bytes, here ${bytes}.`);
+  return hasControl(text) ? new Refusal("out_of_range", "A service's name has no control character.") : text;
+}
+
 const traceExport = z.strictObject({
   protocol: z.enum(["otlp", "zipkin"]).default("otlp").describe("OTLP over HTTP, or Zipkin v2; both as JSON."),
   url: textOf("URL", readCollector).describe(
     "The collector (`http` or `https`). Without a path: `/v1/traces` for OTLP, `/api/v2/spans` for Zipkin. Redirects are not followed.",
   ),
-  serviceName: plainText(SERVICE_NAME_BYTES).default("selvedge").describe("`service.name` of the spans."),
+  serviceName: textOf("text", readSpanService).default("selvedge").describe("`service.name` of the spans."),
   timeout: duration(1, TRACE_TIMEOUT_MAX_MS).prefault("5s").describe("How long one batch may take."),
 });
 
