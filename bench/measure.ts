@@ -109,30 +109,54 @@ export interface Load {
   readonly requestsPerSecond: number;
 }
 
-/** As fast as it goes: one wrk thread. */
-export function loadFull(contender: Contender, connections: number, seconds: number, cores?: string): Promise<Load> {
-  const url = `${contender.scheme}://127.0.0.1:${contender.port}/`;
-  const [command, ...args] = pinned(cores, ["wrk", "-t1", `-c${connections}`, `-d${seconds}s`, url]);
-  return new Promise((resolve, reject) => {
-    const wrk = spawn(command as string, args, { stdio: ["ignore", "pipe", "inherit"] });
-    let output = "";
-    wrk.stdout.on("data", (chunk) => {
-      output += chunk;
-    });
-    wrk.once("error", reject);
-    wrk.once("close", () => {
-      const errors = [...output.matchAll(/(connect|read|write|timeout) (\d+)/g)].reduce(
-        (sum, match) => sum + Number(match[2]),
-        0,
-      );
-      const bad = Number(/Non-2xx or 3xx responses: (\d+)/.exec(output)?.[1] ?? 0);
-      resolve({
-        requests: Number(/(\d+) requests in/.exec(output)?.[1] ?? 0),
-        failed: errors + bad,
-        requestsPerSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(output)?.[1] ?? 0),
+/** As fast as it goes for so long: one wrk thread. */
+export async function loadFull(contender: Contender, connections: number, seconds: number, cores?: string): Promise<Load> {
+  const load = new PausedLoad(contender, connections, cores);
+  await load.run(seconds);
+  return load.end();
+}
+
+/** As fast as it goes, one wrk thread, but only while `run` lasts: in between it is stopped, with its connections open. */
+export class PausedLoad {
+  readonly #wrk: ChildProcess;
+  readonly #output: Promise<string>;
+  #seconds = 0;
+
+  constructor(contender: Contender, connections: number, cores?: string) {
+    const url = `${contender.scheme}://127.0.0.1:${contender.port}/`;
+    const [command, ...args] = pinned(cores, ["wrk", "-t1", `-c${connections}`, "-d3600s", "--timeout", "60s", url]);
+    this.#wrk = spawn(command as string, args, { stdio: ["ignore", "pipe", "inherit"] });
+    this.#wrk.kill("SIGSTOP");
+    this.#output = new Promise((resolve, reject) => {
+      let output = "";
+      this.#wrk.stdout?.on("data", (chunk) => {
+        output += chunk;
       });
+      this.#wrk.once("error", reject);
+      this.#wrk.once("close", () => resolve(output));
     });
-  });
+  }
+
+  async run(seconds: number): Promise<void> {
+    const start = performance.now();
+    this.#wrk.kill("SIGCONT");
+    await sleep(seconds * 1000);
+    this.#wrk.kill("SIGSTOP");
+    this.#seconds += (performance.now() - start) / 1000;
+  }
+
+  /** Ends the load; what it did in all. */
+  async end(): Promise<Load> {
+    this.#wrk.kill("SIGCONT");
+    // Again and again: an interrupt that a thread other than the main one takes does not end wrk's sleep.
+    const interrupt = setInterval(() => this.#wrk.kill("SIGINT"), 20);
+    const output = await this.#output.finally(() => clearInterval(interrupt));
+    const errors = [...output.matchAll(/(connect|read|write|timeout) (\d+)/g)].reduce((sum, match) => sum + Number(match[2]), 0);
+    const bad = Number(/Non-2xx or 3xx responses: (\d+)/.exec(output)?.[1] ?? 0);
+    const requests = Number(/(\d+) requests in/.exec(output)?.[1] ?? 0);
+    if (requests === 0) throw new Error(`wrk counted no request: ${output}`);
+    return { requests, failed: errors + bad, requestsPerSecond: requests / this.#seconds };
+  }
 }
 
 export interface Latency {

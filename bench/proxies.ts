@@ -3,7 +3,9 @@
  * `--write` also docs/benchmarks.{md,json,svg}. `--rounds N`, `--seconds N`, `--only plain,tls,filter,filters`, `--no-pin`.
  *
  * On a machine with two cores or more every proxy runs on the last core alone, load and service on the others: otherwise the
- * kernel moves them about and the caches with them. Each round starts with another proxy, so that none always follows the same.
+ * kernel moves them about and the caches with them. Within a round they take turns of a quarter of a second, so that what else
+ * goes on on the machine (a neighbour on the same host, the clock of the processor) meets all alike; each round starts with
+ * another proxy, so that none always follows the same.
  */
 
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -18,6 +20,7 @@ import {
   loadFull,
   measureLatency,
   median,
+  PausedLoad,
   processorSeconds,
   type Running,
   residentMegabytes,
@@ -28,9 +31,10 @@ import { renderTable, writeDocument } from "./report.ts";
 
 const ROOT = dirname(import.meta.dir);
 const CONNECTIONS = 32;
-/** The first warm-up lets just-in-time compilers finish, the one of each round fills caches and connections. */
+/** Lets just-in-time compilers finish. */
 const WARM_UP_SECONDS = 5;
-const ROUND_WARM_UP_SECONDS = 1;
+/** One proxy's turn within a round: long enough that cold caches at its start do not count, short beside the noise of a machine. */
+const TURN_SECONDS = 0.25;
 
 const { values } = parseArgs({
   options: {
@@ -107,10 +111,7 @@ async function measureScenario(scenario: Scenario, files: BenchFiles, backendPor
     for (const each of running) await loadFull(each.contender, CONNECTIONS, WARM_UP_SECONDS, otherCores);
     const samples = running.map((): Sample[] => []);
     for (let round = 0; round < rounds; round++) {
-      for (let i = 0; i < running.length; i++) {
-        const turn = (i + round) % running.length;
-        samples[turn]?.push(await sampleOf(running[turn] as Running));
-      }
+      for (const [i, sample] of (await sampleRound(running, round)).entries()) samples[i]?.push(sample);
       const line = samples.map((list, i) => `${running[i]?.contender.name} ${list.at(-1)?.micros.toFixed(1)} us`).join(", ");
       say(`${scenario}: round ${round + 1} of ${rounds}: ${line}`);
     }
@@ -141,17 +142,23 @@ function summarise(own: readonly Sample[], nginxSamples: readonly Sample[]): Omi
   };
 }
 
-async function sampleOf(each: Running): Promise<Sample> {
-  const pid = each.child.pid as number;
-  await loadFull(each.contender, CONNECTIONS, ROUND_WARM_UP_SECONDS, otherCores);
-  const before = processorSeconds(pid);
-  const load = await loadFull(each.contender, CONNECTIONS, seconds, otherCores);
-  const after = processorSeconds(pid);
-  const perRequest = 1e6 / Math.max(1, load.requests);
-  const user = (after.user - before.user) * perRequest;
-  const system = (after.system - before.system) * perRequest;
-  const { requestsPerSecond: rate, failed } = load;
-  return { micros: user + system, user, system, rate, megabytes: residentMegabytes(pid), failed };
+/** One round: every proxy under load for `seconds`, in turns, this one of them first. */
+async function sampleRound(running: readonly Running[], first: number): Promise<Sample[]> {
+  const before = running.map((each) => processorSeconds(each.child.pid as number));
+  const loads = running.map((each) => new PausedLoad(each.contender, CONNECTIONS, otherCores));
+  for (let turn = 0; turn < Math.max(1, Math.round(seconds / TURN_SECONDS)); turn++)
+    for (let i = 0; i < loads.length; i++) await loads[(i + first) % loads.length]?.run(TURN_SECONDS);
+  const samples: Sample[] = [];
+  for (const [i, each] of running.entries()) {
+    const pid = each.child.pid as number;
+    const { requests, requestsPerSecond: rate, failed } = await (loads[i] as PausedLoad).end();
+    const after = processorSeconds(pid);
+    const perRequest = 1e6 / Math.max(1, requests);
+    const user = (after.user - (before[i]?.user ?? 0)) * perRequest;
+    const system = (after.system - (before[i]?.system ?? 0)) * perRequest;
+    samples.push({ micros: user + system, user, system, rate, megabytes: residentMegabytes(pid), failed });
+  }
+  return samples;
 }
 
 function versionOf(command: string, ...args: string[]): string {

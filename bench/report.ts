@@ -68,8 +68,8 @@ function proxiesSection(report: Report): string[] {
     "",
     "Each proxy has one worker and the same duties: a line of JSON with the same facts in an access log, forwarding headers, a request",
     "id both ways, the same TLS cipher, kept connections upstream (bench/peers.ts). The service behind it is the same (nginx, 56 bytes).",
-    `${report.rounds} interleaved rounds of ${report.secondsPerRound} s with 32 connections (wrk), each after a warm-up of its`,
-    "own; the figures are medians. CPU is user and system time of all processes of the proxy. The ratio to nginx is taken within each",
+    `${report.rounds} interleaved rounds of ${report.secondsPerRound} s a proxy with 32 connections (wrk), in which the proxies take turns of a quarter of a`,
+    "second; the figures are medians. CPU is user and system time of all processes of the proxy. The ratio to nginx is taken within each",
     "round, because absolute values move with the machine; `range` is the least and the greatest of these ratios.",
     report.pinned
       ? "Every proxy runs on one core alone, load and service share another."
