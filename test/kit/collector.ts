@@ -73,7 +73,8 @@ interface Attributed {
   readonly attributes: readonly { readonly key: string; readonly value: Readonly<Record<string, string | boolean>> }[];
 }
 interface WireSpan extends Omit<SeenSpan, "values" | "events" | "resource">, Attributed {
-  readonly events: readonly ({ readonly name: string; readonly timeUnixNano: string } & Attributed)[];
+  /** The real collector leaves out what is empty. */
+  readonly events?: readonly ({ readonly name: string; readonly timeUnixNano: string } & Attributed)[];
 }
 interface WireBody {
   readonly resourceSpans: readonly {
@@ -93,7 +94,7 @@ export function otlpSpans(bodies: readonly unknown[]): SeenSpan[] {
         spans.map((span) => ({
           ...span,
           values: valuesOf(span),
-          events: span.events.map((event) => ({ ...event, values: valuesOf(event) })),
+          events: (span.events ?? []).map((event) => ({ ...event, values: valuesOf(event) })),
           resource: valuesOf(resource),
         })),
       ),
