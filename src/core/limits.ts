@@ -154,6 +154,8 @@ export interface FilterBudget {
   readonly pauseMs: number;
   /** Host calls in one callback. Exceeded: the call fails with the ABI's own error. */
   readonly hostCallsPerCallback: number;
+  /** Host calls in all callbacks of one exchange that answer a verdict. Exceeded: as for `hostCallsPerCallback`. */
+  readonly hostCallsPerExchange: number;
   /** Bytes a filter may add to headers and bodies in one exchange. */
   readonly outputBytes: number;
   /** HTTP call-outs under way in one exchange. */
@@ -181,6 +183,7 @@ export const DEFAULT_FILTER_BUDGET: FilterBudget = {
   bufferBytes: 1024 * 1024,
   pauseMs: 5_000,
   hostCallsPerCallback: 10_000,
+  hostCallsPerExchange: 100_000,
   outputBytes: 1024 * 1024,
   callouts: 8,
   logLinesPerSecond: 100,
@@ -213,6 +216,7 @@ export const FILTER_BUDGET_MAXIMA: FilterBudget = {
   bufferBytes: 64 * 1024 * 1024,
   pauseMs: 300_000,
   hostCallsPerCallback: 1_000_000,
+  hostCallsPerExchange: 10_000_000,
   outputBytes: 64 * 1024 * 1024,
   callouts: 64,
   logLinesPerSecond: 10_000,

@@ -182,6 +182,24 @@ describe("component: budgets", () => {
     assert.match(String(exchange.chain.failure), /used up its fuel of \d+ in one exchange/);
   });
 
+  test("an exchange has its calls to the host, whatever each of its callbacks may make", async () => {
+    const bench = new ComponentBench();
+    const lines = { "request-head": "calls 5", "response-head": "calls 5" };
+    // Callbacks give back handles as well: one, and two of the response.
+    for (const [hostCallsPerExchange, expected] of [
+      [13, "forward"],
+      [12, "failed"],
+    ] as const) {
+      const module = await bench.actor(lines, { budget: { hostCallsPerExchange } });
+      for (let i = 0; i < 2; i++) {
+        const exchange = bench.exchange([module]);
+        assert.equal(exchange.chain.requestHead(true), "forward");
+        assert.equal(exchange.respond(200, [], true), expected);
+        if (expected === "failed") assert.match(String(exchange.chain.failure), /than one exchange may make/);
+      }
+    }
+  });
+
   test("what it holds back of a body is bounded", async () => {
     const bench = new ComponentBench();
     const module = await bench.actor({ "request-body": "pause" }, { budget: { bufferBytes: 4 } });

@@ -253,6 +253,24 @@ describe("extism: bounds that do not break it", () => {
     assert.equal(await numberOf(third, { settings, budget: { hostCallsPerCallback: 2 } }, "a"), 0);
   });
 
+  test("calls of the host in one exchange", async () => {
+    const third = "$text $config_get drop $text $config_get drop $text $config_get $length i32.wrap_i64";
+    const bench = new ExtismBench();
+    const plugin = buildPlugin({ text: "a", exports: { on_request: `${third} drop i32.const 0`, on_response: third } });
+    for (const [hostCallsPerExchange, words] of [
+      [6, /it answered 3/],
+      [5, /^undefined$/],
+    ] as const) {
+      const module = await bench.load(plugin, { settings: '{"a":"bcd"}', budget: { hostCallsPerExchange } });
+      for (let i = 0; i < 2; i++) {
+        const exchange = bench.exchange([module]);
+        assert.equal(exchange.chain.requestHead(true), "forward");
+        exchange.respond(200, [], true);
+        assert.match(String(exchange.chain.failure), words);
+      }
+    }
+  });
+
   test("log lines per second, by level", async () => {
     const loop = `block loop local.get 1 i32.const 200 i32.ge_u br_if 1 $text $log_warn local.get 1 i32.const 1 i32.add local.set 1 br 0 end end i32.const 0`;
     const { bench, result } = await ask({ text: "hi", exports: { on_request: loop } });

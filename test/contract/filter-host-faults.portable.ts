@@ -242,6 +242,24 @@ describe("proxy-wasm: budgets", () => {
     assert.deepEqual(statuses, [0, 0, 0, 0, 0, 0]);
   });
 
+  test("host calls per exchange: of both callbacks together, another exchange has its own", async () => {
+    const bench = new FilterBench();
+    const statuses: number[] = [];
+    const script: Script = function* (guest) {
+      for (let i = 0; i < 2; i++) statuses.push(yield guest.host("proxy_get_log_level", OUT_A));
+      return 0;
+    };
+    bench.puppet.on("request_headers", script).on("response_headers", script);
+    // Two calls and three steps of the puppet in each callback: the second one has enough for one of its calls.
+    const module = await bench.load(filterConfig({ budget: { hostCallsPerExchange: 8 } }));
+    for (const expected of [3, 6]) {
+      const exchange = bench.exchange([module]);
+      exchange.chain.requestHead(true);
+      exchange.respond(200, [], true);
+      assert.deepEqual(statuses, new Array(expected).fill(0));
+    }
+  });
+
   test("output bytes of an exchange: exactly the budget passes, one more does not", async () => {
     const cost = PROXY_WASM_LIMITS.headerOverheadBytes + 2;
     for (const [budget, expected] of [

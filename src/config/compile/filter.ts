@@ -12,6 +12,9 @@ import { type CompileContext, fullName } from "./context.ts";
 import { declaredCapabilities, missingGrants } from "./declared.ts";
 import { isMeshKnown } from "./mesh.ts";
 
+/** Callbacks of one exchange that may make as many host calls as one may. */
+const EXCHANGE_HOST_CALLS = 10;
+
 /** All filters; the bytes of their modules go to `context.modules`. */
 export function compileFilters(context: CompileContext): FilterConfig[] {
   return context.ofKind("Filter").flatMap((filter) => {
@@ -51,6 +54,7 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
           bufferBytes: budget.buffer,
           pauseMs: budget.pause,
           hostCallsPerCallback: budget.hostCalls,
+          hostCallsPerExchange: budget.exchangeHostCalls ?? EXCHANGE_HOST_CALLS * budget.hostCalls,
           outputBytes: budget.output,
           callouts: budget.callouts,
           logLinesPerSecond: budget.logLines,

@@ -101,7 +101,15 @@ const budget = z.strictObject({
   pause: duration(1, MAXIMA.pauseMs)
     .prefault(formatDuration(DEFAULTS.pauseMs))
     .describe(`How long one pause may last, at most ${formatDuration(MAXIMA.pauseMs)}. Beyond: onFailure.`),
-  hostCalls: count("hostCallsPerCallback", 1, "Calls to the host in one callback."),
+  hostCalls: count("hostCallsPerCallback", 1, "Calls to the host in one callback. Beyond: the call fails as the ABI has it."),
+  exchangeHostCalls: z
+    .int()
+    .min(1)
+    .max(MAXIMA.hostCallsPerExchange)
+    .optional()
+    .describe(
+      "Calls to the host in all callbacks of one exchange that answer a verdict. Beyond: as for `hostCalls`. Default: ten times `hostCalls`.",
+    ),
   output: bytes("outputBytes", 0, "What it may add to headers and bodies of one exchange."),
   callouts: count("callouts", 0, "HTTP calls under way in one exchange."),
   logLines: count("logLinesPerSecond", 0, "Log lines per second; more are dropped and counted."),

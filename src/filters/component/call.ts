@@ -18,11 +18,14 @@ export class GuestStore implements Restorable {
   mayLeave = true;
   #liftedBytes = 0;
   #liftedItems = 0;
-  #hostCalls = 0;
+  /** In the call at hand, and the most. */
+  hostCalls = 0;
+  #callsLeft = 0;
 
   /** Of all component instances inside. */
   readonly handles: HandleTable[] = [];
 
+  /** `hostCallsMax`: calls to the host in one callback. */
   constructor(readonly hostCallsMax: number) {}
 
   keep(): void {
@@ -32,11 +35,12 @@ export class GuestStore implements Restorable {
     for (const table of this.handles) table.restore();
   }
 
-  /** At the start of every call into the guest. */
-  beginCall(): void {
+  /** At the start of every call into the guest. `callsLeft`: of its exchange. */
+  beginCall(callsLeft = this.hostCallsMax): void {
     this.#liftedBytes = 0;
     this.#liftedItems = 0;
-    this.#hostCalls = 0;
+    this.hostCalls = 0;
+    this.#callsLeft = callsLeft;
   }
 
   /** At the start of every call out of it. Throws a `Trap` when it may not. */
@@ -48,7 +52,8 @@ export class GuestStore implements Restorable {
   /** At the start of a call about its own handles: clean-up may do that, as in other hosts. Throws a `Trap` when it is broken. */
   countHostCall(): void {
     if (this.fault !== undefined) throw new Trap(this.fault);
-    if (++this.#hostCalls > this.hostCallsMax) throw new Trap(`more than ${this.hostCallsMax} calls to the host in one callback`);
+    if (++this.hostCalls > this.hostCallsMax) throw new Trap(`more than ${this.hostCallsMax} calls to the host in one callback`);
+    if (this.hostCalls > this.#callsLeft) throw new Trap("more calls to the host than one exchange may make");
   }
 
   spendBytes(bytes: number): void {

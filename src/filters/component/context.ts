@@ -47,6 +47,8 @@ export class ComponentContext implements FilterContext {
   #paused: Direction | undefined;
   /** Fuel that its callbacks used so far. */
   fuelUsed = 0;
+  /** Calls to the host so far, in callbacks that answer a verdict. */
+  hostCalls = 0;
   /** Of the exchange: whether each callback is timed. */
   isTimed = false;
   spentMs = 0;
@@ -280,6 +282,7 @@ export class ComponentContext implements FilterContext {
     this.#outputBytes = 0;
     this.#head.reset();
     this.fuelUsed = 0;
+    this.hostCalls = 0;
     this.isTimed = false;
     this.spentMs = 0;
     this.#done = false;

@@ -232,7 +232,8 @@ export class ComponentGuest {
     const startMs = weight > 0 || payingTime !== undefined ? owner.options.clock.nowMs() : 0;
     this.inside = true;
     this.#active = active;
-    store.beginCall();
+    const { hostCallsPerCallback, hostCallsPerExchange } = owner.config.budget;
+    store.beginCall(payer === undefined ? hostCallsPerCallback : hostCallsPerExchange - payer.hostCalls);
     if (phase !== CONFIGURE_PHASE) {
       this.#fillUp(payer);
       this.#fuelWeight = weight;
@@ -245,6 +246,7 @@ export class ComponentGuest {
     }
     this.inside = false;
     this.#active = undefined;
+    if (payer !== undefined) payer.hostCalls += store.hostCalls;
     const ms = weight > 0 || payingTime !== undefined ? owner.options.clock.nowMs() - startMs : 0;
     if (payingTime !== undefined) payingTime.spentMs += ms;
     owner.calls++;

@@ -27,6 +27,8 @@ export class ExtismContext implements FilterContext {
   guest: ExtismGuest | undefined;
   /** Fuel that its calls used so far. */
   fuelUsed = 0;
+  /** Calls to the host so far, in callbacks that answer a verdict. */
+  hostCalls = 0;
   /** Of the exchange: whether each call is timed. */
   isTimed = false;
   spentMs = 0;
@@ -193,6 +195,7 @@ export class ExtismContext implements FilterContext {
     this.exchange = undefined;
     this.epoch++;
     this.fuelUsed = 0;
+    this.hostCalls = 0;
     this.isTimed = false;
     this.spentMs = 0;
     this.#outputBytes = 0;

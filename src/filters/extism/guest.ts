@@ -96,6 +96,8 @@ export class ExtismGuest implements KernelHost {
   #isStarting = true;
   #given: number;
   #hostCalls = 0;
+  /** The most of the call at hand. */
+  #hostCallsMax = 0;
   #untilTimed = TIMED_EVERY;
 
   constructor(readonly owner: GuestOwner) {
@@ -174,6 +176,9 @@ export class ExtismGuest implements KernelHost {
     const startMs = weight > 0 || isTimed ? owner.options.clock.nowMs() : 0;
     this.#giveFuel(payer);
     this.exchange = payer?.exchange;
+    const { hostCallsPerCallback, hostCallsPerExchange } = owner.config.budget;
+    const left = payer === undefined ? hostCallsPerCallback : hostCallsPerExchange - payer.hostCalls;
+    this.#hostCallsMax = Math.min(left, hostCallsPerCallback);
     const result = this.#run(callback);
     this.exchange = undefined;
     const ms = weight > 0 || isTimed ? owner.options.clock.nowMs() - startMs : 0;
@@ -185,6 +190,7 @@ export class ExtismGuest implements KernelHost {
     if (weight > 0 && !this.#isStarting) owner.stats.callFuel.record(used, weight);
     if (payer !== undefined) {
       payer.fuelUsed += used;
+      payer.hostCalls += Math.min(this.#hostCalls, this.#hostCallsMax);
       payer.spentMs += ms;
     }
     if (this.fault !== undefined) {
@@ -265,7 +271,7 @@ export class ExtismGuest implements KernelHost {
   mayCallHost(): boolean {
     if (this.fault !== undefined) return false;
     if (this.#isStarting) this.#given += this.#gauge?.refill() ?? 0;
-    return ++this.#hostCalls <= this.owner.config.budget.hostCallsPerCallback;
+    return ++this.#hostCalls <= this.#hostCallsMax;
   }
 
   /** A host call threw: a bug of ours, or a guest that let the stack run out in it. Never passed on into the guest. */

@@ -63,6 +63,8 @@ export class StreamContext implements FilterContext {
   outputBytes = 0;
   /** Fuel that its callbacks used so far, as far as its instance has looked. */
   fuelUsed = 0;
+  /** Calls to the host so far, in callbacks that answer a verdict. */
+  hostCalls = 0;
   /** Of the exchange: whether each callback is timed. */
   isTimed = false;
   /** A stream of bytes: it has the callbacks for those instead of those for heads and bodies. */
@@ -347,6 +349,7 @@ export class StreamContext implements FilterContext {
     this.outputBytes = 0;
     this.#head.reset();
     this.fuelUsed = 0;
+    this.hostCalls = 0;
     this.isTimed = false;
     this.isStream = false;
     this.spentMs = 0;

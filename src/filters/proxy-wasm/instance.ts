@@ -64,6 +64,8 @@ export class GuestInstance {
   /** It gets no new contexts and does nothing by itself. */
   isRetired = false;
   #hostCalls = 0;
+  /** The most of the callback at hand. */
+  #hostCallsMax = 0;
   #untilTimed = TIMED_EVERY;
   /** How many calls the fuel of the last one stands for; 0: it is no sample. */
   #fuelWeight = 0;
@@ -240,7 +242,7 @@ export class GuestInstance {
     return context.fuelUsed < exchangeFuel;
   }
 
-  /** `payer`: the exchange that it is for. What only tidies up after an exchange must always be able to: it pays without limit. */
+  /** `payer`: the exchange that it is for, without limit unless `isLimited`. */
   #giveFuel(payer: StreamContext | undefined, isLimited: boolean): void {
     const { callbackFuel, exchangeFuel } = this.#budget;
     if (payer === undefined) {
@@ -293,13 +295,16 @@ export class GuestInstance {
     const payer = this.#calloutPayer ?? context;
     const isTimed = payer?.isTimed === true;
     const startMs = weight > 0 || isTimed ? owner.options.clock.nowMs() : 0;
+    // What only tidies up after an exchange must always be able to.
+    const isLimited = payer !== context || payer?.answering !== undefined;
     if (!this.#starting) {
-      this.#giveFuel(payer, payer !== context || payer?.answering !== undefined);
+      this.#giveFuel(payer, isLimited);
       this.#fuelWeight = weight;
     }
     this.inside = true;
     this.active = context;
     this.#hostCalls = 0;
+    this.#hostCallsMax = this.#callsLeft(isLimited ? payer : undefined);
     let result: unknown;
     try {
       result = callback(a, b, c);
@@ -308,7 +313,16 @@ export class GuestInstance {
     }
     const ms = weight > 0 || isTimed ? owner.options.clock.nowMs() - startMs : 0;
     if (isTimed) payer.spentMs += ms;
+    if (isLimited && payer !== undefined) payer.hostCalls += this.#hostCalls;
     return this.#leave(phase, result, weight, ms);
+  }
+
+  /** Most calls to the host in the callback to come, for this exchange if any. A stream may go on for days: each of its callbacks has its own. */
+  #callsLeft(payer: StreamContext | undefined): number {
+    const { hostCallsPerCallback, hostCallsPerExchange } = this.#budget;
+    if (payer === undefined || payer.isStream) return hostCallsPerCallback;
+    const left = hostCallsPerExchange - payer.hostCalls;
+    return left < hostCallsPerCallback ? Math.max(0, left) : hostCallsPerCallback;
   }
 
   /** How many calls the time of this one stands for; 0: counted, not timed; -1: neither. */
@@ -355,9 +369,8 @@ export class GuestInstance {
 
   /** At the start of every host call. Undefined: over the budget, or the memory is not there yet. */
   beginHostCall(): GuestMemory | undefined {
-    const { hostCallsPerCallback } = this.#budget;
-    if (++this.#hostCalls > hostCallsPerCallback || this.fault !== undefined) {
-      if (this.#hostCalls === hostCallsPerCallback + 1) this.owner.stats.onFault("budget");
+    if (++this.#hostCalls > this.#hostCallsMax || this.fault !== undefined) {
+      if (this.#hostCalls === this.#hostCallsMax + 1) this.owner.stats.onFault("budget");
       return undefined;
     }
     if (this.#starting) this.#given += this.#gauge?.refill() ?? 0;
