@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { writeLatin1 } from "../../core/bytes.ts";
 import { COMPONENT_LIMITS } from "../../core/limits.ts";
+import { describeTrap, hostFailure } from "../guest/faults.ts";
 import type { Restorable } from "../guest/isolation.ts";
 import { HandleTable } from "./handles.ts";
 import { type LinearMemory, Trap } from "./memory.ts";
@@ -25,8 +26,18 @@ export class GuestStore implements Restorable {
   /** Of all component instances inside. */
   readonly handles: HandleTable[] = [];
 
-  /** `hostCallsMax`: calls to the host in one callback. */
-  constructor(readonly hostCallsMax: number) {}
+  /** `hostCallsMax`: calls to the host in one callback. `describe`: why the guest itself trapped. */
+  constructor(
+    readonly hostCallsMax: number,
+    readonly describe: (error: unknown) => string = describeTrap,
+  ) {}
+
+  /** A call out of the guest threw: that is why it is broken. A trap is the guest's own: of its allocator, or of another component inside. */
+  break(error: unknown): void {
+    if (this.fault !== undefined) return;
+    if (error instanceof Trap) this.fault = error.message;
+    else this.fault = error instanceof WebAssembly.RuntimeError ? this.describe(error) : hostFailure(error);
+  }
 
   keep(): void {
     for (const table of this.handles) table.keep();

@@ -101,6 +101,17 @@ test("what a host function throws is the instance's fault, and it is not entered
   expect(() => call([])).toThrow("a host call failed: no disk");
 });
 
+test("a trap behind a call out of the guest is the guest's own", () => {
+  // As its allocator may, which makes room for what the host answers.
+  const trapping = new Uint8Array([
+    0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 7, 5, 1, 1, 0x66, 0, 0, 10, 5, 1, 3, 0, 0, 0x0b,
+  ]);
+  const { f } = new WebAssembly.Instance(new WebAssembly.Module(trapping)).exports as { f: () => void };
+  const { call, store } = loop([], "u8", f);
+  expect(() => call([])).toThrow();
+  expect(store.fault).toBe("trap: unreachable code");
+});
+
 test("a host function that answers something of another type is a fault, not a crash", () => {
   for (const answer of [undefined, 7, null, {}]) {
     const { call, store } = loop([], "string", () => answer);

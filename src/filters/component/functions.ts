@@ -1,4 +1,3 @@
-import { hostFailure } from "../guest/faults.ts";
 import type { CallContext, ComponentInstance } from "./call.ts";
 import { Trap } from "./memory.ts";
 import { alignTo, type CoreValue, FlatValues, type FunctionType, joinFlat, type ResourceType, type ValueType } from "./types.ts";
@@ -137,7 +136,7 @@ export function lowerFunction(func: ComponentFunction, context: CallContext): Co
       result.store(context, resultAt, answered);
       return undefined;
     } catch (error) {
-      store.fault ??= error instanceof Trap ? error.message : hostFailure(error);
+      store.break(error);
       throw error;
     }
   };
@@ -157,7 +156,7 @@ export function resourceFunction(
         store.countHostCall();
         return run(Number(value));
       } catch (error) {
-        store.fault ??= error instanceof Trap ? error.message : hostFailure(error);
+        store.break(error);
         throw error;
       }
     };

@@ -110,12 +110,12 @@ export class ComponentGuest {
   #active: ComponentContext | undefined;
 
   constructor(readonly owner: GuestOwner) {
-    this.store = new GuestStore(owner.config.budget.hostCallsPerCallback);
+    this.meters = new Meters(owner.config.budget);
+    this.store = new GuestStore(owner.config.budget.hostCallsPerCallback, (error) => this.meters.describe(error));
     this.chance = new GuestChance(owner.grants);
     this.namespace = owner.newNamespace();
     this.metricHandles = new MetricHandles(owner.config.isolated);
     this.isolation = newIsolation(owner, this.namespace, this.chance, this.store, this.metricHandles, this.#numbers);
-    this.meters = new Meters(owner.config.budget);
   }
 
   /** Why it is broken; undefined: it is not. */
