@@ -60,6 +60,8 @@ export const ISSUE_CODES = {
   certificate_expired: "The certificate is not valid at this time. A warning: it is served as it is.",
   bad_jwks: "Not a JSON Web Key Set with usable public keys.",
   unknown_module: "There is no such filter module.",
+  module_lost:
+    "A stored Filter names a module that is not stored any more. A warning: proxies that have the module go on with it, others refuse what names it.",
   bad_module: "Not a WebAssembly module, or one that is too large.",
   unsigned_module: "The mesh wants signed filter modules, and no trusted key has signed exactly these bytes.",
   bad_artifact_reference: "Not a reference to an artifact in an OCI registry: `registry/repository:tag` or `…@sha256:hex`.",

@@ -29,11 +29,19 @@ export interface CompileOptions {
   readonly partial?: readonly PartialResource[];
   /** Revision of a resource that is not part of what is applied; undefined: of one that is. */
   readonly storedAt?: (resource: Resource) => number | undefined;
+  /**
+   * What proxies have of a module that is not stored any more, by its digest; undefined: nobody has it. A Filter that is not part of what is
+   * applied goes on with it. Absent: every Filter needs its module.
+   */
+  readonly served?: ((digest: string) => ServedModule | undefined) | undefined;
   /** Filters whose module did not come from its registry, and why (`PinnedModules.failures`). */
   readonly notPulled?: ReadonlyMap<Resource, RegistryError> | undefined;
   /** Wall clock, for certificates that are not valid; undefined: not checked. */
   readonly nowMs?: number;
 }
+
+/** What is known of a module by a filter that was compiled from it. */
+export type ServedModule = Pick<FilterConfig, "abi" | "digest" | "settings" | "secrets">;
 
 export type Locate = (resource: Resource, path: IssuePath) => Place | undefined;
 

@@ -1,5 +1,5 @@
 import { type Catalogue, fullName } from "../config/catalogue.ts";
-import type { CompileOptions, CompileResult } from "../config/compile.ts";
+import type { CompileOptions, CompileResult, ServedModule } from "../config/compile.ts";
 import { checkFilters, type FilterPlace, type TryFilter } from "../config/filter-check.ts";
 import type { ConfigIssue } from "../config/issue.ts";
 import { secretsOfModule } from "../config/module-secrets.ts";
@@ -27,6 +27,8 @@ export interface CompilerOptions {
   readonly tryFilter: TryFilter | undefined;
   /** Finds the bytes of a module that was stored. */
   readonly getModule: (digest: string) => Promise<Uint8Array | undefined>;
+  /** Filters of the snapshot that is published; asked when a module is lost. Absent: none. */
+  readonly published?: ((group: string) => Promise<readonly ServedModule[]>) | undefined;
   /** Takes modules from registries; undefined: filters that name one are refused. */
   readonly pull?: PullModule | undefined;
   readonly clock: Clock;
@@ -82,8 +84,9 @@ export class ConfigCompiler {
   }
 
   async compile(resources: Catalogue, revision: number, applied?: Applied, pulled?: Pulled): Promise<CompiledConfig> {
-    await this.#loadModules(resources, pulled);
-    const result = this.#compiler.compile(resources, this.#optionsOf(revision, applied, pulled));
+    const lost = await this.#loadModules(resources, pulled);
+    const served = lost ? await this.#servedModules() : undefined;
+    const result = this.#compiler.compile(resources, { ...this.#optionsOf(revision, applied, pulled), served });
     const { snapshot, sections, modules, warnings } = result;
     const issues = [...result.issues, ...(await this.#tryFilters(result, resources, applied))];
     if (snapshot === undefined || sections === undefined || issues.length > 0) return compiledOf([], issues, warnings);
@@ -141,17 +144,30 @@ export class ConfigCompiler {
     return secrets;
   }
 
-  /** Compiling is synchronous and pure, so modules that filters name by digest are fetched before. No others are kept. */
-  async #loadModules(resources: Catalogue, pulled: Pulled | undefined): Promise<void> {
+  /** What proxies were given of all modules, by digest. */
+  async #servedModules(): Promise<CompileOptions["served"]> {
+    const [group = ""] = this.options.groups;
+    const filters = (await this.options.published?.(group)) ?? [];
+    const byDigest = new Map(filters.map((each) => [each.digest, each]));
+    return (digest) => byDigest.get(digest);
+  }
+
+  /**
+   * Compiling is synchronous and pure, so modules that filters name by digest are fetched before. No others are kept. Resolves with
+   * whether one is not there.
+   */
+  async #loadModules(resources: Catalogue, pulled: Pulled | undefined): Promise<boolean> {
+    let lost = false;
     const named = new Set<string>();
     for (const resource of resources.ofKind("Filter")) {
       for (const [digest] of JSON.stringify(resource.spec).matchAll(DIGEST)) {
         if (this.options.modules.byDigest(digest) !== undefined || pulled?.modules.has(digest) === true) continue;
-        await this.#load(digest);
+        if ((await this.#load(digest)) === undefined) lost = true;
         named.add(digest);
       }
     }
     for (const digest of this.#stored.keys()) if (!named.has(digest)) this.#stored.delete(digest);
+    return lost;
   }
 
   async #load(digest: string): Promise<Uint8Array | undefined> {

@@ -59,6 +59,8 @@ export interface ControlStatus {
   readonly resources: number;
   /** Why the stored configuration cannot be compiled (an older version wrote it); empty: it can. */
   readonly issues: readonly ConfigIssue[];
+  /** What is stored and goes on, but is not whole any more: Filters whose module was lost (`module_lost`). Empty: none. */
+  readonly warnings: readonly ConfigIssue[];
   readonly store: "memory" | "nats";
   /** Of the connection to NATS; `none` with the memory store. */
   readonly connection: "connected" | "disconnected" | "none";

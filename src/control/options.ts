@@ -1,4 +1,5 @@
 import type { NatsConnection } from "@nats-io/nats-core";
+import type { ServedModule } from "../config/compile.ts";
 import type { TryFilter } from "../config/filter-check.ts";
 import type { ModuleCatalogue } from "../config/modules.ts";
 import type { NatsAddress } from "../config/nats/connect.ts";
@@ -62,10 +63,12 @@ export interface CreatedControlPlane extends ControlPlane {
 export function createCompiler(
   options: ControlPlaneOptions,
   getModule: (digest: string) => Promise<Uint8Array | undefined>,
+  published?: (group: string) => Promise<readonly ServedModule[]>,
 ): ConfigCompiler {
   const { modules, tryFilter, pull, clock } = options;
   const readFile = options.readFile ?? refuseFile;
-  return new ConfigCompiler({ groups: options.groups ?? ["gateway"], modules, readFile, tryFilter, getModule, pull, clock });
+  const groups = options.groups ?? ["gateway"];
+  return new ConfigCompiler({ groups, modules, readFile, tryFilter, getModule, published, pull, clock });
 }
 
 function refuseFile(path: string): Uint8Array {

@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { settingsOf } from "../../test/kit/pulls.ts";
+import { until } from "../../test/kit/until.ts";
 import { sha256Digest } from "../config/canonical.ts";
 import { METADATA_BYTES, METADATA_SECTION } from "../config/module-summary.ts";
 import { builtinModules } from "../config/modules.ts";
@@ -326,6 +327,29 @@ test("no registry is asked for somebody who may not write that; a dry run and a 
   expect(await kept()).toEqual([digest]);
   expect(asked).toEqual(["r.test/a:1", "r.test/a:1", "r.test/a:1"]);
   await plane.stop();
+});
+
+test("a module that the folder has lost is an issue until its Filter is applied again, though that changes nothing", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "selvedge-lost-module-"));
+  const bytes = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+  const digest = sha256Digest(bytes);
+  const start = () =>
+    startPlane({
+      backend: { kind: "memory", persistence: folderPersistence(folder) },
+      pull: async () => ({ bytes, digest, manifestDigest: digest }),
+    });
+  const before = await start();
+  const text = filter("a", { oci: "r.test/a:1", digest });
+  expect((await before.apply({ text, ...by })).ok).toBe(true);
+  await before.stop();
+  await rm(join(folder, "modules"), { recursive: true });
+  const after = await start();
+  expect(after.status().issues.map(({ code }) => code)).toEqual(["unknown_module"]);
+  expect(await after.apply({ text, ...by })).toMatchObject({ ok: true, revision: 1, changes: [] });
+  await until(() => after.status().issues.length === 0);
+  expect((await after.listModules()).map((each) => each.digest)).toEqual([digest]);
+  await after.stop();
+  await rm(folder, { recursive: true });
 });
 
 test("a registry that does not answer holds up the inbox once in a while, and those who wait for nobody never mind", async () => {

@@ -1,5 +1,4 @@
 import { sha256Digest } from "../config/canonical.ts";
-import { isTrialFault } from "../config/filter-check.ts";
 import { orderIssues } from "../config/issue.ts";
 import { type ModuleSummary, summariseModule } from "../config/module-summary.ts";
 import { Complaints } from "../config/nats/complaints.ts";
@@ -26,7 +25,7 @@ import type {
 } from "./control.ts";
 import type { Distributor } from "./distribute/distributor.ts";
 import type { PlaneObserver } from "./metrics.ts";
-import { controlIssue, isBusy, summaryOf, TOO_MANY_CHANGES, warningsOf } from "./model/issues.ts";
+import { controlIssue, isBusy, isLost, mayMend, summaryOf, TOO_MANY_CHANGES, warningsOf } from "./model/issues.ts";
 import { ControlModel } from "./model/model.ts";
 import { type Plan, type Planner, planApply, planDelete, planReplace, planRollback } from "./model/plan.ts";
 import { ProxyTable, type WaitOutcome } from "./model/proxies.ts";
@@ -212,6 +211,7 @@ export class Plane implements ControlPlane {
   async putModule(bytes: Uint8Array): Promise<string> {
     const digest = sha256Digest(bytes);
     await this.options.store.putModule(digest, bytes);
+    if (mayMend(this.#compiled)) this.#after("repair", 0, () => void this.#repair());
     return digest;
   }
 
@@ -249,8 +249,9 @@ export class Plane implements ControlPlane {
   status(): ControlStatus {
     const { revision, digest, resources } = this.#model;
     const { store, connection } = this.options;
+    const { issues = [], warnings = [] } = this.#compiled ?? {};
     return {
-      ...{ revision, digest, resources: resources.size, issues: this.#compiled?.issues ?? [] },
+      ...{ revision, digest, resources: resources.size, issues, warnings: warnings.filter(isLost) },
       ...{ store: store.kind, connection: connection(), proxies: this.#proxies.list(), refused: [] },
     };
   }
@@ -327,18 +328,18 @@ export class Plane implements ControlPlane {
     const refused = this.#refuse(commit.origin, commit.author, plan, model);
     if (refused !== undefined) return refused;
     const { compiler, store } = this.options;
-    const { catalogue } = plan.next;
-    const { locate, refused: keys, storedAt } = plan;
     const owners = commit.origin === "nats" ? this.options.owners : undefined;
-    const applied = { locate, refused: keys, storedAt, partial: owners?.writable(commit.author, plan) ?? plan.partial };
-    const compiled = await compiler.compile(catalogue, model.revision + 1, applied, commit.pulled);
+    const applied = { ...plan, partial: owners?.writable(commit.author, plan) ?? plan.partial };
+    const compiled = await compiler.compile(plan.next.catalogue, model.revision + 1, applied, commit.pulled);
     const issues = orderIssues(plan.issues, compiled.issues);
     if (issues.length > 0) return { ok: false, reason: issues.some(isBusy) ? "busy" : "invalid", issues };
     const { digest } = plan.next.digests;
     const changes = plan.changes.map(summaryOf);
-    const warnings = warningsOf(compiled.warnings, changes);
+    const warnings = warningsOf(compiled.warnings, changes, owners === undefined);
     if (commit.dryRun) return { ok: true, revision: model.revision, digest, changes, diff: plan.changes, ...warnings };
-    if (changes.length === 0) return { ok: true, revision: model.revision, digest: model.digest, changes };
+    if (changes.length === 0 && mayMend(this.#compiled))
+      for (const bytes of commit.pulled?.modules.values() ?? []) await this.putModule(bytes);
+    if (changes.length === 0) return { ok: true, revision: model.revision, digest: model.digest, changes, ...warnings };
     // The log is short, and who loads applies its tail over the view: the view must not fall far behind.
     if (this.#viewsBehind >= VIEWS_BEHIND_MAX) await this.#views;
     if (this.#followed !== model.revision) await this.#follow();
@@ -397,7 +398,8 @@ export class Plane implements ControlPlane {
       ...compiled.issues,
       ...unreadable.map((key) => controlIssue("internal", "This version cannot read what is stored.", "", key)),
     ];
-    if (issues.length > 0)
+    // Once, however often it is tried again.
+    if (issues.length > 0 && issues[0]?.message !== this.#compiled?.issues[0]?.message)
       log.error("the stored configuration cannot be compiled", { issues: issues.length, first: issues[0]?.message });
     this.#compiled = { ...compiled, issues };
   }
@@ -466,9 +468,9 @@ export class Plane implements ControlPlane {
   async #repair(): Promise<void> {
     await this.#quietly(async () => {
       await this.#catchUp();
-      const isUntried = this.#compiled?.issues.some(isTrialFault) === true;
-      if (isUntried) await this.#recompile();
-      if (isUntried || this.#followed !== this.#model.revision) await this.#follow();
+      const again = mayMend(this.#compiled);
+      if (again) await this.#recompile();
+      if (again || this.#followed !== this.#model.revision) await this.#follow();
     });
   }
 

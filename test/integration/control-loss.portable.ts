@@ -7,6 +7,7 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import { builtinModules } from "../../src/config/modules.ts";
 import { connectNats } from "../../src/config/nats/connect.ts";
 import { NATS_NAMES } from "../../src/config/nats/names.ts";
+import { moduleName } from "../../src/config/nats/seal.ts";
 import { createNatsSource, type NatsSource } from "../../src/config/source-nats.ts";
 import { createControlPlane } from "../../src/control/create.ts";
 import { NatsLink } from "../../src/control/nats/link.ts";
@@ -21,13 +22,9 @@ import { until } from "../kit/until.ts";
 
 const tools = { clock: new SystemClock(), rng: systemRng(), log: SILENT_LOG };
 
-const service = (port: number): string =>
-  JSON.stringify({
-    apiVersion: "selvedge.dev/v1",
-    kind: "Service",
-    metadata: { name: "shop" },
-    spec: { endpoints: [`127.0.0.1:${port}`] },
-  });
+const resource = (kind: string, name: string, spec: object): string =>
+  JSON.stringify({ apiVersion: "selvedge.dev/v1", kind, metadata: { name }, spec });
+const service = (port: number): string => resource("Service", "shop", { endpoints: [`127.0.0.1:${port}`] });
 
 async function startPlane(url: string, id = "control"): Promise<CreatedControlPlane> {
   const plane = createControlPlane({
@@ -202,6 +199,100 @@ describe("lost data", () => {
       );
     } finally {
       await link.close();
+      await server.stop();
+    }
+  });
+
+  test("one module goes: applies of other things are taken and told, proxies that have it go on, and a push mends it", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "selvedge-loss-"));
+    const server = await startNats();
+    const module = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+    const filter = (settings: object): string => resource("Filter", "lost", { module: { digest }, settings });
+    const route = (name: string): string =>
+      resource("Route", name, { hosts: [name], rules: [{ filters: ["lost"], backends: [{ service: "shop" }] }] });
+    const planes = [await startPlane(server.url)];
+    const proxy = await startProxy(server.url, folder);
+    const digest = (await planes[0]?.putModule(module)) ?? "";
+    try {
+      const [before] = planes as [CreatedControlPlane];
+      await applyOk(before, [service(1), filter({ key: "a" }), route("a")].join("\n---\n"));
+      await until(() => proxy.revisions.at(-1) === 1);
+      assert.deepEqual(before.status().warnings, []);
+      await before.stop();
+      const link = new NatsLink(() => connectNats({ servers: [server.url] }, "thief"));
+      await link.open();
+      const stored = (await link.parts.objects.list()).find(({ name }) => name === moduleName(digest));
+      assert.ok(stored !== undefined);
+      await link.parts.objects.remove(stored);
+      await link.close();
+
+      const after = await startPlane(server.url);
+      planes.push(after);
+      const codes = (issues: readonly { code: string; resource: string }[] = []) =>
+        issues.map(({ code, resource: name }) => `${code} ${name}`);
+      const apply = async (text: string) => {
+        const outcome = await after.apply({ text, author: "test", origin: "api" });
+        return outcome.ok ? ["ok", ...codes(outcome.warnings)] : ["refused", ...codes(outcome.issues)];
+      };
+      const lost = "module_lost Filter default/lost";
+      assert.deepEqual(after.status().issues, []);
+      assert.deepEqual(codes(after.status().warnings), [lost]);
+      // What does not touch the Filter, what uses it, and the Filter as it is.
+      assert.deepEqual(await apply(service(2)), ["ok", lost]);
+      assert.deepEqual(await apply([filter({ key: "a" }), route("b")].join("\n---\n")), ["ok", lost]);
+      await until(() => proxy.revisions.at(-1) === 3);
+      // What would need the module itself.
+      assert.deepEqual(await apply(filter({ key: "b" })), ["refused", "unknown_module Filter default/lost"]);
+      const streams = [
+        resource("Gateway", "edge", { listeners: [{ port: 7000, protocol: "TCP", name: "raw" }] }),
+        resource("Route", "tcp", { tcp: { listener: "raw", filters: ["lost"], backends: [{ service: "shop" }] } }),
+      ];
+      assert.deepEqual(await apply(streams.join("\n---\n")), ["refused", "unknown_module Route default/tcp"]);
+      const key = `ed25519:${Buffer.alloc(32, 1).toString("base64")}`;
+      const mesh = resource("Mesh", "mesh", { filters: { requireSignature: true, trustedKeys: [key] } });
+      assert.deepEqual(await apply(mesh), ["refused", "unsigned_module Filter default/lost"]);
+      assert.equal(after.status().revision, 3);
+
+      await after.putModule(module);
+      await until(() => after.status().warnings.length === 0);
+      assert.deepEqual(await apply(filter({ key: "b" })), ["ok"]);
+      await until(() => proxy.revisions.at(-1) === 4);
+    } finally {
+      for (const plane of planes) await plane.stop();
+      await proxy.source.stop();
+      await server.stop();
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
+  test("a Filter whose module is gone can be deleted, and one that no proxy was ever given is an issue", async () => {
+    const server = await startNats();
+    const plane = await startPlane(server.url);
+    try {
+      const digest = await plane.putModule(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
+      await applyOk(plane, resource("Filter", "lost", { module: { digest } }));
+      await plane.stop();
+      const link = new NatsLink(() => connectNats({ servers: [server.url] }, "thief"));
+      await link.open();
+      for (const object of await link.parts.objects.list()) await link.parts.objects.remove(object);
+      // Not even what proxies were given says anything of it.
+      await link.parts.manager.streams.purge(`KV_${NATS_NAMES.snapshotBucket}`);
+      await link.close();
+      const after = await startPlane(server.url);
+      try {
+        assert.deepEqual(
+          after.status().issues.map(({ code }) => code),
+          ["unknown_module"],
+        );
+        const gone = await after.delete({ text: "Filter/lost", author: "test", origin: "api" });
+        assert.ok(gone.ok, JSON.stringify(gone));
+        await applyOk(after, service(1));
+        assert.deepEqual([after.status().issues, after.status().warnings], [[], []]);
+      } finally {
+        await after.stop();
+      }
+    } finally {
+      await plane.stop();
       await server.stop();
     }
   });

@@ -37,6 +37,17 @@ function printStatus(context: CommandContext, status: ControlStatus): void {
   if (status.proxies.length === 0) terminal.out("no proxy has reported yet; start one with `selvedge proxy`\n");
   else printProxies(context, status);
   printRefused(context, status);
+  printStored(context, status);
+}
+
+/** What is wrong with what is stored. Of a control plane of a former version: no warnings. */
+function printStored(
+  context: CommandContext,
+  { issues, warnings = [] }: Pick<ControlStatus, "issues"> & Partial<ControlStatus>,
+): void {
+  const paint = paintOf(context);
+  for (const issue of issues) context.terminal.out(`${paint.red("stored:")} ${printable(formatIssue(issue))}\n`);
+  for (const warning of warnings) context.terminal.out(`${paint.yellow("stored:")} ${printable(formatIssue(warning))}\n`);
 }
 
 function printProxies(context: CommandContext, status: ControlStatus): void {

@@ -178,6 +178,11 @@ export class CompileContext {
     return this.options.storedAt?.(resource) === undefined;
   }
 
+  /** Does the apply bring it? False when nothing is applied: what is stored is compiled again. */
+  isBrought(resource: Resource): boolean {
+    return this.options.storedAt !== undefined && this.isApplied(resource);
+  }
+
   /** `, which is stored (revision 12)`, of a resource that is not part of what is applied. */
   whereStored(resource: Resource | undefined): string {
     const revision = resource === undefined ? undefined : this.options.storedAt?.(resource);

@@ -1,11 +1,13 @@
 import { BUILTIN_FILTER_FUEL, CONFIG_LIMITS, CONTROL_LIMITS, DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
 import { canonicalJson, sha256Digest } from "../canonical.ts";
+import type { ServedModule } from "../compile.ts";
 import { detectAbi } from "../module-abi.ts";
 import { secretsOfModule } from "../module-secrets.ts";
 import { refuseUnsigned } from "../module-signature.ts";
 import type { ModuleBytes } from "../modules.ts";
 import type { Json } from "../parse.ts";
 import type { FilterResource } from "../schema/index.ts";
+import { SecretSettings } from "../secret-settings.ts";
 import type { FilterCapabilities, FilterConfig } from "../snapshot.ts";
 import { compileCapabilities } from "./capabilities.ts";
 import { type CompileContext, fullName } from "./context.ts";
@@ -15,28 +17,35 @@ import { isMeshKnown } from "./mesh.ts";
 /** Callbacks of one exchange that may make as many host calls as one may. */
 const EXCHANGE_HOST_CALLS = 10;
 
+/** The module of a filter: its bytes, or what is known of it without them. */
+type FoundModule = { readonly origin: string } & (
+  | (ModuleBytes & { readonly served?: undefined })
+  | { readonly digest: string; readonly bytes?: undefined; readonly served: ServedModule }
+);
+
 /** All filters; the bytes of their modules go to `context.modules`. */
 export function compileFilters(context: CompileContext): FilterConfig[] {
   return context.ofKind("Filter").flatMap((filter) => {
     refuseRedacted(context, filter, filter.spec.settings, ["spec", "settings"]);
     const module = findModule(context, filter);
     if (module === undefined || isUnsigned(context, filter, module.bytes)) return [];
-    context.modules.set(module.digest, module.bytes);
+    if (module.bytes !== undefined) context.modules.set(module.digest, module.bytes);
     const { spec } = filter;
     const { budget } = spec;
     if (!isStartAllowed(context, filter)) return [];
     const capabilities = compileCapabilities(context, filter);
-    if (spec.module.builtin === undefined) warnOfMissing(context, filter, module, capabilities);
+    if (spec.module.builtin === undefined && module.bytes !== undefined) warnOfMissing(context, filter, module, capabilities);
     const fuel = spec.module.builtin === undefined ? DEFAULT_FILTER_BUDGET : BUILTIN_FILTER_FUEL;
-    const secrets = secretsOfModule(module.bytes).pointersIn(spec.settings as Json);
-    const abi = detectAbi(module.bytes) ?? "proxy-wasm";
+    const abi = (module.bytes === undefined ? module.served.abi : detectAbi(module.bytes)) ?? "proxy-wasm";
+    const settings = typeof spec.settings === "string" && abi === "proxy-wasm" ? spec.settings : canonicalJson(spec.settings);
+    const secrets = secretsIn(spec.settings as Json, settings, module);
     return [
       {
         name: fullName(filter),
         abi,
         digest: module.digest,
         origin: module.origin,
-        settings: typeof spec.settings === "string" && abi === "proxy-wasm" ? spec.settings : canonicalJson(spec.settings),
+        settings,
         ...(secrets.length === 0 ? {} : { secrets }),
         onFailure: spec.onFailure,
         isolated: spec.isolated,
@@ -67,6 +76,12 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
       },
     ];
   });
+}
+
+/** Pointers to what is secret. Nobody can say it of other settings than those that were compiled with the module: then all of them are. */
+function secretsIn(settings: Json, text: string, { bytes, served }: FoundModule): readonly string[] {
+  if (bytes !== undefined) return secretsOfModule(bytes).pointersIn(settings);
+  return served.settings === text ? (served.secrets ?? []) : SecretSettings.ALL.pointersIn(settings);
 }
 
 /** What `get` and `diff` show in a secret's place must not become the secret. */
@@ -103,13 +118,17 @@ function warnOfMissing(
   }
 }
 
-/** Where the mesh wants signed modules: reports one that is not. What comes with the proxy needs no signature. */
-function isUnsigned(context: CompileContext, filter: FilterResource, bytes: Uint8Array): boolean {
+/**
+ * Where the mesh wants signed modules: reports one that is not. What comes with the proxy needs no signature. Undefined bytes: the module is
+ * lost; it was looked at when it was applied, which will do until the Mesh changes.
+ */
+function isUnsigned(context: CompileContext, filter: FilterResource, bytes: Uint8Array | undefined): boolean {
   const [mesh] = context.ofKind("Mesh");
   const { builtin, file, oci } = filter.spec.module;
   if (mesh?.spec.filters.requireSignature !== true || builtin !== undefined) return false;
   if (!context.isWhole(mesh, ["spec", "filters"])) return true;
-  const reason = refuseUnsigned(bytes, mesh.spec.filters.trustedKeys);
+  if (bytes === undefined && !context.isBrought(mesh)) return false;
+  const reason = bytes === undefined ? "it is not stored any more" : refuseUnsigned(bytes, mesh.spec.filters.trustedKeys);
   if (reason === undefined) return false;
   const path = ["spec", "module", oci !== undefined ? "oci" : file === undefined ? "digest" : "file"];
   const hint = "selvedge filter sign signs it; the Mesh names the keys that are trusted";
@@ -131,7 +150,7 @@ function isStartAllowed(context: CompileContext, filter: FilterResource): boolea
   return false;
 }
 
-function findModule(context: CompileContext, filter: FilterResource): (ModuleBytes & { origin: string }) | undefined {
+function findModule(context: CompileContext, filter: FilterResource): FoundModule | undefined {
   const { builtin, file, digest, oci } = filter.spec.module;
   const { modules } = context.options;
   const path = ["spec", "module"];
@@ -155,25 +174,44 @@ function findModule(context: CompileContext, filter: FilterResource): (ModuleByt
   if (oci !== undefined) return context.isPartial(filter) ? undefined : findPulled(context, filter, oci);
   const stored = modules.byDigest(digest ?? "");
   if (stored !== undefined) return { ...stored, origin: stored.digest };
+  const lost = findServed(context, filter, "digest", digest);
+  if (lost !== undefined) return { ...lost, origin: lost.digest };
   const hint = "selvedge filter push stores a module and prints its digest; selvedge filter list shows what is stored";
   context.report(filter, [...path, "digest"], "unknown_module", `No module with the digest ${digest} is stored.`, hint);
   return undefined;
+}
+
+/**
+ * A module that is not stored any more, of a Filter that the apply does not touch: proxies have it, so that what they serve goes on, and an
+ * apply of something else is not to blame.
+ */
+function findServed(
+  context: CompileContext,
+  filter: FilterResource,
+  field: "digest" | "oci",
+  digest = "",
+): Pick<FoundModule & { readonly bytes?: undefined }, "digest" | "bytes" | "served"> | undefined {
+  if (context.isBrought(filter)) return undefined;
+  const served = context.options.served?.(digest);
+  if (served === undefined) return undefined;
+  const message = `The module ${digest} is not stored any more: only proxies that have it go on with it.`;
+  const hint = "push it again (selvedge filter push), or delete the Filter";
+  context.warn(filter, ["spec", "module", field], "module_lost", message, hint);
+  return { digest, served };
 }
 
 /** The scheme in front keeps it apart from `builtin:`, whose modules need no signature: a host may have that name. */
 const originOf = (oci: string): string => (oci.startsWith("oci://") ? oci : `oci://${oci}`);
 
 /** A module that was pulled (`pinModules`) before this, or earlier. */
-function findPulled(
-  context: CompileContext,
-  filter: FilterResource,
-  oci: string,
-): (ModuleBytes & { origin: string }) | undefined {
+function findPulled(context: CompileContext, filter: FilterResource, oci: string): FoundModule | undefined {
   const { digest } = filter.spec.module;
   const { modules, notPulled } = context.options;
   const failure = notPulled?.get(filter);
   const found = failure === undefined && digest !== undefined ? modules.byDigest(digest) : undefined;
   if (found !== undefined) return { ...found, origin: originOf(oci) };
+  const lost = failure === undefined ? findServed(context, filter, "oci", digest) : undefined;
+  if (lost !== undefined) return { ...lost, origin: originOf(oci) };
   const { code, message, hint } = failure ?? {
     code: "unknown_module",
     message: digest === undefined ? "it was not pulled" : `no module with the digest ${digest} is stored`,

@@ -92,7 +92,14 @@ function checkFilters(context: CompileContext, resource: RouteResource, tcp: Tcp
   for (const [i, reference] of written.entries()) {
     const name = reference.includes("/") ? reference : `${resource.metadata.namespace}/${reference}`;
     const filter = tcp.filters.includes(name) ? filters.find((each) => each.name === name) : undefined;
-    const problem = filter === undefined ? undefined : problemOf(filter, context.modules.get(filter.digest));
+    const module = filter === undefined ? undefined : context.modules.get(filter.digest);
+    if (filter !== undefined && module === undefined && context.isBrought(resource)) {
+      const message = `The module of Filter ${name} is not stored any more: nobody can say whether it sees streams.`;
+      const hint = "push it again: selvedge filter push";
+      context.report(resource, ["spec", "tcp", "filters", i], "unknown_module", message, hint);
+      continue;
+    }
+    const problem = filter === undefined ? undefined : problemOf(filter, module);
     if (problem === undefined) continue;
     const hint = "proxy_on_new_connection, proxy_on_downstream_data or proxy_on_upstream_data, in a proxy-wasm module";
     context.report(resource, ["spec", "tcp", "filters", i], "filter_without_streams", `Filter ${name} ${problem}.`, hint);

@@ -67,6 +67,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   Status: object({
     ...{ revision: integer, digest: text, resources: integer, issues: list(ref("Issue")) },
     ...{
+      warnings: list(ref("Issue")),
       store: { enum: ["memory", "nats"] },
       connection: { enum: ["connected", "disconnected", "none"] },
       proxies: list(ref("Proxy")),

@@ -4,6 +4,8 @@ import { digestsOf, formatAnnouncement, parseAnnouncement, parseManifest } from 
 import { logsSubject, NATS_NAMES, statusSubject } from "../../config/nats/names.ts";
 import { type ProxyStatusMessage, REVISION_MAX } from "../../config/nats/status.ts";
 import { type Manifest, splitSections } from "../../config/sections.ts";
+import type { FilterConfig } from "../../config/snapshot.ts";
+import { utf8Text } from "../../core/bytes.ts";
 import type { Clock, Timer } from "../../core/clock.ts";
 import type { ProxyEvent } from "../../core/events.ts";
 import { describeCause } from "../../core/failure.ts";
@@ -90,7 +92,7 @@ export class NatsDistributor implements Distributor {
     for (let attempt = 0; attempt < CONFLICT_TRIES; attempt++) {
       if (published !== undefined && published.manifest.revision >= manifest.revision) return;
       const load = this.#loadOf(published, manifest, sections);
-      await this.#putObjects(load.objects, published, sections, modules);
+      await this.#putObjects(load.objects, published, sections, modules, manifest.modules);
       try {
         const text = formatAnnouncement(manifest, load.inline.quoted);
         const sequence = await this.#kv().put(group, text, { previousSeq: published?.sequence ?? 0 });
@@ -107,6 +109,15 @@ export class NatsDistributor implements Distributor {
 
   async publishedRevision(group: string): Promise<number> {
     return (await this.#read(group))?.manifest.revision ?? 0;
+  }
+
+  /** Filters of the newest snapshot of a group; none when it cannot be had any more. */
+  async publishedFilters(group: string): Promise<readonly FilterConfig[]> {
+    const published = await this.#read(group);
+    const digest = published?.manifest.sections.filters ?? "";
+    const bytes =
+      published?.unstored.get(digest) ?? (digest === "" ? undefined : await this.link.parts.objects.findSealed(digest));
+    return bytes === undefined ? [] : (JSON.parse(utf8Text(bytes)) as readonly FilterConfig[]);
   }
 
   onStatus(handle: (message: ProxyStatusMessage, local: boolean) => void): void {
@@ -161,7 +172,9 @@ export class NatsDistributor implements Distributor {
     current: Published | undefined,
     sections: ReadonlyMap<string, Uint8Array>,
     modules: ReadonlyMap<string, Uint8Array>,
+    named: readonly string[],
   ): Promise<void> {
+    const lost = new Set(named);
     const missing = [...digests];
     const putNext = async (): Promise<void> => {
       for (let digest = missing.pop(); digest !== undefined; digest = missing.pop()) {
@@ -169,7 +182,8 @@ export class NatsDistributor implements Distributor {
         const module = modules.get(digest);
         if (section !== undefined) await this.link.parts.objects.putSealed(section);
         else if (module !== undefined) await this.link.parts.objects.putModule(digest, module);
-        else throw new Error(`nobody has the bytes of ${digest}`);
+        // A module that was lost: proxies that have it go on, and the others say that they cannot fetch it.
+        else if (!lost.has(digest)) throw new Error(`nobody has the bytes of ${digest}`);
         current?.unstored.delete(digest);
       }
     };

@@ -12,7 +12,7 @@ const event = (kind: "filter_broke" | "worker_replaced", subject: string) => ({
 });
 const ISSUES = [issue("Route hers/a"), issue("Route/his/b"), issue("Service c"), issue("")];
 const STATUS: ControlStatus = {
-  ...{ revision: 7, digest: "sha256:1", resources: 3, issues: ISSUES, store: "nats", connection: "connected" },
+  ...{ revision: 7, digest: "sha256:1", resources: 3, issues: ISSUES, warnings: ISSUES, store: "nats", connection: "connected" },
   proxies: [
     {
       ...{ id: "edge-1", group: "gateway", version: "1", revision: 6, digest: "", rejectedRevision: 7, applyMs: 1, seenAtMs: 0 },
@@ -31,6 +31,7 @@ test("who may read a namespace hears what is wrong and what happened there, and 
   const seen = statusFor(carol, STATUS);
   expect(seen).toMatchObject({ revision: 7, proxies: [{ id: "edge-1", revision: 6, rejectedRevision: 7 }] });
   expect(seen.issues).toEqual([ISSUES[0] as (typeof ISSUES)[number]]);
+  expect(seen.warnings).toEqual(seen.issues);
   expect(seen.proxies[0]?.issues).toEqual(seen.issues);
   expect(seen.proxies[0]?.events.map(({ subject }) => subject)).toEqual(["hers/f"]);
   expect(seen.refused.map(({ author }) => author)).toEqual(["carol"]);

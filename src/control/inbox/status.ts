@@ -26,7 +26,11 @@ export function statusFor(asker: Asker, status: ControlStatus): ControlStatus {
     events: proxy.events.filter((event) => isEventFor(asker, event)),
   }));
   const refused = status.refused.filter(({ author }) => author !== "" && author === asker.name);
-  return { ...status, issues: issuesFor(asker, status.issues), proxies, refused };
+  const [issues, warnings] = [status.issues, status.warnings].map((each) => issuesFor(asker, each)) as [
+    ConfigIssue[],
+    ConfigIssue[],
+  ];
+  return { ...status, issues, warnings, proxies, refused };
 }
 
 /** The same of an answer to who waits. */

@@ -1,4 +1,6 @@
+import { isTrialFault } from "../../config/filter-check.ts";
 import type { ConfigIssue } from "../../config/issue.ts";
+import type { CompiledConfig } from "../compiler.ts";
 import type { ApplyOutcome, ChangeSummary } from "../control.ts";
 import type { Change } from "../store/store.ts";
 
@@ -33,14 +35,23 @@ export const TOO_MANY_CHANGES: ApplyOutcome = {
   issues: [controlIssue("too_many_changes", "Too many changes wait for their turn.", "again in a moment")],
 };
 
-/** Those of resources that changed: the others were told when theirs did. */
+/** Of a Filter that goes on without its module in the store. */
+export const isLost = ({ code }: ConfigIssue): boolean => code === "module_lost";
+
+/** Another look may mend it: a module that is there again, a trial that comes to something. */
+export const mayMend = (compiled: Pick<CompiledConfig, "issues" | "warnings"> | undefined): boolean =>
+  compiled !== undefined &&
+  (compiled.warnings.some(isLost) || compiled.issues.some((issue) => issue.code === "unknown_module" || isTrialFault(issue)));
+
+/** Those of resources that changed: the others were told when theirs did. What was lost is told to whoever may hear of everything. */
 export function warningsOf(
   warnings: readonly ConfigIssue[],
   changes: readonly ChangeSummary[],
+  everything: boolean,
 ): { readonly warnings?: readonly ConfigIssue[] } {
   if (warnings.length === 0) return {};
   const changed = new Set(changes.map(({ key }) => key.replace("/", " ")));
-  const told = warnings.filter(({ resource }) => changed.has(resource));
+  const told = warnings.filter((each) => changed.has(each.resource) || (everything && isLost(each)));
   return told.length === 0 ? {} : { warnings: told };
 }
 

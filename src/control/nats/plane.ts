@@ -50,7 +50,8 @@ class NatsPlane extends Plane implements CreatedControlPlane {
     const store = new NatsStore(link);
     const { clock, rng, log } = options;
     const distributor = new NatsDistributor(link, clock, log);
-    const compiler = createCompiler(options, (digest) => store.getModule(digest));
+    const published = (group: string) => distributor.publishedFilters(group);
+    const compiler = createCompiler(options, (digest) => store.getModule(digest), published);
     let connected = false;
     super({
       store,
