@@ -8,6 +8,13 @@ import { ResourceType } from "./types.ts";
 
 // A lowered function behind a lifted one: what the host hands over goes into a memory as the canonical ABI says, and comes back.
 
+/** An instance in a call of its guest: between them it may not call out. */
+function newInstance(): ComponentInstance {
+  const store = new GuestStore(100);
+  store.beginCall();
+  return new ComponentInstance(store);
+}
+
 function newContext(instance: ComponentInstance): CallContext {
   let next = 1024;
   const allocate = (_old: unknown, _oldSize: unknown, align: unknown, size: unknown): number => {
@@ -36,7 +43,7 @@ function loop(params: readonly TypeReference[], result: TypeReference | undefine
   const fields = params.map((type, i) => ({ name: `p${i}`, type }));
   scope.types.push(scope.make({ kind: "function", params: fields, result }, undefined));
   const type = scope.function(2);
-  const instance = new ComponentInstance(new GuestStore(100));
+  const instance = newInstance();
   const context = newContext(instance);
   const lowered = lowerFunction({ type, call: run }, context);
   const isInMemory = type.result !== undefined && type.result.flat?.length !== 1;
@@ -121,7 +128,7 @@ test("a host function that answers something of another type is a fault, not a c
 });
 
 test("resources of the guest's own: made, looked at, dropped with their destructor", () => {
-  const instance = new ComponentInstance(new GuestStore(100));
+  const instance = newInstance();
   const dropped: unknown[] = [];
   const resource = new ResourceType("own", (rep) => dropped.push(rep), instance);
   const [create, look, drop] = (["new", "rep", "drop"] as const).map((call) => resourceFunction(call, resource, instance));
