@@ -1,7 +1,15 @@
 import { expect, test } from "bun:test";
 import { generateKeyPairSync } from "node:crypto";
 import { CONFIG_LIMITS } from "../core/limits.ts";
-import { formatTrustedKey, readSigningKey, readTrustedKey, refuseUnsigned, signersOf, signModule } from "./module-signature.ts";
+import {
+  badSignaturesOf,
+  formatTrustedKey,
+  readSigningKey,
+  readTrustedKey,
+  refuseUnsigned,
+  signersOf,
+  signModule,
+} from "./module-signature.ts";
 import { appendCustomSection, findCustomSection, readSections, removeCustomSections } from "./wasm-sections.ts";
 
 const newKey = (): { pem: string; name: string } => {
@@ -62,6 +70,27 @@ test("signatures are bounded in number, before any is verified", () => {
   expect(refuseUnsigned(more, [ours.name])).toBe("it has more than 16 signatures");
   expect(signersOf(more)).toEqual([]);
   expect(() => signModule(more, ours.pem)).toThrow("more than 16");
+});
+
+test("a signature that proves nothing is not called none: which key it names, and why", () => {
+  const codes = (wasm: Uint8Array) => badSignaturesOf(wasm).map(({ code, key }) => [code, key]);
+  const signed = signModule(MODULE, ours.pem);
+  expect([codes(MODULE), codes(signed)]).toEqual([[], []]);
+  const altered = signed.slice();
+  altered[altered.length - 1] = (altered.at(-1) ?? 0) ^ 1;
+  expect(signersOf(altered)).toEqual([]);
+  expect(codes(altered)).toEqual([["signature_mismatch", ours.name]]);
+  const behind = appendCustomSection(signed, "other", new Uint8Array(3));
+  expect(codes(behind)).toEqual([["signature_misplaced", ""]]);
+  expect(refuseUnsigned(behind, [ours.name])).toBe("there are bytes behind its signature");
+  const short = appendCustomSection(MODULE, "selvedge.signature", new Uint8Array(3));
+  expect(codes(short)).toEqual([["signature_malformed", ""]]);
+  expect(refuseUnsigned(short, [ours.name])).toBe("its signature is not of a form that is read here");
+  expect(() => signModule(short, ours.pem)).toThrow("not of a form that is read here");
+  const genuine = readSections(signed).at(-1)?.content ?? new Uint8Array();
+  let many: Uint8Array = MODULE;
+  for (let i = 0; i <= CONFIG_LIMITS.signatures; i++) many = appendCustomSection(many, "selvedge.signature", genuine);
+  expect(codes(many)).toEqual([["too_many_signatures", ""]]);
 });
 
 test("keys are read strictly", () => {

@@ -59,6 +59,35 @@ export function signersOf(wasm: Uint8Array): string[] {
   return signatures.filter((each) => isGenuine(each, message)).map(({ publicKey }) => formatTrustedKey(publicKey));
 }
 
+/** A signature that stands on a module and proves nothing. */
+export interface BadSignature {
+  /**
+   * `signature_mismatch`: it does not fit the bytes in front of it. `signature_malformed`: not of a form that is read here. `signature_misplaced`:
+   * bytes stand behind it. `too_many_signatures`: more than are looked at, so none counts.
+   */
+  readonly code: "signature_mismatch" | "signature_malformed" | "signature_misplaced" | "too_many_signatures";
+  /** The key that it names, `ed25519:…`; "": none can be read. Whoever wrote the section chose it. */
+  readonly key: string;
+  /** For people. */
+  readonly reason: string;
+}
+
+/** What of a module's signatures does not verify; empty: all do, or there is none. Never throws. */
+export function badSignaturesOf(wasm: Uint8Array): BadSignature[] {
+  const { signatures, bodyEnd, malformed, misplaced, problem } = readSignatures(wasm);
+  if (problem !== "" && bodyEnd < wasm.byteLength && malformed === 0 && !misplaced)
+    return [{ code: "too_many_signatures", key: "", reason: problem }];
+  const bad: BadSignature[] = [];
+  const message = signatures.length === 0 ? Buffer.alloc(0) : messageOf(wasm.subarray(0, bodyEnd));
+  const mismatch = "it does not fit the bytes in front of it: they or it were altered";
+  for (const each of signatures)
+    if (!isGenuine(each, message))
+      bad.push({ code: "signature_mismatch", key: formatTrustedKey(each.publicKey), reason: mismatch });
+  if (malformed > 0) bad.push({ code: "signature_malformed", key: "", reason: "a signature is not of a form that is read here" });
+  if (misplaced) bad.push({ code: "signature_misplaced", key: "", reason: "there are bytes behind a signature" });
+  return bad;
+}
+
 /** Why a module may not run when only signed ones may; undefined: a trusted key signed exactly these bytes. Never throws. */
 export function refuseUnsigned(wasm: Uint8Array, trustedKeys: readonly string[]): string | undefined {
   const { signatures, bodyEnd, problem } = readSignatures(wasm);
@@ -76,25 +105,50 @@ interface Signature {
   readonly signature: Uint8Array;
 }
 
-/** `problem`: why none counts, when there are none, too many, or something stands behind them. */
-function readSignatures(wasm: Uint8Array): { signatures: Signature[]; bodyEnd: number; problem: string } {
+interface Signatures {
+  readonly signatures: Signature[];
+  readonly bodyEnd: number;
+  /** At the end, but not read. */
+  readonly malformed: number;
+  /** Is there one that has other bytes behind it? */
+  readonly misplaced: boolean;
+  /** Why none counts, when there are none, too many, or something stands behind them. */
+  readonly problem: string;
+}
+
+function readSignatures(wasm: Uint8Array): Signatures {
   const sections = readSections(wasm);
   let bodyEnd = wasm.byteLength;
   const signatures: Signature[] = [];
+  let [malformed, tail] = [0, 0];
   for (let i = sections.length - 1; i >= 0; i--) {
     const section = sections[i];
     if (section === undefined || section.id !== 0 || section.name !== SIGNATURE_SECTION || section.end !== bodyEnd) break;
     bodyEnd = section.start;
+    tail++;
     if (signatures.length === CONFIG_LIMITS.signatures)
-      return { signatures: [], bodyEnd, problem: `it has more than ${CONFIG_LIMITS.signatures} signatures` };
+      return {
+        signatures: [],
+        bodyEnd,
+        malformed: 0,
+        misplaced: false,
+        problem: `it has more than ${CONFIG_LIMITS.signatures} signatures`,
+      };
     const { content } = section;
-    if (content[0] !== VERSION || content.byteLength !== 1 + KEY_BYTES + SIGNATURE_BYTES) continue;
+    if (content[0] !== VERSION || content.byteLength !== 1 + KEY_BYTES + SIGNATURE_BYTES) {
+      malformed++;
+      continue;
+    }
     const publicKey = content.subarray(1, 1 + KEY_BYTES);
     signatures.push({ content, publicKey, signature: content.subarray(1 + KEY_BYTES) });
   }
-  const behind = signatures.length === 0 && sections.some(({ id, name }) => id === 0 && name === SIGNATURE_SECTION);
-  const problem = behind ? "there are bytes behind its signature" : signatures.length === 0 ? "it is not signed" : "";
-  return { signatures: signatures.reverse(), bodyEnd, problem };
+  const misplaced = sections.filter(({ id, name }) => id === 0 && name === SIGNATURE_SECTION).length > tail;
+  const none = misplaced
+    ? "there are bytes behind its signature"
+    : malformed > 0
+      ? "its signature is not of a form that is read here"
+      : "it is not signed";
+  return { signatures: signatures.reverse(), bodyEnd, malformed, misplaced, problem: signatures.length === 0 ? none : "" };
 }
 
 function messageOf(body: Uint8Array): Buffer {

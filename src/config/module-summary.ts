@@ -1,6 +1,6 @@
 import { sha256Digest } from "./canonical.ts";
 import { detectAbi } from "./module-abi.ts";
-import { signersOf } from "./module-signature.ts";
+import { type BadSignature, badSignaturesOf, signersOf } from "./module-signature.ts";
 import { findCustomSection } from "./wasm-sections.ts";
 
 /** Name of the custom section that holds a filter's metadata (docs/filters.md) as JSON. */
@@ -20,6 +20,8 @@ export interface ModuleSummary {
   readonly version: string;
   /** Keys whose signature is genuine, `ed25519:…`. */
   readonly signers: readonly string[];
+  /** Signatures that it carries and that do not verify. Absent: a control plane of a former version does not say it. */
+  readonly badSignatures?: readonly BadSignature[];
 }
 
 const TEXT_CHARS = 100;
@@ -34,6 +36,7 @@ export function summariseModule(bytes: Uint8Array): ModuleSummary {
   return {
     ...{ digest: sha256Digest(bytes), sizeBytes: bytes.byteLength, abi: detectAbi(bytes) ?? "unknown" },
     ...{ name: text("name"), version: text("version"), signers: signersOf(bytes) },
+    badSignatures: badSignaturesOf(bytes),
   };
 }
 

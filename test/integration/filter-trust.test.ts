@@ -124,6 +124,9 @@ spec: { rules: [{ filters: [guest], respond: { status: 200, body: served } }] }
     altered[altered.indexOf("1.2.3")] = 0x39;
     writeFileSync(join(folder.path, "altered.wasm"), altered);
     expect((await apply(await push("altered.wasm"), trustedKey)).error).toContain("it was altered after it was signed");
+    const mismatch = `carries a signature of ${trustedKey} that does not verify (signature_mismatch)`;
+    const said = await selvedge("filter", "push", "altered.wasm", "--server", server);
+    expect([said.exit, said.out.includes(mismatch), said.out.includes("not signed")]).toEqual([EXIT.ok, true, false]);
 
     const good = await push("good.wasm");
     const served = await apply(good, trustedKey);
@@ -135,10 +138,13 @@ spec: { rules: [{ filters: [guest], respond: { status: 200, body: served } }] }
     expect((await applyText(meshOf(other))).error).toContain("which is not trusted");
 
     const overHttp = JSON.parse((await selvedge("filter", "list", "--json", "--server", server)).out) as {
-      modules: { digest: string; name: string; signers: string[]; filters: string[] }[];
+      modules: { digest: string; name: string; version: string; signers: string[]; filters: string[] }[];
     };
     const row = overHttp.modules.find(({ digest }) => digest === good);
     expect(row).toMatchObject({ name: "guest", version: "1.2.3", signers: [trustedKey], filters: ["Filter/guest"] });
+    const bad = { code: "signature_mismatch", key: trustedKey };
+    expect(overHttp.modules.find(({ version }) => version === "9.2.3")).toMatchObject({ signers: [], badSignatures: [bad] });
+    expect((await selvedge("filter", "list", "--server", server)).out).toContain(`${trustedKey} (signature_mismatch)`);
     const overNats = await selvedge("filter", "list", "--json", "--nats", nats.url);
     expect(JSON.parse(overNats.out)).toEqual(overHttp);
   });

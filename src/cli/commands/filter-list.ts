@@ -87,9 +87,8 @@ async function listProxy(context: CommandContext): Promise<number> {
 const HEADING = ["DIGEST", "BYTES", "ABI", "NAME", "VERSION", "SIGNED BY", "NAMED BY"];
 
 function rowOf(module: ModuleSummary & { readonly filters: readonly string[] }): string[] {
-  const { digest, sizeBytes, abi, name, version, signers, filters } = module;
+  const { digest, sizeBytes, abi, name, version, signers, badSignatures = [], filters } = module;
+  const signed = [...signers, ...badSignatures.map(({ code, key }) => `${key} (${code})`.trim())].join(", ");
   const dash = (text: string): string => (text === "" ? "-" : text);
-  return [digest, String(sizeBytes), abi, dash(name), dash(version), dash(signers.join(", ")), dash(filters.join(", "))].map(
-    printable,
-  );
+  return [digest, String(sizeBytes), abi, dash(name), dash(version), dash(signed), dash(filters.join(", "))].map(printable);
 }

@@ -4,6 +4,7 @@ import { summariseModule } from "../../config/module-summary.ts";
 import { pullModule } from "../../config/oci/pull.ts";
 import { OCI_LIMITS } from "../../core/limits.ts";
 import { type Command, CommandError, EXIT } from "../command.ts";
+import { describeSigners } from "../filter/describe.ts";
 import { referenceArgument, withRegistry } from "../registry.ts";
 import { paintOf, printJson } from "../report.ts";
 import { REGISTRY_FLAGS } from "../serve-flags.ts";
@@ -45,7 +46,7 @@ export const command: Command = {
       printJson(context, { ...summary, reference: reference.text, manifestDigest: pulled.manifestDigest, file });
       return EXIT.ok;
     }
-    const signed = summary.signers.length === 0 ? "not signed" : `signed by ${summary.signers.join(", ")}`;
+    const signed = describeSigners(summary);
     const paint = paintOf(context);
     terminal.out(`${paint.green("✓")} ${printable(file)}, ${summary.sizeBytes} bytes, ${signed}, ${summary.digest}\n`);
     terminal.out(`manifest ${pulled.manifestDigest}\n`);

@@ -3,7 +3,7 @@ import { summariseModule } from "../../config/module-summary.ts";
 import { pushModule } from "../../config/oci/push.ts";
 import { OCI_LIMITS } from "../../core/limits.ts";
 import { type Command, type CommandContext, CommandError, EXIT, REMOTE_FLAGS } from "../command.ts";
-import { describeModule } from "../filter/describe.ts";
+import { describeModule, describeSigners } from "../filter/describe.ts";
 import { readModuleFile } from "../filter/module-file.ts";
 import { referenceArgument, withRegistry } from "../registry.ts";
 import { withRemote } from "../remote.ts";
@@ -43,7 +43,7 @@ export const command: Command = {
     }
     const paint = paintOf(context);
     for (const note of notes) context.terminal.error(`${paint.yellow("!")} ${printable(note)}\n`);
-    const signed = summary.signers.length === 0 ? "not signed" : `signed by ${summary.signers.join(", ")}`;
+    const signed = describeSigners(summary);
     context.terminal.out(`${paint.green("✓")} ${printable(file)}, ${summary.sizeBytes} bytes, ${signed}\n`);
     const { reference, digest } = pushed;
     const module = reference === undefined ? `digest: "${digest}"` : `oci: "${reference}", digest: "${digest}"`;

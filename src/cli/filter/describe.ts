@@ -1,4 +1,5 @@
 import { sha256Digest } from "../../config/canonical.ts";
+import type { ModuleSummary } from "../../config/module-summary.ts";
 import { METADATA_SECTION } from "../../config/module-summary.ts";
 import { type Bytes, utf8Text } from "../../core/bytes.ts";
 import { type Need, needsOf } from "./capabilities.ts";
@@ -223,4 +224,14 @@ function parseJson(text: string): unknown {
   } catch {
     return text;
   }
+}
+
+/** Who signed a module, and what it carries that looks like a signature and proves nothing. */
+export function describeSigners({ signers, badSignatures = [] }: Pick<ModuleSummary, "signers" | "badSignatures">): string {
+  const genuine = signers.length === 0 ? "" : `signed by ${signers.join(", ")}`;
+  const bad = badSignatures.map(({ code, key, reason }) => {
+    const whose = key === "" ? "a signature" : `a signature of ${key}`;
+    return `carries ${whose} that does not verify (${code}): ${reason}`;
+  });
+  return genuine === "" && bad.length === 0 ? "not signed" : [genuine, ...bad].filter((each) => each !== "").join("; ");
 }

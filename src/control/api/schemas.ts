@@ -94,6 +94,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   ModuleList: object({ modules: list(ref("ModuleSummary")) }),
   ModuleSummary: object({
     ...{ digest: text, sizeBytes: integer, abi: text, name: text, version: text, signers: list(text) },
+    badSignatures: list(object({ code: text, key: text, reason: text })),
   }),
   FilterLogLine: object(
     {
