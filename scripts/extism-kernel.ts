@@ -169,9 +169,15 @@ function addHostFunctions(kernel: KernelBuilder): void {
     kernel.add(`log_${level}`, PARAMETERS, [], `i32.const ${i} ${block(0)} call $host_log`);
   });
   kernel.add("get_log_level", [], ["i32"], "call $host_log_level");
-  kernel.add("http_request", ["i64", "i64"], ["i64"], "call $host_http i64.const 0");
-  kernel.add("http_status_code", [], ["i32"], "i32.const 0");
-  kernel.add("http_headers", [], ["i64"], "i64.const 0");
+  // The host says first whether there is anything to wait for: a stack is only suspended when it may be.
+  kernel.add(
+    "http_request",
+    ["i64", "i64"],
+    ["i64"],
+    `${block(0)} ${block(1)} call $host_http_begin if call $host_http_wait i64.extend_i32_u return end i64.const 0`,
+  );
+  kernel.add("http_status_code", [], ["i32"], "call $host_http_status");
+  kernel.add("http_headers", [], ["i64"], "call $host_http_headers i64.extend_i32_u");
 }
 
 /** The kernel as a module; it imports its memory and what it asks of the host. */
@@ -182,7 +188,8 @@ export function buildKernel(): Uint8Array<ArrayBuffer> {
   kernel.import("host_var_set", ["i32", "i32", "i32", "i32"], []);
   kernel.import("host_log", ["i32", "i32", "i32"], []);
   kernel.import("host_log_level", [], ["i32"]);
-  kernel.import("host_http", [], []);
+  kernel.import("host_http_begin", ["i32", "i32", "i32", "i32"], ["i32"]);
+  for (const name of ["wait", "status", "headers"]) kernel.import(`host_http_${name}`, [], ["i32"]);
   kernel.module.importRaw("host", "memory", 0x02, 0x00, 1);
   GLOBALS.forEach((name) => {
     kernel.module.global("i32", `i32.const ${name === "end" ? BASE : 0}`);

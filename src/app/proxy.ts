@@ -231,6 +231,8 @@ export class RunningProxy implements DataPlane {
     for (const port of ports) port.destroyConnections();
     // Sockets tell that they are closed in a later turn: then their exchanges end, and the access log has them.
     await new Promise<void>((resolve) => void setImmediate(resolve));
+    // Those that outlive their exchanges.
+    for (const callout of this.core.callouts.values()) callout.cancel();
     this.#builder.close();
   }
 

@@ -358,12 +358,15 @@ export const EXTISM_LIMITS = {
   sharedBytes: 16 * 1024 * 1024,
   /** Characters that a filter may keep from the request to its answer (`state`). Exceeded: the filter's `onFailure`. */
   stateChars: 4_096,
+  /** Instances of a plug-in that makes calls (`http_request`), with two memories each. Exceeded: callbacks wait for one that is free. */
+  instances: 32,
+  /** Exchanges of one filter that wait for an instance. Exceeded: `onFailure`. */
+  waiting: 1_024,
+  /** Instances a second that break after a call without an answer and are made anew at once. Exceeded: none for a second. */
+  lossesPerSecond: 8,
 } as const;
 
-/**
- * Bounds of a module that is metered: what compilers of the engines take more than linear time for, or hosts memory. Exceeded:
- * refused when loaded.
- */
+/** Bounds of a module that is metered: what compilers take more than linear time for, or hosts memory. Exceeded: refused. */
 export const METER_LIMITS = {
   sections: 10_000,
   types: 50_000,

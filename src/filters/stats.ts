@@ -12,6 +12,8 @@ export const FAULT_KINDS = {
   failed: "It said itself that it failed.",
   answer: "What it answered cannot be used.",
   host: "A call of the host failed by itself.",
+  denied: "It called what its capabilities do not grant, where the ABI has no error for that.",
+  callout: "A call to a service has no answer, and the ABI has no error for that.",
   start: "An instance could not be started.",
   other: "Anything else.",
 } as const;

@@ -41,7 +41,9 @@ function build(name, target) {
 const target = mkdtempSync(join(tmpdir(), "guests-"));
 const named = process.argv.slice(2);
 try {
-  for (const name of named.length > 0 ? named : ["component-actor", "component-typical", "extism-actor", "extism-script"])
+  for (const name of named.length > 0
+    ? named
+    : ["component-actor", "component-typical", "extism-actor", "extism-caller", "extism-script"])
     build(name, target);
 } finally {
   rmSync(target, { recursive: true, force: true });

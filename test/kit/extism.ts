@@ -15,6 +15,9 @@ import { filterConfig, RecordingLog, RecordingMetrics, TestExchange } from "./fi
 /** A plug-in by Extism's PDK for Rust (test/guests/extism-actor/src/lib.rs). */
 export const PDK_ACTOR = readGuest("extism-actor");
 
+/** One that asks a service about each request and each answer (test/guests/extism-caller/src/lib.rs). */
+export const PDK_CALLER = readGuest("extism-caller");
+
 /** What plug-ins import of `extism:host/env`, with its type. */
 export const EXTISM_TYPES: Readonly<Record<string, readonly [readonly Type[], readonly Type[]]>> = {
   alloc: [["i64"], ["i64"]],

@@ -24,12 +24,8 @@ const RULES: readonly Rule[] = [
   {
     what: "HTTP calls to services",
     grant: "callouts",
-    pattern: /^env\.proxy_(http_call|dispatch_http_call)$|^wasi:http\/outgoing|^selvedge:filter\/call-out@/,
-  },
-  {
-    what: "HTTP in the middle of a function (not offered: calling it breaks the instance)",
-    grant: "",
-    pattern: /^extism:host\/env\.http_request$/,
+    pattern:
+      /^env\.proxy_(http_call|dispatch_http_call)$|^wasi:http\/outgoing|^selvedge:filter\/call-out@|^extism:host\/env\.http_request$/,
   },
   { what: "gRPC calls (services speak HTTP/1.1: it gets INTERNAL_FAILURE)", grant: "", pattern: /^env\.proxy_grpc_/ },
   {

@@ -70,7 +70,11 @@ describe("what a module is", () => {
     const foreign = buildPlugin({ exports: { on_request: "i32.const 0" }, imports: [["extism:host/user", "f"]] });
     const described = describeModule(foreign);
     expect(described.notes).toEqual(["No host of such plug-ins offers the function extism:host/user.f: a proxy refuses it."]);
-    expect(described.needs.map(({ what }) => what).join()).toContain("HTTP in the middle of a function (not offered");
+    expect(described.needs).toContainEqual({
+      what: "HTTP calls to services",
+      grant: "callouts",
+      because: ["extism:host/env.http_request"],
+    });
   });
 
   test("a component", () => {

@@ -8,23 +8,43 @@ import { fitsHead } from "../guest/head-budget.ts";
 import { refusalOf } from "../guest/pool.ts";
 import type { FaultKind } from "../stats.ts";
 import { type Answer, AnswerError, type Phase, readAnswer } from "./answer.ts";
-import type { ExtismGuest, GuestFunction } from "./guest.ts";
+import { type ExtismGuest, type GuestCallbacks, type GuestOwner, NO_CALLBACKS } from "./guest.ts";
 import { requestInput, responseInput } from "./input.ts";
 
 const SOURCE = ["source", "address"];
 /** `fault`: what it counts as; absent: it was counted already. */
-const failed = (reason: string, fault?: FaultKind): Verdict => ({
+export const failed = (reason: string, fault?: FaultKind): Verdict => ({
   kind: "fail",
   reason,
   ...(fault === undefined ? {} : { fault }),
 });
+
+/** One function of a plug-in, and what of an exchange it is asked about. */
+export interface Step {
+  readonly name: string;
+  readonly phase: Phase;
+  readonly direction: Direction;
+  readonly callback: "request" | "requestBody" | "response" | "responseBody";
+}
+
+const ON_REQUEST: Step = { name: "on_request", phase: "request", direction: "request", callback: "request" };
+const ON_RESPONSE: Step = { name: "on_response", phase: "response", direction: "response", callback: "response" };
+const ON_BODY: Readonly<Record<Direction, Step>> = {
+  request: { name: "on_request_body", phase: "body", direction: "request", callback: "requestBody" },
+  response: { name: "on_response_body", phase: "body", direction: "response", callback: "responseBody" },
+};
 
 /** One exchange in one instance. Reused by its module; `epoch` tells one life from the next. */
 export class ExtismContext implements FilterContext {
   epoch = 0;
   /** Undefined once closed. */
   exchange: FilterExchange | undefined;
+  /** Undefined: none, or another one for each callback (`WaitingContext`). */
   guest: ExtismGuest | undefined;
+  /** Undefined: it fails every callback. */
+  protected owner: GuestOwner | undefined;
+  /** Which there are. */
+  protected callbacks: GuestCallbacks = NO_CALLBACKS;
   /** Fuel that its calls used so far. */
   fuelUsed = 0;
   /** Calls to the host so far, in callbacks that answer a verdict. */
@@ -39,9 +59,15 @@ export class ExtismContext implements FilterContext {
 
   open(guest: ExtismGuest, exchange: FilterExchange): void {
     this.guest = guest;
+    guest.contexts.add(this);
+    this.begin(guest.owner, guest.callbacks, exchange);
+  }
+
+  protected begin(owner: GuestOwner, callbacks: GuestCallbacks, exchange: FilterExchange): void {
+    this.owner = owner;
+    this.callbacks = callbacks;
     this.exchange = exchange;
     this.isTimed = exchange.isTimed;
-    guest.contexts.add(this);
   }
 
   /** A context without an instance: it fails every callback. */
@@ -51,39 +77,33 @@ export class ExtismContext implements FilterContext {
   }
 
   get wantsRequestBody(): boolean {
-    return this.guest === undefined || this.guest.callbacks.requestBody !== undefined;
+    return this.owner === undefined || this.callbacks.requestBody !== undefined;
   }
   get wantsResponseBody(): boolean {
-    return this.guest === undefined || this.guest.callbacks.responseBody !== undefined;
+    return this.owner === undefined || this.callbacks.responseBody !== undefined;
   }
 
   onRequestHead(end: boolean): Verdict {
-    const { guest, exchange } = this;
-    if (guest === undefined || exchange === undefined) return refusalOf(this.#refusal);
-    const { request: head } = exchange;
-    const { request, requestBody } = guest.callbacks;
-    let verdict = CONTINUE;
-    if (request !== undefined || guest.fault !== undefined) {
-      const input = requestInput(head, sourceOf(guest, exchange), end, guest.owner.grants.requestRead);
-      verdict = this.#ask(guest, exchange, "on_request", "request", request, input);
-    }
-    // The body may get another length.
-    if (requestBody !== undefined && !end && verdict === CONTINUE) head.headers.remove("content-length");
-    return verdict;
+    return this.#onHead(ON_REQUEST, end);
+  }
+  onResponseHead(end: boolean): Verdict {
+    return this.#onHead(ON_RESPONSE, end);
   }
 
-  onResponseHead(end: boolean): Verdict {
-    const { guest, exchange } = this;
-    if (guest === undefined || exchange?.response === undefined) return refusalOf(this.#refusal);
-    const { request, response: head } = exchange;
-    const { response, responseBody } = guest.callbacks;
-    let verdict = CONTINUE;
-    if (response !== undefined || guest.fault !== undefined) {
-      const input = responseInput(head, request, end, this.#state, guest.owner.grants);
-      verdict = this.#ask(guest, exchange, "on_response", "response", response, input);
-    }
-    if (responseBody !== undefined && !end && verdict === CONTINUE) head.headers.remove("content-length");
-    return verdict;
+  #onHead(step: Step, end: boolean): Verdict {
+    const { owner, exchange } = this;
+    if (owner === undefined || exchange === undefined) return refusalOf(this.#refusal);
+    if (this.callbacks[step.callback] !== undefined || this.guest?.fault !== undefined)
+      return this.ask(owner, exchange, step, end);
+    this.#passHead(exchange, step.direction, end);
+    return CONTINUE;
+  }
+
+  /** The body may get another length. */
+  #passHead(exchange: FilterExchange, direction: Direction, end: boolean): void {
+    if (end || this.callbacks[ON_BODY[direction].callback] === undefined) return;
+    const head = direction === "request" ? exchange.request : exchange.response;
+    head?.headers.remove("content-length");
   }
 
   onRequestData(end: boolean): Verdict {
@@ -101,38 +121,62 @@ export class ExtismContext implements FilterContext {
 
   /** The whole body is there. */
   #onBody(direction: Direction): Verdict {
-    const { guest, exchange } = this;
-    if (guest === undefined || exchange === undefined) return refusalOf(this.#refusal);
-    const body = exchange.body(direction);
-    if (body.length === 0 && guest.fault === undefined) return CONTINUE;
-    const callback = direction === "request" ? guest.callbacks.requestBody : guest.callbacks.responseBody;
-    return this.#ask(guest, exchange, `on_${direction}_body`, "body", callback, body.read(0, body.length), direction);
+    const { owner, exchange } = this;
+    if (owner === undefined || exchange === undefined) return refusalOf(this.#refusal);
+    if (exchange.body(direction).length === 0 && this.guest?.fault === undefined) return CONTINUE;
+    return this.ask(owner, exchange, ON_BODY[direction], true);
   }
 
   /** Calls the plug-in and does what it answers. */
-  #ask(
-    guest: ExtismGuest,
-    exchange: FilterExchange,
-    name: string,
-    phase: Phase,
-    callback: GuestFunction | undefined,
-    input: string | Uint8Array,
-    direction?: Direction,
-  ): Verdict {
-    if (guest.fault !== undefined || callback === undefined) return failed(guest.fault ?? "it has no such function");
-    const { owner } = guest;
-    if (this.fuelUsed >= owner.config.budget.exchangeFuel || owner.fuelUsed >= owner.fuelLimit)
-      return failed(owner.fuelReason(), "fuel");
-    const output = guest.call(name, callback, input, this);
-    if (output === undefined) return guest.fault === undefined ? failed(guest.refusal, guest.refusalKind) : failed(guest.fault);
-    const isTransform = direction !== undefined && owner.transforms[direction] !== undefined;
+  protected ask(owner: GuestOwner, exchange: FilterExchange, step: Step, end: boolean): Verdict {
+    const { guest } = this;
+    const callback = this.callbacks[step.callback];
+    if (guest === undefined || guest.fault !== undefined || callback === undefined)
+      return failed(guest?.fault ?? "it has no such function");
+    return (
+      this.fuelRefusal(owner) ??
+      this.judge(guest, exchange, step, end, guest.call(step.name, callback, this.inputOf(owner, exchange, step, end), this))
+    );
+  }
+
+  /** Undefined: it has fuel for a call. */
+  protected fuelRefusal(owner: GuestOwner): Verdict | undefined {
+    const isEmpty = this.fuelUsed >= owner.config.budget.exchangeFuel || owner.fuelUsed >= owner.fuelLimit;
+    return isEmpty ? failed(owner.fuelReason(), "fuel") : undefined;
+  }
+
+  /** What a function gets to see: valid until the next is asked for. */
+  protected inputOf(owner: GuestOwner, exchange: FilterExchange, { phase, direction }: Step, end: boolean): string | Bytes {
+    const { grants } = owner;
+    const { request, response } = exchange;
+    if (phase === "request") return requestInput(request, sourceOf(grants, exchange), end, grants.requestRead);
+    if (phase === "response") return response === undefined ? "" : responseInput(response, request, end, this.#state, grants);
+    const body = exchange.body(direction);
+    return body.read(0, body.length);
+  }
+
+  /** Does what a function answered; undefined: it did not. */
+  protected judge(guest: ExtismGuest, exchange: FilterExchange, step: Step, end: boolean, output: string | undefined): Verdict {
+    if (output === undefined) {
+      const { fault } = guest;
+      if (fault === undefined) return failed(guest.refusal, guest.refusalKind);
+      return guest.unanswered === "" ? failed(fault) : failed(guest.unanswered, "callout");
+    }
+    const verdict = this.#read(guest, exchange, step, output);
+    if (verdict === CONTINUE && step.phase !== "body") this.#passHead(exchange, step.direction, end);
+    return verdict;
+  }
+
+  #read(guest: ExtismGuest, exchange: FilterExchange, { name, phase, direction }: Step, output: string): Verdict {
+    const { owner, kernel } = guest;
+    const isTransform = phase === "body" && owner.transforms[direction] !== undefined;
     if (output === "" && !isTransform) return CONTINUE;
-    this.#outputBytes += guest.kernel.outputSize;
-    if (this.#outputBytes > guest.owner.config.budget.outputBytes)
+    this.#outputBytes += kernel.outputSize;
+    if (this.#outputBytes > owner.config.budget.outputBytes)
       return failed("the filter's answer is larger than its budget", "budget");
     try {
       // Also when it is empty: a function that takes things out may leave nothing.
-      if (isTransform) return replaceBody(guest.owner.grants, exchange, direction, guest.kernel.outputBytes());
+      if (isTransform) return replaceBody(owner.grants, exchange, direction, kernel.outputBytes());
       return this.#obey(guest, exchange, phase, readAnswer(output, phase), direction);
     } catch (error) {
       if (error instanceof AnswerError) return failed(`${name}: ${error.message}`, "answer");
@@ -140,7 +184,7 @@ export class ExtismContext implements FilterContext {
     }
   }
 
-  #obey(guest: ExtismGuest, exchange: FilterExchange, phase: Phase, answer: Answer, direction: Direction | undefined): Verdict {
+  #obey(guest: ExtismGuest, exchange: FilterExchange, phase: Phase, answer: Answer, direction: Direction): Verdict {
     if (answer.fail !== undefined) return failed(`the filter failed: ${answer.fail}`, "failed");
     const { grants } = guest.owner;
     if (answer.respond !== undefined) {
@@ -149,11 +193,11 @@ export class ExtismContext implements FilterContext {
       grants.cutAnswer(answer.respond.headers);
       return answer.respond;
     }
-    if (direction !== undefined) {
+    if (phase === "body") {
       const { body } = answer;
       return body === undefined ? CONTINUE : replaceBody(grants, exchange, direction, body);
     }
-    if (phase !== "body") checkFields(grants, phase, answer);
+    checkFields(grants, phase, answer);
     const { response } = exchange;
     if (phase === "request") {
       this.#state = answer.state;
@@ -191,8 +235,17 @@ export class ExtismContext implements FilterContext {
   close(): void {
     const { guest } = this;
     if (this.exchange === undefined) return;
+    this.reset();
+    if (guest === undefined) return;
+    guest.contexts.delete(this);
+    guest.owner.onContextEnd(guest, this);
+  }
+
+  protected reset(): void {
     this.guest = undefined;
     this.exchange = undefined;
+    this.owner = undefined;
+    this.callbacks = NO_CALLBACKS;
     this.epoch++;
     this.fuelUsed = 0;
     this.hostCalls = 0;
@@ -201,14 +254,11 @@ export class ExtismContext implements FilterContext {
     this.#outputBytes = 0;
     this.#state = undefined;
     this.#refusal = "the context is closed";
-    if (guest === undefined) return;
-    guest.contexts.delete(this);
-    guest.owner.onContextEnd(guest, this);
   }
 }
 
-function sourceOf({ owner }: ExtismGuest, exchange: FilterExchange): string {
-  return owner.grants.mayReadAttribute(SOURCE) ? String(exchange.attribute(SOURCE) ?? "") : "";
+function sourceOf(grants: Grants, exchange: FilterExchange): string {
+  return grants.mayReadAttribute(SOURCE) ? String(exchange.attribute(SOURCE) ?? "") : "";
 }
 
 /** Before any of it happens: throws an `AnswerError` that names what it may not write. */

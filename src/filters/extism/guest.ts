@@ -13,14 +13,17 @@ import { OK } from "../proxy-wasm/abi.ts";
 import type { FaultKind, FilterStats } from "../stats.ts";
 import type { ExtismContext } from "./context.ts";
 import type { ExtismOptions } from "./host.ts";
+import { GuestHttp } from "./http.ts";
 import { Kernel, type KernelHost } from "./kernel.ts";
 import type { Transforms } from "./settings.ts";
+import { suspension } from "./suspension.ts";
 
 /** Of the calls one in so many is timed and counts for all: reading the clock costs more than an empty one. */
 const TIMED_EVERY = 13;
 /** What a plug-in says went wrong, as the log has it. */
 const ERROR_BYTES = 200;
 
+/** Answers a promise when its plug-in may wait (`GuestOwner.waits`); not so `configure`. */
 export type GuestFunction = () => unknown;
 
 /** The exports that are called; undefined: there is none. */
@@ -51,6 +54,8 @@ export interface GuestOwner {
   readonly grants: Grants;
   readonly settings: ReadonlyMap<string, Bytes>;
   readonly transforms: Transforms;
+  /** Callbacks of exchanges may wait for `http_request`: each is alone in its instance. */
+  readonly waits: boolean;
   readonly stats: FilterStats;
   calls: number;
   callbackFuelMost: number;
@@ -67,12 +72,17 @@ export interface GuestOwner {
   /** Monotonic time in ns, likewise. */
   monotonicNanos(): bigint;
   onFault(guest: ExtismGuest): void;
+  /** An instance broke after a call to a service that has no answer: no fault of its own. */
+  onLost(guest: ExtismGuest): void;
+  /** A callback ended whose exchange was over before (`ExtismGuest.abandon`). */
+  onAbandonedEnd(guest: ExtismGuest): void;
   onContextEnd(guest: ExtismGuest, context: ExtismContext): void;
 }
 
 /** One instance of a plug-in with its shared memory. It is entered once at a time; after a fault never again. */
 export class ExtismGuest implements KernelHost {
   readonly kernel: Kernel;
+  readonly http = new GuestHttp(this);
   callbacks: GuestCallbacks = NO_CALLBACKS;
   readonly chance: GuestChance;
   readonly namespace: SharedNamespace;
@@ -80,11 +90,15 @@ export class ExtismGuest implements KernelHost {
   readonly contexts = new Set<ExtismContext>();
   /** Why it is broken; undefined: it is not. */
   fault: string | undefined;
+  /** Why a call to a service in this callback has no answer: what it says after that does not count. "": each has one. */
+  unanswered = "";
+  /** The exchange of the callback that runs or waits is over. */
+  isAbandoned = false;
   /** Why the last call has no answer, though nothing broke. */
   refusal = "";
   /** What that counts as. */
   refusalKind: FaultKind = "answer";
-  /** A call is on the stack. */
+  /** A call is on the stack, or waits. */
   inside = false;
   bornMs = 0;
   lastLog = "";
@@ -94,15 +108,27 @@ export class ExtismGuest implements KernelHost {
   exchange: FilterExchange | undefined;
   #gauge: FuelGauge | undefined;
   #isStarting = true;
+  /** Fuel of this call: what it got, what was settled of it when it waited, and what is to be settled when it ends. */
+  #budgeted = 0;
+  #settled = 0;
   #given: number;
   #hostCalls = 0;
   /** The most of the call at hand. */
   #hostCallsMax = 0;
   #untilTimed = TIMED_EVERY;
+  /** Calls that this one stands for; 0: it counts no time. */
+  #weight = 0;
+  #isTimed = false;
+  /** Time that this call took before it waited, and since when it runs. */
+  #ms = 0;
+  #startMs = 0;
+  #payer: ExtismContext | undefined;
 
   constructor(readonly owner: GuestOwner) {
     const { budget } = owner.config;
-    this.kernel = new Kernel(this, budget.memoryBytes);
+    const { Suspending } = suspension ?? {};
+    const canSuspend = owner.waits && Suspending !== undefined;
+    this.kernel = new Kernel(this, budget.memoryBytes, canSuspend ? (wait) => new Suspending(wait) : undefined);
     this.chance = new GuestChance(owner.grants);
     this.namespace = owner.newNamespace();
     this.isolation = newIsolation(owner, this.namespace, this.chance);
@@ -159,45 +185,119 @@ export class ExtismGuest implements KernelHost {
    * `payer`: the exchange that it is for.
    */
   call(phase: string, callback: GuestFunction, input: string | Bytes, payer?: ExtismContext): string | undefined {
-    const { owner } = this;
-    if (this.fault !== undefined) return undefined;
+    if (!this.#enter(phase, input, payer)) return undefined;
+    return this.#leave(phase, this.#run(callback));
+  }
+
+  /**
+   * The same for a function that may wait; `done` gets what `call` answers, later and once. False: as undefined there, and `done` does
+   * not come.
+   */
+  callWaiting(
+    phase: string,
+    callback: GuestFunction,
+    input: string | Bytes,
+    payer: ExtismContext,
+    done: (output: string | undefined) => void,
+  ): boolean {
+    if (!this.#enter(phase, input, payer)) return false;
+    this.inside = true;
+    startWaiting(callback).then(
+      (result) => {
+        this.inside = false;
+        done(this.#leave(phase, result));
+      },
+      (error) => {
+        this.fault ??= this.#describe(error);
+        this.inside = false;
+        done(this.#leave(phase, undefined));
+      },
+    );
+    return true;
+  }
+
+  #enter(phase: string, input: string | Bytes, payer: ExtismContext | undefined): boolean {
+    if (this.fault !== undefined) return false;
     if (this.inside) {
       this.fault = `${phase} would have entered a running instance`;
-      return undefined;
+      return false;
     }
     if (!this.kernel.begin(input)) {
       this.refusal = "what it is to see is larger than the memory that it shares with the host";
       this.refusalKind = "budget";
-      return undefined;
+      return false;
     }
-    const weight = --this.#untilTimed <= 0 ? TIMED_EVERY : 0;
-    if (weight > 0) this.#untilTimed = TIMED_EVERY;
-    const isTimed = payer?.isTimed === true;
-    const startMs = weight > 0 || isTimed ? owner.options.clock.nowMs() : 0;
+    this.http.reset();
+    this.unanswered = "";
+    this.isAbandoned = false;
+    this.#hostCalls = 0;
+    this.#weight = --this.#untilTimed <= 0 ? TIMED_EVERY : 0;
+    if (this.#weight > 0) this.#untilTimed = TIMED_EVERY;
+    this.#isTimed = this.#weight > 0 || payer?.isTimed === true;
+    this.#ms = 0;
+    if (this.#isTimed) this.#startMs = this.owner.options.clock.nowMs();
     this.#giveFuel(payer);
+    this.#payer = payer;
     this.exchange = payer?.exchange;
-    const { hostCallsPerCallback, hostCallsPerExchange } = owner.config.budget;
+    const { hostCallsPerCallback, hostCallsPerExchange } = this.owner.config.budget;
     const left = payer === undefined ? hostCallsPerCallback : hostCallsPerExchange - payer.hostCalls;
     this.#hostCallsMax = Math.min(left, hostCallsPerCallback);
-    const result = this.#run(callback);
+    return true;
+  }
+
+  #leave(phase: string, result: unknown): string | undefined {
+    const { owner } = this;
+    const payer = this.#payer;
+    const weight = this.#isStarting ? 0 : this.#weight;
+    this.#payer = undefined;
     this.exchange = undefined;
-    const ms = weight > 0 || isTimed ? owner.options.clock.nowMs() - startMs : 0;
+    if (this.#isTimed) this.#ms += owner.options.clock.nowMs() - this.#startMs;
     owner.calls++;
-    owner.stats.onCall(phase, ms * 1000, this.#isStarting ? 0 : weight);
+    owner.stats.onCall(phase, this.#ms * 1000, weight);
     if (typeof result === "bigint") this.fault ??= `${phase} has the wrong type`;
-    const used = this.#isStarting ? 0 : this.#settle();
+    const rest = this.#isStarting ? 0 : this.#settle();
+    const used = this.#settled + rest;
     if (used > owner.callbackFuelMost) owner.callbackFuelMost = used;
-    if (weight > 0 && !this.#isStarting) owner.stats.callFuel.record(used, weight);
+    if (weight > 0) owner.stats.callFuel.record(used, weight);
     if (payer !== undefined) {
-      payer.fuelUsed += used;
+      payer.fuelUsed += rest;
+      payer.spentMs += this.#ms;
       payer.hostCalls += Math.min(this.#hostCalls, this.#hostCallsMax);
-      payer.spentMs += ms;
     }
     if (this.fault !== undefined) {
-      owner.onFault(this);
+      if (this.unanswered !== "") owner.onLost(this);
+      else owner.onFault(this);
       return undefined;
     }
-    return this.#readOutput(result);
+    if (this.unanswered === "") return this.#readOutput(result);
+    this.refusal = this.unanswered;
+    this.refusalKind = "callout";
+    return undefined;
+  }
+
+  /** The call on the stack waits: what it used so far counts from now on, and the time that it waits is not its own. */
+  suspend(): void {
+    const { owner } = this;
+    const left = Math.max(0, this.#gauge?.swap(0) ?? 0);
+    this.#gauge?.swap(left);
+    const used = this.#given - left;
+    this.#given = left;
+    this.#settled += used;
+    owner.fuelUsed += used;
+    if (this.#payer !== undefined) this.#payer.fuelUsed += used;
+    if (this.#isTimed) this.#ms += owner.options.clock.nowMs() - this.#startMs;
+  }
+
+  /** It goes on. */
+  resume(): void {
+    if (this.#isTimed) this.#startMs = this.owner.options.clock.nowMs();
+  }
+
+  /** The exchange that it runs for is over. It ends what it has begun, with the answer that it waits for: only so can it be used again. */
+  abandon(): void {
+    this.#payer = undefined;
+    this.exchange = undefined;
+    this.isAbandoned = true;
   }
 
   /** Runs a function without input or output, as part of the start. */
@@ -211,12 +311,13 @@ export class ExtismGuest implements KernelHost {
     const { callbackFuel, exchangeFuel } = this.owner.config.budget;
     const given = payer === undefined ? callbackFuel : Math.min(callbackFuel, exchangeFuel - payer.fuelUsed);
     this.#given = given;
+    this.#budgeted = given;
+    this.#settled = 0;
     this.#gauge?.swap(given);
   }
 
   #run(callback: GuestFunction): unknown {
     this.inside = true;
-    this.#hostCalls = 0;
     try {
       return callback();
     } catch (error) {
@@ -255,7 +356,8 @@ export class ExtismGuest implements KernelHost {
     if (kind === "depth") return TOO_DEEP;
     if (kind !== "fuel") return describeTrap(error);
     if (this.#isStarting) return outOfStartFuel(this.#given, this.#gauge?.reserve ?? 0);
-    return outOfFuel(this.#given, this.#given < this.owner.config.budget.callbackFuel ? "in one exchange" : "in one callback");
+    const { callbackFuel } = this.owner.config.budget;
+    return outOfFuel(this.#budgeted, this.#budgeted < callbackFuel ? "in one exchange" : "in one callback");
   }
 
   /**
@@ -334,8 +436,13 @@ export class ExtismGuest implements KernelHost {
   logLevel(): number {
     return this.owner.logLevel();
   }
+}
 
-  http(): void {
-    this.stop("http_request is not offered: a filter may not wait for an answer in the middle of a call");
+/** A function that could not even begin fails as one that trapped. */
+function startWaiting(callback: GuestFunction): Promise<unknown> {
+  try {
+    return callback() as Promise<unknown>;
+  } catch (error) {
+    return Promise.reject(error);
   }
 }

@@ -4,7 +4,8 @@ import { FuelGauge } from "../guest/fuel.ts";
 import { GuestMemory } from "../guest/memory.ts";
 import { ExtismGuest, type GuestCallbacks, type GuestFunction, type GuestOwner } from "./guest.ts";
 import { makeImports } from "./imports.ts";
-import { TRANSFORM, type Transforms } from "./settings.ts";
+import { TRANSFORM } from "./settings.ts";
+import { suspension } from "./suspension.ts";
 
 /** An instance that is started and configured. Throws an `Error` that says why not; then nothing of it stays. */
 export function instantiateGuest(owner: GuestOwner, module: WebAssembly.Module): ExtismGuest {
@@ -12,7 +13,7 @@ export function instantiateGuest(owner: GuestOwner, module: WebAssembly.Module):
   guest.bornMs = owner.options.clock.nowMs();
   const exports = link(guest, module);
   const memory = exports.memory instanceof WebAssembly.Memory ? new GuestMemory(exports.memory, () => 0) : undefined;
-  const callbacks = collect(exports, owner.transforms);
+  const callbacks = collect(exports, owner);
   refuseBodies(owner.grants.capabilities, callbacks);
   guest.attach(memory, callbacks);
   // As hosts of Extism do: a reactor, a command, or the runtime of Haskell.
@@ -58,7 +59,7 @@ function functionOf(exports: WebAssembly.Exports, name: string): GuestFunction |
   return found as GuestFunction;
 }
 
-function collect(exports: WebAssembly.Exports, transforms: Transforms): GuestCallbacks {
+function collect(exports: WebAssembly.Exports, { transforms, waits }: GuestOwner): GuestCallbacks {
   const of = (name: string): GuestFunction | undefined => functionOf(exports, name);
   const transform = (name: string | undefined): GuestFunction | undefined => {
     const found = name === undefined ? undefined : of(name);
@@ -76,5 +77,14 @@ function collect(exports: WebAssembly.Exports, transforms: Transforms): GuestCal
   const { request, requestBody, response, responseBody } = callbacks;
   if ([request, requestBody, response, responseBody].every((each) => each === undefined))
     throw new Error("the plug-in exports none of on_request, on_request_body, on_response, on_response_body: it is no filter");
-  return callbacks;
+  if (!waits || suspension === undefined) return callbacks;
+  const { promising } = suspension;
+  const waiting = (run: GuestFunction | undefined): GuestFunction | undefined => (run === undefined ? undefined : promising(run));
+  return {
+    configure: callbacks.configure,
+    request: waiting(request),
+    requestBody: waiting(requestBody),
+    response: waiting(response),
+    responseBody: waiting(responseBody),
+  };
 }

@@ -11,7 +11,19 @@ export interface KernelHost {
   varSet(at: number, size: number, valueAt: number, valueSize: number): void;
   log(level: number, at: number, size: number): void;
   logLevel(): number;
-  http(): void;
+  readonly http: KernelHttp;
+}
+
+/** `http_request`, in two steps: what cannot be done or may not be is known before anything waits. */
+export interface KernelHttp {
+  /** The request and its body; answers whether there is an answer to wait for. */
+  begin(at: number, size: number, bodyAt: number, bodySize: number): boolean;
+  /** Resolves to the block with the body of the answer, 0: it has none. Called when `begin` said so, and only by a function that may wait. */
+  wait(): Promise<number>;
+  /** Of the last answer in this call; 0: there is none. */
+  status: number;
+  /** Answers a new block with the fields of the last answer; 0: there is none. */
+  headers(): number;
 }
 
 type Call0 = () => number;
@@ -34,7 +46,8 @@ export class Kernel {
   /** Of the output that was found, in bytes; -1: it lies outside of the blocks. */
   outputSize = 0;
 
-  constructor(host: KernelHost, memoryBytes: number) {
+  /** `suspending`: makes a function of the host one that suspends who calls it; absent: nothing waits here. */
+  constructor(host: KernelHost, memoryBytes: number, suspending?: (wait: () => Promise<number>) => WebAssembly.ImportValue) {
     compiled ??= new WebAssembly.Module(Buffer.from(KERNEL_BASE64, "base64"));
     const maximum = Math.max(1, Math.floor(Math.min(EXTISM_LIMITS.sharedBytes, memoryBytes) / 65_536));
     const memory = new WebAssembly.Memory({ initial: 1, maximum });
@@ -44,7 +57,11 @@ export class Kernel {
       host_var_set: (at: number, size: number, valueAt: number, valueSize: number) => host.varSet(at, size, valueAt, valueSize),
       host_log: (level: number, at: number, size: number) => host.log(level, at, size),
       host_log_level: () => host.logLevel(),
-      host_http: () => host.http(),
+      host_http_begin: (at: number, size: number, bodyAt: number, bodySize: number) =>
+        host.http.begin(at, size, bodyAt, bodySize) ? 1 : 0,
+      host_http_wait: suspending === undefined ? () => 0 : suspending(() => host.http.wait()),
+      host_http_status: () => host.http.status,
+      host_http_headers: () => host.http.headers(),
       memory,
     };
     this.functions = new WebAssembly.Instance(compiled, { host: imports }).exports;

@@ -7,6 +7,8 @@ import type { FaultKind } from "../stats.ts";
 export const TOO_DEEP = "its calls nest too deep";
 const FUEL = "it used up its fuel of";
 const HOST = "a host call failed:";
+/** A call that its capabilities do not grant, and that cannot answer an error. */
+export const DENIED_CALL = "it may not call";
 
 /** `within`: `one callback`, `one exchange`, `while it started`. */
 export function outOfFuel(
@@ -60,6 +62,7 @@ const BEGINNINGS: readonly (readonly [string, FaultKind])[] = [
   ["the guest aborted", "trap"],
   ["the guest exited", "trap"],
   [HOST, "host"],
+  [DENIED_CALL, "denied"],
   ["its variables are larger than its budget", "budget"],
   ["more than ", "budget"],
   ["it hands over more", "budget"],

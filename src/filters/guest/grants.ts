@@ -174,6 +174,19 @@ export class Grants {
     return found;
   }
 
+  /**
+   * The granted service that the host of a URL names: `name` in the default namespace (which may have dots), else `name.namespace`; counts
+   * what is not granted.
+   */
+  serviceOfHost(host: string): string | undefined {
+    const { callouts } = this.capabilities;
+    const found =
+      callouts.find((service) => service === `default/${host}`) ??
+      callouts.find((service) => service.split("/").reverse().join(".") === host);
+    if (found === undefined) this.deny("callouts");
+    return found;
+  }
+
   /** Publishes a message; answers what kept it from being sent. The payload is used during the call only. */
   publish(subject: string, payload: Bytes): "sent" | PublishRefusal {
     const { nats } = this.capabilities;

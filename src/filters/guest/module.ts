@@ -84,6 +84,7 @@ export abstract class GuestModule<
   constructor(
     readonly config: FilterConfig,
     readonly options: Options,
+    exclusiveInstances?: number,
   ) {
     this.grants = new Grants(config, options.clock, options.metrics, options.publish);
     this.fuelLimit = config.budget.fuelPerSecond;
@@ -92,9 +93,9 @@ export abstract class GuestModule<
     this.stats.users++;
     const log = options.log.for("filter");
     this.#gate = new LogGate(config, log, options.clock, options.filterLogs);
-    this.pool = new InstancePool(config, { clock: options.clock, metrics: options.metrics, stats: this.stats, log }, () =>
-      this.makeGuest(),
-    );
+    const { clock, metrics } = options;
+    const exclusive = exclusiveInstances === undefined ? {} : { exclusiveInstances };
+    this.pool = new InstancePool(config, { clock, metrics, stats: this.stats, log, ...exclusive }, () => this.makeGuest());
     this.#endPull = options.metrics.onPull?.(() => this.#pull());
   }
 
@@ -120,15 +121,22 @@ export abstract class GuestModule<
 
   open(exchange: FilterExchange): FilterContext {
     const guest = this.hasShare() ? this.pool.take() : this.fuelReason();
-    if (typeof guest === "string") {
-      const refused = this.makeContext();
-      refused.refuse(guest, exchange);
-      return refused;
-    }
-    const context = this.#spare.pop() ?? this.makeContext();
-    this.#contexts++;
+    if (typeof guest === "string") return this.refuse(guest, exchange);
+    const context = this.beginContext();
     context.open(guest, exchange);
     return context;
+  }
+
+  protected refuse(reason: string, exchange: FilterExchange): FilterContext {
+    const refused = this.makeContext();
+    refused.refuse(reason, exchange);
+    return refused;
+  }
+
+  /** A context for one exchange, which ends by `endContext`. */
+  protected beginContext(): Context {
+    this.#contexts++;
+    return this.#spare.pop() ?? this.makeContext();
   }
 
   /** Is something left of this second's share? */
@@ -170,9 +178,13 @@ export abstract class GuestModule<
   }
 
   onContextEnd(guest: Guest, context: Context): void {
+    this.pool.give(guest);
+    this.endContext(context);
+  }
+
+  endContext(context: Context): void {
     this.#contexts--;
     if (this.#spare.length < POOLED_CONTEXTS) this.#spare.push(context);
-    this.pool.give(guest);
     if (this.#isDisposed && this.#contexts === 0) this.#drop();
   }
 

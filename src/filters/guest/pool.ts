@@ -1,11 +1,12 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Clock, Timer } from "../../core/clock.ts";
 import { describeCause } from "../../core/failure.ts";
-import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import { EXTISM_LIMITS, PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import { DISABLED, type DisabledBy, type FilterAction, type FilterMetrics, type FilterState, type Verdict } from "../contract.ts";
 import type { FilterStats } from "../stats.ts";
 import { faultKindOf } from "./faults.ts";
+import { RateGate } from "./rate-gate.ts";
 import { guestWords } from "./words.ts";
 
 /** What the pool needs to know of an instance. */
@@ -34,12 +35,14 @@ export interface PoolOptions {
   readonly log: Log;
   readonly metrics: FilterMetrics;
   readonly stats: FilterStats;
+  /** No two exchanges in one instance at a time, and so many instances. Absent: only when the filter is `isolated`. */
+  readonly exclusiveInstances?: number;
 }
 
 /**
  * The instances of a filter: one for all exchanges, or one per exchange when `isolated`, put back to its first state when the exchange
- * ends. A broken one is thrown away; a new one comes at once the first time, then with exponential back-off, and after too many
- * faults in a window none any more.
+ * ends, or one per exchange that is in it (`exclusiveInstances`), as it was left. A broken one is thrown away; a new one comes at once
+ * the first time, then with exponential back-off, and after too many faults in a window none any more.
  */
 export class InstancePool<Context, Instance extends PooledInstance<Context>> {
   readonly instances = new Set<Instance>();
@@ -63,13 +66,21 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
   /** Those that finish what they have begun, after the filter was halted. */
   readonly #retired = new Set<Instance>();
   #isDisposed = false;
+  readonly #isExclusive: boolean;
+  /** Of those that are exclusive. */
+  readonly #mostInstances: number;
+  readonly #losses: RateGate;
 
   constructor(
     readonly config: FilterConfig,
     readonly options: PoolOptions,
     /** Throws an `Error` that says why not. */
     readonly make: () => Instance,
-  ) {}
+  ) {
+    this.#isExclusive = config.isolated || options.exclusiveInstances !== undefined;
+    this.#mostInstances = options.exclusiveInstances ?? PROXY_WASM_LIMITS.isolatedInstances;
+    this.#losses = new RateGate(EXTISM_LIMITS.lossesPerSecond, options.clock);
+  }
 
   /** The instance that takes new contexts; undefined: there is none. */
   get current(): Instance | undefined {
@@ -90,20 +101,58 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
 
   /** An instance for a new context; a text: why there is none (for `refusalOf`). */
   take(): Instance | string {
-    const found = this.config.isolated ? this.#takeFree() : (this.#current ?? this.#takeDue());
-    if (found === undefined || this.#isDisposed) {
-      if (this.state === "disabled") return DISABLED_REASON;
-      if (this.state === "quarantined") return `quarantined: ${this.lastError}`;
-      return this.lastError === undefined ? "no instance" : `no instance: ${this.lastError}`;
-    }
+    return this.#isDisposed ? this.#refusal() : this.lease();
+  }
+
+  /** The same, also after `dispose`: for a callback of an exchange that began before. */
+  lease(): Instance | string {
+    const found = this.#isExclusive ? this.#takeFree() : (this.#current ?? this.#takeDue());
+    if (found === undefined) return this.#refusal();
     if (found.contexts.size < this.config.budget.contextsPerInstance) return found;
     this.options.stats.onFault("budget");
     return "too many contexts";
   }
 
+  /** Why no exchange may begin, whether or not an instance is free now; undefined: it may. */
+  refusal(): string | undefined {
+    return this.state === "running" && !this.#isDisposed ? undefined : this.#refusal();
+  }
+
+  #refusal(): string {
+    if (this.state === "disabled") return DISABLED_REASON;
+    if (this.state === "quarantined") return `quarantined: ${this.lastError}`;
+    return this.lastError === undefined ? "no instance" : `no instance: ${this.lastError}`;
+  }
+
+  /** All instances are in use, and there may be no more now: who waits gets one. */
+  get isFull(): boolean {
+    const { size } = this.instances;
+    return this.state === "running" && size > 0 && (size >= this.#mostInstances || this.#isBlocked);
+  }
+
+  get #isBlocked(): boolean {
+    return this.options.clock.nowMs() < this.#blockedUntilMs;
+  }
+
+  /**
+   * Throws away an instance that broke by no fault of its filter. Who brings that about from outside must not have us make new ones at
+   * will: so many a second, then none for a second.
+   */
+  lose(instance: Instance): void {
+    this.discard(instance);
+    if (!this.#losses.take()) this.#blockedUntilMs = this.options.clock.nowMs() + 1000;
+  }
+
+  /** Throws away an instance that cannot be used any more, though nothing is wrong with its filter. */
+  discard(instance: Instance): void {
+    if (!this.#forget(instance)) return;
+    instance.retire();
+    if (this.#current === instance) this.#current = undefined;
+  }
+
   /** The successor of a broken one whose time has come though its timer has not run yet: nobody has to wait for the loop. */
   #takeDue(): Instance | undefined {
-    if (this.#restart === undefined || this.options.clock.nowMs() < this.#blockedUntilMs) return undefined;
+    if (this.#restart === undefined || this.#isBlocked) return undefined;
     this.#cancelRestart();
     this.#renew();
     return this.#current;
@@ -118,8 +167,8 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
       this.#current = instance;
       return instance;
     }
-    if (this.instances.size >= PROXY_WASM_LIMITS.isolatedInstances) return undefined;
-    if (this.options.clock.nowMs() < this.#blockedUntilMs) return undefined;
+    if (this.instances.size >= this.#mostInstances) return undefined;
+    if (this.#isBlocked) return undefined;
     try {
       return this.#add();
     } catch (error) {
@@ -148,9 +197,7 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
         },
       );
     }
-    this.#forget(instance);
-    instance.retire();
-    if (this.#current === instance) this.#current = undefined;
+    this.discard(instance);
   }
 
   /** False: it was none of ours, or is gone already. */
@@ -176,7 +223,7 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     if (options.clock.nowMs() - instance.bornMs >= PROXY_WASM_LIMITS.restartResetMs) this.#faults = 0;
     const delayMs = this.#countFault(reason);
     // After it was released there may be another one already.
-    if (!config.isolated && this.#current === undefined) this.#scheduleRestart(delayMs);
+    if (!this.#isExclusive && this.#current === undefined) this.#scheduleRestart(delayMs);
     return true;
   }
 
