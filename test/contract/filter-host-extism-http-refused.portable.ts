@@ -13,6 +13,7 @@ import {
   run,
   STATUS,
   setting,
+  turns,
 } from "../kit/extism-http.ts";
 import { settle, type TestExchange } from "../kit/filters.ts";
 import { describe, test } from "../kit/suite.ts";
@@ -187,7 +188,7 @@ describe("extism http_request: what is not granted", () => {
       const { bench, module } = await load(PASS_ON, { capabilities: { calloutLimits: { "default/aside": limits } } });
       const all = Array.from({ length: allowed + 1 }, () => bench.exchange([module]));
       for (const each of all) each.chain.requestHead(true);
-      await settle();
+      await turns(bench, all.length);
       assert.match(failureOf(all[allowed] as TestExchange), /it makes more calls than its limits give it/);
       assert.equal(all.filter((each) => each.callouts.length > 0).length, allowed);
       assert.equal(bench.metrics.denied.get("callouts"), 1);

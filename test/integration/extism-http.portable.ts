@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { createFilterHost, ownCounters } from "../../src/app/filters.ts";
 import type { FilterConfig } from "../../src/config/snapshot.ts";
 import { SystemClock } from "../../src/core/clock.ts";
-import { DEFAULT_CALLOUT_LIMITS, DEFAULT_FILTER_BUDGET } from "../../src/core/limits.ts";
+import { DEFAULT_CALLOUT_LIMITS, DEFAULT_FILTER_BUDGET, EXTISM_LIMITS } from "../../src/core/limits.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
 import { CLOSE, judge, partsFor, wholeBody, withUpstream } from "../kit/end-to-end.ts";
 import { buildPlugin, PDK_CALLER } from "../kit/extism.ts";
@@ -97,7 +97,7 @@ describe("extism plug-ins that call a service", () => {
   test("many at a time: each gets its own answer", async () => {
     const patient = { budget: { ...DEFAULT_FILTER_BUDGET, pauseMs: 60_000 } };
     await withCaller(patient, knows, async ({ proxy, metrics }) => {
-      const tokens = Array.from({ length: 6 }, (_, i) => `t${i}`);
+      const tokens = Array.from({ length: EXTISM_LIMITS.instances + 8 }, (_, i) => `t${i}`);
       const heard = await Promise.all(tokens.map((token) => sayRaw(proxy.port(), get(token))));
       for (const [i, each] of heard.entries()) {
         assert.equal(judge(each), "200");

@@ -53,6 +53,15 @@ export async function run(source: string | PluginSource, answers: readonly (Call
   return { bench, module, exchange };
 }
 
+/** Instances are made one a turn of the loop: at least so many turns go by. */
+export async function turns(bench: ExtismBench, count: number): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    await settle();
+    bench.clock.advance(0);
+  }
+  await settle();
+}
+
 export const failureOf = (exchange: TestExchange): string => String(exchange.chain.failure ?? exchange.failure ?? "none");
 
 /** What a function leaves on the stack after its calls. */

@@ -114,7 +114,7 @@ export class ExtismGuest implements KernelHost {
   #given: number;
   #hostCalls = 0;
   /** The most of the call at hand. */
-  #hostCallsMax = 0;
+  #hostCallsMax: number;
   #untilTimed = TIMED_EVERY;
   /** Calls that this one stands for; 0: it counts no time. */
   #weight = 0;
@@ -133,6 +133,7 @@ export class ExtismGuest implements KernelHost {
     this.namespace = owner.newNamespace();
     this.isolation = newIsolation(owner, this.namespace, this.chance);
     this.#given = firstFuel(budget);
+    this.#hostCallsMax = budget.hostCallsPerCallback;
   }
 
   /** Runs the module's start function; look at `fault`. */

@@ -46,9 +46,8 @@ export class GuestHttp implements KernelHttp {
     this.status = 0;
     this.#answer = undefined;
     const { guest } = this;
-    const { hostCallsPerCallback } = guest.owner.config.budget;
     try {
-      if (!guest.mayCallHost()) guest.stop(`more than ${hostCallsPerCallback} calls of the host in one callback`);
+      if (!guest.mayCallHost()) guest.stop("more calls of the host than its budget");
       else if (this.#mayCall()) return this.#send(at, size, bodyAt, bodySize);
     } catch (error) {
       guest.onHostError(error);

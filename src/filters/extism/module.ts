@@ -43,6 +43,7 @@ export class ExtismModule extends GuestModule<ExtismGuest, ExtismContext, Extism
     this.waits = waits;
     this.settings = configOf(config.settings);
     this.transforms = transformsOf(config.settings);
+    this.pool.onRoom = () => this.#serve();
   }
 
   protected makeGuest(): ExtismGuest {

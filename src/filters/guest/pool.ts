@@ -70,6 +70,10 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
   /** Of those that are exclusive. */
   readonly #mostInstances: number;
   readonly #losses: RateGate;
+  /** Of those that are exclusive: one was made in this turn of the loop. */
+  #isResting = false;
+  /** Told when there may be one more than there could be before. */
+  onRoom: (() => void) | undefined;
 
   constructor(
     readonly config: FilterConfig,
@@ -126,8 +130,9 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
 
   /** All instances are in use, and there may be no more now: who waits gets one. */
   get isFull(): boolean {
+    if (this.state !== "running") return false;
     const { size } = this.instances;
-    return this.state === "running" && size > 0 && (size >= this.#mostInstances || this.#isBlocked);
+    return this.#isResting || (size > 0 && (size >= this.#mostInstances || this.#isBlocked));
   }
 
   get #isBlocked(): boolean {
@@ -168,13 +173,24 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
       return instance;
     }
     if (this.instances.size >= this.#mostInstances) return undefined;
-    if (this.#isBlocked) return undefined;
+    if (this.#isBlocked || this.#isResting) return undefined;
     try {
-      return this.#add();
+      const made = this.#add();
+      if (!this.config.isolated) this.#rest();
+      return made;
     } catch (error) {
       this.#countFault(guestWords(this.config, describeCause(error)));
       return undefined;
     }
+  }
+
+  /** Making one takes some ms, and many are asked for at once: everything else on the loop has its turn in between. */
+  #rest(): void {
+    this.#isResting = true;
+    this.options.clock.setTimer(0, () => {
+      this.#isResting = false;
+      this.onRoom?.();
+    });
   }
 
   /** A context of this instance ended. */

@@ -65,7 +65,7 @@ export class GuestInstance {
   isRetired = false;
   #hostCalls = 0;
   /** The most of the callback at hand. */
-  #hostCallsMax = 0;
+  #hostCallsMax: number;
   #untilTimed = TIMED_EVERY;
   /** How many calls the fuel of the last one stands for; 0: it is no sample. */
   #fuelWeight = 0;
@@ -100,6 +100,7 @@ export class GuestInstance {
       restore: () => this.#forgetExchange(),
     });
     this.#given = firstFuel(this.#budget);
+    this.#hostCallsMax = this.#budget.hostCallsPerCallback;
   }
 
   get memoryBytes(): number {
