@@ -358,7 +358,7 @@ export const EXTISM_LIMITS = {
   sharedBytes: 16 * 1024 * 1024,
   /** Characters that a filter may keep from the request to its answer (`state`). Exceeded: the filter's `onFailure`. */
   stateChars: 4_096,
-  /** Instances of a plug-in that makes calls (`http_request`), with two memories each. Exceeded: callbacks wait for one that is free. */
+  /** Instances of a plug-in that makes calls (`http_request`), with two memories each, made one a turn of the loop. Exceeded: callbacks wait for one that is free. */
   instances: 32,
   /** Exchanges of one filter that wait for an instance. Exceeded: `onFailure`. */
   waiting: 1_024,
