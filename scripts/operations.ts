@@ -18,6 +18,7 @@ export const OPERATIONS_PAGE = fileURLToPath(new URL("../docs/operations.md", im
 const LIMITS_SOURCES = [
   "limits.ts",
   "limits-control.ts",
+  "limits-extism.ts",
   "limits-filter-logs.ts",
   "limits-jwt.ts",
   "limits-oci.ts",
