@@ -6,6 +6,7 @@ import { OPERATIONS_PAGE, renderOperations } from "../scripts/operations.ts";
 import { GLOBAL_FLAGS } from "../src/cli/command.ts";
 import { COMMANDS, loadAllCommands } from "../src/cli/commands.ts";
 import { environmentName } from "../src/cli/flags.ts";
+import * as limits from "../src/core/limits.ts";
 import { newFolder, runSelvedge } from "./kit/selvedge.ts";
 
 const ROOT = join(import.meta.dir, "..");
@@ -25,6 +26,18 @@ test("the tables of docs/operations.md are what the program uses (scripts/docs.t
   expect(page).toBe(renderOperations(page));
   expect(page).toContain("`selvedge_requests_total`");
   expect(page).toContain("`upstream_reset`");
+});
+
+test("every limit is in docs/operations.md", () => {
+  const page = read("docs/operations.md");
+  const missing = Object.entries(limits).flatMap(([block, values]) =>
+    typeof values === "object"
+      ? Object.keys(values)
+          .filter((name) => !page.includes(`| \`${name}\` |`))
+          .map((name) => `${block}.${name}`)
+      : [],
+  );
+  expect(missing).toEqual([]);
 });
 
 test("the README's gateway for your own service is valid", async () => {

@@ -250,7 +250,12 @@ export const CALLOUT_LIMITS_MAXIMA = {
 };
 
 /** Messages that a filter publishes over NATS: as they are unless configured, and at most. Each worker counts for itself. */
-export const DEFAULT_PUBLISH_LIMITS = { perSecond: 100, payloadBytes: 64 * 1024 } as const;
+export const DEFAULT_PUBLISH_LIMITS = {
+  /** Messages within a second. One more: refused. */
+  perSecond: 100,
+  /** One message. Larger: refused. */
+  payloadBytes: 64 * 1024,
+} as const;
 export const PUBLISH_LIMITS_MAXIMA = { perSecond: 10_000, payloadBytes: 256 * 1024 } as const;
 
 /**
@@ -258,7 +263,9 @@ export const PUBLISH_LIMITS_MAXIMA = { perSecond: 10_000, payloadBytes: 256 * 10
  * as much as a peer may send. Exceeded: the call fails with the ABI's own error.
  */
 export const FILTER_HEAD_LIMITS = {
+  /** Fields of one head. */
   fields: DEFAULT_HTTP_LIMITS.headerCount,
+  /** Names and values of one head. */
   bytes: DEFAULT_HTTP_LIMITS.headerSectionBytes,
 } as const;
 
