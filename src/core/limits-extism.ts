@@ -4,6 +4,10 @@ export const EXTISM_LIMITS = {
   sharedBytes: 16 * 1024 * 1024,
   /** Characters that a filter may keep from the request to its answer (`state`). Exceeded: the filter's `onFailure`. */
   stateChars: 4_096,
+  /** Names in `headers.remove` of one answer. Exceeded: the filter's `onFailure`. */
+  removedNames: 1_000,
+  /** The JSON of one `http_request`, without the body. Exceeded: the call is not made, and the filter's `onFailure` applies. */
+  httpRequestBytes: 256 * 1024,
   /** Instances of a plug-in that makes calls (`http_request`), with two memories each, made one a turn of the loop. Exceeded: callbacks wait for one that is free. */
   instances: 32,
   /** Exchanges of one filter that wait for an instance. Exceeded: `onFailure`. */

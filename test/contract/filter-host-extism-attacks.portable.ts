@@ -239,6 +239,38 @@ describe("extism: what breaks an instance", () => {
   });
 });
 
+describe("extism: answers of any shape", () => {
+  const deep = `${"[".repeat(20_000)}${"]".repeat(20_000)}`;
+  for (const status of ['{"toString":1}', '{"valueOf":1,"toString":null}', "[200]", deep, "true", "null", '"2e2"']) {
+    test(`a status that is ${status.slice(0, 30)} is contained`, async () => {
+      const bench = new ExtismBench();
+      for (const [name, answer] of [
+        ["on_request", `{"respond":{"status":${status}}}`],
+        ["on_response", `{"status":${status}}`],
+      ] as const) {
+        const module = await bench.load(answering(answer, name), { budget: { callbackFuel: 10_000_000 } });
+        const exchange = bench.exchange([module]);
+        exchange.chain.requestHead(true);
+        if (name === "on_response") exchange.respond(200, [], true);
+        assert.match(String(exchange.chain.failure), /a status is none of 200 to 599/);
+      }
+    });
+  }
+
+  test("names to remove: so many, and no more", async () => {
+    for (const [count, result] of [
+      [EXTISM_LIMITS.removedNames, "forward"],
+      [EXTISM_LIMITS.removedNames + 1, "failed"],
+    ] as const) {
+      const bench = new ExtismBench();
+      const module = await bench.load(
+        answering(JSON.stringify({ headers: { remove: new Array(count).fill("a") } }), "on_request"),
+      );
+      assert.equal(bench.exchange([module]).chain.requestHead(true), result);
+    }
+  });
+});
+
 describe("extism: bounds that do not break it", () => {
   test("its memory grows to its budget and no further", async () => {
     const budget = { memoryBytes: 2 * 65_536 };
@@ -250,7 +282,10 @@ describe("extism: bounds that do not break it", () => {
     const third = "$text $config_get drop $text $config_get drop $text $config_get $length i32.wrap_i64";
     const settings = '{"a":"bcd"}';
     assert.equal(await numberOf(third, { settings, budget: { hostCallsPerCallback: 3 } }, "a"), 3);
-    assert.equal(await numberOf(third, { settings, budget: { hostCallsPerCallback: 2 } }, "a"), 0);
+    // "There is none" would have it forget its settings.
+    const beyond = await ask({ exports: { on_request: third }, text: "a" }, { settings, budget: { hostCallsPerCallback: 2 } });
+    assert.match(beyond.failure, /more calls to the host than its budget/);
+    assert.equal(beyond.bench.metrics.stats.faults.get("budget"), 1);
   });
 
   test("calls of the host in one exchange", async () => {
@@ -259,7 +294,7 @@ describe("extism: bounds that do not break it", () => {
     const plugin = buildPlugin({ text: "a", exports: { on_request: `${third} drop i32.const 0`, on_response: third } });
     for (const [hostCallsPerExchange, words] of [
       [6, /it answered 3/],
-      [5, /^undefined$/],
+      [5, /more calls to the host than its budget/],
     ] as const) {
       const module = await bench.load(plugin, { settings: '{"a":"bcd"}', budget: { hostCallsPerExchange } });
       for (let i = 0; i < 2; i++) {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { DEFAULT_CALLOUT_LIMITS } from "../../src/core/limits.ts";
+import { DEFAULT_CALLOUT_LIMITS, EXTISM_LIMITS } from "../../src/core/limits.ts";
 import { EXTISM_TYPES } from "../kit/extism.ts";
 import {
   ASK,
@@ -166,6 +166,24 @@ describe("extism http_request: what is not granted", () => {
       assert.equal(bench.metrics.stats.faults.get(isDenied ? "denied" : "callout"), 1);
     });
   }
+
+  test("a request of just the most bytes is read; of one byte more, or a second one after it, none is", async () => {
+    for (const [bytes, reason] of [
+      [EXTISM_LIMITS.httpRequestBytes, /its request is no JSON object/],
+      [EXTISM_LIMITS.httpRequestBytes + 1, /its request is larger than its budget/],
+    ] as const) {
+      const { bench, module } = await load(`i64.const ${bytes} $alloc i64.const 0 $http_request drop i32.const 0`);
+      const exchange = bench.exchange([module]);
+      exchange.chain.requestHead(true);
+      await settle();
+      assert.match(failureOf(exchange), reason);
+    }
+    const again = await load({ text: "{", exports: { on_request: `${ASK} drop ${STATUS}` } });
+    const twice = again.bench.exchange([again.module]);
+    twice.chain.requestHead(true);
+    await settle();
+    assert.deepEqual([twice.callouts, again.module.status().traps], [[], 0]);
+  });
 
   test("hosts: a name with dots in the default namespace, and name.namespace", async () => {
     for (const [host, service] of [

@@ -187,6 +187,16 @@ describe("extism http_request: many at a time", () => {
     await assertServes(bench, module);
   });
 
+  test("who waits for an instance is told at once when the filter is switched off", async () => {
+    const { bench, module } = await load(PASS_ON);
+    const all = Array.from({ length: EXTISM_LIMITS.instances + 1 }, () => bench.exchange([module]));
+    for (const each of all) each.chain.requestHead(true);
+    await turns(bench, all.length);
+    module.control("disable");
+    await settle();
+    assert.deepEqual(all.at(-1)?.events.length, 1);
+  });
+
   test("reload: what has begun is finished by the old module, which is freed then", async () => {
     const { bench, module } = await load(PASS_ON);
     const exchange = bench.exchange([module]);
@@ -318,12 +328,39 @@ describe("extism http_request: calls that are lost cost no instance", () => {
     assert.deepEqual(waits.callouts, []);
     await answer(left as TestExchange, answerOf(""));
     assert.equal(waits.callouts.length, 1);
+    // Or for the time when new ones may come again, though nothing else happens then.
+    const next = bench.exchange([module]);
+    assert.equal(next.chain.requestHead(true), "held");
+    await settle();
+    assert.deepEqual(next.callouts, []);
+    bench.clock.advance(1_000);
+    await settle();
+    assert.equal(next.callouts.length, 1);
     await answer(waits, answerOf(""));
     assert.deepEqual(waits.events, ['request head "" end'], failureOf(waits));
   });
 });
 
 describe("extism http_request: an exchange that is gone while it waits", () => {
+  test("callers that go away take no instance from others, whatever the plug-in does afterwards", async () => {
+    const { bench, module } = await load(`${ASK} drop ${PASS_ON}`);
+    for (let i = 0; i < 50; i++) {
+      const gone = bench.exchange([module]);
+      gone.chain.requestHead(true);
+      await turns(bench, 1);
+      gone.chain.close();
+      await answer(gone, setting("late"));
+      const served = bench.exchange([module]);
+      assert.equal(served.chain.requestHead(true), "held");
+      await turns(bench, 1);
+      await answer(served, answerOf(""));
+      await answer(served, setting("ann"));
+      assert.equal(served.request.headers.get("x-user"), "ann", failureOf(served));
+      served.chain.close();
+    }
+    assert.deepEqual([module.status().instances, module.status().traps, bench.metrics.stats.faults.size], [1, 0, 0]);
+  });
+
   for (const isolated of [false, true]) {
     test(`it asks nobody any more, has an end and pays for what it uses (isolated: ${isolated})`, async () => {
       const late = `${PASS_ON} drop ${ASK} drop $text $log_warn i32.const 0`;
@@ -342,10 +379,10 @@ describe("extism http_request: an exchange that is gone while it waits", () => {
         await answer(exchange, setting("late"));
         assert.deepEqual(exchange.events, []);
         assert.equal(exchange.callouts.length, 1);
-        // In the middle of its callback, and no answer for it that is true.
-        assert.deepEqual([module.status().instances, module.status().contexts], [0, 0]);
+        assert.deepEqual([module.status().instances, module.status().contexts], [1, 0]);
       }
-      assert.deepEqual(bench.log.lines, []);
+      // What it does besides, it does to the end.
+      assert.equal(bench.log.lines.length, 3);
       assert.deepEqual(bench.metrics.traps, []);
       bench.clock.advance(10_000);
       module.dispose();

@@ -101,7 +101,11 @@ const budget = z.strictObject({
   pause: duration(1, MAXIMA.pauseMs)
     .prefault(formatDuration(DEFAULTS.pauseMs))
     .describe(`How long one pause may last, at most ${formatDuration(MAXIMA.pauseMs)}. Beyond: onFailure.`),
-  hostCalls: count("hostCallsPerCallback", 1, "Calls to the host in one callback. Beyond: the call fails as the ABI has it."),
+  hostCalls: count(
+    "hostCallsPerCallback",
+    1,
+    "Calls to the host in one callback. Beyond: the call fails as the ABI has it; components and plug-ins of Extism, which have no such answer, break.",
+  ),
   exchangeHostCalls: z
     .int()
     .min(1)

@@ -93,7 +93,8 @@ function textOf(value: unknown, what: string): string | undefined {
 }
 
 function statusOf(value: unknown): number {
-  const status = parseStatus(String(value));
+  // Nothing else: an object may not become a text.
+  const status = typeof value === "number" || typeof value === "string" ? parseStatus(String(value)) : undefined;
   if (status === undefined) throw new AnswerError("a status is none of 200 to 599");
   return status;
 }
@@ -126,6 +127,8 @@ function readNames(value: unknown): readonly string[] {
   if (value === undefined) return NO_NAMES;
   if (!Array.isArray(value) || value.some((name) => typeof name !== "string"))
     throw new AnswerError("headers.remove is no list of names");
+  if (value.length > EXTISM_LIMITS.removedNames)
+    throw new AnswerError(`headers.remove has more than ${EXTISM_LIMITS.removedNames} names`);
   return value.map((name) => lowerName(String(name)));
 }
 

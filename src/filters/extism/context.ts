@@ -2,6 +2,7 @@ import type { Bytes } from "../../core/bytes.ts";
 import type { HeaderBlock } from "../../core/head.ts";
 import { FILTER_HEAD_LIMITS } from "../../core/limits.ts";
 import { CONTINUE, type Direction, type FilterContext, type FilterExchange, PAUSE, type Verdict } from "../contract.ts";
+import { hostFailure } from "../guest/faults.ts";
 import { writeRequestPseudo, writeStatus } from "../guest/fields.ts";
 import type { Grants } from "../guest/grants.ts";
 import { fitsHead } from "../guest/head-budget.ts";
@@ -180,7 +181,8 @@ export class ExtismContext implements FilterContext {
       return this.#obey(guest, exchange, phase, readAnswer(output, phase), direction);
     } catch (error) {
       if (error instanceof AnswerError) return failed(`${name}: ${error.message}`, "answer");
-      throw error;
+      // A bug of ours: nobody below would catch it.
+      return failed(hostFailure(error), "host");
     }
   }
 

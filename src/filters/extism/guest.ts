@@ -3,7 +3,7 @@ import { type Bytes, utf8Text } from "../../core/bytes.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { FilterExchange } from "../contract.ts";
 import { GuestChance } from "../guest/chance.ts";
-import { describeTrap, hostFailure, outOfFuel, outOfStartFuel, TOO_DEEP } from "../guest/faults.ts";
+import { describeTrap, hostFailure, outOfFuel, outOfStartFuel, TOO_DEEP, TOO_MANY_HOST_CALLS } from "../guest/faults.ts";
 import { type FuelGauge, firstFuel } from "../guest/fuel.ts";
 import type { Grants } from "../guest/grants.ts";
 import { type Isolation, newIsolation } from "../guest/isolation.ts";
@@ -370,11 +370,13 @@ export class ExtismGuest implements KernelHost {
     this.#gauge?.swap(-1);
   }
 
-  /** Counts a call of the host; false: too many, or it is broken already. */
+  /** Counts a call of the host; false: too many, which breaks it (most calls have no answer that says so), or it is broken already. */
   mayCallHost(): boolean {
     if (this.fault !== undefined) return false;
     if (this.#isStarting) this.#given += this.#gauge?.refill() ?? 0;
-    return ++this.#hostCalls <= this.#hostCallsMax;
+    if (++this.#hostCalls <= this.#hostCallsMax) return true;
+    this.stop(TOO_MANY_HOST_CALLS);
+    return false;
   }
 
   /** A host call threw: a bug of ours, or a guest that let the stack run out in it. Never passed on into the guest. */

@@ -1,5 +1,6 @@
 import type { Bytes } from "../../core/bytes.ts";
 import { HeaderBlock } from "../../core/head.ts";
+import { FILTER_HEAD_LIMITS } from "../../core/limits.ts";
 import { isEditable } from "../component/edits.ts";
 import { lowerName } from "../guest/fields.ts";
 import { fitsHead, sizeOfFields } from "../guest/head-budget.ts";
@@ -62,6 +63,7 @@ function readUrl(text: string): URL | undefined {
 function addFields(block: HeaderBlock, fields: unknown): string | undefined {
   if (typeof fields !== "object" || fields === null || Array.isArray(fields)) return "its headers are no object";
   for (const [name, value] of Object.entries(fields)) {
+    if (block.names.length > FILTER_HEAD_LIMITS.fields) return "its request has more fields than a head may have";
     const key = lowerName(name);
     // The proxy's own, by the body that there is.
     if (key === "content-length") continue;

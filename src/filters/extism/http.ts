@@ -1,4 +1,6 @@
-import { utf8Bytes } from "../../core/bytes.ts";
+import { type Bytes, utf8Bytes } from "../../core/bytes.ts";
+import type { HeaderBlock } from "../../core/head.ts";
+import { EXTISM_LIMITS } from "../../core/limits.ts";
 import { joinValues } from "../attributes.ts";
 import type { CalloutAnswer } from "../contract.ts";
 import { DENIED_CALL } from "../guest/faults.ts";
@@ -29,7 +31,11 @@ const UNAVAILABLE = 503;
 export class GuestHttp implements KernelHttp {
   status = 0;
   #answer: CalloutAnswer | undefined;
+  /** Its fields as the plug-in gets them, made when it first asks: that costs no fuel. */
+  #fields: Bytes | undefined;
   #calls = 0;
+  /** A request of this callback could not be sent. */
+  #isRefused = false;
   #underWay: UnderWay | undefined;
   #resolve: ((block: number) => void) | undefined;
 
@@ -37,22 +43,26 @@ export class GuestHttp implements KernelHttp {
 
   /** A callback begins: nothing of the one before is seen. */
   reset(): void {
-    this.status = 0;
-    this.#answer = undefined;
+    this.#forget();
     this.#calls = 0;
+    this.#isRefused = false;
   }
 
   begin(at: number, size: number, bodyAt: number, bodySize: number): boolean {
-    this.status = 0;
-    this.#answer = undefined;
+    this.#forget();
     const { guest } = this;
     try {
-      if (!guest.mayCallHost()) guest.stop("more calls of the host than its budget");
-      else if (this.#mayCall()) return this.#send(at, size, bodyAt, bodySize);
+      if (guest.mayCallHost() && this.#mayCall()) return this.#send(at, size, bodyAt, bodySize);
     } catch (error) {
       guest.onHostError(error);
     }
     return false;
+  }
+
+  #forget(): void {
+    this.status = 0;
+    this.#answer = undefined;
+    this.#fields = undefined;
   }
 
   /** What can be told without reading the request. */
@@ -64,9 +74,11 @@ export class GuestHttp implements KernelHttp {
       grants.deny("callouts");
       guest.stop(`${DENIED_CALL} services by http_request (capabilities.callouts)`);
     } else if (!waits) guest.stop("this runtime cannot suspend a function, which http_request needs");
-    else if (guest.isAbandoned) this.#cut("http_request: its exchange is over");
-    else if (guest.exchange === undefined) guest.stop("http_request: there is no exchange while it starts");
+    else if (guest.exchange === undefined && !guest.isAbandoned) guest.stop("http_request: there is no exchange while it starts");
     else if (++this.#calls > callouts) guest.stop(`more than ${callouts} calls of http_request in one callback`);
+    // Nobody is there to call for. Its instance is not broken for that: clients could have us make new ones at will.
+    else if (guest.isAbandoned) this.#lose("http_request: its exchange is over");
+    else if (this.#isRefused) this.#lose("http_request: one before it was refused");
     else return true;
     return false;
   }
@@ -75,8 +87,16 @@ export class GuestHttp implements KernelHttp {
     const { guest } = this;
     const { exchange, kernel } = guest;
     const { grants, config } = guest.owner;
-    const request = readHttpRequest(kernel.text(at, size), kernel.copy(bodyAt, bodySize), config.budget.outputBytes);
-    if (typeof request === "string" || exchange === undefined) return this.#lose(`http_request: ${String(request)}`);
+    const { outputBytes } = config.budget;
+    // Reading costs no fuel: what is too large is not read, and after one that was refused no other is.
+    const isTooLarge = size >>> 0 > EXTISM_LIMITS.httpRequestBytes || bodySize >>> 0 > outputBytes;
+    const request = isTooLarge
+      ? "its request is larger than its budget"
+      : readHttpRequest(kernel.text(at, size), kernel.copy(bodyAt, bodySize), outputBytes);
+    if (typeof request === "string" || exchange === undefined) {
+      this.#isRefused = true;
+      return this.#lose(`http_request: ${String(request)}`);
+    }
     const { host, headers, body } = request;
     const service = grants.serviceOfHost(host);
     if (service === undefined) {
@@ -109,12 +129,6 @@ export class GuestHttp implements KernelHttp {
     if (this.guest.unanswered === "") this.guest.unanswered = reason;
     this.status = UNAVAILABLE;
     return false;
-  }
-
-  /** Nobody is there to call for, and no answer that is true. */
-  #cut(reason: string): void {
-    this.#lose(reason);
-    this.guest.stop(reason);
   }
 
   wait(): Promise<number> {
@@ -158,12 +172,19 @@ export class GuestHttp implements KernelHttp {
     const fields = this.#answer?.headers;
     if (!guest.mayCallHost() || fields === undefined) return 0;
     try {
-      const byName: Record<string, string> = Object.create(null);
-      for (const name of fields.names) if (!name.startsWith(":")) byName[name] = joinValues(fields, name) ?? "";
-      return guest.kernel.place(utf8Bytes(JSON.stringify(byName)));
+      this.#fields ??= fieldsAsJson(fields);
+      return guest.kernel.place(this.#fields);
     } catch (error) {
       guest.onHostError(error);
       return 0;
     }
   }
+}
+
+function fieldsAsJson(fields: HeaderBlock): Bytes {
+  const byName: Record<string, string> = Object.create(null);
+  for (const name of fields.names) {
+    if (!name.startsWith(":") && byName[name] === undefined) byName[name] = joinValues(fields, name) ?? "";
+  }
+  return utf8Bytes(JSON.stringify(byName));
 }

@@ -105,14 +105,17 @@ export class ExtismModule extends GuestModule<ExtismGuest, ExtismContext, Extism
   #serve(): void {
     if (this.#isServing) return;
     this.#isServing = true;
-    for (const [context, start] of this.#queue) {
-      const leased = this.pool.lease();
-      if (typeof leased !== "string") leased.contexts.add(context);
-      else if (this.pool.isFull) break;
-      this.#queue.delete(context);
-      start(leased);
+    try {
+      for (const [context, start] of this.#queue) {
+        const leased = this.pool.lease();
+        if (typeof leased !== "string") leased.contexts.add(context);
+        else if (this.pool.isFull) break;
+        this.#queue.delete(context);
+        start(leased);
+      }
+    } finally {
+      this.#isServing = false;
     }
-    this.#isServing = false;
   }
 
   log(level: number, message: string, exchange: FilterExchange | undefined): void {

@@ -7,6 +7,8 @@ import type { FaultKind } from "../stats.ts";
 export const TOO_DEEP = "its calls nest too deep";
 const FUEL = "it used up its fuel of";
 const HOST = "a host call failed:";
+/** In one callback or exchange, of an ABI that has no answer for it. */
+export const TOO_MANY_HOST_CALLS = "it makes more calls to the host than its budget";
 /** A call that its capabilities do not grant, and that cannot answer an error. */
 export const DENIED_CALL = "it may not call";
 
@@ -55,6 +57,7 @@ export function describeTrap(error: unknown): string {
 const BEGINNINGS: readonly (readonly [string, FaultKind])[] = [
   [FUEL, "fuel"],
   [TOO_DEEP, "depth"],
+  [TOO_MANY_HOST_CALLS, "budget"],
   ["trap: the stack overflowed", "depth"],
   ...TRAPS.map(([, words, kind]): [string, FaultKind] => [`trap: ${words}`, kind]),
   ["trap:", "trap"],

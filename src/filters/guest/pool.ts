@@ -145,7 +145,16 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
    */
   lose(instance: Instance): void {
     this.discard(instance);
-    if (!this.#losses.take()) this.#blockedUntilMs = this.options.clock.nowMs() + 1000;
+    if (this.#losses.take()) return;
+    this.options.stats.onFault("budget");
+    this.#block(1000);
+  }
+
+  /** No new exclusive instances for so long; then whoever waits is told. */
+  #block(ms: number): void {
+    const { clock } = this.options;
+    this.#blockedUntilMs = clock.nowMs() + ms;
+    if (ms > 0 && this.onRoom !== undefined) clock.setTimer(ms, () => this.onRoom?.());
   }
 
   /** Throws away an instance that cannot be used any more, though nothing is wrong with its filter. */
@@ -250,7 +259,7 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     this.#considerQuarantine();
     const { restartMinMs, restartMaxMs } = PROXY_WASM_LIMITS;
     const delayMs = this.#faults === 1 ? 0 : Math.min(restartMaxMs, restartMinMs * 2 ** (this.#faults - 2));
-    this.#blockedUntilMs = this.options.clock.nowMs() + delayMs;
+    this.#block(delayMs);
     return delayMs;
   }
 
@@ -280,6 +289,8 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
       this.#retired.add(instance);
       this.give(instance);
     }
+    // Whoever waits for one is told that there is none.
+    this.onRoom?.();
   }
 
   /** By hand. An action that changes nothing (release of a filter that is not quarantined) does nothing. */
