@@ -302,7 +302,8 @@ describe("answers of the proxy itself", () => {
   const ANSWERS: readonly (readonly [string, string])[] = [
     ["GET /nowhere HTTP/1.1\r\nhost: b\r\n\r\n", "404 no_route NR"],
     ["GET / HTTP/1.1\r\nhost: a\r\nexpect: magic\r\n\r\n", "417 expectation_failed DPE"],
-    ["POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n0\r\n\r\n", "501 coding_not_implemented DPE"],
+    ["POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "501 coding_not_implemented DPE"],
+    ["POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n0\r\n\r\n", "400 bad_framing DPE"],
     ["GET / HTTP/3.0\r\nhost: a\r\n\r\n", "505 version_not_supported DPE"],
     ["GET / HTTP/1.1\r\n\r\n", "400 bad_host DPE"],
     ["GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", "400 bad_host DPE"],

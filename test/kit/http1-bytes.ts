@@ -138,12 +138,15 @@ function writeResponse(reason: string): string {
 // ---------------------------------------------------------------- places
 
 const HOST = "Host: a\r\n";
-const CHUNKED = `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n`;
+function codedHead(coding: string): string {
+  return `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: ${coding}\r\n\r\n`;
+}
+const CHUNKED = codedHead("chunked");
 const target = (text: string): string =>
   readRequest(`GET ${text} HTTP/1.1\r\n${HOST}\r\n`, ({ request }) => `${request?.path} ${request?.query}`);
 const fields = (text: string): string =>
   readRequest(`GET / HTTP/1.1\r\n${HOST}${text}\r\n\r\n`, ({ request }) => JSON.stringify(request?.headers.entries()));
-const chunked = (body: string): string => readRequest(CHUNKED + body, ({ data }) => `data ${data}`);
+const chunked = (body: string, coding = "chunked"): string => readRequest(codedHead(coding) + body, ({ data }) => `data ${data}`);
 const trailers = (text: string): string =>
   readRequest(`${CHUNKED}0\r\n${text}\r\n\r\n`, (heard) => JSON.stringify(heard.trailers?.entries() ?? []));
 
@@ -224,8 +227,24 @@ const READ: Place[] = [
     expected: (b) => when(isTchar(b) || b === 0x2f, `x${lower(b)}z`),
   },
   {
-    name: "transfer coding",
-    probe: (b) => fields(`Transfer-Encoding: x${char(b)}z`),
+    name: "transfer coding before chunked",
+    probe: (b) => fields(`Transfer-Encoding: x${char(b)}z, chunked`),
+    expected: (b) => when(isTchar(b) || b === 0x2c, "unknown coding"),
+  },
+  {
+    name: "transfer coding, last: only chunked",
+    probe: (b) => chunked("1\r\nd\r\n0\r\n\r\n", `c${char(b)}unked`),
+    expected: (b) => when(isOneOf(b, "hH"), "data d"),
+  },
+  {
+    name: "name of a transfer parameter",
+    probe: (b) => fields(`Transfer-Encoding: x;y${char(b)}z=v, chunked`),
+    // `y=z=v` has a delimiter in its value, `y;z=v` a parameter without one.
+    expected: (b) => when(isTchar(b), "unknown coding"),
+  },
+  {
+    name: "value of a transfer parameter (no quotes)",
+    probe: (b) => fields(`Transfer-Encoding: x;y=${char(b)}, chunked`),
     expected: (b) => when(isTchar(b), "unknown coding"),
   },
   {
