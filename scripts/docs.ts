@@ -59,7 +59,8 @@ A whole gateway in twenty lines:
 \`\`\`yaml
 ${EXAMPLE}\`\`\`
 
-\`selvedge proxy -f config.yaml\` serves it, \`selvedge validate -f config.yaml\` checks it, \`selvedge schema\` prints the JSON
+\`selvedge proxy -f config.yaml\` serves it, \`selvedge validate -f config.yaml\` checks it (these files only;
+\`selvedge diff -f config.yaml\` asks the control plane, which knows what is stored), \`selvedge schema\` prints the JSON
 Schema for editors. Over NATS the same text goes to \`selvedge.config.apply\`. Folders with complete configurations are in
 examples/. The examples of the kinds below belong together.
 

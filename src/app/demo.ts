@@ -122,10 +122,10 @@ spec:
           - certificate: { inline: ${inline(certificate.certificatePem)} }
             key: { inline: ${inline(certificate.keyPem)} }
 ---
-# One line of JSON for each request.
+# One line of JSON for each request. Named as in the documentation: what stands there can be applied here.
 apiVersion: selvedge.dev/v1
 kind: Mesh
-metadata: { name: demo }
+metadata: { name: mesh }
 spec: { accessLog: { path: ${JSON.stringify(accessLogPath)} } }
 ---
 # 20 requests in 10 seconds for each caller, exact across all workers.

@@ -103,6 +103,10 @@ export function noteRefusal(events: EventLog, subject: string, issues: readonly 
   events.add("snapshot_refused", subject, first === undefined ? "" : `${formatIssue(first)}${more}`);
 }
 
+/** For the log: what a refusal means for those who are served. `served`: something was, before. */
+export const refusedText = (served: boolean): string =>
+  served ? "a configuration was refused; what served before goes on" : "a configuration was refused; nothing is served yet";
+
 /** The refusal of a snapshot whose access log would be a file that this proxy may not write. */
 export function refuseLog(observer: ProxyObserver, accessLog: AccessLogConfig): readonly ConfigIssue[] {
   const reason = observer.accessLog.refuses(accessLog);

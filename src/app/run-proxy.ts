@@ -12,6 +12,7 @@ import { availableCores } from "../runtime/process.ts";
 import { createHost, type HostOptions, moduleFolderOf } from "./create-host.ts";
 import type { HeldFolder } from "./held-folder.ts";
 import type { ProxyHost } from "./host.ts";
+import { refusedText } from "./messages.ts";
 import { natsAddress, type ProcessTools, processTools, serveUntilSignal } from "./serving.ts";
 import { startAdmin } from "./start-admin.ts";
 
@@ -123,6 +124,7 @@ async function createSource(context: CommandContext, tools: ProcessTools, id: st
   const { watchFile } = await import("../runtime/files.ts");
   const { createFilterTrial } = await import("./filters.ts");
   const { clock, log } = tools;
+  let served = false;
   const source = new FileSource({
     paths: files,
     env: context.terminal.env,
@@ -138,14 +140,15 @@ async function createSource(context: CommandContext, tools: ProcessTools, id: st
     tryFilter: createFilterTrial(clock, log, moduleFolderOf(cacheFolderOf(context))),
     onIssues: (issues) => {
       printIssues(context, issues);
-      log.error("the configuration was refused; what served before goes on", { issues: issues.length });
+      log.error(refusedText(served), { issues: issues.length });
     },
     onWarnings: (warnings) => {
       for (const { message, code, resource, hint } of warnings) log.warn(message, { code, resource, hint });
     },
     onOutcome: (outcome) => {
-      if (outcome.kind === "applied")
-        log.info("configuration applied", { revision: outcome.revision, applyMs: Math.round(outcome.applyMs) });
+      if (outcome.kind !== "applied") return;
+      served = true;
+      log.info("configuration applied", { revision: outcome.revision, applyMs: Math.round(outcome.applyMs) });
     },
   });
   return { source, state: () => ({ kind: "files", paths: files }), fromFiles: true };

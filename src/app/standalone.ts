@@ -11,7 +11,7 @@ import { type MetricFamily, MetricsAggregator } from "../proxy/observe/aggregato
 import type { ProxyObserver } from "../proxy/observe/observer.ts";
 import type { DataPlane } from "./data-plane.ts";
 import { type HostStatus, hasFilter, type ProxyHost } from "./host.ts";
-import { noteRefusal, refuseLog, SOURCE_SUBJECT } from "./messages.ts";
+import { noteRefusal, refusedText, refuseLog, SOURCE_SUBJECT } from "./messages.ts";
 import { processUsage } from "./usage.ts";
 
 export interface StandaloneOptions {
@@ -106,7 +106,7 @@ export class Standalone implements ProxyHost {
       observer.metrics.onConfigRejected();
       noteRefusal(observer.events, `revision ${revision}`, issues);
       source.report({ kind: "rejected", revision, digest, issues });
-      this.options.log.warn("a configuration was refused; what served before goes on", {
+      this.options.log.warn(refusedText(this.#applied !== undefined), {
         revision,
         issues: issues.slice(0, LOGGED_ISSUES).map(formatIssue),
       });

@@ -13,7 +13,7 @@ import type { FilterAction } from "../filters/contract.ts";
 import { type MetricFamily, MetricsAggregator } from "../proxy/observe/aggregator.ts";
 import { DumpBuilder } from "../proxy/observe/dump.ts";
 import { type HostStatus, hasFilter, type ProxyHost, type WorkerStatus } from "./host.ts";
-import { localIssue, noteRefusal, SOURCE_SUBJECT } from "./messages.ts";
+import { localIssue, noteRefusal, refusedText, SOURCE_SUBJECT } from "./messages.ts";
 import { type SlotDelivery, type SpawnWorker, WORKER_TIMES, WorkerSlot } from "./worker-slot.ts";
 
 /** How long a scrape waits for a worker before it uses what is known. */
@@ -202,7 +202,7 @@ export class Supervisor implements ProxyHost {
     const { revision, digest } = snapshot;
     noteRefusal(this.options.events, `revision ${revision}`, issues);
     this.options.source.report({ kind: "rejected", revision, digest, issues });
-    this.options.log.warn("a configuration was refused; what served before goes on", {
+    this.options.log.warn(refusedText(this.#applied !== undefined), {
       revision,
       issues: issues.slice(0, LOGGED_ISSUES).map(formatIssue),
     });

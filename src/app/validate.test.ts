@@ -102,6 +102,20 @@ test("every mistake at once, whatever its kind: of one field, of references, of 
   expect(refused.out).not.toContain("bad_settings");
 });
 
+test("what is in the mesh only is unknown here: the hint says who knows it, and near names are told as well", async () => {
+  const digest = `sha256:${"0".repeat(64)}`;
+  const files = {
+    "a.yaml": `apiVersion: selvedge.dev/v1\nkind: Filter\nmetadata: { name: f }\nspec: { module: { digest: "${digest}" } }\n`,
+    "b.yaml": ROUTES,
+  };
+  const hintsOf = (out: string) => (JSON.parse(out).issues as { code: string; hint: string }[]).map((each) => each.hint);
+  const asked = "only these files were looked at: `selvedge diff -f` asks the control plane, which has all that is stored";
+  expect(hintsOf((await validate(files, "--json")).out)).toEqual([asked, asked, asked]);
+  const near = BROKEN_SERVICE.replace(", nonsense: 1", "").replace("name: shop", "name: shops");
+  const hints = hintsOf((await validate({ ...files, "c.yaml": near }, "--json")).out);
+  expect(hints.slice(1)).toEqual([`did you mean shops?; ${asked}`, `known: shops; ${asked}`]);
+});
+
 const NEEDY = appendCustomSection(
   buildPlugin({ exports: { on_request: "i32.const 0" } }),
   METADATA_SECTION,

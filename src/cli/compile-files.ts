@@ -38,6 +38,7 @@ export async function compileNamedFiles(context: CommandContext): Promise<Compil
     resources.map((each) => each.resource),
     {
       revision: 1,
+      alone: "files",
       modules: withStoredModules(builtinModules(), (digest) => pinned.modules.get(digest)),
       readFile: (path, from) => readFileSync(resolve(cwd, from.startsWith("<") ? "." : dirname(from), path)),
       locate: locatorOf(resources),

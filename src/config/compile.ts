@@ -34,6 +34,11 @@ export interface CompileOptions {
    * applied goes on with it. Absent: every Filter needs its module.
    */
   readonly served?: ((digest: string) => ServedModule | undefined) | undefined;
+  /**
+   * What there is besides the resources: nothing that is known here (`files`: a check of files), or nothing at all (`proxy`: a proxy that
+   * reads files). Absent: they are all that a control plane has stored. Hints go by it.
+   */
+  readonly alone?: "files" | "proxy";
   /** Filters whose module did not come from its registry, and why (`PinnedModules.failures`). */
   readonly notPulled?: ReadonlyMap<Resource, RegistryError> | undefined;
   /** Wall clock, for certificates that are not valid; undefined: not checked. */

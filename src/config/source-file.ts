@@ -124,6 +124,7 @@ export class FileSource implements SnapshotSource {
       resources.map((each) => each.resource),
       {
         revision: this.#revision + 1,
+        alone: "proxy",
         modules: withStoredModules(modules, (digest) => pinned.modules.get(digest) ?? this.#pulled.get(digest)),
         notPulled: pinned.failures,
         readFile: createFileReader(stamp),

@@ -37,6 +37,7 @@ test("a conflict with what is stored is told in the text that is applied, and sa
       ],
       [5, `Mesh default/${name}`, "There is also Mesh default/m, which is stored (revision 1)."],
     ]);
+    expect(outcome.ok ? "" : outcome.issues.at(-1)?.hint).toContain("`selvedge get Mesh/m` shows it");
   }
   await plane.stop();
 });

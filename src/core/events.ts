@@ -10,7 +10,7 @@ export const EVENT_KINDS = {
   filter_disabled: "A filter was switched off: by hand in this proxy, or by configuration.",
   filter_enabled: "A filter that was switched off runs again.",
   module_refused: "A module was not taken: unsigned, or it does not load.",
-  snapshot_refused: "A configuration was refused; what served before goes on.",
+  snapshot_refused: "A configuration was refused; what served before, if anything did, goes on.",
   snapshot_missing: "A configuration cannot be fetched yet, or what was fetched is not what it should be.",
   worker_replaced: "A worker died or hung; another one took its place.",
   source_lost: "The source of configuration is out of reach; what was applied last goes on.",

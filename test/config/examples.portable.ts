@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { CONFIGURATION_PAGE, EXAMPLES as EXAMPLE_RESOURCES, renderConfiguration } from "../../scripts/docs.ts";
+import { demoConfigYaml } from "../../src/app/demo.ts";
 import { createFilterTrial } from "../../src/app/filters.ts";
 import { compileSnapshot } from "../../src/config/compile.ts";
 import { checkFilters } from "../../src/config/filter-check.ts";
@@ -43,6 +44,18 @@ describe("examples", () => {
       assert.ok(moved.snapshot?.listeners.some(isMoved));
     });
   }
+
+  test("a Mesh of the documentation has the name of the demo's, so that it can be applied there", () => {
+    const root = fileURLToPath(new URL("../../", import.meta.url));
+    const pages = ["README.md", ...readdirSync(`${root}docs`).flatMap((name) => (name.endsWith(".md") ? [`docs/${name}`] : []))];
+    const demo = demoConfigYaml(8080, 8443, { certificatePem: "", keyPem: "" }, "access.log");
+    const texts = [demo, ...pages.map((page) => readFileSync(`${root}${page}`, "utf8"))];
+    const names = texts.flatMap((text) =>
+      [...text.matchAll(/^kind: Mesh\nmetadata: \{ name: (\S+) \}/gm)].map((match) => match[1]),
+    );
+    assert.ok(names.length > 3);
+    assert.deepEqual([...new Set(names)], ["mesh"]);
+  });
 
   test("what a filter says in its trial is no error of a filter that serves", async () => {
     const lines: string[] = [];

@@ -115,6 +115,16 @@ describe("FileSource", () => {
     assert.equal(run.updates.length, 2);
   });
 
+  test("a digest names what a control plane has stored: the hint says what a proxy with files takes instead", async () => {
+    writeFileSync(join(folder, "f.yaml"), filter(`module: { digest: "sha256:${"0".repeat(64)}" }`));
+    const run = startable([join(folder, "f.yaml")]);
+    await assert.rejects(run.start());
+    assert.deepEqual(
+      run.issues.flat().map(({ code, hint }) => [code, hint]),
+      [["unknown_module", "a proxy that reads files takes module: { file: … } or { oci: … }"]],
+    );
+  });
+
   test("tries each new filter once, and refuses what it refuses, at the place of its settings", async () => {
     const path = join(folder, "f.yaml");
     writeFileSync(path, filter("module: { builtin: authz }, settings: { a: 1 }"));

@@ -202,6 +202,10 @@ describe("selvedge proxy -f", () => {
       const second = await runSelvedge(["proxy", "-f", path, "--workers", "1", "--admin", "off"]);
       expect(second.code).toBe(1);
       expect(second.error).toContain(`port ${port} on 127.0.0.1 is in use`);
+      expect([second.error.includes("nothing is served yet"), second.error.includes("what served before")]).toEqual([
+        true,
+        false,
+      ]);
       const third = await runSelvedge(["proxy", "-f", path, "--workers", "1", "--admin", `127.0.0.1:${admin}`]);
       expect(third.code).toBe(1);
       expect(third.error).toContain(`port ${admin} on 127.0.0.1 is in use`);
@@ -229,6 +233,7 @@ describe("selvedge proxy -f", () => {
       expect(code).toBe(1);
       expect(error).toContain("g.yaml:4");
       expect(error).toContain("rulez");
+      expect([error.includes("nothing is served yet"), error.includes("what served before")]).toEqual([true, false]);
     },
     TEST_MS,
   );

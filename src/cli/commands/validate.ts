@@ -8,7 +8,7 @@ export const command: Command = {
   name: "validate",
   summary: "check files without a control plane",
   description:
-    "Checks files as an apply would: schema, references, conflicts, certificates, and every filter is loaded with its settings. Environment variables that the files name are read, and modules in OCI registries are pulled. Prints every issue with file, line and column, and a hint.",
+    "Checks files as an apply would: schema, references, conflicts, certificates, and every filter is loaded with its settings. Environment variables that the files name are read, and modules in OCI registries are pulled. Only these files are looked at: what they name in the mesh (a module by digest, a service) is unknown here, and `selvedge diff -f` asks the control plane. Prints every issue with file, line and column, and a hint.",
   flags: [
     { name: "file", short: "f", type: "list", value: "<path>", help: "File, folder, or - for standard input." },
     ...REGISTRY_FLAGS,

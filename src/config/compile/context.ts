@@ -204,9 +204,16 @@ export class CompileContext {
   #hintOf(from: Resource, kind: Kind, reference: string): string {
     const all = this.ofKind(kind);
     this.#compared += all.length;
-    if (this.#compared > COMPARED_MAX) return "";
+    if (this.#compared > COMPARED_MAX) return this.hintOfStored;
     const known = all.map((each) => (each.metadata.namespace === from.metadata.namespace ? each.metadata.name : fullName(each)));
-    return hintFor(reference, known);
+    return [hintFor(reference, known), this.hintOfStored].filter((hint) => hint !== "").join("; ");
+  }
+
+  /** Of a check of files: what is missing may well be in the mesh, and who knows; "" where all that there is was looked at. */
+  get hintOfStored(): string {
+    return this.options.alone === "files"
+      ? "only these files were looked at: `selvedge diff -f` asks the control plane, which has all that is stored"
+      : "";
   }
 
   /** Bytes of a file that a resource names; undefined (and an issue) when it cannot be read. */

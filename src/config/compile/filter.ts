@@ -176,9 +176,22 @@ function findModule(context: CompileContext, filter: FilterResource): FoundModul
   if (stored !== undefined) return { ...stored, origin: stored.digest };
   const lost = findServed(context, filter, "digest", digest);
   if (lost !== undefined) return { ...lost, origin: lost.digest };
-  const hint = "selvedge filter push stores a module and prints its digest; selvedge filter list shows what is stored";
-  context.report(filter, [...path, "digest"], "unknown_module", `No module with the digest ${digest} is stored.`, hint);
+  reportUnknown(context, filter, digest ?? "");
   return undefined;
+}
+
+/** Where there is no store, pushing it there would not help. */
+function reportUnknown(context: CompileContext, filter: FilterResource, digest: string): void {
+  const { alone } = context.options;
+  const path = ["spec", "module", "digest"];
+  if (alone === undefined) {
+    const hint = "selvedge filter push stores a module and prints its digest; selvedge filter list shows what is stored";
+    context.report(filter, path, "unknown_module", `No module with the digest ${digest} is stored.`, hint);
+    return;
+  }
+  const message = `There is no module with the digest ${digest}: a digest is of what a control plane has stored.`;
+  const hint = alone === "files" ? context.hintOfStored : "a proxy that reads files takes module: { file: … } or { oci: … }";
+  context.report(filter, path, "unknown_module", message, hint);
 }
 
 /**

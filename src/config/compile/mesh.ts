@@ -10,9 +10,17 @@ function refuseSeveral(context: CompileContext, meshes: readonly MeshResource[])
   for (const other of meshes) {
     if (other === first || first === undefined) continue;
     const message = `There is also ${context.nameOf(first)}${context.whereStored(first).replace(/,$/, "")}.`;
-    context.report(other, ["metadata", "name"], "mesh_conflict", message, "put everything into one");
+    const stored = `Mesh/${shortReference(first)}`;
+    const hint = context.isApplied(first)
+      ? "put everything into one"
+      : `put everything into that one, under its name: \`selvedge get ${stored}\` shows it; or \`selvedge delete ${stored}\` first`;
+    context.report(other, ["metadata", "name"], "mesh_conflict", message, hint);
   }
 }
+
+/** As commands take it: without the namespace `default`. */
+const shortReference = ({ metadata: { namespace, name } }: MeshResource): string =>
+  namespace === "default" ? name : `${namespace}/${name}`;
 
 /** The one Mesh, or the defaults. */
 export function compileMesh(context: CompileContext): MeshConfig {

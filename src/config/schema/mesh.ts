@@ -24,7 +24,7 @@ const logFilter = z
 const accessLog = z.strictObject({
   enabled: z.boolean().default(true).describe("Write one line of JSON per request."),
   path: filePath()
-    .default("stdout")
+    .prefault("stdout")
     .describe(
       "`stdout`, `stderr`, or a file that is appended to and re-opened on SIGHUP. From a control plane a proxy takes only files below its `--log-dir`.",
     ),
@@ -68,7 +68,7 @@ const traceExport = z.strictObject({
   url: textOf("URL", readCollector).describe(
     "The collector (`http` or `https`). Without a path: `/v1/traces` for OTLP, `/api/v2/spans` for Zipkin. Redirects are not followed.",
   ),
-  serviceName: textOf("text", readSpanService).default("selvedge").describe("`service.name` of the spans."),
+  serviceName: textOf("text", readSpanService).prefault("selvedge").describe("`service.name` of the spans."),
   timeout: duration(1, TRACE_TIMEOUT_MAX_MS).prefault("5s").describe("How long one batch may take."),
 });
 
