@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Json } from "../config/parse.ts";
 import { writeAtomically } from "../runtime/files.ts";
 import { type FetchHandler, type FetchServer, serveFetch } from "../runtime/serve.ts";
 
@@ -97,6 +98,27 @@ kind: Service
 metadata: { name: echo }
 spec: { endpoints: ["127.0.0.1:${echoPort}"] }
 `;
+}
+
+/** Ports that somebody asks for by flag, environment or file; undefined: nobody does. */
+export type AskedPorts = Readonly<Record<"http" | "https", number | undefined>>;
+
+/**
+ * A gateway as it was left, with its first listener for HTTP and that for HTTPS on the ports that are asked for, each by itself. `without`
+ * names those that it has no listener for.
+ */
+export function moveListeners(gateway: Json, asked: AskedPorts): { readonly gateway: Json; readonly without: readonly string[] } {
+  const moved = structuredClone(gateway) as { spec?: { listeners?: { protocol?: string; port?: unknown }[] } };
+  const without: string[] = [];
+  for (const name of ["http", "https"] as const) {
+    if (asked[name] === undefined) continue;
+    const listener = moved.spec?.listeners?.find(
+      ({ protocol = "HTTP", port }) => port !== undefined && protocol === name.toUpperCase(),
+    );
+    if (listener === undefined) without.push(name);
+    else listener.port = asked[name];
+  }
+  return { gateway: moved as Json, without };
 }
 
 /** Certificate of the HTTPS listener, PEM. */

@@ -11,7 +11,7 @@ import type { ControlBackend } from "../control/options.ts";
 import { systemRng } from "../core/rng.ts";
 import { availableCores, onSignal } from "../runtime/process.ts";
 import { createHost } from "./create-host.ts";
-import { type DemoServices, demoConfigYaml, demoServiceYaml, startDemoServices } from "./demo.ts";
+import { type DemoServices, demoConfigYaml, demoServiceYaml, moveListeners, startDemoServices } from "./demo.ts";
 import { demoCertificate } from "./demo-certificate.ts";
 import type { ProxyHost } from "./host.ts";
 import type { HttpServer } from "./http-server.ts";
@@ -180,18 +180,37 @@ async function applyFirst(
     say("demo services hello and echo");
     running.demo = await startDemoServices(state, say);
     const isNew = control.plane.status().resources === 0;
+    const services = demoServiceYaml(running.demo);
     const [http, https] = [flags.number("http") ?? 8080, flags.number("https") ?? 8443];
     const demo = demoConfigYaml(http, https, demoCertificate(state, nowMs), accessLogPath(state));
-    await apply(context, control, `${demoServiceYaml(running.demo)}${isNew ? `---\n${demo}` : ""}`, "<demo>");
-    // The ports of the command line count; the rest stays as it was left.
-    const asked = [flags.originOf("http"), flags.originOf("https")].some((origin) => origin !== "default");
-    if (!isNew && !asked) say(`listeners as they were left in ${state}; --http and --https change them`);
-    if (!isNew && asked) await apply(context, control, gatewayOf(demo), "<demo>");
+    await apply(context, control, isNew ? `${services}---\n${demo}` : services, "<demo>");
+    if (!isNew) await moveGateway(context, control, gatewayOf(demo), state, say);
   }
   if (flags.list("file").length > 0) {
     const joined = await readFiles(context);
     await apply(context, control, joined.text, "<files>", joined.place);
   }
+}
+
+/** Of a start that finds a configuration: ports that are asked for count, each by itself; everything else stays as it was left. */
+async function moveGateway(
+  context: CommandContext,
+  control: ControlServer,
+  fresh: string,
+  state: string,
+  say: (step: string) => void,
+): Promise<void> {
+  const { flags } = context;
+  const askedFor = (name: string) => (flags.originOf(name) === "default" ? undefined : flags.number(name));
+  const asked = { http: askedFor("http"), https: askedFor("https") };
+  if (asked.http === undefined && asked.https === undefined)
+    return say(`listeners as they were left in ${state}; --http and --https change them`);
+  const [left] = control.plane.get({ kind: "Gateway", namespace: "default", name: "demo" });
+  if (left === undefined) return apply(context, control, fresh, "<demo>");
+  const { gateway, without } = moveListeners(left.written, asked);
+  for (const name of without)
+    say(`the gateway demo has no listener for ${name.toUpperCase()} any more: --${name} changes nothing`);
+  await apply(context, control, JSON.stringify(gateway), "<demo>");
 }
 
 /** Whoever publishes may name files here, and nowhere else in the state folder. */

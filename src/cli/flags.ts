@@ -159,7 +159,9 @@ function convert(spec: FlagSpec, given: readonly unknown[], where: string): Valu
 }
 
 function toNumber(spec: FlagSpec, text: string, where: string): number {
-  const value = text.trim() === "" ? Number.NaN : Number(text);
+  // A port as it stands in an address: `:8080`.
+  const digits = spec.value === "<port>" ? text.replace(/^:(?=\d)/, "") : text;
+  const value = digits.trim() === "" ? Number.NaN : Number(digits);
   const { min = 0, max = Number.MAX_SAFE_INTEGER } = spec;
   if (Number.isInteger(value) && value >= min && value <= max) return value;
   const range = spec.max === undefined ? `from ${min}` : `from ${min} to ${max}`;

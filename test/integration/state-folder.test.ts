@@ -28,6 +28,10 @@ async function choosePorts(): Promise<Ports> {
   return { http, flags };
 }
 
+const flagValue = (flags: readonly string[], flag: string): string => flags[flags.indexOf(flag) + 1] ?? "";
+const without = (flags: readonly string[], flag: string): string[] =>
+  flags.filter((_, i) => i !== flags.indexOf(flag) && i !== flags.indexOf(flag) + 1);
+
 async function startUp(state: string, { flags }: Ports): Promise<RunningProgram> {
   const nats = (await findNats()).server;
   if (nats === undefined) throw new Error("there is no nats-server: run `node scripts/nats.mjs`");
@@ -69,7 +73,7 @@ describe("the state folder of up", () => {
       const late = await (await startUp(state, ports[loser.index] as Ports)).finished;
       expect([late.code, late.error.includes(`.selvedge is in use by process ${winner.child.pid}\n`)]).toEqual([1, true]);
 
-      const server = flags[flags.indexOf("--listen") + 1] ?? "";
+      const server = flagValue(flags, "--listen");
       const applied = await runSelvedge(["delete", "Route/echo", "--server", `http://${server}`]);
       expect([applied.code, applied.error]).toEqual([0, ""]);
       winner.child.kill("SIGKILL");
@@ -98,9 +102,11 @@ describe("the state folder of up", () => {
       cleanups.push(() => void taken.close());
       await new Promise((resolve) => taken.once("listening", resolve));
       const after = await choosePorts();
-      const again = await startUp(made.path, after);
+      // HTTPS was not asked for this time: it stays where it was.
+      const again = await startUp(made.path, { ...after, flags: without(after.flags, "--https") });
       await again.saw(UP);
       expect(again.error()).not.toContain("listen_failed");
+      expect(again.out()).toContain(`http://127.0.0.1:${after.http}  https://127.0.0.1:${flagValue(before.flags, "--https")}\n`);
       expect(await (await fetch(`http://127.0.0.1:${after.http}/hello`)).text()).toBe("Hello from /hello\n");
     },
     TEST_MS,
@@ -117,7 +123,7 @@ describe("the state folder of up", () => {
       writeFileSync(kept, JSON.stringify({ hello, echo }));
       const chosen = await choosePorts();
       const ports = { ...chosen, flags: [...chosen.flags, "--nats", "off"] };
-      const server = ["--server", `http://${ports.flags[ports.flags.indexOf("--listen") + 1]}`];
+      const server = ["--server", `http://${flagValue(ports.flags, "--listen")}`];
       const answers = async (path: string) => (await fetch(`http://127.0.0.1:${ports.http}${path}`)).status;
 
       const first = await startUp(made.path, ports);
