@@ -31,6 +31,11 @@ describe("filter new, build, test: AssemblyScript, whose compiler is always ther
       expect(seen).toMatchObject({ abi: "proxy-wasm", digest, compiles: true, metadata: { name: "geo", version: "0.1.0" } });
       expect(readdirSync(join(folder, "geo/dist"))).toEqual(["geo.wasm"]);
 
+      // The folder stands for its module, and one that is as new as its sources is pushed without a word.
+      const pushOf = (what: string) => filter(folder, "push", what, "--server", "http://127.0.0.1:1");
+      expect((await pushOf("geo")).error).toStartWith("error: no control plane answers");
+      expect((await filter(folder, "inspect", "geo", "--json")).out).toContain(digest);
+
       const tested = await filter(folder, "test", "geo");
       expect(tested.out).toEndWith("4 passed\n");
       expect(tested.error).toBe("");
@@ -41,6 +46,13 @@ describe("filter new, build, test: AssemblyScript, whose compiler is always ther
       expect((await filter(folder, "test", "geo")).error).toContain(
         "dist/geo.wasm is older than assembly/index.ts: selvedge filter build geo",
       );
+
+      for (const what of ["geo", "geo/dist/geo.wasm", join(folder, "geo/dist/geo.wasm")]) {
+        const shown = what === "geo" ? "geo/dist/geo.wasm" : what;
+        expect((await pushOf(what)).error).toStartWith(
+          `! ${shown} is older than assembly/index.ts: selvedge filter build geo\nerror: no control plane answers`,
+        );
+      }
 
       const measured = await filter(folder, "bench", "geo", "--duration", "50", "--json");
       expect(measured.exit).toBe(EXIT.ok);

@@ -4,7 +4,7 @@ import { DEFAULT_CAPABILITIES } from "../../filters/guest/grants.ts";
 import { type Command, type CommandContext, CommandError, EXIT } from "../command.ts";
 import { compileNamedFiles } from "../compile-files.ts";
 import { describeModule, type ModuleDescription } from "../filter/describe.ts";
-import { readModuleFile } from "../filter/module-file.ts";
+import { moduleArgument, readModuleFile } from "../filter/module-file.ts";
 import { paintOf, printJson, printWarnings } from "../report.ts";
 import { REGISTRY_FLAGS } from "../serve-flags.ts";
 import { formatTable, printable } from "../terminal.ts";
@@ -14,7 +14,7 @@ export const command: Command = {
   summary: "show what a module is, needs and offers",
   description:
     "Reads a WebAssembly file without running it: which ABI it speaks and in which versions, what it imports and exports, its size, memory and tables, what it could do with its imports and which capability grants that, who produced it, the metadata that `filter build` puts in, and which capabilities it declares there that a Filter resource has to grant; with -f which of them the Filter resources that name it do not. Ends with 1 when the file is no module, or one that the engine refuses.",
-  arguments: "<file.wasm>",
+  arguments: "<file.wasm|folder>",
   argumentsMin: 1,
   argumentsMax: 1,
   flags: [
@@ -27,7 +27,7 @@ export const command: Command = {
     { says: "for a script", line: "selvedge filter inspect geo.wasm --json" },
   ],
   async run(context) {
-    const file = context.args[0] ?? "";
+    const file = moduleArgument(context, context.args[0] ?? "");
     const bytes = readModuleFile(context, file);
     let description: ModuleDescription;
     try {

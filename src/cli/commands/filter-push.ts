@@ -4,7 +4,8 @@ import { pushModule } from "../../config/oci/push.ts";
 import { OCI_LIMITS } from "../../core/limits.ts";
 import { type Command, type CommandContext, CommandError, EXIT, REMOTE_FLAGS } from "../command.ts";
 import { describeModule, describeSigners } from "../filter/describe.ts";
-import { readModuleFile } from "../filter/module-file.ts";
+import { moduleArgument, readModuleFile } from "../filter/module-file.ts";
+import { projectOfModule, warnOfOldModule } from "../filter/old-module.ts";
 import { referenceArgument, withRegistry } from "../registry.ts";
 import { withRemote } from "../remote.ts";
 import { paintOf, printJson } from "../report.ts";
@@ -15,8 +16,8 @@ export const command: Command = {
   name: "filter push",
   summary: "store a module in the mesh, to be named by its digest, or in an OCI registry",
   description:
-    "Stores a module in the object store of the mesh, through the control API or straight over NATS, and prints its digest: a Filter resource names it as `module: { digest: sha256:… }`. Proxies fetch it by that digest and refuse anything else. A module that no filter names for a week is deleted. With --oci the module goes to that registry instead, as a Wasm artifact with its metadata and signatures: a Filter resource names it as `module: { oci: registry/repository:tag }`, and an apply pulls it. Pushing the same bytes again does nothing new.",
-  arguments: "<file.wasm>",
+    "Stores a module, or that of a filter's folder, in the object store of the mesh, through the control API or straight over NATS, and prints its digest: a Filter resource names it as `module: { digest: sha256:… }`. Proxies fetch it by that digest and refuse anything else. A module that no filter names for a week is deleted. With --oci the module goes to that registry instead, as a Wasm artifact with its metadata and signatures: a Filter resource names it as `module: { oci: registry/repository:tag }`, and an apply pulls it. Pushing the same bytes again does nothing new. A module that is older than the sources beside it is pushed all the same, with a warning.",
+  arguments: "<file.wasm|folder>",
   argumentsMin: 1,
   argumentsMax: 1,
   flags: [
@@ -30,7 +31,9 @@ export const command: Command = {
     { says: "the digest alone, for a script", line: "selvedge filter push geo.wasm --json" },
   ],
   async run(context) {
-    const file = context.args[0] ?? "";
+    const file = moduleArgument(context, context.args[0] ?? "");
+    const project = projectOfModule(context, file);
+    if (project !== undefined) warnOfOldModule(context, project, file);
     const bytes = readModuleFile(context, file);
     const notes = checkModule(file, bytes);
     const summary = summariseModule(bytes);

@@ -7,7 +7,7 @@ import { writeAtomically } from "../../runtime/files.ts";
 import { type Command, type CommandContext, CommandError, EXIT } from "../command.ts";
 import { readText } from "../files.ts";
 import { describeModule } from "../filter/describe.ts";
-import { readModuleFile } from "../filter/module-file.ts";
+import { moduleArgument, readModuleFile } from "../filter/module-file.ts";
 import { paintOf, printJson } from "../report.ts";
 
 const OWNER_ONLY = 0o600;
@@ -17,7 +17,7 @@ export const command: Command = {
   summary: "sign a module with an ed25519 key",
   description:
     "Puts a signature at the end of a module, in place or into another file, and prints the module's new digest and the key as a Mesh names it: `filters: { requireSignature: true, trustedKeys: [...] }`. With that setting, modules that no trusted key has signed, or that were altered, are refused by the control plane and by every proxy. Without a file and with --new-key it only makes a key.",
-  arguments: "[<file.wasm>]",
+  arguments: "[<file.wasm|folder>]",
   argumentsMax: 1,
   flags: [
     { name: "key", type: "text", value: "<file>", help: "Private key, PEM (PKCS #8)." },
@@ -30,7 +30,7 @@ export const command: Command = {
   ],
   async run(context) {
     const { flags, terminal, args } = context;
-    const [file] = args;
+    const file = args[0] === undefined ? undefined : moduleArgument(context, args[0]);
     const keyFile = flags.text("key");
     if (keyFile === undefined) throw new CommandError("no key named", "--key <file>; with --new-key it is made", EXIT.usage);
     if (file === undefined && !flags.on("new-key"))

@@ -1,8 +1,17 @@
 import { readFileSync, statSync } from "node:fs";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { formatSize } from "../../config/schema/units.ts";
 import { CONFIG_LIMITS } from "../../core/limits.ts";
 import { type CommandContext, CommandError, EXIT } from "../command.ts";
+import { findProject } from "./project.ts";
+
+/** What a command was given: the module itself, or the folder of a filter, whose manifest names it. */
+export function moduleArgument(context: CommandContext, given: string): string {
+  const folder = resolve(context.terminal.cwd, given);
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) return given;
+  const project = findProject(context, folder, given);
+  return project === undefined ? given : join(given, project.manifest.module);
+}
 
 /** The bytes of a file that somebody named; throws a `CommandError` that says what is wrong with it. */
 export function readModuleFile(context: CommandContext, file: string): Uint8Array {

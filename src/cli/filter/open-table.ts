@@ -2,15 +2,12 @@ import { dirname, resolve } from "node:path";
 import { formatIssue } from "../../config/issue.ts";
 import { type CommandContext, CommandError, EXIT } from "../command.ts";
 import { readText } from "../files.ts";
-import { asTyped } from "../program.ts";
-import { paintOf } from "../report.ts";
-import { printable } from "../terminal.ts";
 import { readModuleFile } from "./module-file.ts";
+import { warnOfOldModule } from "./old-module.ts";
 import { defaultsOf, findProject, issuesError } from "./project.ts";
 import { readYaml } from "./read-yaml.ts";
 import type { TableInput } from "./table-run.ts";
 import { tableSchema } from "./table-schema.ts";
-import { newerSource } from "./watch-sources.ts";
 
 /** Reads a test table and finds its module. Throws a `CommandError` with every issue of the table, or that there is no module. */
 export function openTable(context: CommandContext, file: string): TableInput {
@@ -33,23 +30,15 @@ export function openTable(context: CommandContext, file: string): TableInput {
   // Whether the module is there at all is no matter of one test.
   if (module.file !== undefined) {
     requireModule(() => readModule(module.file ?? ""));
-    warnOfOldModule(context, dirname(file), module.file);
+    const shown = dirname(file);
+    const project = findProject(context, resolve(cwd, shown), shown);
+    if (project?.manifest.module === module.file) warnOfOldModule(context, project, module.file);
   }
   return {
     table: read.value,
     written: read.written as Readonly<Record<string, unknown>>,
     ...{ defaults, locate: read.locate, readModule, createHost: context.launch.createFilterHost },
   };
-}
-
-/** Whoever edits and forgets to build would test what was there before. */
-function warnOfOldModule(context: CommandContext, shown: string, file: string): void {
-  const project = findProject(context, resolve(context.terminal.cwd, shown), shown);
-  if (project?.manifest.language === undefined || project.manifest.module !== file) return;
-  const source = newerSource(project.folder, resolve(project.folder, file));
-  if (source === undefined) return;
-  const build = asTyped(`selvedge filter build ${shown}`, context.terminal);
-  context.terminal.error(`${paintOf(context).yellow("!")} ${printable(`${file} is older than ${source}: ${build}`)}\n`);
 }
 
 function requireModule(read: () => void): void {
