@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { SystemClock } from "../../core/clock.ts";
 import { type Command, type CommandContext, CommandError, EXIT, GLOBAL_FLAGS } from "../command.ts";
-import { buildProject } from "../filter/build.ts";
+import { BuildInterrupted, buildProject } from "../filter/build.ts";
 import { lookAtPorts } from "../filter/look-at-ports.ts";
 import { type Project, readProject } from "../filter/project.ts";
 import { watchSources } from "../filter/watch-sources.ts";
@@ -75,6 +75,8 @@ function rebuild(context: CommandContext, project: Project): Promise<void> {
       // Its manifest may have changed too.
       await build(context, readProject(context, project.shown));
     } catch (error) {
+      // The same Ctrl-C ends what serves.
+      if (error instanceof BuildInterrupted) return;
       const message = error instanceof Error ? error.message : String(error);
       context.terminal.error(`${paintOf(context).red("✗")} ${printable(message)}\nwhat served before goes on\n`);
     }

@@ -10,7 +10,7 @@ import { describeModule, type ModuleDescription } from "./describe.ts";
 import { defaultAbi } from "./languages.ts";
 import { startProgress } from "./progress.ts";
 import type { Project } from "./project.ts";
-import { runStep } from "./toolchain.ts";
+import { isInterrupted, runStep, type StepResult } from "./toolchain.ts";
 
 /** Builds a project: compiler, metadata, a look at what came out. Throws a `CommandError` with the compiler's own words. */
 export async function buildProject(context: CommandContext, project: Project): Promise<ModuleDescription> {
@@ -31,8 +31,8 @@ export async function buildProject(context: CommandContext, project: Project): P
   const progress = startProgress(context, `building ${name} (${language})`, new SystemClock());
   try {
     for (const step of plan.steps) {
-      const { code, output } = await runStep(step, folder, env, (line) => progress.say(line));
-      if (code !== 0) throw new CommandError(`${output.trim()}\n${step.tool.command} ended with ${code}`, hintFor(output));
+      const ended = await runStep(step, folder, env, (line) => progress.say(line));
+      if (ended.code !== 0) throw failureOf(step.tool.command, ended);
     }
     const made = plan.made ?? raw;
     if (!existsSync(made))
@@ -47,6 +47,16 @@ export async function buildProject(context: CommandContext, project: Project): P
     progress.end();
     rmSync(raw, { force: true });
   }
+}
+
+/** Ctrl-C stopped the compiler: no mistake of the filter. */
+export class BuildInterrupted extends CommandError {}
+
+function failureOf(command: string, ended: StepResult): CommandError {
+  const { code, output, signal } = ended;
+  if (isInterrupted(ended)) return new BuildInterrupted("the build was interrupted");
+  const how = signal === undefined ? `ended with ${code}` : `was killed (${signal})`;
+  return new CommandError([output.trim(), `${command} ${how}`].filter((part) => part !== "").join("\n"), hintFor(output));
 }
 
 /** The manifest as a custom section, so that a module says what it is wherever it goes. */

@@ -86,13 +86,22 @@ export function isExecutable(path: string): boolean {
   }
 }
 
-/** Runs one step; resolves with its exit code and everything it printed. `onLine`: the newest line, as it comes. */
-export function runStep(
-  step: BuildStep,
-  cwd: string,
-  env: Env,
-  onLine: (line: string) => void = () => {},
-): Promise<{ readonly code: number; readonly output: string }> {
+/** How a step ended, and everything it printed. */
+export interface StepResult {
+  readonly code: number;
+  readonly output: string;
+  /** What killed it. */
+  readonly signal?: string;
+}
+
+/** What shells and npm make of Ctrl-C. */
+const INTERRUPTED = 130;
+
+/** Did Ctrl-C end it? A terminal sends it to the compiler, too. */
+export const isInterrupted = ({ code, signal }: StepResult): boolean => signal === "SIGINT" || code === INTERRUPTED;
+
+/** Runs one step; `onLine`: the newest line, as it comes. */
+export function runStep(step: BuildStep, cwd: string, env: Env, onLine: (line: string) => void = () => {}): Promise<StepResult> {
   return new Promise((resolve) => {
     const child = spawn(step.tool.command, [...step.tool.args, ...step.args], {
       ...{ cwd, stdio: ["ignore", "pipe", "pipe"] },
@@ -107,6 +116,6 @@ export function runStep(
     child.stdout?.on("data", take);
     child.stderr?.on("data", take);
     child.once("error", (error) => resolve({ code: 1, output: error.message }));
-    child.once("close", (code) => resolve({ code: code ?? 1, output }));
+    child.once("close", (code, signal) => resolve({ code: code ?? 1, output, ...(signal === null ? {} : { signal }) }));
   });
 }
