@@ -17,3 +17,11 @@ export const FILTER_LOG_LIMITS = {
   /** How long a control plane waits for a proxy's answer. */
   answerMs: 3_000,
 } as const;
+
+/** What the log says of failures of the proxy itself around one filter, in each worker, until the filter is loaded anew. */
+export const HOST_BUG_LIMITS = {
+  /** Different ones that are told with where they happened. More are only counted (fault `host`). */
+  told: 16,
+  /** Characters of each, and of where it happened; the rest is cut. */
+  chars: 4_096,
+} as const;

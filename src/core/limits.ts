@@ -490,7 +490,7 @@ export const EVENT_LIMITS = {
   textChars: 300,
 } as const;
 
-export { FILTER_LOG_LIMITS } from "./limits-filter-logs.ts";
+export { FILTER_LOG_LIMITS, HOST_BUG_LIMITS } from "./limits-filter-logs.ts";
 
 /** Grace for in-flight exchanges when a proxy stops, and how long readiness fails before listeners close. */
 export const DRAIN_TIMES = { readyFailMs: 500, graceMs: 30_000, tunnelGraceMs: 60_000 } as const;

@@ -58,8 +58,7 @@ export abstract class ChainRun {
     if (slot.context === undefined) {
       // Like Envoy: a filter that never saw the request does not see the answer either.
       if (direction === "response" || slot.module === undefined) return undefined;
-      slot.context = slot.module.open(slot);
-      slot.opened = true;
+      slot.open(slot.module);
     }
     return slot;
   }
@@ -72,9 +71,7 @@ export abstract class ChainRun {
       const lane = slot.lane(direction);
       lane.headEnd = end;
       lane.resumed = false;
-      slot.running = true;
-      const verdict = direction === "request" ? slot.context.onRequestHead(end) : slot.context.onResponseHead(end);
-      slot.running = false;
+      const verdict = slot.ask(slot.context, direction === "request" ? "requestHead" : "responseHead", end);
       const result = this.judge(slot, lane, verdict, "head");
       if (result !== "forward") return result;
     }
@@ -107,9 +104,7 @@ export abstract class ChainRun {
     else if (!lane.body.append(bytes)) return this.failTooLarge(slot, lane);
     lane.end = end;
     lane.resumed = false;
-    slot.running = true;
-    const verdict = lane.direction === "request" ? context.onRequestData(end) : context.onResponseData(end);
-    slot.running = false;
+    const verdict = slot.ask(context, lane.direction === "request" ? "requestData" : "responseData", end);
     const result = this.judge(slot, lane, verdict, "data");
     if (result === "held") {
       if (!lane.body.keep()) return this.failTooLarge(slot, lane);
@@ -159,9 +154,7 @@ export abstract class ChainRun {
     }
     lane.end = true;
     lane.resumed = false;
-    slot.running = true;
-    const verdict = lane.direction === "request" ? context.onRequestTrailers() : context.onResponseTrailers();
-    slot.running = false;
+    const verdict = slot.ask(context, lane.direction === "request" ? "requestTrailers" : "responseTrailers", true);
     // What this filter let go a moment ago waits with the trailers if it pauses now.
     const passed = this.data;
     const held = lane.held !== "nothing";
@@ -207,14 +200,15 @@ export abstract class ChainRun {
 
   /** The filter's `onFailure` applies: `forward` without it from now on, or `failed`. */
   protected break(slot: FilterSlot, failure: Failure): ChainResult {
-    const { config } = slot.module as FilterModule;
+    const module = slot.module as FilterModule;
+    const { config } = module;
     slot.dead = true;
     slot.verdict = failure.code;
     slot.readSpent();
     // Closed at once, so that its call-outs end and nothing it does later reaches this exchange.
     const { context } = slot;
     slot.context = undefined;
-    context?.close();
+    if (context !== undefined) slot.closeContext(context, module);
     if (config.onFailure === "open") return "forward";
     return this.failWith(failure.addAddress(`filter ${config.name}`));
   }

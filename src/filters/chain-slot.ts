@@ -14,7 +14,9 @@ import type {
   FilterExchange,
   FilterModule,
   LocalResponse,
+  Verdict,
 } from "./contract.ts";
+import { FailedContext } from "./failed-context.ts";
 import { guestWords } from "./guest/words.ts";
 import type { FaultKind } from "./stats.ts";
 
@@ -70,6 +72,9 @@ export class Lane {
     this.#waitsSinceMs = -1;
   }
 }
+
+/** A callback of a context that answers a verdict. */
+export type Asked = "requestHead" | "requestData" | "requestTrailers" | "responseHead" | "responseData" | "responseTrailers";
 
 /** What a slot needs from its chain. */
 export interface SlotOwner {
@@ -149,13 +154,70 @@ export class FilterSlot implements FilterExchange {
     return this.owner.clock !== undefined;
   }
 
+  // ------------------------------------------------------------ its context: whatever that throws ends here
+
+  /** The first time it takes part. */
+  open(module: FilterModule): void {
+    this.opened = true;
+    try {
+      this.context = module.open(this);
+    } catch (error) {
+      this.context = new FailedContext(module.onThrown(error));
+    }
+  }
+
+  /** Calls a callback that answers a verdict. */
+  ask(context: FilterContext, asked: Asked, end: boolean): Verdict {
+    this.running = true;
+    let verdict: Verdict;
+    try {
+      verdict = askContext(context, asked, end);
+    } catch (error) {
+      verdict = { kind: "fail", reason: this.#threw(error, context) };
+    }
+    this.running = false;
+    return verdict;
+  }
+
+  /** Calls one that answers nothing. Undefined: it did not throw. */
+  tell(event: "downstream" | "upstream" | "log", byPeer: boolean): string | undefined {
+    const { context } = this;
+    try {
+      if (event === "log") context?.onLog();
+      else context?.onSideClosed?.(event, byPeer);
+    } catch (error) {
+      return this.#threw(error, context);
+    }
+    return undefined;
+  }
+
   /** Writes down what its context used so far: before that is closed, or read. */
   readSpent(): void {
     const { context } = this;
     if (context === undefined || this.owner.clock === undefined) return;
     this.spentMs = context.spentMs;
-    this.spentFuel = context.spentFuel();
+    try {
+      this.spentFuel = context.spentFuel();
+    } catch (error) {
+      this.#threw(error, context);
+    }
   }
+
+  /** `module`: its own, which the slot may have let go of. */
+  closeContext(context: FilterContext, module: FilterModule): void {
+    try {
+      context.close();
+    } catch (error) {
+      module.onThrown(error, context);
+      closeBroken(context);
+    }
+  }
+
+  #threw(error: unknown, context: FilterContext | undefined): string {
+    return (this.module as FilterModule).onThrown(error, context);
+  }
+
+  // ------------------------------------------------------------ what its context sees (FilterExchange)
 
   lane(direction: Direction): Lane {
     return direction === "request" ? this.requestLane : this.responseLane;
@@ -210,5 +272,31 @@ export class FilterSlot implements FilterExchange {
     if (direction === "request") owner.requestTrailers = made;
     else owner.responseTrailers = made;
     return made;
+  }
+}
+
+function askContext(context: FilterContext, asked: Asked, end: boolean): Verdict {
+  switch (asked) {
+    case "requestHead":
+      return context.onRequestHead(end);
+    case "requestData":
+      return context.onRequestData(end);
+    case "requestTrailers":
+      return context.onRequestTrailers();
+    case "responseHead":
+      return context.onResponseHead(end);
+    case "responseData":
+      return context.onResponseData(end);
+    default:
+      return context.onResponseTrailers();
+  }
+}
+
+/** It threw when it was closed. Now that its instance is broken only what is ours is left to tidy up; what throws again is told already. */
+function closeBroken(context: FilterContext): void {
+  try {
+    context.close();
+  } catch {
+    // Nothing of it can be used again.
   }
 }

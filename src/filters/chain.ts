@@ -133,12 +133,16 @@ export class FilterChain extends ChainRun implements SlotOwner {
 
   /** The connection of a stream with one of its sides is over. */
   sideClosed(side: "downstream" | "upstream", byPeer: boolean): void {
-    for (let i = 0; i < this.count; i++) this.slots[i]?.context?.onSideClosed?.(side, byPeer);
+    for (let i = 0; i < this.count; i++) {
+      const slot = this.slots[i] as FilterSlot;
+      const problem = slot.tell(side, byPeer);
+      if (problem !== undefined) this.#afterwards(() => this.failSlot(slot, problem, undefined));
+    }
   }
 
   /** The exchange is over and its facts are final: each filter's last look. */
   log(): void {
-    for (let i = 0; i < this.count; i++) this.slots[i]?.context?.onLog();
+    for (let i = 0; i < this.count; i++) this.slots[i]?.tell("log", false);
     if (this.clock === undefined) return;
     for (let i = 0; i < this.count; i++) this.slots[i]?.readSpent();
   }
@@ -149,14 +153,14 @@ export class FilterChain extends ChainRun implements SlotOwner {
     this.epoch++;
     for (let i = 0; i < this.count; i++) {
       const slot = this.slots[i] as FilterSlot;
-      const { context } = slot;
+      const { context, module } = slot;
       this.release(slot.requestLane);
       this.release(slot.responseLane);
       if (slot.opened) slot.module?.stats.onVerdict(slot.verdict);
       slot.context = undefined;
       slot.module = undefined;
       // With the host still there: its call-outs are cancelled, and its last callbacks may look at the exchange.
-      context?.close();
+      if (context !== undefined && module !== undefined) slot.closeContext(context, module);
     }
     this.host = undefined;
     this.count = 0;
@@ -230,8 +234,25 @@ export class FilterChain extends ChainRun implements SlotOwner {
   }
 
   calloutSlot(slot: FilterSlot, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number {
-    if (this.host === undefined || slot.module === undefined) return 0;
-    return this.host.callout(slot.module.config, request, done);
+    const { host, epoch } = this;
+    const { module } = slot;
+    if (host === undefined || module === undefined) return 0;
+    const onAnswer = (answer: CalloutAnswer | undefined): void => {
+      try {
+        done(answer);
+      } catch (error) {
+        const isThere = this.epoch === epoch;
+        const reason = module.onThrown(error, isThere ? slot.context : undefined);
+        if (isThere) this.failSlot(slot, reason, undefined);
+      }
+    };
+    try {
+      return host.callout(module.config, request, onAnswer);
+    } catch (error) {
+      // A call that could not be made; whoever asks for it has something to put back.
+      module.onThrown(error);
+      return 0;
+    }
   }
   cancelCallout(id: number): void {
     this.host?.cancelCallout(id);
@@ -280,11 +301,16 @@ export class FilterChain extends ChainRun implements SlotOwner {
   #mayAct(slot: FilterSlot, again: () => void): boolean {
     if (this.host === undefined || slot.dead) return false;
     if (!this.running) return true;
-    const epoch = this.epoch;
-    queueMicrotask(() => {
-      if (this.epoch === epoch) again();
-    });
+    this.#afterwards(again);
     return false;
+  }
+
+  /** After what is on the stack, unless the exchange is over by then. */
+  #afterwards(action: () => void): void {
+    const { epoch } = this;
+    queueMicrotask(() => {
+      if (this.epoch === epoch) action();
+    });
   }
 
   #fail(slot: FilterSlot, failure: Failure): void {

@@ -18,8 +18,14 @@ export interface FilterHost {
 /** A loaded module with one configuration: shared by every route that names it, and by generations with the same digest and settings. */
 export interface FilterModule {
   readonly config: FilterConfig;
-  /** A context for one exchange. Never throws: a context of a broken module fails every callback. */
+  /** A context for one exchange. A context of a broken module fails every callback. */
   open(exchange: FilterExchange): FilterContext;
+  /**
+   * Something of ours threw while a filter was called (`FilterContext`, `open`): a bug, which must not end more than an exchange. Counts and
+   * logs it, throws away the instance that `context` is in, and answers why: who called applies `onFailure`. `context`: absent when there is
+   * none, or it is closed. Never throws.
+   */
+  onThrown(error: unknown, context?: FilterContext): string;
   /** What is counted about it, with all modules of its name. */
   readonly stats: FilterStats;
   /** For status: instances, contexts, calls, traps, last error. */

@@ -11,7 +11,7 @@ export const FAULT_KINDS = {
   deadline: "It paused an exchange for too long.",
   failed: "It said itself that it failed.",
   answer: "What it answered cannot be used.",
-  host: "A call of the host failed by itself.",
+  host: "A call of the host, or the host around a callback, failed by itself: a bug of the proxy.",
   denied: "It called what its capabilities do not grant, where the ABI has no error for that.",
   callout: "A call to a service has no answer, and the ABI has no error for that.",
   start: "An instance could not be started.",

@@ -34,6 +34,9 @@ class FakeFilter implements FilterModule {
     this.config = filterConfig({ ...change, name });
   }
   control(): void {}
+  onThrown(error: unknown): string {
+    return assert.fail(String(error));
+  }
   open(exchange: FilterExchange): FilterContext {
     this.exchange = exchange;
     const call = (callback: Callback, end: boolean, shown: string): Verdict => {

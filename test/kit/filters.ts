@@ -105,6 +105,8 @@ export class RecordingMetrics implements FilterMetrics {
 export class RecordingLog implements Log {
   readonly level = "debug";
   readonly lines: string[] = [];
+  /** Of errors. */
+  readonly fields: LogFields[] = [];
   debug(message: string, _fields?: LogFields): void {
     this.lines.push(`debug ${message}`);
   }
@@ -114,7 +116,8 @@ export class RecordingLog implements Log {
   warn(message: string): void {
     this.lines.push(`warn ${message}`);
   }
-  error(message: string): void {
+  error(message: string, fields: LogFields = {}): void {
+    this.fields.push(fields);
     this.lines.push(`error ${message}`);
   }
   for(): Log {

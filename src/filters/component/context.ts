@@ -70,6 +70,10 @@ export class ComponentContext implements FilterContext {
     this.exchange = exchange;
   }
 
+  get instance(): ComponentGuest | undefined {
+    return this.guest;
+  }
+
   get wantsRequestBody(): boolean {
     return this.guest === undefined || this.guest.callbacks.requestBody !== undefined;
   }
@@ -213,9 +217,7 @@ export class ComponentContext implements FilterContext {
     known?.gate?.end();
     if (known === undefined || guest === undefined || exchange === undefined || guest.fault !== undefined) return;
     if (guest.inside) {
-      const { epoch } = this;
-      queueMicrotask(() => {
-        if (this.epoch !== epoch) return;
+      this.#later(guest, () => {
         this.calls.set(call, { theirs: 0, gate: undefined });
         this.onCallAnswer(call, answer);
       });
@@ -253,10 +255,7 @@ export class ComponentContext implements FilterContext {
     const { guest, exchange } = this;
     if (exchange === undefined) return;
     if (guest?.inside === true) {
-      const { epoch } = this;
-      queueMicrotask(() => {
-        if (this.epoch === epoch) this.close();
-      });
+      this.#later(guest, () => this.close());
       return;
     }
     for (const { theirs, gate } of this.calls.values()) {
@@ -268,6 +267,14 @@ export class ComponentContext implements FilterContext {
     if (guest === undefined) return;
     guest.contexts.delete(this.id);
     guest.owner.onContextEnd(guest, this);
+  }
+
+  /** After what is on the stack, unless it has ended by then. */
+  #later(guest: ComponentGuest, action: () => void): void {
+    const { epoch } = this;
+    queueMicrotask(() => {
+      if (this.epoch === epoch) guest.owner.guardContext(this, action);
+    });
   }
 
   #reset(): void {

@@ -69,6 +69,8 @@ export interface GuestOwner {
   monotonicNanos(): bigint;
   setShared(namespace: SharedNamespace, key: string, value: Uint8Array, version: number | undefined): EditLike;
   onFault(guest: ComponentGuest): void;
+  /** Runs what no chain stands around. */
+  guardContext(context: ComponentContext, action: () => void): void;
   onContextEnd(guest: ComponentGuest, context: ComponentContext): void;
 }
 export type EditLike = EditResult | { readonly error: "conflict" | "full" };
@@ -131,6 +133,11 @@ export class ComponentGuest {
 
   settle(): void {
     if (!this.inside) this.settleFuel();
+  }
+
+  breakOff(reason: string): void {
+    this.store.fault ??= reason;
+    this.inside = false;
   }
 
   /** It does nothing by itself. */

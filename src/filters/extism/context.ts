@@ -2,7 +2,6 @@ import type { Bytes } from "../../core/bytes.ts";
 import type { HeaderBlock } from "../../core/head.ts";
 import { FILTER_HEAD_LIMITS } from "../../core/limits.ts";
 import { CONTINUE, type Direction, type FilterContext, type FilterExchange, PAUSE, type Verdict } from "../contract.ts";
-import { hostFailure } from "../guest/faults.ts";
 import { writeRequestPseudo, writeStatus } from "../guest/fields.ts";
 import type { Grants } from "../guest/grants.ts";
 import { fitsHead } from "../guest/head-budget.ts";
@@ -75,6 +74,10 @@ export class ExtismContext implements FilterContext {
   refuse(reason: string, exchange: FilterExchange): void {
     this.#refusal = reason;
     this.exchange = exchange;
+  }
+
+  get instance(): ExtismGuest | undefined {
+    return this.guest;
   }
 
   get wantsRequestBody(): boolean {
@@ -180,9 +183,8 @@ export class ExtismContext implements FilterContext {
       if (isTransform) return replaceBody(owner.grants, exchange, direction, kernel.outputBytes());
       return this.#obey(guest, exchange, phase, readAnswer(output, phase), direction);
     } catch (error) {
-      if (error instanceof AnswerError) return failed(`${name}: ${error.message}`, "answer");
-      // A bug of ours: nobody below would catch it.
-      return failed(hostFailure(error), "host");
+      if (!(error instanceof AnswerError)) throw error;
+      return failed(`${name}: ${error.message}`, "answer");
     }
   }
 

@@ -72,6 +72,9 @@ export interface GuestOwner {
   /** Monotonic time in ns, likewise. */
   monotonicNanos(): bigint;
   onFault(guest: ExtismGuest): void;
+  /** Runs what no chain stands around. */
+  guard(guest: ExtismGuest, action: () => void): void;
+  guardContext(context: ExtismContext, action: () => void): void;
   /** An instance broke after a call to a service that has no answer: no fault of its own. */
   onLost(guest: ExtismGuest): void;
   /** A callback ended whose exchange was over before (`ExtismGuest.abandon`). */
@@ -155,6 +158,13 @@ export class ExtismGuest implements KernelHost {
   /** Each call was settled when it ended. */
   settle(): void {}
 
+  breakOff(reason: string): void {
+    this.stop(reason);
+    this.inside = false;
+    this.#payer = undefined;
+    this.exchange = undefined;
+  }
+
   /** It does nothing by itself. */
   retire(): void {}
 
@@ -191,7 +201,7 @@ export class ExtismGuest implements KernelHost {
   }
 
   /**
-   * The same for a function that may wait; `done` gets what `call` answers, later and once. False: as undefined there, and `done` does
+   * The same for a function that may wait; `done` gets what `call` answers, later and once, and must not throw. False: as undefined there, and `done` does
    * not come.
    */
   callWaiting(
@@ -203,17 +213,20 @@ export class ExtismGuest implements KernelHost {
   ): boolean {
     if (!this.#enter(phase, input, payer)) return false;
     this.inside = true;
-    startWaiting(callback).then(
-      (result) => {
+    const end = (result: unknown): void => {
+      let output: string | undefined;
+      this.owner.guard(this, () => {
         this.inside = false;
-        done(this.#leave(phase, result));
-      },
-      (error) => {
+        output = this.#leave(phase, result);
+      });
+      done(output);
+    };
+    startWaiting(callback).then(end, (error) => {
+      this.owner.guard(this, () => {
         this.fault ??= this.#describe(error);
-        this.inside = false;
-        done(this.#leave(phase, undefined));
-      },
-    );
+      });
+      end(undefined);
+    });
     return true;
   }
 

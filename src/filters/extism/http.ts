@@ -111,7 +111,8 @@ export class GuestHttp implements KernelHttp {
       // Later than that no exchange waits for it.
       ...{ timeoutMs: gate.timeoutMs(pauseMs), answerBytes: gate.answerBytes(bufferBytes) },
     };
-    const id = exchange.callout(sent, (answer) => this.#onAnswer(id, answer));
+    // The call may outlive its exchange, whose chain then knows nothing of this instance.
+    const id = exchange.callout(sent, (answer) => guest.owner.guard(guest, () => this.#onAnswer(id, answer)));
     if (id === 0) {
       gate.end();
       return this.#loseCall(service, "there is no such service");

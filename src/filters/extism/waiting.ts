@@ -1,5 +1,4 @@
 import { CONTINUE, type FilterExchange, PAUSE, type Verdict } from "../contract.ts";
-import { hostFailure } from "../guest/faults.ts";
 import { refusalOf } from "../guest/pool.ts";
 import { ExtismContext, failed, type Step } from "./context.ts";
 import type { ExtismGuest, GuestCallbacks, GuestOwner } from "./guest.ts";
@@ -49,10 +48,12 @@ export class WaitingContext extends ExtismContext {
     const leased =
       this.#leasing === undefined
         ? this.guest
-        : this.#leasing.lease(this, (later) => {
-            this.#isAsking = false;
-            this.#obey(exchange, step, run(later));
-          });
+        : this.#leasing.lease(this, (later) =>
+            owner.guardContext(this, () => {
+              this.#isAsking = false;
+              this.#obey(exchange, step, run(later));
+            }),
+          );
     if (leased !== undefined) return run(leased);
     this.#isAsking = true;
     return PAUSE;
@@ -67,31 +68,33 @@ export class WaitingContext extends ExtismContext {
     }
     this.#isAsking = true;
     this.#busy = guest;
-    const input = this.inputOf(guest.owner, exchange, step, end);
+    const { owner } = guest;
+    const input = this.inputOf(owner, exchange, step, end);
     const isCalled = guest.callWaiting(step.name, callback, input, this, (output) => {
-      if (this.epoch === epoch) return this.#obey(exchange, step, this.#finish(guest, exchange, step, end, output));
-      guest.contexts.delete(GONE);
-      guest.owner.onAbandonedEnd(guest);
+      if (this.epoch === epoch)
+        return owner.guardContext(this, () => this.#obey(exchange, step, this.#finish(guest, exchange, step, end, output)));
+      owner.guard(guest, () => {
+        guest.contexts.delete(GONE);
+        owner.onAbandonedEnd(guest);
+      });
     });
     return isCalled ? PAUSE : this.#finish(guest, exchange, step, end, undefined);
   }
 
   #finish(guest: ExtismGuest, exchange: FilterExchange, step: Step, end: boolean, output: string | undefined): Verdict {
+    const verdict = this.judge(guest, exchange, step, end, output);
     this.#isAsking = false;
     this.#busy = undefined;
-    let verdict: Verdict;
-    try {
-      verdict = this.judge(guest, exchange, step, end, output);
-    } catch (error) {
-      // Nobody is below to catch it.
-      verdict = failed(hostFailure(error), "host");
-    }
     this.#release(guest);
     return verdict;
   }
 
   #release(guest: ExtismGuest): void {
     this.#leasing?.giveBack(guest, this);
+  }
+
+  override get instance(): ExtismGuest | undefined {
+    return this.#busy ?? this.guest;
   }
 
   /** A verdict that comes when the exchange is paused already. */

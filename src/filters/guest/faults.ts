@@ -6,7 +6,8 @@ import type { FaultKind } from "../stats.ts";
 
 export const TOO_DEEP = "its calls nest too deep";
 const FUEL = "it used up its fuel of";
-const HOST = "a host call failed:";
+const HOST_CALL = "a host call failed:";
+const HOST = "the host failed:";
 /** In one callback or exchange, of an ABI that has no answer for it. */
 export const TOO_MANY_HOST_CALLS = "it makes more calls to the host than its budget";
 /** A call that its capabilities do not grant, and that cannot answer an error. */
@@ -31,6 +32,11 @@ export const outOfStartFuel = (given: number, reserve: number): string =>
 
 /** A host call threw: a bug of ours, or a guest that let the stack run out in it. */
 export function hostFailure(error: unknown): string {
+  return `${HOST_CALL} ${describeCause(error)}`;
+}
+
+/** What is around a callback threw: a bug of ours, whatever the guest did. */
+export function hostThrew(error: unknown): string {
   return `${HOST} ${describeCause(error)}`;
 }
 
@@ -64,6 +70,7 @@ const BEGINNINGS: readonly (readonly [string, FaultKind])[] = [
   ["abort:", "trap"],
   ["the guest aborted", "trap"],
   ["the guest exited", "trap"],
+  [HOST_CALL, "host"],
   [HOST, "host"],
   [DENIED_CALL, "denied"],
   ["its variables are larger than its budget", "budget"],

@@ -7,8 +7,9 @@ import type { NodeFacts } from "../attributes.ts";
 import type { FilterAction, FilterContext, FilterExchange, FilterMetrics, FilterModule, FilterStatus } from "../contract.ts";
 import type { FilterStats } from "../stats.ts";
 import type { ModuleCompiler } from "./compiler.ts";
-import { outOfFuel } from "./faults.ts";
+import { hostThrew, outOfFuel } from "./faults.ts";
 import { Grants, type PublishMessage } from "./grants.ts";
+import { HostBugs } from "./host-bugs.ts";
 import { LogGate } from "./log-gate.ts";
 import { InstancePool, type PooledInstance } from "./pool.ts";
 import { SharedNamespace, type SharedState } from "./shared.ts";
@@ -43,6 +44,8 @@ export interface GuestContext<Guest> extends FilterContext {
   readonly epoch: number;
   /** Undefined once closed. */
   readonly exchange: FilterExchange | undefined;
+  /** The instance that it is in at this moment; undefined: none. */
+  readonly instance: Guest | undefined;
   open(guest: Guest, exchange: FilterExchange): void;
   /** A context without an instance: it fails every callback. */
   refuse(reason: string, exchange: FilterExchange): void;
@@ -73,6 +76,7 @@ export abstract class GuestModule<
   protected readonly pool: InstancePool<Context, Guest>;
   readonly #spare: Context[] = [];
   readonly #gate: LogGate;
+  readonly #bugs: HostBugs;
   readonly #endPull: (() => void) | undefined;
   /** Most fuel that one callback used. */
   callbackFuelMost = 0;
@@ -95,7 +99,14 @@ export abstract class GuestModule<
     this.#gate = new LogGate(config, log, options.clock, options.filterLogs);
     const { clock, metrics } = options;
     const exclusive = exclusiveInstances === undefined ? {} : { exclusiveInstances };
-    this.pool = new InstancePool(config, { clock, metrics, stats: this.stats, log, ...exclusive }, () => this.makeGuest());
+    this.#bugs = new HostBugs(config, log);
+    const poolOptions = { clock, metrics, stats: this.stats, log, ...exclusive };
+    this.pool = new InstancePool(
+      config,
+      poolOptions,
+      () => this.makeGuest(),
+      (error, guest) => this.#threw(error, guest),
+    );
     this.#endPull = options.metrics.onPull?.(() => this.#pull());
   }
 
@@ -123,8 +134,47 @@ export abstract class GuestModule<
     const guest = this.hasShare() ? this.pool.take() : this.fuelReason();
     if (typeof guest === "string") return this.refuse(guest, exchange);
     const context = this.beginContext();
-    context.open(guest, exchange);
+    try {
+      context.open(guest, exchange);
+    } catch (error) {
+      this.#threw(error, guest);
+    }
     return context;
+  }
+
+  // ------------------------------------------------------------ what of ours throws around a guest
+
+  onThrown(error: unknown, context?: FilterContext): string {
+    return this.#threw(error, (context as Partial<Context> | undefined)?.instance);
+  }
+
+  #threw(error: unknown, guest: Guest | undefined): string {
+    const reason = hostThrew(error);
+    this.#bugs.tell(error);
+    guest?.breakOff(reason);
+    if (guest === undefined || !this.#remove(guest)) this.stats.onFault("host");
+    return reason;
+  }
+
+  /** Runs what no chain stands around: a tick, the answer to a call of its own, what was put off. */
+  guard(guest: Guest, action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.#threw(error, guest);
+    }
+  }
+
+  /** The same for what a context does by itself: it costs its exchange the filter's `onFailure`. */
+  guardContext(context: Context, action: () => void): void {
+    const { epoch } = context;
+    try {
+      action();
+    } catch (error) {
+      const isThere = context.epoch === epoch;
+      const reason = this.#threw(error, isThere ? context.instance : undefined);
+      if (isThere) context.exchange?.fail(context, reason);
+    }
   }
 
   protected refuse(reason: string, exchange: FilterExchange): FilterContext {
@@ -189,15 +239,25 @@ export abstract class GuestModule<
   }
 
   onFault(guest: Guest): void {
-    if (!this.pool.remove(guest)) return;
+    this.#remove(guest);
+  }
+
+  /** False: it is gone already, or never came to life. */
+  #remove(guest: Guest): boolean {
+    if (!this.pool.remove(guest)) return false;
     const reason = guest.fault ?? "unknown";
     // Not in this call: one of these exchanges may be the one that is on the stack.
     const lost = [...guest.contexts.values()].map((context) => ({ context, epoch: context.epoch }));
     queueMicrotask(() => {
       for (const { context, epoch } of lost) {
-        if (context.epoch === epoch) context.exchange?.fail(context, reason);
+        if (context.epoch !== epoch) continue;
+        // One whose exchange is over only waited for a word of its guest.
+        if (context.exchange === undefined) this.guard(guest, () => context.close());
+        else context.exchange.fail(context, reason);
       }
+      this.pool.onRoom?.();
     });
+    return true;
   }
 
   status(): FilterStatus {

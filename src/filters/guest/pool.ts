@@ -16,6 +16,8 @@ export interface PooledInstance<Context> {
   readonly fault: string | undefined;
   readonly bornMs: number;
   readonly memoryBytes: number;
+  /** The host failed around it: it is broken, and no callback of it is on the stack any more. */
+  breakOff(reason: string): void;
   /** Writes down what it used and counted so far. Harmless while it runs. */
   settle(): void;
   /** It gets no new contexts: what it does by itself (ticks) ends. Idempotent. */
@@ -80,6 +82,8 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     readonly options: PoolOptions,
     /** Throws an `Error` that says why not. */
     readonly make: () => Instance,
+    /** Something of an instance's threw that is ours (`FilterModule.onThrown`). */
+    readonly onThrown: (error: unknown, instance: Instance) => void,
   ) {
     this.#isExclusive = config.isolated || options.exclusiveInstances !== undefined;
     this.#mostInstances = options.exclusiveInstances ?? PROXY_WASM_LIMITS.isolatedInstances;
@@ -211,7 +215,12 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
 
   /** Nothing of an exchange stays: the next one gets the instance as it was, or another one. */
   #restore(instance: Instance): void {
-    const problem = instance.restore();
+    let problem: string | undefined;
+    try {
+      problem = instance.restore();
+    } catch (error) {
+      this.onThrown(error, instance);
+    }
     if (problem === undefined) return;
     if (this.renewals++ === 0) {
       this.options.log.info(
@@ -229,8 +238,17 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
   #forget(instance: Instance): boolean {
     if (!this.instances.delete(instance)) return false;
     this.#retired.delete(instance);
-    instance.settle();
+    this.#settle(instance);
     return true;
+  }
+
+  #settle(instance: Instance): void {
+    try {
+      instance.settle();
+    } catch (error) {
+      // Of one that is broken the reason is told already.
+      if (instance.fault === undefined) this.onThrown(error, instance);
+    }
   }
 
   /** Throws a broken instance away. False: it never came to life, and whoever made it reports that. */
@@ -352,7 +370,7 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
 
   /** Has every instance write down what it used. */
   settle(): void {
-    for (const instance of this.instances) instance.settle();
+    for (const instance of this.instances) this.#settle(instance);
   }
 
   /** No new instances. Those that are there stay until `clear`. */

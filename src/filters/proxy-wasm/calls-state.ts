@@ -359,8 +359,14 @@ function startCallout(guest: GuestInstance, request: CalloutRequest): number {
   if (!gate.begin()) return 0;
   const id = guest.openCallout(context, gate);
   const done = guest.answerer(id);
-  const theirs =
-    context === undefined ? (options.callout?.(config, request, done) ?? 0) : (context.exchange?.callout(request, done) ?? 0);
+  let theirs = 0;
+  if (context !== undefined) theirs = context.exchange?.callout(request, done) ?? 0;
+  else {
+    // No chain stands around a call of the plugin itself.
+    guest.owner.guard(guest, () => {
+      theirs = options.callout?.(config, request, (answer) => guest.owner.guard(guest, () => done(answer))) ?? 0;
+    });
+  }
   if (theirs === 0) {
     guest.forgetCallout(id);
     return 0;

@@ -91,6 +91,10 @@ export class StreamContext implements FilterContext {
     this.exchange = exchange;
   }
 
+  get instance(): GuestInstance | undefined {
+    return this.guest;
+  }
+
   get wantsRequestBody(): boolean {
     return this.guest === undefined || this.#dataCallback(this.guest, "request") !== undefined;
   }
@@ -293,7 +297,11 @@ export class StreamContext implements FilterContext {
 
   close(): void {
     const { guest, exchange } = this;
-    if (exchange === undefined) return;
+    if (exchange === undefined) {
+      // It is not done yet, or was not left to end: of a broken instance nothing more comes.
+      if (guest?.fault !== undefined) this.finish();
+      return;
+    }
     if (guest?.inside === true) {
       const { epoch } = this;
       guest.defer(() => {

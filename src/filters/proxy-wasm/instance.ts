@@ -166,7 +166,7 @@ export class GuestInstance {
     const problem = this.isolation?.restore();
     // Counters in its memory stand where they stood: they grow from there.
     if (problem === undefined) this.pullCounters();
-    if (this.#waiting.length > 0 || this.#queuesDue.size > 0 || this.#isTickDue) queueMicrotask(() => this.#catchUp());
+    if (this.#waiting.length > 0 || this.#queuesDue.size > 0 || this.#isTickDue) this.#later(() => this.#catchUp());
     return problem;
   }
 
@@ -274,6 +274,11 @@ export class GuestInstance {
     this.#gauge?.swap(-1);
   }
 
+  breakOff(reason: string): void {
+    this.stop(reason);
+    this.inside = false;
+  }
+
   /** What a trap was about, in words that are the same on every runtime. */
   describe(error: unknown): string {
     const kind = this.#gauge?.classify();
@@ -347,7 +352,7 @@ export class GuestInstance {
       owner.onFault(this);
       return 0;
     }
-    if (this.#deferred.length > 0) queueMicrotask(() => this.#runDeferred());
+    if (this.#deferred.length > 0) this.#later(() => this.#runDeferred());
     return typeof result === "number" ? result : 0;
   }
 
@@ -365,7 +370,11 @@ export class GuestInstance {
   #runDeferred(): void {
     const actions = this.#deferred;
     this.#deferred = [];
-    for (const action of actions) action();
+    for (const action of actions) this.owner.guard(this, action);
+  }
+
+  #later(action: () => void): void {
+    queueMicrotask(() => this.owner.guard(this, action));
   }
 
   /** At the start of every host call. Undefined: over the budget, or the memory is not there yet. */
@@ -428,7 +437,7 @@ export class GuestInstance {
     const callout = this.#callouts.get(id);
     if (callout === undefined) return;
     if (this.inside) {
-      queueMicrotask(() => this.answerer(id)(answer));
+      this.#later(() => this.answerer(id)(answer));
       return;
     }
     if (this.isTaken && !callout.ofExchange) {
@@ -467,6 +476,10 @@ export class GuestInstance {
   }
 
   onQueueReady(queueId: number): void {
+    this.owner.guard(this, () => this.#onQueueReady(queueId));
+  }
+
+  #onQueueReady(queueId: number): void {
     const { queueReady } = this.callbacks;
     if (queueReady === undefined || this.fault !== undefined || this.inside) return;
     const isOwn = this.namespace !== this.owner.namespace;

@@ -61,7 +61,7 @@ export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, P
     const delayMs = Math.max(PROXY_WASM_LIMITS.tickMinMs, periodMs);
     const tick = (): void => {
       this.#ticks.set(guest, this.options.clock.setTimer(delayMs, tick));
-      if (!this.#holdsTicks && this.hasShare()) guest.onTick();
+      if (!this.#holdsTicks && this.hasShare()) this.guard(guest, () => guest.onTick());
     };
     this.#ticks.set(guest, this.options.clock.setTimer(delayMs, tick));
   }

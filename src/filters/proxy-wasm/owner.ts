@@ -35,6 +35,8 @@ export interface GuestOwner {
   /** Monotonic time in ns, likewise. */
   monotonicNanos(): bigint;
   onFault(guest: GuestInstance): void;
+  /** Runs what no chain stands around. */
+  guard(guest: GuestInstance, action: () => void): void;
   onContextEnd(guest: GuestInstance, context: StreamContext): void;
   /** Something ran that belongs to no exchange, and nothing of it is to stay. */
   onIdle(guest: GuestInstance): void;

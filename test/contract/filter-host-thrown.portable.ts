@@ -1,0 +1,456 @@
+import assert from "node:assert/strict";
+import { latin1Bytes } from "../../src/core/bytes.ts";
+import type { VirtualClock } from "../../src/core/clock.ts";
+import { HeaderBlock } from "../../src/core/head.ts";
+import { HOST_BUG_LIMITS } from "../../src/core/limits.ts";
+import { CONTINUE, type FilterContext, type FilterExchange, type FilterModule, PAUSE } from "../../src/filters/contract.ts";
+import { FilterStats } from "../../src/filters/stats.ts";
+import { ComponentBench } from "../kit/component.ts";
+import { buildPlugin, ExtismBench } from "../kit/extism.ts";
+import { answer as answerPlugin, load as loadPlugin, PASS_ON, setting } from "../kit/extism-http.ts";
+import { FilterBench, filterConfig, type RecordingLog, settle, TestExchange } from "../kit/filters.ts";
+import type { PuppetGuest } from "../kit/puppet.ts";
+import { describe, test } from "../kit/suite.ts";
+
+// What the proxy's own code throws around a filter: it costs that exchange the filter's `onFailure`, and no more.
+
+const TRAILERS = (): HeaderBlock => HeaderBlock.from([["t", "1"]]);
+
+/** A filter whose context throws in one callback. */
+class Thrower implements FilterModule {
+  readonly config;
+  readonly stats = new FilterStats();
+  readonly seen: string[] = [];
+  readonly thrown: (FilterContext | undefined)[] = [];
+  closed = 0;
+  exchange: FilterExchange | undefined;
+  context: FilterContext | undefined;
+
+  constructor(
+    readonly where: string,
+    onFailure: "open" | "closed" = "closed",
+    readonly pausesAt = "",
+  ) {
+    this.config = filterConfig({ name: `default/${where}`, onFailure });
+  }
+
+  #enter(name: string): void {
+    this.seen.push(name);
+    if (name === this.where) throw new TypeError(`bug in ${name}`);
+  }
+  #answer(name: string): typeof CONTINUE {
+    this.#enter(name);
+    return name === this.pausesAt ? PAUSE : CONTINUE;
+  }
+  open(exchange: FilterExchange): FilterContext {
+    this.#enter("open");
+    this.exchange = exchange;
+    this.context = {
+      onRequestHead: () => this.#answer("request head"),
+      onRequestData: () => this.#answer("request data"),
+      onRequestTrailers: () => this.#answer("request trailers"),
+      onResponseHead: () => this.#answer("response head"),
+      onResponseData: () => this.#answer("response data"),
+      onResponseTrailers: () => this.#answer("response trailers"),
+      onSideClosed: (side) => this.#enter(`${side} closed`),
+      onLog: () => this.#enter("log"),
+      close: () => {
+        this.closed++;
+        this.#enter("close");
+      },
+      wantsRequestBody: true,
+      wantsResponseBody: true,
+      spentFuel: () => {
+        this.#enter("spent fuel");
+        return 0;
+      },
+      spentMs: 0,
+    };
+    return this.context;
+  }
+  onThrown(error: unknown, context?: FilterContext): string {
+    this.stats.onFault("host");
+    this.thrown.push(context);
+    return `thrown: ${(error as Error).message}`;
+  }
+  control(): void {}
+  status(): ReturnType<FilterModule["status"]> {
+    return { instances: 1, contexts: 0, calls: 0, traps: 0, memoryBytes: 0, lastError: undefined };
+  }
+  dispose(): void {}
+}
+
+class Stream extends TestExchange {
+  get isStream(): boolean {
+    return true;
+  }
+}
+
+/** A whole exchange, as far as it goes; answers what each step came to. */
+function play(exchange: TestExchange): string[] {
+  const { chain } = exchange;
+  const steps: (() => string)[] = [
+    () => chain.requestHead(false),
+    () => chain.requestData(latin1Bytes("x"), false),
+    () => chain.requestEnd(TRAILERS()),
+    () => exchange.respond(200, [], false),
+    () => chain.responseData(latin1Bytes("y"), false),
+    () => chain.responseEnd(TRAILERS()),
+  ];
+  const results: string[] = [];
+  for (const step of steps) {
+    const result = step();
+    results.push(result);
+    if (result === "failed") break;
+  }
+  chain.log();
+  chain.close();
+  return results;
+}
+
+describe("a context that throws: the chain", () => {
+  const VERDICTS = ["request head", "request data", "request trailers", "response head", "response data", "response trailers"];
+
+  test("in a callback that answers a verdict: its onFailure, once, and nobody else's", () => {
+    for (const [i, where] of ["open", ...VERDICTS].entries()) {
+      for (const onFailure of ["closed", "open"] as const) {
+        const bench = new FilterBench();
+        const [before, thrower, after] = [new Thrower("a"), new Thrower(where, onFailure), new Thrower("b")];
+        const exchange = bench.exchange([before, thrower, after]);
+        const results = play(exchange);
+        const at = Math.max(0, i - 1);
+        if (onFailure === "open") assert.deepEqual(results, new Array(6).fill("forward"), where);
+        else {
+          assert.deepEqual(results, [...new Array(at).fill("forward"), "failed"], where);
+          assert.equal(exchange.chain.failure, undefined, "the chain is closed");
+        }
+        assert.deepEqual(thrower.thrown, [where === "open" ? undefined : thrower.context], where);
+        assert.deepEqual([...thrower.stats.faults], [["host", 1]]);
+        assert.equal(thrower.stats.verdicts.fail, 1);
+        assert.deepEqual([before.closed, thrower.closed, after.stats.verdicts.fail], [1, where === "open" ? 0 : 1, 0], where);
+      }
+    }
+  });
+
+  test("the failure names the filter and says what was thrown", () => {
+    const exchange = new FilterBench().exchange([new Thrower("request head")]);
+    assert.equal(exchange.chain.requestHead(true), "failed");
+    assert.match(String(exchange.chain.failure), /^filter_failed \(thrown: bug in request head\).*filter default\/request head/);
+  });
+
+  test("in the log, in close, when its fuel is read: the other filters have their turn, and the chain is used again", () => {
+    for (const where of ["log", "close", "spent fuel"]) {
+      const bench = new FilterBench();
+      const filters = [new Thrower("a"), new Thrower(where), new Thrower("b")];
+      const exchange = bench.exchange(filters, {}, true);
+      assert.deepEqual(play(exchange), new Array(6).fill("forward"), where);
+      assert.deepEqual([...(filters[1]?.stats.faults ?? [])], [["host", 1]], where);
+      for (const filter of filters) {
+        assert.equal(filter.seen.includes("log"), true);
+        // One that threw gets a second chance to tidy up, and no third.
+        assert.equal(filter.closed, filter.where === "close" ? 2 : 1, where);
+      }
+      assert.equal(bench.exchange([new Thrower("")]).chain, exchange.chain, "it went back to its pool");
+    }
+  });
+
+  test("in close after it failed, and after its pause took too long", () => {
+    const bench = new FilterBench();
+    const exchange = bench.exchange([new Thrower("close", "closed", "request head")]);
+    assert.equal(exchange.chain.requestHead(true), "held");
+    bench.clock.advance(6_000);
+    assert.deepEqual(exchange.events, ["fail filter_timeout"]);
+    const broken = new Thrower("request head");
+    broken.onThrown = () => "x";
+    assert.equal(bench.exchange([broken]).chain.requestHead(true), "failed");
+  });
+
+  test("of a stream of bytes: in its callbacks, and when a side of it is closed", async () => {
+    for (const where of ["request head", "request data", "response data"]) {
+      const thrower = new Thrower(where);
+      const { chain } = new Stream(new FilterBench().chains, [thrower], {});
+      const results = [chain.requestHead(false), chain.requestData(latin1Bytes("x"), false)];
+      if (where === "response data") results.push(chain.responseData(latin1Bytes("x"), false));
+      assert.equal(results.includes("failed"), true, where);
+      assert.deepEqual([...thrower.stats.faults], [["host", 1]]);
+    }
+    for (const side of ["downstream", "upstream"] as const) {
+      const [thrower, other] = [new Thrower(`${side} closed`), new Thrower("")];
+      const exchange = new Stream(new FilterBench().chains, [thrower, other], {});
+      exchange.chain.requestHead(false);
+      exchange.chain.sideClosed(side, true);
+      assert.deepEqual(other.seen, ["open", "request head", `${side} closed`]);
+      assert.deepEqual(exchange.events, [], "not in this call");
+      await settle();
+      assert.deepEqual(exchange.events, ["fail filter_failed"]);
+    }
+  });
+
+  test("when a call-out is answered, in time or when the exchange is over; a call that cannot be made is refused", () => {
+    for (const isOver of [false, true]) {
+      const thrower = new Thrower("", "closed", "request head");
+      const exchange = new FilterBench().exchange([thrower]);
+      exchange.chain.requestHead(true);
+      const request = { service: "s", headers: new HeaderBlock(), body: latin1Bytes(""), trailers: undefined };
+      const id = thrower.exchange?.callout({ ...request, timeoutMs: 1, answerBytes: 1 }, () => {
+        throw new TypeError("bug in the answer");
+      });
+      assert.equal(id, 1);
+      if (isOver) exchange.chain.close();
+      exchange.callouts[0]?.done(undefined);
+      assert.deepEqual(exchange.events, isOver ? [] : ["fail filter_failed"]);
+      assert.deepEqual(thrower.thrown, [isOver ? undefined : thrower.context]);
+      exchange.callout = () => {
+        throw new TypeError("bug in the call");
+      };
+      if (!isOver) continue;
+      const next = new FilterBench().exchange([thrower]);
+      next.chain.requestHead(true);
+      next.callout = exchange.callout;
+      assert.equal(
+        thrower.exchange?.callout({ ...request, timeoutMs: 1, answerBytes: 1 }, () => {}),
+        0,
+      );
+      assert.deepEqual(thrower.stats.faults.get("host"), 2);
+    }
+  });
+});
+
+/** What the host writes down around each call of a guest, and when its instance is settled or put back. */
+const WRITTEN = ["calls", "fuelUsed"] as const;
+
+/** Has the host fail where it writes that down the `nth` time from now on. Answers how often it did. */
+function failAt(module: FilterModule, nth: number, bug = "a bug", what: (typeof WRITTEN)[number] = "calls"): () => number {
+  let [count, written] = [0, 0];
+  Object.defineProperty(module, what, {
+    get: () => written,
+    set: (value: number) => {
+      written = value;
+      if (++count === nth) throw new TypeError(bug);
+    },
+  });
+  return () => count;
+}
+
+function callService(guest: PuppetGuest) {
+  const [at, size] = guest.putPairs([
+    [":method", "GET"],
+    [":path", "/"],
+    [":authority", "auth"],
+  ]);
+  return guest.host("proxy_http_call", guest.put("auth"), 4, at, size, 0, 0, 0, 0, 1000, 900);
+}
+
+interface Bench {
+  readonly clock: VirtualClock;
+  readonly log: RecordingLog;
+  exchange(modules: readonly FilterModule[]): TestExchange;
+}
+
+const bugsTold = ({ log }: Bench): number => log.lines.filter((line) => line.includes("a bug of the proxy")).length;
+
+/** One fault of its own kind, told with its stack; the instance is a new one, and serves. */
+async function assertRenewed(bench: Bench, module: FilterModule, words: string): Promise<void> {
+  assert.deepEqual([...module.stats.faults], [["host", 1]], words);
+  assert.equal(bugsTold(bench), 1, words);
+  const told = bench.log.fields.find(({ stack }) => stack !== undefined);
+  assert.equal(told?.reason, "a bug", words);
+  assert.match(String(told?.stack), /filter-host-thrown/, words);
+  await settle();
+  bench.clock.advance(0);
+  await settle();
+  assert.deepEqual([module.status().traps, module.status().instances, module.status().contexts], [1, 1, 0], words);
+  assert.equal(module.status().lastError, "the host failed: a bug", words);
+}
+
+const LINES = {
+  "request-head": "set x-a 1",
+  "request-body": "continue",
+  "request-trailers": "continue",
+  "response-head": "continue",
+};
+const LOADS: Readonly<Record<string, (isolated: boolean) => Promise<readonly [Bench, FilterModule]>>> = {
+  "proxy-wasm": async (isolated) => {
+    const bench = new FilterBench();
+    return [bench, await bench.load(filterConfig({ isolated }))];
+  },
+  component: async (isolated) => {
+    const bench = new ComponentBench();
+    return [bench, await bench.actor({ ...LINES, "response-body": "continue", done: "log bye" }, { isolated })];
+  },
+  extism: async (isolated) => {
+    const bench = new ExtismBench();
+    const names = ["on_request", "on_request_body", "on_response", "on_response_body"];
+    const exports = Object.fromEntries(names.map((name) => [name, "i32.const 0"]));
+    return [bench, await bench.load(buildPlugin({ exports }), { isolated })];
+  },
+};
+
+describe("the host fails around a callback: every ABI", () => {
+  for (const [abi, load] of Object.entries(LOADS)) {
+    for (const what of WRITTEN) {
+      const isolated = what === "fuelUsed";
+      test(`${abi}${isolated ? ", isolated" : ""}: at each turn of an exchange (${what})`, async () => {
+        const [reference, counted] = await load(isolated);
+        const times = failAt(counted, -1, "", what);
+        const results = play(reference.exchange([counted]));
+        const most = times();
+        assert.equal(most >= 4, true, `${most} times`);
+        for (let nth = 1; nth <= most; nth++) {
+          const [bench, module] = await load(isolated);
+          failAt(module, nth, "a bug", what);
+          play(bench.exchange([module]));
+          await settle();
+          // Where one instance serves all, the next comes with the timer; an isolated one when it is asked for.
+          if (!isolated) bench.clock.advance(0);
+          assert.deepEqual(play(bench.exchange([module])), results, `turn ${nth}`);
+          await settle();
+          await assertRenewed(bench, module, `${abi}, turn ${nth}`);
+        }
+      });
+    }
+  }
+
+  test("the other exchanges of that instance get its onFailure as after a trap", async () => {
+    const bench = new FilterBench();
+    bench.puppet.on("request_headers", function* () {
+      yield* [];
+      return 1;
+    });
+    const module = await bench.load();
+    const waiting = bench.exchange([module]);
+    assert.equal(waiting.chain.requestHead(true), "held");
+    failAt(module, 1);
+    assert.equal(bench.exchange([module]).chain.requestHead(true), "failed");
+    await settle();
+    assert.deepEqual(waiting.events, ["fail filter_failed"]);
+    assert.match(String(waiting.failure), /the host failed: a bug/);
+  });
+
+  test("a context that waits for proxy_done is let go with its instance", async () => {
+    const bench = new FilterBench();
+    bench.puppet.on("done", function* () {
+      yield* [];
+      return 0;
+    });
+    const module = await bench.load();
+    play(bench.exchange([module]));
+    assert.equal(module.status().contexts, 1);
+    failAt(module, 1);
+    const { chain } = bench.exchange([module]);
+    assert.equal(chain.requestHead(true), "failed");
+    await settle();
+    chain.close();
+    assert.equal(module.status().contexts, 0);
+  });
+
+  test("what is told is bounded: each once, with so many characters, and so many in all", async () => {
+    const bench = new FilterBench();
+    const module = await bench.load(filterConfig({ budget: { faults: 0 } }));
+    for (let i = 0; i < HOST_BUG_LIMITS.told + 5; i++) {
+      for (const _twice of [1, 2]) {
+        failAt(module, 1, `bug ${i} ${"x".repeat(10_000)}`);
+        bench.exchange([module]).chain.requestHead(true);
+        bench.clock.advance(60_000);
+      }
+    }
+    assert.equal(bugsTold(bench), HOST_BUG_LIMITS.told);
+    const told = bench.log.fields.filter(({ stack }) => stack !== undefined);
+    for (const { reason, stack } of told)
+      assert.deepEqual([String(reason).length, String(stack).length], [HOST_BUG_LIMITS.chars, HOST_BUG_LIMITS.chars]);
+    assert.equal(module.stats.faults.get("host"), 2 * (HOST_BUG_LIMITS.told + 5));
+  });
+});
+
+describe("the host fails where no exchange is", () => {
+  test("proxy-wasm: in a tick, an item of a queue, and the answer to a call of its own", async () => {
+    for (const [nth, name] of ["tick", "queue_ready", "http_call_response"].entries()) {
+      const bench = new FilterBench();
+      bench.puppet
+        .on("configure", function* (guest) {
+          yield guest.host("proxy_set_tick_period_milliseconds", 50);
+          yield guest.host("proxy_register_shared_queue", guest.put("q"), 1, 900);
+          return 1;
+        })
+        .on("tick", function* (guest) {
+          yield guest.host("proxy_enqueue_shared_queue", 1, guest.put("item"), 4);
+          yield callService(guest);
+          return 0;
+        });
+      const module = await bench.load(filterConfig({ capabilities: { callouts: ["default/auth"] } }));
+      failAt(module, nth + 1);
+      bench.clock.advance(50);
+      await settle();
+      bench.rootCallouts[0]?.done(undefined);
+      assert.equal(bench.puppet.entered.includes(name), true, name);
+      await assertRenewed(bench, module, name);
+    }
+  });
+
+  test("proxy-wasm: in what was put off, and the answer to an exchange's call; a call of its own that cannot be made", async () => {
+    const bench = new FilterBench();
+    bench.puppet.on("request_headers", function* (guest) {
+      yield callService(guest);
+      return 1;
+    });
+    const module = await bench.load(filterConfig({ capabilities: { callouts: ["default/auth"] } }));
+    const exchange = bench.exchange([module]);
+    assert.equal(exchange.chain.requestHead(true), "held");
+    failAt(module, 1);
+    exchange.callouts[0]?.done(undefined);
+    assert.deepEqual(exchange.events, ["fail filter_failed"]);
+    assert.equal(bench.puppet.entered.at(-1), "http_call_response");
+    await assertRenewed(bench, module, "http_call_response");
+  });
+
+  test("component: in the answer to a call", async () => {
+    const bench = new ComponentBench();
+    const module = await bench.actor({ "request-head": "call default/callee /ask; pause", "call-answer": "set x-asked yes" });
+    const exchange = bench.exchange([module]);
+    assert.equal(exchange.chain.requestHead(true), "held");
+    failAt(module, 1);
+    exchange.callouts[0]?.done(undefined);
+    assert.deepEqual(exchange.events, ["fail filter_failed"]);
+    await assertRenewed(bench, module, "call_answer");
+  });
+
+  test("extism: when a function that waits goes on, in time or after its exchange, and who waits for an instance gets one", async () => {
+    for (const isOver of [false, true]) {
+      const { bench, module } = await loadPlugin(PASS_ON);
+      const exchange = bench.exchange([module]);
+      assert.equal(exchange.chain.requestHead(true), "held");
+      await settle();
+      if (isOver) exchange.chain.close();
+      failAt(module, 1);
+      await answerPlugin(exchange, setting("ann"));
+      assert.deepEqual(exchange.events, isOver ? [] : ["fail filter_failed"]);
+      if (!isOver) assert.match(String(exchange.failure), /the host failed: a bug/);
+      assert.deepEqual([...module.stats.faults], [["host", 1]]);
+      assert.equal(bugsTold(bench), 1);
+      const next = bench.exchange([module]);
+      assert.equal(next.chain.requestHead(true), "held");
+      await settle();
+      await answerPlugin(next, setting("bob"));
+      assert.equal(next.request.headers.get("x-user"), "bob");
+      next.chain.close();
+      exchange.chain.close();
+      assert.deepEqual([module.status().contexts, module.status().instances], [0, 1]);
+    }
+  });
+
+  test("extism: in what it makes of the answer, whether its functions wait or not", async () => {
+    const { bench, module } = await loadPlugin(PASS_ON);
+    const exchange = bench.exchange([module]);
+    exchange.chain.requestHead(true);
+    await settle();
+    exchange.request.headers.set = () => {
+      throw new TypeError("a bug");
+    };
+    await answerPlugin(exchange, setting("ann"));
+    assert.deepEqual(exchange.events, ["fail filter_failed"]);
+    exchange.chain.close();
+    assert.deepEqual([...module.stats.faults], [["host", 1]]);
+    assert.equal(bugsTold(bench), 1);
+    assert.deepEqual([module.status().contexts, module.status().traps], [0, 1]);
+  });
+});
