@@ -90,6 +90,15 @@ export const FAILURES = {
   filter_closed: row("filter", 403, 7, "info", "FC", "never", "A filter closed the stream."),
   filter_timeout: row("filter", 504, 4, "error", "FT", "never", "A filter took too long."),
   filter_body_too_large: row("filter", 413, 8, "info", "FB", "never", "The body is larger than a filter may hold."),
+  filter_body_length: row(
+    "filter",
+    500,
+    13,
+    "error",
+    "FF",
+    "never",
+    "A filter left a body of another length than was announced.",
+  ),
   filter_reply_too_large: row("filter", 500, 8, "info", "FB", "never", "The answer is larger than a filter may hold."),
 } as const satisfies Record<string, FailureRow>;
 

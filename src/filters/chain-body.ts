@@ -11,6 +11,8 @@ export class StageBody implements BodyBuffer {
   /** Most bytes held here. A chunk that only passes may be larger. */
   limitBytes = 0;
   length = 0;
+  /** By how much the filter made the whole message longer so far (negative: shorter). */
+  grownBytes = 0;
   #bytes: Bytes = EMPTY_BYTES;
   #owned = false;
 
@@ -68,6 +70,7 @@ export class StageBody implements BodyBuffer {
     next.set(this.#bytes.subarray(from + cut, this.length), from + bytes.byteLength);
     this.#bytes = next;
     this.#owned = true;
+    this.grownBytes += total - this.length;
     this.length = total;
     return true;
   }

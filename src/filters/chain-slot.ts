@@ -60,6 +60,7 @@ export class Lane {
     this.waitedMs = 0;
     this.body.clear();
     this.body.limitBytes = limitBytes;
+    this.body.grownBytes = 0;
   }
 
   beginWait(clock: Clock): void {

@@ -89,6 +89,27 @@ export class FilterChain extends ChainRun implements SlotOwner {
     return true;
   }
 
+  /** Some filter made this body longer or shorter so far: what its head declares is not true any more. */
+  resizes(direction: Direction): boolean {
+    for (let i = 0; i < this.count; i++) if ((this.slots[i] as FilterSlot).lane(direction).body.grownBytes !== 0) return true;
+    return false;
+  }
+
+  /**
+   * A body did not fit the length that is out already. Adds the filters that changed its length, or all that saw the exchange when it
+   * was the declared length that one of them wrote; they count it as a fault.
+   */
+  blameLength(direction: Direction, failure: Failure): void {
+    const resizes = this.resizes(direction);
+    for (let i = 0; i < this.count; i++) {
+      const slot = this.slots[i] as FilterSlot;
+      if (resizes ? slot.lane(direction).body.grownBytes === 0 : !slot.opened) continue;
+      slot.verdict = failure.code;
+      slot.module?.stats.onFault("answer");
+      failure.addAddress(`filter ${slot.module?.config.name}`);
+    }
+  }
+
   /** A piece of the request's body; with `end` also its end, without trailers. */
   requestData(bytes: Bytes, end: boolean): ChainResult {
     if (this.over) return "held";

@@ -144,8 +144,12 @@ export class Attempt implements UpstreamHandler, StreamWaiter, AttemptFacts {
 
   #fail(failure: Failure): void {
     if (this.#over) return;
-    failure.addAddress(`endpoint ${this.lease.endpoint.key}`).addAddress(`service ${this.service.config.name}`);
-    this.#settle("failure");
+    // What a filter made of the request is no fault of the endpoint that could not be given it.
+    if (failure.side === "filter") this.#settle("cancelled");
+    else {
+      failure.addAddress(`endpoint ${this.lease.endpoint.key}`).addAddress(`service ${this.service.config.name}`);
+      this.#settle("failure");
+    }
     this.owner.onAttemptFailure(failure);
   }
 

@@ -2,8 +2,9 @@ import type { ActionConfig, CompressionConfig, FilterConfig } from "../config/sn
 import { type Bytes, copyBytes, viewOf } from "../core/bytes.ts";
 import { Deadline } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
-import { HeaderBlock, type RequestHead, type ResponseHead } from "../core/head.ts";
+import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
 import type { ExchangeFacts } from "../filters/attributes.ts";
+import type { FilterChain } from "../filters/chain.ts";
 import type { ChainHost, ChainResult } from "../filters/chain-types.ts";
 import type { CalloutAnswer, CalloutRequest, Direction, LocalResponse } from "../filters/contract.ts";
 import type { JwtOutcome } from "../filters/jwt/authenticator.ts";
@@ -18,7 +19,7 @@ import { applyForwarding } from "./forwarding.ts";
 import type { Generation, ListenerRuntime, RuleRuntime } from "./generation.ts";
 import { answerLocally, finishAnswerHead, fromFilter } from "./local-answer.ts";
 import { Reply, type ReplyOwner, sendWhole, WHOLE_BODY } from "./reply.ts";
-import { RequestBody } from "./request-body.ts";
+import { RequestBody, type RequestBodyOwner } from "./request-body.ts";
 import { applyHeaderEdits } from "./routing/headers.ts";
 import { applyRewrite, renormaliseTarget } from "./routing/rewrite.ts";
 import type { RouteMatch } from "./routing/router.ts";
@@ -34,7 +35,7 @@ const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRAC
  * The life of a request, in order: admit, route, authenticate, filter, act (redirect, respond, forward), pick, send, answer,
  * finish. Synchronous unless a phase pauses: a filter, a token's verification, a connection being made.
  */
-export class Exchange extends ExchangeState implements DownstreamHandler, AttemptOwner, ChainHost, ReplyOwner {
+export class Exchange extends ExchangeState implements DownstreamHandler, AttemptOwner, ChainHost, ReplyOwner, RequestBodyOwner {
   readonly reply: Reply;
   #tried: Endpoint[] | undefined;
   #retriedStale = false;
@@ -55,7 +56,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     end: boolean,
   ) {
     super(core.clock, stream.connection, request);
-    this.#body = new RequestBody(stream, end);
+    this.#body = new RequestBody(stream, end, this);
     this.reply = new Reply(this, stream);
   }
 
@@ -143,8 +144,8 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     const chain = this.core.chains.open(rule.filters, this, isTimed);
     this.chain = chain;
     const result = chain.requestHead(this.#body.ended);
-    if (result === "held") this.#invite();
-    else if (this.#passed(result)) this.#act();
+    if (result === "held") this.#body.invite(this.request);
+    else if (this.#passed(result)) this.#headPassed(chain);
   }
 
   /** True when the filters let it through; else what they want instead is under way. */
@@ -154,11 +155,14 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     return result === "forward";
   }
 
-  /** A filter waits for a body that the caller holds back until it is invited (RFC 9110 §10.1.1). */
-  #invite(): void {
-    const { headers, version } = this.request;
-    if (this.#body.ended || !headers.remove("expect") || version < 11) return;
-    this.stream.sendHead({ status: 100, reason: "Continue", version: 11, upgrade: undefined, headers: new HeaderBlock() }, false);
+  /** Only a body whose beginning the filters have let pass can tell whether its length is still as declared. */
+  #headPassed(chain: FilterChain): void {
+    const isForwarded = this.match?.rule.action.kind === "forward";
+    if (!isForwarded || !this.#body.awaits(this.request, chain)) this.#act();
+  }
+
+  onBodyBegun(): void {
+    if (!this.done) this.#act();
   }
 
   // ---------------------------------------------------------------- act
@@ -248,7 +252,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     if (this.done) return;
     this.failure = undefined;
     if (this.request.authority === "") this.request.authority = (this.attempt as Attempt).authority;
-    this.#body.attach(stream, this.request);
+    this.#body.attach(stream, this.request, this.chain);
   }
 
   onData(bytes: Bytes, start: number, end: number): void {
@@ -287,9 +291,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
       this.#body.end(trailers);
       return;
     }
-    if (!this.#passed(chain.requestEnd(trailers))) return;
-    this.#body.send(chain.data);
-    this.#body.end(chain.requestTrailers);
+    if (this.#passed(chain.requestEnd(trailers))) this.#body.end(chain.requestTrailers, chain.data);
   }
 
   onAttemptWritable(): void {
@@ -335,7 +337,9 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     if (this.done) return;
     const attempt = this.attempt as Attempt;
     this.#body.upstream = undefined;
-    if (!this.#retry(attempt, failure)) this.#fail(failure);
+    if (this.#retry(attempt, failure)) return;
+    if (failure.code === "filter_body_length") this.chain?.blameLength("request", failure);
+    this.#fail(failure);
   }
 
   onWritable(): void {
@@ -355,6 +359,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   }
 
   onReplyFailed(failure: Failure): void {
+    if (failure.code === "filter_body_length") this.chain?.blameLength("response", failure);
     this.#fail(failure);
   }
 
@@ -384,9 +389,9 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   // ---------------------------------------------------------------- failure and finish
 
-  /** The downstream is gone, or what it sends is wrong. */
+  /** The downstream is gone, what it sends is wrong, or the answer does not fit what it was told. */
   onReset(failure: Failure): void {
-    if (!this.done) this.#fail(failure);
+    if (!this.done) this.onReplyFailed(failure);
   }
 
   #onTimeout(): void {
@@ -448,9 +453,9 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     if (direction === "response") {
       this.reply.release(head, data, end);
     } else {
-      if (data.byteLength > 0) this.#body.send(data);
-      if (end) this.#body.end(this.chain?.requestTrailers);
-      if (head) this.#act();
+      if (end) this.#body.end(this.chain?.requestTrailers, data);
+      else this.#body.send(data);
+      if (head) this.#headPassed(this.chain as FilterChain);
     }
     this.core.turn.leave();
   }

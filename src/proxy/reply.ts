@@ -5,7 +5,9 @@ import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
 import type { FilterChain } from "../filters/chain.ts";
 import type { ChainResult } from "../filters/chain-types.ts";
 import type { LocalResponse } from "../filters/contract.ts";
+import { isBodiless } from "./codec/response.ts";
 import { BodyEncoder, type BodyEncoderHandler, negotiateCompression } from "./compress.ts";
+import { settleLength } from "./request-body.ts";
 import type { DownstreamStream } from "./stream.ts";
 
 /** Who produces an answer's body, as far as the reply is concerned. */
@@ -47,6 +49,8 @@ export class Reply implements BodyEncoderHandler {
   #trailers: HeaderBlock | undefined;
   /** Filters see the answer, unless it is the one given because they broke. */
   #filtered = true;
+  /** The head has passed the filters, and waits for the beginning of the body: they may change the length that it declares. */
+  #headWaits = false;
 
   constructor(
     readonly owner: ReplyOwner,
@@ -58,12 +62,13 @@ export class Reply implements BodyEncoderHandler {
     this.head = head;
     this.#source = source;
     this.#filtered = filtered;
+    this.#headWaits = false;
     const chain = filtered ? this.owner.chain : undefined;
     if (chain === undefined) {
       this.#sendHead(end);
       return;
     }
-    if (this.#passed(chain, chain.responseHead(end))) this.#sendHead(end);
+    if (this.#passed(chain, chain.responseHead(end))) this.#headPassed(chain, end);
   }
 
   data(bytes: Bytes, start = 0, end = bytes.byteLength): void {
@@ -85,9 +90,7 @@ export class Reply implements BodyEncoderHandler {
       this.#sendEnd(trailers);
       return;
     }
-    if (!this.#passed(chain, chain.responseEnd(trailers))) return;
-    this.#sendData(chain.data);
-    this.#sendEnd(chain.responseTrailers);
+    if (this.#passed(chain, chain.responseEnd(trailers))) this.#sendRest(chain.data, chain.responseTrailers);
   }
 
   #passed(chain: FilterChain, result: ChainResult): boolean {
@@ -101,13 +104,30 @@ export class Reply implements BodyEncoderHandler {
     const response = this.head;
     // Of an answer that was replaced, nothing comes any more.
     if (this.ended || !this.#filtered || response === undefined) return;
-    if (head) {
-      // Everything at once: its length is known, whatever a filter made of the body.
-      if (end && response.headers.has("content-length")) response.headers.set("content-length", String(data.byteLength));
-      this.#sendHead(end && data.byteLength === 0 && this.owner.chain?.responseTrailers === undefined);
+    const chain = this.owner.chain as FilterChain;
+    if (head && !end && data.byteLength === 0) {
+      this.#headPassed(chain, false);
+      return;
     }
-    if (data.byteLength > 0) this.#sendData(data);
-    if (end) this.#sendEnd(this.owner.chain?.responseTrailers);
+    if (head) this.#headWaits = true;
+    if (end) this.#sendRest(data, chain.responseTrailers);
+    else this.#sendData(data);
+  }
+
+  #headPassed(chain: FilterChain, end: boolean): void {
+    this.#headWaits = !end && this.head?.headers.has("content-length") === true && !chain.passesData("response");
+    if (!this.#headWaits) this.#sendHead(end);
+  }
+
+  /** The head that waited goes out. `bytes`: of the whole body; -1: nobody knows yet. */
+  #sendWaiting(bytes: number, trailers: HeaderBlock | undefined): void {
+    const { chain, request } = this.owner;
+    const { headers, status } = this.head as ResponseHead;
+    this.#headWaits = false;
+    // Of an answer without a body (to HEAD, 204, 304) the length is not for us to know.
+    if ((bytes >= 0 || chain?.resizes("response") === true) && !isBodiless(status, request.method))
+      settleLength(headers, bytes, trailers);
+    this.#sendHead(bytes === 0 && trailers === undefined);
   }
 
   /** The downstream takes more. */
@@ -143,7 +163,14 @@ export class Reply implements BodyEncoderHandler {
     if (end) this.#finish();
   }
 
+  #sendRest(bytes: Bytes, trailers: HeaderBlock | undefined): void {
+    if (this.#headWaits) this.#sendWaiting(bytes.byteLength, trailers);
+    this.#sendData(bytes);
+    this.#sendEnd(trailers);
+  }
+
   #sendData(bytes: Bytes, start = 0, end = bytes.byteLength): void {
+    if (this.#headWaits && start < end) this.#sendWaiting(-1, undefined);
     if (this.ended || !this.started || start === end) return;
     if (this.#encoder !== undefined) {
       if (!this.#encoder.write(viewOf(bytes, start, end))) this.#source.pause();

@@ -19,14 +19,14 @@ test("what is held until there is an upstream lasts, although the socket's buffe
     sendData: (bytes: Uint8Array) => sent.push(Buffer.from(bytes).toString()) > 0,
     sendEnd: () => sent.push("end"),
   } as unknown as UpstreamStream;
-  const body = new RequestBody(downstream, false);
+  const body = new RequestBody(downstream, false, { onBodyBegun() {} });
   // Both runtimes hand over Buffers, whose `slice` is a view.
   const buffer = Buffer.from("first");
   body.send(buffer);
   buffer.write("OTHER");
   expect(paused).toBe(true);
   const head = { headers: new HeaderBlock() } as unknown as RequestHead;
-  body.attach(upstream, head);
+  body.attach(upstream, head, undefined);
   expect(paused).toBe(false);
   body.end(undefined);
   expect(sent).toEqual(["head", "first", "end"]);

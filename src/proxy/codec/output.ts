@@ -8,7 +8,8 @@ import { isBodiless } from "./response.ts";
 import { advance, EVENT, STATE } from "./states.ts";
 import { declaredLength, endLine, putLastChunk, putRequest, putResponse } from "./writer.ts";
 
-const mismatch = (detail: string): Failure => new Failure("internal", detail);
+/** What a peer sends has the length it declared, or is a failure when it is read: only a filter can have changed it since. */
+const mismatch = (detail: string): Failure => new Failure("filter_body_length", detail);
 
 /**
  * The writing half of a connection, and what both halves must know of the request at hand: its method decides how an answer
@@ -69,7 +70,7 @@ export class HttpOutput {
     if (length instanceof Failure) return length;
     if (end && length > 0) return mismatch("content-length without a body");
     const wantsSwitch = head.upgrade !== undefined || head.method === "CONNECT";
-    if (wantsSwitch && !end) return mismatch("a body before the switch");
+    if (wantsSwitch && !end) return new Failure("internal", "a body before the switch");
     const kind: BodyKind = end ? "none" : length >= 0 ? "length" : "chunked";
     const start = out.length;
     const failure = putRequest(out, head, { kind, close: this.last, sayEmpty: end && length < 0 && isBodyMethod(head.method) });
@@ -114,7 +115,8 @@ export class HttpOutput {
 
   #writeSwitch(out: ByteWriter, head: ResponseHead): Failure | undefined {
     const isUpgrade = head.status === 101;
-    if (isUpgrade && (this.upgrade === "" || head.upgrade === undefined)) return mismatch("101 without an upgrade");
+    if (isUpgrade && (this.upgrade === "" || head.upgrade === undefined))
+      return new Failure("internal", "101 without an upgrade");
     const failure = this.#writeBodiless(out, head, isUpgrade ? "upgrade" : "");
     if (failure === undefined) this.openTunnel();
     return failure;
@@ -139,7 +141,7 @@ export class HttpOutput {
       out.bytes(bytes, start, end);
       return undefined;
     }
-    if (this.state === STATE.failed) return mismatch("the message was cut short");
+    if (this.state === STATE.failed) return new Failure("internal", "the message was cut short");
     assert(this.state === STATE.body, "body bytes out of turn");
     if (count === 0) return undefined;
     switch (this.#kind) {
@@ -168,7 +170,7 @@ export class HttpOutput {
       this.state = advance(this.state, EVENT.end);
       return undefined;
     }
-    if (this.state === STATE.failed) return mismatch("the message was cut short");
+    if (this.state === STATE.failed) return new Failure("internal", "the message was cut short");
     assert(this.state === STATE.body, "end of a body out of turn");
     if (this.#kind === "length" && this.#left > 0) return this.#cut("less body than content-length");
     if (this.#kind === "chunked") {

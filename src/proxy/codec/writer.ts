@@ -103,7 +103,7 @@ export function declaredLength(headers: HeaderBlock): number | Failure {
   for (let i = 0; i < names.length; i++) {
     if (names[i] !== "content-length") continue;
     const length = parseContentLength(values[i] as string);
-    if (length < 0 || declared >= 0) return unwritable("content-length");
+    if (length < 0 || declared >= 0) return new Failure("filter_body_length", "content-length is no length");
     declared = length;
   }
   return declared;
