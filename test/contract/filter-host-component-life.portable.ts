@@ -195,8 +195,9 @@ describe("component: budgets", () => {
         const exchange = bench.exchange([module]);
         assert.equal(exchange.chain.requestHead(true), "forward");
         assert.equal(exchange.respond(200, [], true), expected);
-        if (expected === "failed") assert.match(String(exchange.chain.failure), /than one exchange may make/);
+        if (expected === "failed") assert.match(String(exchange.chain.failure), /budget of calls to the host in one exchange/);
       }
+      assert.deepEqual([...module.stats.faults], expected === "failed" ? [["budget", 2]] : []);
     }
   });
 

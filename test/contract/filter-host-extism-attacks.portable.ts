@@ -159,7 +159,7 @@ describe("extism: what breaks an instance", () => {
     [
       "a variable whose name is too long",
       "i64.const 1025 $alloc i64.const 1 $alloc $var_set i32.const 0",
-      /name of a variable is too long/,
+      /more than 1024 bytes in the name of a variable/,
     ],
   ];
   for (const [name, source, reason, change] of faults) {

@@ -369,6 +369,29 @@ const TRAPS: Readonly<Record<string, Script>> = {
 };
 
 describe("proxy-wasm: traps", () => {
+  test("an instance that cannot be started again is a fault of its own kind", async () => {
+    const bench = new FilterBench();
+    bench.puppet.on("request_headers", function* (guest) {
+      yield guest.host("trap");
+      return 0;
+    });
+    const module = await bench.load();
+    bench.puppet.on("configure", function* () {
+      yield* [];
+      return 0;
+    });
+    assert.equal(bench.exchange([module]).chain.requestHead(true), "failed");
+    bench.clock.advance(0);
+    assert.deepEqual(
+      [...module.stats.faults],
+      [
+        ["trap", 1],
+        ["start", 1],
+      ],
+    );
+    assert.equal(bench.log.lines.includes("error a filter could not be started again"), true);
+  });
+
   for (const [callback, run] of Object.entries(CALLBACK_RUNS)) {
     test(`in ${callback}: closed fails the exchange, open goes on, the instance is renewed`, async () => {
       for (const [trap, script] of Object.entries(TRAPS)) {

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import type { FilterConfig } from "../../src/config/snapshot.ts";
 import { latin1Bytes } from "../../src/core/bytes.ts";
+import { ACTOR, ComponentBench, script } from "../kit/component.ts";
+import { answering, ExtismBench } from "../kit/extism.ts";
 import { FilterBench, filterConfig } from "../kit/filters.ts";
 import { describe, test } from "../kit/suite.ts";
 import { ModuleBuilder, op } from "../kit/wasm.ts";
@@ -141,5 +144,24 @@ describe("proxy-wasm: modules that do not load", () => {
     assert.equal(exchange.chain.requestHead(false), "forward");
     assert.equal(exchange.chain.requestData(latin1Bytes("x"), true), "forward");
     assert.equal(exchange.respond(200, [], true), "forward");
+  });
+});
+
+describe("a snapshot of an earlier version", () => {
+  test("a budget without a bound of calls for exchanges: ten times that of a callback, in every ABI", async () => {
+    const { hostCallsPerExchange: _, ...budget } = filterConfig({ budget: { hostCallsPerCallback: 50 } }).budget;
+    const old = (config: FilterConfig): FilterConfig => ({ ...config, budget: budget as FilterConfig["budget"] });
+    const modules = [
+      await new FilterBench().load(old(filterConfig())),
+      await new ComponentBench().load(
+        old(filterConfig({ abi: "component", settings: script({}), capabilities: { callouts: ["default/a"] } })),
+        ACTOR,
+      ),
+      await new ExtismBench().host.load(answering("{}"), old(filterConfig({ abi: "extism" }))),
+    ];
+    assert.deepEqual(
+      modules.map((module) => module.config.budget.hostCallsPerExchange),
+      [500, 500, 500],
+    );
   });
 });

@@ -1,3 +1,4 @@
+import { exchangeHostCalls } from "../../core/host-calls.ts";
 import { BUILTIN_FILTER_FUEL, CONFIG_LIMITS, CONTROL_LIMITS, DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
 import { canonicalJson, sha256Digest } from "../canonical.ts";
 import type { ServedModule } from "../compile.ts";
@@ -13,9 +14,6 @@ import { compileCapabilities } from "./capabilities.ts";
 import { type CompileContext, fullName } from "./context.ts";
 import { declaredCapabilities, missingGrants } from "./declared.ts";
 import { isMeshKnown } from "./mesh.ts";
-
-/** Callbacks of one exchange that may make as many host calls as one may. */
-const EXCHANGE_HOST_CALLS = 10;
 
 /** The module of a filter: its bytes, or what is known of it without them. */
 type FoundModule = { readonly origin: string } & (
@@ -63,7 +61,7 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
           bufferBytes: budget.buffer,
           pauseMs: budget.pause,
           hostCallsPerCallback: budget.hostCalls,
-          hostCallsPerExchange: budget.exchangeHostCalls ?? EXCHANGE_HOST_CALLS * budget.hostCalls,
+          hostCallsPerExchange: exchangeHostCalls(budget.hostCalls, budget.exchangeHostCalls),
           outputBytes: budget.output,
           callouts: budget.callouts,
           logLinesPerSecond: budget.logLines,

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { writeLatin1 } from "../../core/bytes.ts";
 import { COMPONENT_LIMITS } from "../../core/limits.ts";
-import { describeTrap, hostFailure } from "../guest/faults.ts";
+import { describeBreach, describeTrap, hostFailure } from "../guest/faults.ts";
 import type { Restorable } from "../guest/isolation.ts";
 import { HandleTable } from "./handles.ts";
 import { type LinearMemory, Trap } from "./memory.ts";
@@ -35,7 +35,7 @@ export class GuestStore implements Restorable {
   /** A call out of the guest threw: that is why it is broken. A trap is the guest's own: of its allocator, or of another component inside. */
   break(error: unknown): void {
     if (this.fault !== undefined) return;
-    if (error instanceof Trap) this.fault = error.message;
+    if (error instanceof Trap) this.fault = describeBreach(error.message);
     else this.fault = error instanceof WebAssembly.RuntimeError ? this.describe(error) : hostFailure(error);
   }
 
@@ -46,7 +46,7 @@ export class GuestStore implements Restorable {
     for (const table of this.handles) table.restore();
   }
 
-  /** At the start of every call into the guest. `callsLeft`: of its exchange. */
+  /** At the start of every call into the guest. `callsLeft`: most calls to the host in it. */
   beginCall(callsLeft = this.hostCallsMax): void {
     this.#liftedBytes = 0;
     this.#liftedItems = 0;
@@ -63,8 +63,9 @@ export class GuestStore implements Restorable {
   /** At the start of a call about its own handles: clean-up may do that, as in other hosts. Throws a `Trap` when it is broken. */
   countHostCall(): void {
     if (this.fault !== undefined) throw new Trap(this.fault);
-    if (++this.hostCalls > this.hostCallsMax) throw new Trap(`more than ${this.hostCallsMax} calls to the host in one callback`);
-    if (this.hostCalls > this.#callsLeft) throw new Trap("more calls to the host than one exchange may make");
+    if (++this.hostCalls <= this.#callsLeft) return;
+    const within = this.#callsLeft < this.hostCallsMax ? "more than its budget of calls" : `more than ${this.hostCallsMax} calls`;
+    throw new Trap(`${within} to the host in one ${this.#callsLeft < this.hostCallsMax ? "exchange" : "callback"}`);
   }
 
   spendBytes(bytes: number): void {

@@ -1,6 +1,8 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
+import { hostCallsLeft } from "../../core/host-calls.ts";
 import type { FilterExchange } from "../contract.ts";
 import { GuestChance } from "../guest/chance.ts";
+import { reentered } from "../guest/faults.ts";
 import type { Grants } from "../guest/grants.ts";
 import { type Isolation, newIsolation, type Restorable } from "../guest/isolation.ts";
 import { MetricHandles } from "../guest/metric-handles.ts";
@@ -230,7 +232,7 @@ export class ComponentGuest {
     const { owner, store } = this;
     if (store.fault !== undefined) return undefined;
     if (this.inside) {
-      store.fault = `${phase} would have entered a running instance`;
+      store.fault = reentered(phase);
       return undefined;
     }
     const weight = --this.#untilTimed <= 0 ? TIMED_EVERY : 0;
@@ -239,8 +241,7 @@ export class ComponentGuest {
     const startMs = weight > 0 || payingTime !== undefined ? owner.options.clock.nowMs() : 0;
     this.inside = true;
     this.#active = active;
-    const { hostCallsPerCallback, hostCallsPerExchange } = owner.config.budget;
-    store.beginCall(payer === undefined ? hostCallsPerCallback : hostCallsPerExchange - payer.hostCalls);
+    store.beginCall(hostCallsLeft(owner.config.budget, payer?.hostCalls));
     if (phase !== CONFIGURE_PHASE) {
       this.#fillUp(payer);
       this.#fuelWeight = weight;

@@ -1,6 +1,8 @@
+import { DENIED_CALL } from "../guest/faults.ts";
 import type { ComponentGuest } from "./guest.ts";
 import { type HostFunction, INTERFACES } from "./interfaces.ts";
 import type { ImportResolver } from "./link.ts";
+import { Trap } from "./memory.ts";
 import { type FunctionType, ResourceType } from "./types.ts";
 import { WASI_INTERFACES } from "./wasi.ts";
 
@@ -73,6 +75,6 @@ export class ImportTable implements ImportResolver {
 /** A function of WASI that is there so that language runtimes link, but that nobody may call. */
 function refuseCall(interfaceName: string, name: string): () => never {
   return () => {
-    throw new Error(`${interfaceName}.${name} is not granted to filters`);
+    throw new Trap(`${DENIED_CALL} ${interfaceName}.${name}: nobody can grant it`);
   };
 }

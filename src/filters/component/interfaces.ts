@@ -2,11 +2,13 @@ import { latin1Text, utf8Bytes } from "../../core/bytes.ts";
 import { type HeaderBlock, targetOf } from "../../core/head.ts";
 import { joinValues, readNode } from "../attributes.ts";
 import type { AttributeValue } from "../contract.ts";
+import { DENIED_CALL } from "../guest/faults.ts";
 import { lowerName, writeRequestPseudo, writeStatus } from "../guest/fields.ts";
 import { type CallRequest, sendCall } from "./callouts.ts";
 import type { ComponentContext } from "./context.ts";
 import { EDITED, type EditResult, INVALID, NOT_NOW, type Part, removeField, writeField } from "./edits.ts";
 import type { ComponentGuest } from "./guest.ts";
+import { Trap } from "./memory.ts";
 import type { MetricKind } from "./metrics.ts";
 
 /**
@@ -198,14 +200,14 @@ const RANDOM_MAX_BYTES = 65_536;
 
 /** Throws, which breaks the instance, when there are none for it: the interface has no error to answer. */
 export function randomBytes({ chance }: ComponentGuest, length: number): Uint8Array {
-  if (length > RANDOM_MAX_BYTES) throw new Error(`more than ${RANDOM_MAX_BYTES} random bytes at once`);
+  if (length > RANDOM_MAX_BYTES) throw new Trap(`more than ${RANDOM_MAX_BYTES} random bytes at once`);
   const drawn = new Uint8Array(length);
-  if (!chance.fill(drawn)) throw new Error("random numbers are not granted (capabilities.random)");
+  if (!chance.fill(drawn)) throw new Trap(`${DENIED_CALL} wasi:random (capabilities.random)`);
   return drawn;
 }
 
 export function insecureBytes({ chance }: ComponentGuest, length: number): Uint8Array {
-  if (length > RANDOM_MAX_BYTES) throw new Error(`more than ${RANDOM_MAX_BYTES} random bytes at once`);
+  if (length > RANDOM_MAX_BYTES) throw new Trap(`more than ${RANDOM_MAX_BYTES} random bytes at once`);
   const drawn = new Uint8Array(length);
   chance.fillInsecure(drawn);
   return drawn;

@@ -1,6 +1,6 @@
 import { COMPONENT_LIMITS, type FilterBudget } from "../../core/limits.ts";
 import type { CompiledModule } from "../guest/compiler.ts";
-import { describeTrap, outOfFuel, TOO_DEEP } from "../guest/faults.ts";
+import { describeBreach, describeTrap, outOfFuel, TOO_DEEP } from "../guest/faults.ts";
 import { FuelGauge, firstFuel } from "../guest/fuel.ts";
 import type { CoreModule } from "./definitions.ts";
 import { Trap } from "./memory.ts";
@@ -47,7 +47,7 @@ export class Meters {
 
   /** Why a guest stopped, in words that are the same on every runtime where that is possible. */
   describe(error: unknown): string {
-    if (error instanceof Trap) return `trap: ${error.message}`;
+    if (error instanceof Trap) return describeBreach(error.message);
     for (const tank of this.#tanks) {
       const kind = tank.classify();
       if (kind === "depth") return TOO_DEEP;

@@ -42,9 +42,10 @@ function readResponse(response: GuestResponse, context: ComponentContext): Verdi
     if (isEditable(key, value) && key !== "content-length") headers.add(key, value);
   }
   if (context.grants?.may("respond") !== true)
-    return { kind: "fail", reason: "the filter may not answer (capabilities.respond)" };
+    return { kind: "fail", reason: "the filter may not answer (capabilities.respond)", fault: "answer" };
   context.grants.cutAnswer(headers);
-  if (!fitsHead(headers) || !context.spend(bytes))
-    return { kind: "fail", reason: "the filter's answer is larger than its budget" };
+  const reason = "the filter's answer is larger than its budget";
+  if (!fitsHead(headers)) return { kind: "fail", reason, fault: "budget" };
+  if (!context.spend(bytes)) return { kind: "fail", reason };
   return { kind: "respond", status, headers, body: response.body, grpcStatus: -1, details: "" };
 }

@@ -1,9 +1,19 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import { type Bytes, utf8Text } from "../../core/bytes.ts";
+import { hostCallsLeft } from "../../core/host-calls.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { FilterExchange } from "../contract.ts";
 import { GuestChance } from "../guest/chance.ts";
-import { describeTrap, hostFailure, outOfFuel, outOfStartFuel, TOO_DEEP, TOO_MANY_HOST_CALLS } from "../guest/faults.ts";
+import {
+  describeTrap,
+  hostFailure,
+  outOfFuel,
+  outOfStartFuel,
+  reentered,
+  TOO_DEEP,
+  TOO_MANY_HOST_CALLS,
+  wrongType,
+} from "../guest/faults.ts";
 import { type FuelGauge, firstFuel } from "../guest/fuel.ts";
 import type { Grants } from "../guest/grants.ts";
 import { type Isolation, newIsolation } from "../guest/isolation.ts";
@@ -233,7 +243,7 @@ export class ExtismGuest implements KernelHost {
   #enter(phase: string, input: string | Bytes, payer: ExtismContext | undefined): boolean {
     if (this.fault !== undefined) return false;
     if (this.inside) {
-      this.fault = `${phase} would have entered a running instance`;
+      this.fault = reentered(phase);
       return false;
     }
     if (!this.kernel.begin(input)) {
@@ -253,9 +263,7 @@ export class ExtismGuest implements KernelHost {
     this.#giveFuel(payer);
     this.#payer = payer;
     this.exchange = payer?.exchange;
-    const { hostCallsPerCallback, hostCallsPerExchange } = this.owner.config.budget;
-    const left = payer === undefined ? hostCallsPerCallback : hostCallsPerExchange - payer.hostCalls;
-    this.#hostCallsMax = Math.min(left, hostCallsPerCallback);
+    this.#hostCallsMax = hostCallsLeft(this.owner.config.budget, payer?.hostCalls);
     return true;
   }
 
@@ -268,7 +276,7 @@ export class ExtismGuest implements KernelHost {
     if (this.#isTimed) this.#ms += owner.options.clock.nowMs() - this.#startMs;
     owner.calls++;
     owner.stats.onCall(phase, this.#ms * 1000, weight);
-    if (typeof result === "bigint") this.fault ??= `${phase} has the wrong type`;
+    if (typeof result === "bigint") this.fault ??= wrongType(phase);
     const rest = this.#isStarting ? 0 : this.#settle();
     const used = this.#settled + rest;
     if (used > owner.callbackFuelMost) owner.callbackFuelMost = used;
@@ -428,7 +436,8 @@ export class ExtismGuest implements KernelHost {
       const { namespace } = this;
       const { config } = this.owner;
       const name = this.kernel.text(at, Math.min(size >>> 0, PROXY_WASM_LIMITS.nameBytes));
-      if (size >>> 0 > PROXY_WASM_LIMITS.nameBytes) this.stop("the name of a variable is too long");
+      if (size >>> 0 > PROXY_WASM_LIMITS.nameBytes)
+        this.stop(`more than ${PROXY_WASM_LIMITS.nameBytes} bytes in the name of a variable`);
       else if (valueSize === 0) namespace.delete(name);
       else if (valueSize >>> 0 > config.budget.sharedDataBytes) this.stop("its variables are larger than its budget");
       else if (namespace.set(name, this.kernel.copy(valueAt, valueSize), 0, config.budget) !== OK)

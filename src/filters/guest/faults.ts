@@ -10,6 +10,7 @@ const HOST_CALL = "a host call failed:";
 const HOST = "the host failed:";
 /** In one callback or exchange, of an ABI that has no answer for it. */
 export const TOO_MANY_HOST_CALLS = "it makes more calls to the host than its budget";
+const WRONG_TYPE = "an answer of the wrong type:";
 /** A call that its capabilities do not grant, and that cannot answer an error. */
 export const DENIED_CALL = "it may not call";
 
@@ -59,6 +60,15 @@ export function describeTrap(error: unknown): string {
   return `trap: ${TRAPS.find(([words]) => words.test(message))?.[1] ?? message.slice(0, 200)}`;
 }
 
+/** What a callback answered is no number that it may answer. */
+export const wrongType = (callback: string): string => `${WRONG_TYPE} ${callback}`;
+
+/** A bug of ours. */
+export const reentered = (callback: string): string => `${HOST} ${callback} would have entered a running instance`;
+
+/** What a guest did against the rules that its host keeps: a trap, unless it says by its words what it is. */
+export const describeBreach = (words: string): string => (faultKindOf(words) === "other" ? `trap: ${words}` : words);
+
 /** Beginnings of reasons, all written by this host: what a guest says comes behind them, so it cannot choose its kind. */
 const BEGINNINGS: readonly (readonly [string, FaultKind])[] = [
   [FUEL, "fuel"],
@@ -66,12 +76,14 @@ const BEGINNINGS: readonly (readonly [string, FaultKind])[] = [
   [TOO_MANY_HOST_CALLS, "budget"],
   ["trap: the stack overflowed", "depth"],
   ...TRAPS.map(([, words, kind]): [string, FaultKind] => [`trap: ${words}`, kind]),
+  ["trap: a pointer beyond the memory", "memory"],
   ["trap:", "trap"],
   ["abort:", "trap"],
   ["the guest aborted", "trap"],
   ["the guest exited", "trap"],
   [HOST_CALL, "host"],
   [HOST, "host"],
+  [WRONG_TYPE, "answer"],
   [DENIED_CALL, "denied"],
   ["its variables are larger than its budget", "budget"],
   ["more than ", "budget"],

@@ -1,7 +1,8 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Clock, Timer } from "../../core/clock.ts";
 import type { FilterLogs } from "../../core/filter-logs.ts";
-import { DEFAULT_FILTER_BUDGET } from "../../core/limits.ts";
+import { exchangeHostCalls } from "../../core/host-calls.ts";
+import { DEFAULT_FILTER_BUDGET, type FilterBudget } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import type { NodeFacts } from "../attributes.ts";
 import type { FilterAction, FilterContext, FilterExchange, FilterMetrics, FilterModule, FilterStatus } from "../contract.ts";
@@ -36,7 +37,10 @@ export interface GuestOptions {
 
 /** A snapshot that an earlier version kept on disk knows fewer budgets. */
 export function withWholeBudget(config: FilterConfig): FilterConfig {
-  return { ...config, budget: { ...DEFAULT_FILTER_BUDGET, ...config.budget } };
+  const { hostCallsPerExchange }: Partial<FilterBudget> = config.budget;
+  const budget = { ...DEFAULT_FILTER_BUDGET, ...config.budget };
+  const perExchange = exchangeHostCalls(budget.hostCallsPerCallback, hostCallsPerExchange);
+  return { ...config, budget: { ...budget, hostCallsPerExchange: perExchange } };
 }
 
 /** One exchange in one instance. Reused by its module; `epoch` tells one life from the next. */

@@ -192,7 +192,7 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
       if (!this.config.isolated) this.#rest();
       return made;
     } catch (error) {
-      this.#countFault(guestWords(this.config, describeCause(error)));
+      this.#failStart(error);
       return undefined;
     }
   }
@@ -362,10 +362,17 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     try {
       this.#current = this.#add();
     } catch (error) {
-      const reason = guestWords(this.config, describeCause(error));
-      this.options.log.error("a filter could not be started again", { filter: this.config.name, reason });
-      this.#scheduleRestart(this.#countFault(reason));
+      this.#scheduleRestart(this.#failStart(error));
     }
+  }
+
+  /** Answers how long no new instance may come, ms. */
+  #failStart(error: unknown): number {
+    const { config, options } = this;
+    const reason = guestWords(config, describeCause(error));
+    options.stats.onFault("start");
+    options.log.error("a filter could not be started again", { filter: config.name, reason });
+    return this.#countFault(reason);
   }
 
   /** Has every instance write down what it used. */

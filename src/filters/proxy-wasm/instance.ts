@@ -1,7 +1,8 @@
+import { hostCallsLeft } from "../../core/host-calls.ts";
 import type { FilterBudget } from "../../core/limits.ts";
 import type { CalloutAnswer, FilterExchange } from "../contract.ts";
 import { GuestChance } from "../guest/chance.ts";
-import { describeTrap, hostFailure, outOfFuel, outOfStartFuel, TOO_DEEP } from "../guest/faults.ts";
+import { describeTrap, hostFailure, outOfFuel, outOfStartFuel, reentered, TOO_DEEP, wrongType } from "../guest/faults.ts";
 import { FuelGauge, firstFuel } from "../guest/fuel.ts";
 import type { CalloutGate } from "../guest/grants.ts";
 import { type Isolation, newIsolation } from "../guest/isolation.ts";
@@ -310,7 +311,8 @@ export class GuestInstance {
     this.inside = true;
     this.active = context;
     this.#hostCalls = 0;
-    this.#hostCallsMax = this.#callsLeft(isLimited ? payer : undefined);
+    // A stream may go on for days: each of its callbacks has its own.
+    this.#hostCallsMax = hostCallsLeft(this.#budget, isLimited && payer?.isStream === false ? payer.hostCalls : undefined);
     let result: unknown;
     try {
       result = callback(a, b, c);
@@ -321,14 +323,6 @@ export class GuestInstance {
     if (isTimed) payer.spentMs += ms;
     if (isLimited && payer !== undefined) payer.hostCalls += this.#hostCalls;
     return this.#leave(phase, result, weight, ms);
-  }
-
-  /** Most calls to the host in the callback to come, for this exchange if any. A stream may go on for days: each of its callbacks has its own. */
-  #callsLeft(payer: StreamContext | undefined): number {
-    const { hostCallsPerCallback, hostCallsPerExchange } = this.#budget;
-    if (payer === undefined || payer.isStream) return hostCallsPerCallback;
-    const left = hostCallsPerExchange - payer.hostCalls;
-    return left < hostCallsPerCallback ? Math.max(0, left) : hostCallsPerCallback;
   }
 
   /** How many calls the time of this one stands for; 0: counted, not timed; -1: neither. */
@@ -347,7 +341,7 @@ export class GuestInstance {
     this.active = undefined;
     owner.calls++;
     if (weight >= 0) owner.stats.onCall(phase, ms * 1000, this.#starting ? 0 : weight);
-    if (typeof result === "bigint") this.fault ??= `proxy_on_${phase} has the wrong type`;
+    if (typeof result === "bigint") this.fault ??= wrongType(`proxy_on_${phase}`);
     if (this.fault !== undefined) {
       owner.onFault(this);
       return 0;
@@ -357,7 +351,7 @@ export class GuestInstance {
   }
 
   #refuseReentry(phase: string): number {
-    this.fault = `proxy_on_${phase} would have entered a running instance`;
+    this.fault = reentered(`proxy_on_${phase}`);
     return 0;
   }
 
