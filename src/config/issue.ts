@@ -19,6 +19,8 @@ export interface ConfigIssue {
   readonly column: number;
   /** How many more issues it stands for, which are not listed (`too_many_issues`). Absent: for itself. */
   readonly more?: number;
+  /** Resources behind them that were not read, because there were more issues than are listed (`too_many_issues`). */
+  readonly unread?: number;
 }
 
 /** `shop.yaml:12:9 dangling_reference Route default/shop spec…: message (hint)`. */
@@ -48,12 +50,17 @@ export function orderIssues(...lists: readonly (readonly ConfigIssue[])[]): Conf
   const more = countIssues(cut) + Math.max(0, sorted.length - CONFIG_LIMITS.issues);
   if (more === 0) return sorted;
   const file = cut[0]?.file ?? sorted[0]?.file ?? "";
-  return [...sorted.slice(0, CONFIG_LIMITS.issues), moreIssues(more, file)];
+  const unread = cut.reduce((sum, each) => sum + (each.unread ?? 0), 0);
+  return [...sorted.slice(0, CONFIG_LIMITS.issues), moreIssues(more, file, unread)];
 }
 
-/** Stands for all that are not listed. */
-export const moreIssues = (more: number, file = ""): ConfigIssue =>
-  issueOf({ code: "too_many_issues", message: `${more} more issues are not listed.`, file, more });
+/** Stands for all that are not listed, and for resources that were not read any more. */
+export function moreIssues(more: number, file = "", unread = 0): ConfigIssue {
+  const listed = `${more} more ${more === 1 ? "issue is" : "issues are"} not listed`;
+  if (unread === 0) return issueOf({ code: "too_many_issues", message: `${listed}.`, file, more });
+  const behind = unread === 1 ? "the resource behind them was" : `${unread} resources behind them were`;
+  return issueOf({ code: "too_many_issues", message: `${listed}, and ${behind} not read.`, file, more, unread });
+}
 
 /** How many there are, with those that are not listed. */
 export const countIssues = (issues: readonly ConfigIssue[]): number =>

@@ -47,7 +47,7 @@ export interface ParseResult {
   readonly partial: readonly PartialResource[];
   /** Resources that are there but have issues, so that references to them are not called dangling. */
   readonly refused: RefusedKeys;
-  /** At most `CONFIG_LIMITS.issues` and one that says so; in the order of the text. */
+  /** At most `CONFIG_LIMITS.issues` and one that says so; in the order of the text. Beyond them no other resource is read. */
   readonly issues: readonly ConfigIssue[];
 }
 
@@ -122,6 +122,8 @@ class ResourceReader {
   #counted = 0;
   /** Issues beyond those that are listed. */
   #more = 0;
+  /** Resources that were not looked at, because there are more issues than are listed already. */
+  #unread = 0;
 
   constructor(
     readonly file: string,
@@ -130,8 +132,15 @@ class ResourceReader {
 
   result(): ParseResult {
     const { resources, partial, refused, issues, file } = this;
-    if (this.#more > 0) issues.push(moreIssues(this.#more, file));
+    if (this.#unread > 0) refused.push(REFUSED_ANYTHING);
+    // Those that are listed beyond the limit are counted when they are put in order.
+    if (this.#more + this.#unread > 0) issues.push(moreIssues(this.#more, file, this.#unread));
     return { resources, partial, refused, issues: orderIssues(issues) };
+  }
+
+  /** More issues were found than are listed. */
+  get #isFull(): boolean {
+    return this.issues.length + this.#more > CONFIG_LIMITS.issues;
   }
 
   readDocument(document: TextDocument): void {
@@ -149,6 +158,11 @@ class ResourceReader {
         this.#report(document, [], "", { code: "too_many_resources", message, hint: "apply them in parts", path: [] });
         this.refused.push(REFUSED_ANYTHING);
       }
+      return;
+    }
+    // Somebody may send a million mistakes, and looking for one takes ten times as long as reading what is right.
+    if (this.#isFull) {
+      this.#unread++;
       return;
     }
     const kind = this.#readKind(document, value, base);
@@ -180,9 +194,8 @@ class ResourceReader {
     const { file } = this;
     const name = nameOf(kind, value);
     this.refused.push(keyOf(kind, value));
-    // What is not listed is only counted: somebody may send a million mistakes.
-    const isFull = this.issues.length > CONFIG_LIMITS.issues;
-    const { issues, more } = firstIssues(found, isFull ? 0 : CONFIG_LIMITS.issues);
+    // What is not listed is only counted.
+    const { issues, more } = firstIssues(found, CONFIG_LIMITS.issues);
     this.#more += more;
     const broken = below(document.broken, base);
     const report = (problem: Problem): void => {
@@ -192,9 +205,7 @@ class ResourceReader {
     for (const problem of describeZodIssues(issues, value, kind)) report(problem);
     // Beyond what is listed nobody sees what else there is.
     const pruned =
-      more > 0 || this.issues.length > CONFIG_LIMITS.issues
-        ? undefined
-        : prune(kind, value, { broken, merged: below(document.merged, base) }, this.#counted);
+      more > 0 || this.#isFull ? undefined : prune(kind, value, { broken, merged: below(document.merged, base) }, this.#counted);
     if (pruned === undefined) return;
     for (const problem of pruned.problems) report(problem);
     const { resource, pathOf, isWhole, hasUnknownKey } = pruned;

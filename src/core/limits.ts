@@ -405,7 +405,7 @@ export const CONFIG_LIMITS = {
   yamlMarks: 1_500_000,
   /** Resources in one apply. */
   resources: 100_000,
-  /** Issues reported at once; more are counted. */
+  /** Issues reported at once. One more: those of the same resource are counted, resources behind it are not read. */
   issues: 1_000,
   /** Secrets of filter settings with fewer characters are not looked for in what the filter says: every other word would be one. */
   secretChars: 4,

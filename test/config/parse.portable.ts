@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { firstIssues } from "../../src/config/field-issues.ts";
+import { type ConfigIssue, orderIssues } from "../../src/config/issue.ts";
 import { type Json, parseResources, parseStored } from "../../src/config/parse.ts";
 import { jsonSchema, KINDS } from "../../src/config/schema/index.ts";
 import { formatDuration, formatSize, readDuration, readSize } from "../../src/config/schema/units.ts";
@@ -62,8 +63,8 @@ describe("parseResources", () => {
     assert.equal(issues.length, CONFIG_LIMITS.issues + 1);
     assert.equal(issues[0]?.path, "spec.rulez0");
     assert.equal(issues.at(-2)?.path, `spec.rulez${CONFIG_LIMITS.issues - 1}`);
-    // One more: the empty list.
-    assert.equal(issues.at(-1)?.message, `${100_001 - CONFIG_LIMITS.issues} more issues are not listed.`);
+    const behind = "and the resource behind them was not read.";
+    assert.equal(issues.at(-1)?.message, `${50_000 - CONFIG_LIMITS.issues} more issues are not listed, ${behind}`);
     assert.deepEqual(partial, []);
     const found = [
       { code: "custom", path: [], message: "", input: 0 },
@@ -73,6 +74,47 @@ describe("parseResources", () => {
     const { issues: first, more } = firstIssues(found as unknown as Parameters<typeof firstIssues>[0], 3);
     assert.deepEqual(first, [found[0], { ...found[1], keys: ["a", "b"] }]);
     assert.equal(more, 2);
+  });
+
+  test("one mistake more than are listed, and nothing behind it is read", () => {
+    const right = {
+      apiVersion: "selvedge.dev/v1",
+      kind: "Route",
+      metadata: { name: "a" },
+      spec: { rules: [{ respond: { status: 204 } }] },
+    };
+    const wrongs = [
+      { ...right, spec: { ...right.spec, rulez: 1 } },
+      { ...right, kind: "Rout" },
+      { ...right, apiVersion: "v1" },
+      0,
+    ];
+    const named = (each: object | number, i: number) =>
+      typeof each === "number" ? each : { ...each, metadata: { name: `r${i}` } };
+    for (const wrong of wrongs) {
+      const read = (mistakes: number, rights: number, asYaml: boolean) => {
+        const items = [...new Array(mistakes).fill(wrong), ...new Array(rights).fill(right)].map(named);
+        const list = JSON.stringify({ kind: "List", items });
+        return parseResources(asYaml ? `${list} # YAML\n` : list, { file: "f" });
+      };
+      for (const asYaml of [false, true]) {
+        const edge = read(CONFIG_LIMITS.issues, 7, asYaml);
+        assert.deepEqual([edge.issues.length, edge.resources.length], [CONFIG_LIMITS.issues, 7]);
+        assert.ok(edge.issues.every(({ code }) => code !== "too_many_issues"));
+        const beyond = read(CONFIG_LIMITS.issues + 1, 7, asYaml);
+        assert.deepEqual([beyond.issues.length, beyond.resources.length], [CONFIG_LIMITS.issues + 1, 0]);
+        const { message, more, unread } = beyond.issues.at(-1) as ConfigIssue;
+        assert.deepEqual([more, unread], [1, 7]);
+        assert.equal(message, "1 more issue is not listed, and 7 resources behind them were not read.");
+        // What was not read may be what others refer to.
+        assert.ok(beyond.refused.includes("* */*"));
+        // One at a time or a million: as many are looked at.
+        const far = read(CONFIG_LIMITS.issues + 5_000, 0, asYaml);
+        assert.deepEqual([far.issues.at(-1)?.more, far.issues.at(-1)?.unread], [1, 4_999]);
+        assert.deepEqual(far.issues.slice(0, -1), beyond.issues.slice(0, -1));
+        assert.equal(orderIssues(far.issues, far.issues).at(-1)?.unread, 9_998);
+      }
+    }
   });
 
   test("the text around documents that cannot be read is looked through once", () => {
