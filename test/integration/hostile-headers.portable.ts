@@ -163,6 +163,51 @@ describe("trailers of a request", () => {
   });
 });
 
+describe("Trailer tells what will come", () => {
+  const request = (framing: string, ...said: string[]): string =>
+    `POST / HTTP/1.1\r\nhost: a\r\n${CLOSE}${said.map((each) => `Trailer: ${each}\r\n`).join("")}${framing}`;
+  const chunkedBody = "transfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nx-mine: 1\r\nx-other: 2\r\n\r\n";
+  const announced = (wire: string): string[] => [...wire.matchAll(/\r\ntrailer: ([^\r]*)/g)].map(([, value]) => value ?? "");
+
+  test("a request's names only those that its listener lets pass, and is not there when none is left", async () => {
+    for (const [said, expected, framing] of [
+      [["x-mine"], ["x-mine"], chunkedBody],
+      [["X-Mine"], ["X-Mine"], chunkedBody],
+      [["x-other , X-Mine,authorization", "x-other"], ["X-Mine"], chunkedBody],
+      [["x-other"], [], chunkedBody],
+      [["", ",", "x mine", "x-mine;q=1"], [], chunkedBody],
+      [["x-mine"], [], "content-length: 1\r\n\r\nx"],
+      [["x-mine"], [], "\r\n"],
+    ] as const) {
+      const upstream = await ok();
+      await withUpstream(
+        upstream,
+        async (proxy) => {
+          assert.equal(judge(await sayRaw(proxy.port(), request(framing, ...said))), "200");
+          assert.deepEqual(announced(upstream.received.join("")), expected, JSON.stringify(said));
+        },
+        listening({ requestTrailers: ["x-mine"] }),
+      );
+    }
+  });
+
+  test("an answer's names what may stand in trailers", async () => {
+    const upstream = await startUpstream(
+      () =>
+        "HTTP/1.1 200 OK\r\nTrailer: x-any, Set-Cookie, X-Forwarded-For\r\nTrailer: location\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nx-any: 1\r\nset-cookie: a\r\n\r\n",
+    );
+    await withUpstream(upstream, async (proxy) => {
+      const heard = await sayRaw(proxy.port(), request(chunkedBody));
+      assert.deepEqual(announced(heard), ["x-any"]);
+      assert.match(heard, /0\r\nx-any: 1\r\n\r\n$/);
+      assert.deepEqual(
+        announced(await sayRaw(proxy.port(), request(chunkedBody).replace("HTTP/1.1", "HTTP/1.0").replace(chunkedBody, "\r\n"))),
+        [],
+      );
+    });
+  });
+});
+
 describe("methods that echo or tunnel", () => {
   test("TRACE, TRACK and CONNECT are refused, other spellings are no methods, and none reaches an upstream", async () => {
     const upstream = await ok();

@@ -31,7 +31,7 @@ const proxyFields = {
 };
 
 export const SCHEMAS: Readonly<Record<string, Schema>> = {
-  Issue: object({ ...issueFields, more: integer }, ["more"]),
+  Issue: object({ ...issueFields, more: integer, unread: integer }, ["more", "unread"]),
   Problem: object(
     {
       type: text,

@@ -2,6 +2,8 @@ import { Failure } from "../../core/failure.ts";
 import type { HeaderBlock } from "../../core/head.ts";
 import { isForbiddenTrailer } from "../../core/trailer-names.ts";
 import { kindOf as forwardingKindOf, isAlias, NAME } from "../forwarding-names.ts";
+import { isAll, TOKEN } from "./chars.ts";
+import { trimSpace } from "./connection.ts";
 import { type FieldRules, HeadFields, readFields } from "./fields.ts";
 import { KIND, kindOf } from "./names.ts";
 import type { LineScanner } from "./scan.ts";
@@ -30,6 +32,26 @@ export function readTrailers(scanner: LineScanner, rules: FieldRules): HeaderBlo
   const { block } = fields;
   for (const name of block.names.slice()) if (isDropped(name)) block.remove(name);
   return block.length > 0 ? block : undefined;
+}
+
+/** What of a value of `Trailer` is true of trailers that we write; "": nothing. Untouched when all of it is. */
+export function announcedIn(value: string, isSent: (name: string) => boolean): string {
+  const names = value.split(",").map(trimSpace);
+  const sent = names.filter((name) => isAll(name, TOKEN) && isSent(name.toLowerCase()));
+  return sent.length === names.length ? value : sent.join(", ");
+}
+
+/** Takes out of `Trailer` what `keepTrailers` will take out of the trailers: all of it, when the body is one that has none. */
+export function keepAnnounced(headers: HeaderBlock, allowed: readonly string[]): void {
+  if (!headers.has("trailer")) return;
+  const { names, values } = headers;
+  const isBare = headers.has("content-length");
+  for (let i = names.length - 1; i >= 0; i--) {
+    if (names[i] !== "trailer") continue;
+    const said = isBare ? "" : announcedIn(values[i] as string, (name) => allowed.includes(name));
+    if (said === "") headers.removeAt(i);
+    else values[i] = said;
+  }
 }
 
 /** Those of `allowed` only; undefined when there are none left. */

@@ -5,7 +5,7 @@ import { AUTHORITY, CR, FIELD_NAME, LF, METHOD, QUERY, SP, VALUE, WIRE_PATH } fr
 import { type BodyKind, parseContentLength } from "./framing.ts";
 import { KIND, kindOf } from "./names.ts";
 import { REASONS } from "./reasons.ts";
-import { isTrailer } from "./trailers.ts";
+import { announcedIn, isTrailer } from "./trailers.ts";
 
 /**
  * Writes heads. A filter, a rewrite or a template can put any string into a head: every byte is checked against the grammar's
@@ -58,14 +58,18 @@ export function endLine(out: ByteWriter): void {
   out.buffer[out.length++] = LF;
 }
 
-/** Fields for the peer, without the codec's own. */
-function putFields(out: ByteWriter, headers: HeaderBlock, passed: PassedFields): Failure | undefined {
+/** Fields for the peer, without the codec's own. `Trailer` says what will come: nothing, unless the body is `chunked`. */
+function putFields(out: ByteWriter, headers: HeaderBlock, passed: PassedFields, chunked: boolean): Failure | undefined {
   const { names, values } = headers;
   for (let i = 0; i < names.length; i++) {
     const name = names[i] as string;
-    const value = values[i] as string;
+    let value = values[i] as string;
     const kind = kindOf(name);
     if (kind !== KIND.plain && !isPassed(kind, value, passed)) continue;
+    if (name === "trailer") {
+      value = chunked ? announcedIn(value, isTrailer) : "";
+      if (value === "") continue;
+    }
     const failure = putField(out, name, value);
     if (failure !== undefined) return failure;
   }
@@ -128,7 +132,7 @@ export function putRequest(out: ByteWriter, head: RequestHead, plan: RequestPlan
   out.literal(HOST);
   if (!putAll(out, head.authority, AUTHORITY)) return unwritable("the authority");
   endLine(out);
-  const failure = putFields(out, head.headers, ASKED[plan.kind]);
+  const failure = putFields(out, head.headers, ASKED[plan.kind], plan.kind === "chunked");
   if (failure !== undefined) return failure;
   if (plan.sayEmpty) out.text("content-length: 0\r\n");
   if (plan.kind === "chunked") out.text("transfer-encoding: chunked\r\n");
@@ -176,7 +180,7 @@ export function putResponse(out: ByteWriter, head: ResponseHead, plan: ResponseP
     if (!putValue(out, head.reason)) return unwritable("the reason");
     endLine(out);
   }
-  const failure = putFields(out, head.headers, plan.lengthToo ? LENGTH_ONLY : NO_OWN);
+  const failure = putFields(out, head.headers, plan.lengthToo ? LENGTH_ONLY : NO_OWN, plan.kind === "chunked");
   if (failure !== undefined) return failure;
   if (plan.sayEmpty) out.text("content-length: 0\r\n");
   if (plan.kind === "chunked") out.text("transfer-encoding: chunked\r\n");

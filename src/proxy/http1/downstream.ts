@@ -6,7 +6,7 @@ import { Failure } from "../../core/failure.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../../core/head.ts";
 import type { Socket, SocketHandler } from "../../runtime/net.ts";
 import { Http1Codec } from "../codec/http1.ts";
-import { keepTrailers } from "../codec/trailers.ts";
+import { keepAnnounced, keepTrailers } from "../codec/trailers.ts";
 import type { Http1Sink } from "../codec/types.ts";
 import type { ConnectionInfo, DownstreamHandler, DownstreamStream } from "../stream.ts";
 import type { Turn } from "../turn.ts";
@@ -210,6 +210,7 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
   takeRequest(head: RequestHead, end: boolean): void {
     this.#busy = true;
     this.#exchanges++;
+    if (!end) keepAnnounced(head.headers, this.config.requestTrailers);
     this.#mayTunnel = head.upgrade !== undefined;
     if (this.host.draining || this.#exchanges >= this.config.limits.exchangesPerConnection) this.#codec.closeAfter();
     if (this.#phase !== "body") this.#phase = "exchange";
