@@ -248,6 +248,9 @@ export class FilterSlot implements FilterExchange {
   setAttribute(path: readonly string[], value: Bytes): void {
     this.owner.setAttribute(path, value);
   }
+  isPaused(context: FilterContext, direction: Direction): boolean {
+    return context === this.context && this.lane(direction).held !== "nothing";
+  }
   resume(context: FilterContext, direction: Direction): void {
     if (context === this.context) this.owner.resumeSlot(this, direction);
   }

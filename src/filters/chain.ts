@@ -290,7 +290,8 @@ export class FilterChain extends ChainRun implements SlotOwner {
       slot.pendingResponse ??= response;
       return;
     }
-    if (!this.#mayAct(slot, () => this.respondSlot(slot, response)) || this.over) return;
+    // One that held an answer in whose place another one goes out has nothing to answer any more.
+    if (!this.#mayAct(slot, () => this.respondSlot(slot, response)) || this.over || this.bypass) return;
     this.#emit("request", this.answer(slot, response), false, false);
   }
 
@@ -336,7 +337,8 @@ export class FilterChain extends ChainRun implements SlotOwner {
 
   #fail(slot: FilterSlot, failure: Failure): void {
     if (this.break(slot, failure) === "failed") {
-      this.#emit("request", "failed", false, false);
+      // An answer that passes no filter is none of theirs to end.
+      if (!this.bypass) this.#emit("request", "failed", false, false);
       return;
     }
     const epoch = this.epoch;

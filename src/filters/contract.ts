@@ -155,6 +155,8 @@ export interface FilterExchange {
   attribute(path: readonly string[]): AttributeValue | undefined;
   /** Sets a dynamic attribute that later filters, log and trace see. */
   setAttribute(path: readonly string[], value: Bytes): void;
+  /** Does this direction wait for a word of the filter's? Not any more once another answer took the place of the one that it held. */
+  isPaused(context: FilterContext, direction: Direction): boolean;
   /** After a pause: goes on behind this filter. Does nothing when the pause is over (epoch). */
   resume(context: FilterContext, direction: Direction): void;
   /** A local answer from outside a callback (a call-out's answer, a timer). */

@@ -142,6 +142,35 @@ describe("FilterChain: order and pass-through", () => {
   });
 });
 
+describe("FilterChain: an answer in the place of one that a filter held", () => {
+  const held = () => {
+    const filter = new FakeFilter("a", [], { responseHead: pause });
+    const exchange = new FilterBench().exchange([filter]);
+    exchange.chain.requestHead(true);
+    assert.equal(exchange.respond(200, [], false), "held");
+    assert.equal(filter.context !== undefined && filter.exchange?.isPaused(filter.context, "response"), true);
+    assert.equal(exchange.respond(503, [], false), "forward");
+    assert.equal(filter.context !== undefined && filter.exchange?.isPaused(filter.context, "response"), false);
+    return { filter, exchange };
+  };
+
+  test("is not the filter's: it cannot go on with it, answer, or fail it", () => {
+    for (const word of ["resume", "respond", "fail"] as const) {
+      const { filter, exchange } = held();
+      const context = filter.context ?? assert.fail();
+      if (word === "resume") filter.resume("response");
+      else if (word === "respond") filter.exchange?.respond(context, denied);
+      else filter.exchange?.fail(context, "late", "failed");
+      assert.deepEqual(exchange.events, [], word);
+      assert.equal(exchange.chain.responseData(bytes("body"), true), "forward");
+      assert.equal(data(exchange), "body");
+      exchange.chain.close();
+      assert.deepEqual([...filter.stats.faults], word === "fail" ? [["failed", 1]] : []);
+      assert.equal(filter.closed, 1);
+    }
+  });
+});
+
 describe("FilterChain: pauses", () => {
   test("a head that is held keeps the body behind it; resume sends both on, the body through the same filter first", () => {
     const bench = new FilterBench();

@@ -1,6 +1,7 @@
 /** Filters switched off, on and released by hand, and their share of CPU in a second. In virtual time. */
 import assert from "node:assert/strict";
 import type { FilterConfig } from "../../src/config/snapshot.ts";
+import { PROXY_WASM_LIMITS } from "../../src/core/limits.ts";
 import { type Log, type LogFields, SILENT_LOG } from "../../src/core/log.ts";
 import type { FilterModule } from "../../src/filters/contract.ts";
 import { NOT_FOUND, OK } from "../../src/filters/proxy-wasm/abi.ts";
@@ -55,6 +56,26 @@ describe("filters by hand", () => {
       module.control("disable");
       assert.equal(bench.clock.pending, 0);
     }
+  });
+
+  test("switched off and on while isolated instances are in use: there are never more than the bound", async () => {
+    const most = PROXY_WASM_LIMITS.isolatedInstances;
+    const bench = new FilterBench();
+    bench.puppet.on("request_headers", FINE);
+    const module = await bench.load(filterConfig({ isolated: true }));
+    const begun = Array.from({ length: most }, () => bench.exchange([module]));
+    for (const { chain } of begun) assert.equal(chain.requestHead(true), "forward");
+    for (let i = 0; i < 3; i++) {
+      module.control("disable");
+      module.control("enable");
+      assert.equal(module.status().instances, most);
+      assert.match(ask(bench, module), /no instance/);
+    }
+    for (const { chain } of begun) chain.close();
+    assert.equal(module.status().instances, 0, "those of before go with their exchanges");
+    assert.equal(ask(bench, module), "forward");
+    assert.equal(module.status().instances, 1);
+    module.dispose();
   });
 
   test("onFailure: open passes what a disabled filter would have seen", async () => {

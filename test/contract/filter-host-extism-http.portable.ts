@@ -416,3 +416,43 @@ describe("extism http_request: an exchange that is gone while it waits", () => {
     await assertServes(bench, module);
   });
 });
+
+describe("extism http_request: another answer takes the place of the one that it is asked about", () => {
+  const source = (name: string, others: string[] = []) => ({
+    text: REQUEST,
+    exports: Object.fromEntries([[name, PASS_ON], ...others.map((each) => [each, "i32.const 1"])]),
+  });
+
+  test("while it waits for its turn behind the request: it is not asked any more", async () => {
+    const { bench, module } = await load(source("on_request", ["on_response"]));
+    const exchange = bench.exchange([module]);
+    assert.equal(exchange.chain.requestHead(true), "held");
+    await settle();
+    assert.equal(exchange.respond(200, [], true), "held");
+    assert.equal(exchange.respond(503, [], true), "forward");
+    await answer(exchange, setting("ann"));
+    // `on_response` would have failed.
+    assert.deepEqual([exchange.events, failureOf(exchange)], [['request head "" end'], "none"]);
+    assert.deepEqual([...module.stats.faults], []);
+    exchange.chain.close();
+    assert.equal(module.status().contexts, 0);
+  });
+
+  test("while it waits for its service: what it then says is for nobody", async () => {
+    for (const says of ["set", "fail", "respond"]) {
+      const { bench, module } = await load(source("on_response"));
+      const exchange = bench.exchange([module]);
+      exchange.chain.requestHead(true);
+      assert.equal(exchange.respond(200, [], true), "held");
+      await settle();
+      assert.equal(exchange.respond(503, [], true), "forward");
+      const fail = answerOf('{"fail":"no"}');
+      const respond = answerOf('{"respond":{"status":418}}');
+      await answer(exchange, says === "set" ? setting("ann") : says === "fail" ? fail : respond);
+      assert.deepEqual([exchange.events, failureOf(exchange)], [[], "none"], says);
+      assert.deepEqual([exchange.response?.status, exchange.response?.headers.entries()], [503, []], says);
+      exchange.chain.close();
+      assert.deepEqual([module.status().contexts, module.status().instances], [0, 1]);
+    }
+  });
+});

@@ -36,7 +36,9 @@ export class WaitingContext extends ExtismContext {
 
   protected override ask(owner: GuestOwner, exchange: FilterExchange, step: Step, end: boolean): Verdict {
     if (!this.#isAsking) return this.#start(owner, exchange, step, end);
-    this.#next = () => this.#obey(exchange, step, this.#start(owner, exchange, step, end));
+    this.#next = () => {
+      if (exchange.isPaused(this, step.direction)) this.#obey(exchange, step, this.#start(owner, exchange, step, end));
+    };
     return PAUSE;
   }
 
@@ -51,7 +53,9 @@ export class WaitingContext extends ExtismContext {
         : this.#leasing.lease(this, (later) =>
             owner.guardContext(this, () => {
               this.#isAsking = false;
-              this.#obey(exchange, step, run(later));
+              if (exchange.isPaused(this, step.direction)) return this.#obey(exchange, step, run(later));
+              if (typeof later !== "string") this.#release(later);
+              this.#goOn();
             }),
           );
     if (leased !== undefined) return run(leased);
@@ -82,7 +86,9 @@ export class WaitingContext extends ExtismContext {
   }
 
   #finish(guest: ExtismGuest, exchange: FilterExchange, step: Step, end: boolean, output: string | undefined): Verdict {
-    const verdict = this.judge(guest, exchange, step, end, output);
+    // What it was asked about may be gone: its place took an answer that is none of its business.
+    const isDue = output === undefined || exchange.isPaused(this, step.direction);
+    const verdict = isDue ? this.judge(guest, exchange, step, end, output) : CONTINUE;
     this.#isAsking = false;
     this.#busy = undefined;
     this.#release(guest);
@@ -105,7 +111,10 @@ export class WaitingContext extends ExtismContext {
     else if (verdict.kind === "respond") exchange.respond(this, verdict);
     else if (verdict.kind === "fail") exchange.fail(this, verdict.reason, verdict.fault);
     else exchange.fail(this, "it is switched off");
-    if (this.epoch !== epoch || this.#isAsking) return;
+    if (this.epoch === epoch && !this.#isAsking) this.#goOn();
+  }
+
+  #goOn(): void {
     const next = this.#next;
     this.#next = undefined;
     next?.();

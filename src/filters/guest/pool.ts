@@ -359,6 +359,8 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
   }
 
   #renew(): void {
+    // Those that were there before a halt may still be in use: they count until their exchanges end.
+    if (this.#isExclusive && this.instances.size >= this.#mostInstances) return;
     try {
       this.#current = this.#add();
     } catch (error) {
