@@ -2,10 +2,11 @@ import type { FilterConfig } from "../config/snapshot.ts";
 import { type Bytes, concatBytes, copyBytes, EMPTY_BYTES, viewOf } from "../core/bytes.ts";
 import { Deadline } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
-import { HeaderBlock, type RequestHead, type ResponseHead } from "../core/head.ts";
+import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
 import type { CalloutAnswer, CalloutRequest } from "../filters/contract.ts";
 import { Attempt, type AttemptOwner } from "./attempt.ts";
 import { NO_HINT } from "./balance/picker.ts";
+import { calloutFields, calloutHead } from "./callout-head.ts";
 import type { ProxyCore } from "./core.ts";
 import type { Generation } from "./generation.ts";
 import type { UpstreamStream } from "./stream.ts";
@@ -13,21 +14,23 @@ import type { UpstreamService } from "./upstream/service.ts";
 
 let lastId = 0;
 
-/** Starts a filter's HTTP call to a service; its id, or 0: refused (not granted, unknown service, no endpoint, bad head). `done` comes later, once. */
+/** Starts a filter's HTTP call to a service; its id, or 0: refused (not granted, unknown service, no endpoint, bad head). `done` comes later, once. `told`: the fields of the request that it is made for. */
 export function startCallout(
   core: ProxyCore,
   generation: Generation,
   filter: FilterConfig,
   request: CalloutRequest,
   done: (answer: CalloutAnswer | undefined) => void,
+  told?: HeaderBlock,
 ): number {
   const name = request.service.includes("/") ? request.service : `default/${request.service}`;
   if (!filter.capabilities.callouts.includes(name)) return 0;
   const service = generation.services.get(name);
-  const head = toRequestHead(request.headers);
+  const head = calloutHead(request.headers, generation, told);
   if (service === undefined || head === undefined) return 0;
   lastId = (lastId % 0x7fff_ffff) + 1;
-  const callout = new Callout(core, lastId, head, request, done);
+  const trailers = request.trailers === undefined ? undefined : calloutFields(request.trailers, generation, undefined);
+  const callout = new Callout(core, lastId, head, { ...request, trailers }, done);
   core.callouts.set(callout.id, callout);
   // Never within the caller's call: a filter must not hear an answer before it knows the id.
   queueMicrotask(() => callout.start(service));
@@ -37,26 +40,6 @@ export function startCallout(
 /** Forgets a call-out: its answer does nothing. */
 export function cancelCallout(core: ProxyCore, id: number): void {
   core.callouts.get(id)?.cancel();
-}
-
-/** The pseudo headers of proxy-wasm as a head; undefined when one is missing. */
-function toRequestHead(headers: HeaderBlock): RequestHead | undefined {
-  const method = headers.get(":method");
-  const target = headers.get(":path");
-  const authority = headers.get(":authority");
-  if (method === undefined || authority === undefined || target === undefined || !target.startsWith("/")) return undefined;
-  const plain = HeaderBlock.from(headers.entries().filter(([name]) => !name.startsWith(":")));
-  const mark = target.indexOf("?");
-  return {
-    method,
-    scheme: headers.get(":scheme") ?? "http",
-    authority,
-    path: mark < 0 ? target : target.slice(0, mark),
-    query: mark < 0 ? undefined : target.slice(mark + 1),
-    version: 11,
-    upgrade: undefined,
-    headers: plain,
-  };
 }
 
 /** One call under way. */

@@ -484,7 +484,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   }
 
   callout(filter: FilterConfig, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number {
-    return startCallout(this.core, this.generation, filter, request, done);
+    return startCallout(this.core, this.generation, filter, request, done, this.request.headers);
   }
 
   cancelCallout(id: number): void {

@@ -280,15 +280,11 @@ describe("filters that answer and call", () => {
   });
 
   /** Asks the service `aside` about the path, and goes on or answers 403 by what it says. */
-  function asking(puppet: Puppet): void {
+  function asking(puppet: Puppet, fields: readonly (readonly [string, string])[] = []): void {
     let context = 0;
     puppet.on("request_headers", function* (guest, id) {
       context = id ?? 0;
-      const [at, size] = guest.putPairs([
-        [":method", "GET"],
-        [":path", "/may-i"],
-        [":authority", "aside"],
-      ]);
+      const [at, size] = guest.putPairs([[":method", "GET"], [":path", "/may-i"], [":authority", "aside"], ...fields]);
       const code = yield guest.host("proxy_http_call", guest.put("default/aside"), 13, at, size, 0, 0, 0, 0, 2_000, OUT_A);
       assert.equal(code, 0);
       return PAUSE;
@@ -329,6 +325,30 @@ describe("filters that answer and call", () => {
         aside === undefined ? {} : { aside },
       );
     }
+  });
+
+  test("a call says nothing that its service believes of the mesh alone, and passes on where the request came from", async () => {
+    const aside = await startUpstream(() => okText("yes"));
+    const upstream = await echo();
+    await withFilters(
+      [puppetFilter(mayCall)],
+      upstream,
+      async (proxy, puppet) => {
+        asking(puppet, [
+          ["host", "elsewhere"],
+          ["content-length", "7"],
+          ["x-selvedge-failure", "forged"],
+          ["x-forwarded-for", "10.9.9.9"],
+          ["x-forwarded-for", "127.0.0.1"],
+          ["x-own", "1"],
+        ]);
+        assert.equal(judge(await sayRaw(proxy.port(), GET)), "200");
+        const [request] = aside.received.join("").split("\r\n\r\n");
+        const lines = (request ?? "").toLowerCase().split("\r\n").slice(1).sort();
+        assert.deepEqual(lines, ["host: aside", "x-forwarded-for: 127.0.0.1", "x-own: 1"]);
+      },
+      { aside },
+    );
   });
 
   test("while a filter holds the head, the proxy invites the body itself, and Expect goes no further", async () => {
