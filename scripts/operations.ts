@@ -20,6 +20,7 @@ const LIMITS_SOURCES = [
   "limits-control.ts",
   "limits-extism.ts",
   "limits-filter-logs.ts",
+  "limits-http.ts",
   "limits-jwt.ts",
   "limits-oci.ts",
   "limits-trace.ts",
@@ -54,49 +55,72 @@ function readMeanings(): ReadonlyMap<string, string> {
   const meanings = new Map<string, string>();
   let block = "";
   let comment = "";
-  for (const line of LIMITS_SOURCES.flatMap((source) => readFileSync(source, "utf8").split("\n"))) {
+  for (const line of LIMITS_SOURCES.flatMap((source) => linesOf(readFileSync(source, "utf8")))) {
     block = /^export (?:interface|const) (\w+)/.exec(line)?.[1] ?? block;
     const said = /^\s*\/\*\* (.*) \*\/$/.exec(line)?.[1];
-    const field = /^\s+(?:readonly )?(\w+):/.exec(line)?.[1];
+    const field = /^\s+(?:readonly )?(\w+)\??:/.exec(line)?.[1];
     if (field !== undefined && comment !== "") meanings.set(`${block}.${field}`, comment);
     comment = said ?? "";
   }
   return meanings;
 }
 
-/** Heading, values, and where their meanings stand when that is another block. */
-const LIMIT_GROUPS: readonly (readonly [string, Readonly<Record<string, number>>, string])[] = [
-  ["A downstream connection (per listener)", { ...limits.DEFAULT_HTTP_LIMITS }, "HttpLimits"],
-  ["Times of a downstream connection (per listener)", { ...limits.DEFAULT_DOWNSTREAM_TIMES }, "DownstreamTimes"],
-  ["An upstream (per service and worker)", { ...limits.DEFAULT_UPSTREAM_LIMITS }, "UpstreamLimits"],
-  ["A filter (per filter)", { ...limits.DEFAULT_FILTER_BUDGET }, "FilterBudget"],
-  ["The codec (fixed)", limits.CODEC_LIMITS, "CODEC_LIMITS"],
-  ["Streams of TCP (fixed)", limits.STREAM_LIMITS, "STREAM_LIMITS"],
-  ["Open files (fixed)", limits.DESCRIPTOR_LIMITS, "DESCRIPTOR_LIMITS"],
-  ["The PROXY protocol (fixed)", limits.PROXY_HEADER_LIMITS, "PROXY_HEADER_LIMITS"],
-  ["The filter host (fixed)", limits.PROXY_WASM_LIMITS, "PROXY_WASM_LIMITS"],
-  ["Heads that filters write (fixed)", limits.FILTER_HEAD_LIMITS, "FILTER_HEAD_LIMITS"],
-  ["A filter's calls to one service (per filter)", { ...limits.DEFAULT_CALLOUT_LIMITS }, "CalloutLimits"],
-  ["What a filter publishes on one subject (per filter)", limits.DEFAULT_PUBLISH_LIMITS, "DEFAULT_PUBLISH_LIMITS"],
-  ["Capabilities (fixed)", limits.CAPABILITY_LIMITS, "CAPABILITY_LIMITS"],
-  ["Components (fixed)", limits.COMPONENT_LIMITS, "COMPONENT_LIMITS"],
-  ["Failures of the proxy around a filter (fixed)", limits.HOST_BUG_LIMITS, "HOST_BUG_LIMITS"],
-  ["Plug-ins of Extism (fixed)", limits.EXTISM_LIMITS, "EXTISM_LIMITS"],
-  ["Modules that are metered (fixed)", limits.METER_LIMITS, "METER_LIMITS"],
-  ["Modules that are prepared (fixed)", limits.PREPARE_LIMITS, "PREPARE_LIMITS"],
-  ["Starts of filters that are kept (fixed)", limits.KEPT_START_LIMITS, "KEPT_START_LIMITS"],
-  ["OCI registries (fixed)", limits.OCI_LIMITS, "OCI_LIMITS"],
-  ["What changes of configuration may hold (fixed)", limits.CONTROL_LIMITS, "CONTROL_LIMITS"],
-  ["Trials of filters (fixed)", limits.TRIAL_LIMITS, "TRIAL_LIMITS"],
-  ["Texts of configuration (fixed)", limits.CONFIG_LIMITS, "CONFIG_LIMITS"],
-  ["JWT verification (fixed)", limits.JWT_LIMITS, "JWT_LIMITS"],
-  ["Name resolution (fixed)", limits.DNS_LIMITS, "DNS_LIMITS"],
-  ["Compression (fixed)", limits.COMPRESSION_LIMITS, "COMPRESSION_LIMITS"],
-  ["Events (fixed)", limits.EVENT_LIMITS, "EVENT_LIMITS"],
-  ["Log lines of filters (fixed)", limits.FILTER_LOG_LIMITS, "FILTER_LOG_LIMITS"],
-  ["Spans that are exported (fixed, per worker)", limits.TRACE_LIMITS, "TRACE_LIMITS"],
-  ["Stopping (Mesh)", limits.DRAIN_TIMES, "DRAIN_TIMES"],
-];
+/** A comment of several lines is one. */
+const linesOf = (source: string): string[] =>
+  source
+    .replace(/\/\*\*\n[\s\S]*?\*\//g, (comment) => comment.replace(/\n\s*\*(?!\/)/g, "").replace(/\n\s*\*\//, " */"))
+    .split("\n");
+
+/** What users write for a limit, from the files that compile it: `bufferBytes: budget.buffer` becomes `budget.buffer`. */
+function readSettings(file: string, prefix = ""): Readonly<Record<string, string>> {
+  const source = readFileSync(fileURLToPath(new URL(`../src/config/compile/${file}`, import.meta.url)), "utf8");
+  const pairs = [...source.matchAll(/^\s+(\w+): .*\b((?:limits|times|budget)\.\w+)/gm)];
+  return Object.fromEntries(pairs.map(([, limit, setting]) => [limit, `${prefix}${setting}`]));
+}
+
+const LISTENER = readSettings("gateway.ts", "listeners[].");
+const SERVICE = readSettings("service.ts");
+const CALLOUTS = { concurrent: "concurrent", perSecond: "perSecond", timeoutMs: "timeout" };
+const PUBLISH = { perSecond: "capabilities.nats.perSecond", payloadBytes: "capabilities.nats.payload" };
+const DRAIN = { graceMs: "drain.grace", tunnelGraceMs: "drain.tunnelGrace" };
+const ofCallouts = Object.fromEntries(
+  Object.entries(CALLOUTS).map(([limit, name]) => [limit, `capabilities.callouts[].${name}`]),
+);
+
+/** Heading, values, the block in which their meanings stand, and what users write for them where they can. */
+const LIMIT_GROUPS: readonly (readonly [string, Readonly<Record<string, number>>, string, Readonly<Record<string, string>>?])[] =
+  [
+    ["A downstream connection (per listener)", { ...limits.DEFAULT_HTTP_LIMITS }, "HttpLimits", LISTENER],
+    ["Times of a downstream connection (per listener)", { ...limits.DEFAULT_DOWNSTREAM_TIMES }, "DownstreamTimes", LISTENER],
+    ["An upstream (per service and worker)", { ...limits.DEFAULT_UPSTREAM_LIMITS }, "UpstreamLimits", SERVICE],
+    ["A filter (per filter)", { ...limits.DEFAULT_FILTER_BUDGET }, "FilterBudget", readSettings("filter.ts")],
+    ["The codec (fixed)", limits.CODEC_LIMITS, "CODEC_LIMITS"],
+    ["Streams of TCP (fixed)", limits.STREAM_LIMITS, "STREAM_LIMITS"],
+    ["Open files (fixed)", limits.DESCRIPTOR_LIMITS, "DESCRIPTOR_LIMITS"],
+    ["The PROXY protocol (fixed)", limits.PROXY_HEADER_LIMITS, "PROXY_HEADER_LIMITS"],
+    ["The filter host (fixed)", limits.PROXY_WASM_LIMITS, "PROXY_WASM_LIMITS"],
+    ["Heads that filters write (fixed)", limits.FILTER_HEAD_LIMITS, "FILTER_HEAD_LIMITS"],
+    ["A filter's calls to one service (per filter)", { ...limits.DEFAULT_CALLOUT_LIMITS }, "CalloutLimits", ofCallouts],
+    ["What a filter publishes on one subject (per filter)", limits.DEFAULT_PUBLISH_LIMITS, "DEFAULT_PUBLISH_LIMITS", PUBLISH],
+    ["Capabilities (fixed)", limits.CAPABILITY_LIMITS, "CAPABILITY_LIMITS"],
+    ["Components (fixed)", limits.COMPONENT_LIMITS, "COMPONENT_LIMITS"],
+    ["Failures of the proxy around a filter (fixed)", limits.HOST_BUG_LIMITS, "HOST_BUG_LIMITS"],
+    ["Plug-ins of Extism (fixed)", limits.EXTISM_LIMITS, "EXTISM_LIMITS"],
+    ["Modules that are metered (fixed)", limits.METER_LIMITS, "METER_LIMITS"],
+    ["Modules that are prepared (fixed)", limits.PREPARE_LIMITS, "PREPARE_LIMITS"],
+    ["Starts of filters that are kept (fixed)", limits.KEPT_START_LIMITS, "KEPT_START_LIMITS"],
+    ["OCI registries (fixed)", limits.OCI_LIMITS, "OCI_LIMITS"],
+    ["What changes of configuration may hold (fixed)", limits.CONTROL_LIMITS, "CONTROL_LIMITS"],
+    ["Trials of filters (fixed)", limits.TRIAL_LIMITS, "TRIAL_LIMITS"],
+    ["Texts of configuration (fixed)", limits.CONFIG_LIMITS, "CONFIG_LIMITS"],
+    ["JWT verification (fixed)", limits.JWT_LIMITS, "JWT_LIMITS"],
+    ["Name resolution (fixed)", limits.DNS_LIMITS, "DNS_LIMITS"],
+    ["Compression (fixed)", limits.COMPRESSION_LIMITS, "COMPRESSION_LIMITS"],
+    ["Events (fixed)", limits.EVENT_LIMITS, "EVENT_LIMITS"],
+    ["Log lines of filters (fixed)", limits.FILTER_LOG_LIMITS, "FILTER_LOG_LIMITS"],
+    ["Spans that are exported (fixed, per worker)", limits.TRACE_LIMITS, "TRACE_LIMITS"],
+    ["Stopping (Mesh)", limits.DRAIN_TIMES, "DRAIN_TIMES", DRAIN],
+  ];
 
 function showValue(name: string, value: number): string {
   if (value === Number.POSITIVE_INFINITY) return "none";
@@ -106,13 +130,15 @@ function showValue(name: string, value: number): string {
 
 function renderLimits(): string {
   const meanings = readMeanings();
-  const parts = LIMIT_GROUPS.map(([title, values, block]) => {
+  const parts = LIMIT_GROUPS.map(([title, values, block, settings]) => {
     const rows = Object.entries(values).map(([name, value]) => [
+      ...(settings === undefined ? [] : [settings[name] === undefined ? "fixed" : `\`${settings[name]}\``]),
       `\`${name}\``,
       showValue(name, value),
       meanings.get(`${block}.${name}`) ?? "",
     ]);
-    return `### ${title}\n\n${tableOf(["limit", "default", "meaning"], rows)}`;
+    const head = settings === undefined ? [] : ["setting"];
+    return `### ${title}\n\n${tableOf([...head, "limit", "default", "meaning"], rows)}`;
   });
   return parts.join("\n\n");
 }

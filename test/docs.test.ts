@@ -40,6 +40,31 @@ test("every limit is in docs/operations.md", () => {
   expect(missing).toEqual([]);
 });
 
+test("every limit in docs/operations.md has a meaning, and what users write for it is in docs/configuration.md", () => {
+  const page = read("docs/operations.md");
+  const tables = page.slice(page.indexOf("<!-- generated: limits -->"), page.indexOf("<!-- end: limits -->"));
+  const rows = tables.split("\n").filter((line) => /^\| (`|fixed)/.test(line));
+  expect(rows.length).toBeGreaterThan(200);
+  expect(rows.filter((line) => /\|\s*\|$/.test(line))).toEqual([]);
+  expect(tables).toMatch(
+    /\| `budget\.callbackFuel` \| `callbackFuel` \| 1,000,000 \| Fuel of one callback: [^|]*its exchanges get `onFailure`\. \|/,
+  );
+  const configuration = read("docs/configuration.md");
+  const settings = rows.flatMap((line) => /^\| `([^`]+)` \| `/.exec(line)?.[1] ?? []);
+  expect(settings.length).toBeGreaterThan(40);
+  expect(settings.filter((name) => !configuration.includes(`\n| \`${name}\` |`))).toEqual([]);
+  // What can be set is said to be.
+  for (const name of [
+    "bodyBytes",
+    "tunnelIdleMs",
+    "responseIdleMs",
+    "bufferBytes",
+    "hostCallsPerExchange",
+    "contextsPerInstance",
+  ])
+    expect(tables).not.toContain(`| fixed | \`${name}\``);
+});
+
 test("the README's gateway for your own service is valid", async () => {
   const text = /```yaml\n(# gateway\.yaml\n[\s\S]*?)```/.exec(read("README.md"))?.[1] ?? "";
   const folder = newFolder();

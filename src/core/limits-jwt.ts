@@ -14,6 +14,7 @@ export const JWT_LIMITS = {
   kidRefreshMs: 10_000,
   /** First wait after a failed fetch; doubles up to the last. */
   retryFirstMs: 1_000,
+  /** The longest wait after failed fetches. */
   retryLastMs: 300_000,
   /** Keys tried for a token that names none. */
   keysTried: 8,

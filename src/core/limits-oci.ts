@@ -10,6 +10,7 @@ export const OCI_LIMITS = {
   lineMs: 60_000,
   /** The same of all publishers together. */
   lineAllMs: 120_000,
+  /** The time in which `lineMs` and `lineAllMs` are counted. */
   lineWindowMs: 600_000,
   /** One push of a module. Exceeded: it failed. */
   pushMs: 300_000,

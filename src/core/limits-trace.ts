@@ -14,6 +14,7 @@ export const TRACE_LIMITS = {
   batchTries: 5,
   /** First wait after a failed try; doubles up to the last. */
   retryFirstMs: 1_000,
+  /** The longest wait after failed tries. */
   retryLastMs: 30_000,
   /** Read of an answer, which says nothing that is needed; then the connection is closed. */
   answerBytes: 64 * 1024,

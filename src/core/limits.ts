@@ -3,87 +3,20 @@
  * value in configuration; nothing is unbounded. What exceeding one answers stands beside it.
  */
 
+import { DEFAULT_HTTP_LIMITS } from "./limits-http.ts";
+
 export { CONTROL_LIMITS, TRIAL_LIMITS } from "./limits-control.ts";
 export { EXTISM_LIMITS } from "./limits-extism.ts";
+export {
+  CODEC_LIMITS,
+  DEFAULT_DOWNSTREAM_TIMES,
+  DEFAULT_HTTP_LIMITS,
+  type DownstreamTimes,
+  type HttpLimits,
+} from "./limits-http.ts";
 export { JWT_LIMITS } from "./limits-jwt.ts";
 export { OCI_LIMITS } from "./limits-oci.ts";
 export { TRACE_LIMITS } from "./limits-trace.ts";
-
-/** Bounds of one HTTP/1.1 connection and its messages. */
-export interface HttpLimits {
-  /** Method, target and version with their spaces. Exceeded: 414. */
-  readonly requestLineBytes: number;
-  /** Fields of a header section. Exceeded: 431. */
-  readonly headerCount: number;
-  /** Name and value of one field. Exceeded: 431. */
-  readonly headerFieldBytes: number;
-  /** The whole header section. Exceeded: 431. */
-  readonly headerSectionBytes: number;
-  /** The body, decoded from its framing. Exceeded: 413. `Infinity` switches it off. */
-  readonly bodyBytes: number;
-  /** The trailer section. Exceeded: 431 when the head of the answer is not out yet, else the connection is closed. */
-  readonly trailerSectionBytes: number;
-  /** All chunk extensions of one body together. Exceeded: 400. */
-  readonly chunkExtensionBytes: number;
-  /** Complete requests waiting on one connection behind the one being served; the rest stays in the socket (back-pressure). */
-  readonly pipelinedRequests: number;
-  /** Exchanges served on one connection before it is closed in an orderly way. */
-  readonly exchangesPerConnection: number;
-}
-
-export const DEFAULT_HTTP_LIMITS: HttpLimits = {
-  requestLineBytes: 16 * 1024,
-  headerCount: 100,
-  headerFieldBytes: 32 * 1024,
-  headerSectionBytes: 64 * 1024,
-  bodyBytes: Number.POSITIVE_INFINITY,
-  trailerSectionBytes: 8 * 1024,
-  chunkExtensionBytes: 4 * 1024,
-  pipelinedRequests: 64,
-  exchangesPerConnection: 1_000_000,
-};
-
-/** Bounds of the HTTP/1.1 codec that nobody has to configure. */
-export const CODEC_LIMITS = {
-  /** Names in `Connection` besides the known ones. Exceeded: 400. */
-  connectionOptions: 16,
-  /** 1xx heads in front of one answer. Exceeded: 502. */
-  informationalHeads: 16,
-  /** Empty lines in front of a request line (RFC 9112 §2.2). Exceeded: 400. */
-  emptyLines: 1,
-  /** Letters of a method; the longest registered one has 17. Exceeded: 400, also when the request line is too long as well. */
-  methodBytes: 64,
-} as const;
-
-/** How long each phase of a downstream connection may take. */
-export interface DownstreamTimes {
-  /** TLS handshake and PROXY header. Exceeded: closed. */
-  readonly handshakeMs: number;
-  /** From the first byte of a request to the end of its header section. Exceeded: 408. */
-  readonly headerMs: number;
-  /** Between two pieces of a request body. Exceeded: 408. */
-  readonly bodyIdleMs: number;
-  /** A body must come at this rate at least, on average, once `bodyGraceMs` have passed. Below: 408. 0 switches it off. */
-  readonly bodyMinBytesPerSecond: number;
-  readonly bodyGraceMs: number;
-  /** Between two exchanges on a kept connection. Exceeded: closed. */
-  readonly keepAliveIdleMs: number;
-  /** A downstream that does not take what we send, or less than `bodyMinBytesPerSecond` of it. Exceeded: reset. */
-  readonly writeStallMs: number;
-  /** A tunnel (WebSocket, CONNECT, TCP) in which nothing moves. Exceeded: closed. */
-  readonly tunnelIdleMs: number;
-}
-
-export const DEFAULT_DOWNSTREAM_TIMES: DownstreamTimes = {
-  handshakeMs: 10_000,
-  headerMs: 10_000,
-  bodyIdleMs: 30_000,
-  bodyMinBytesPerSecond: 256,
-  bodyGraceMs: 10_000,
-  keepAliveIdleMs: 60_000,
-  writeStallMs: 60_000,
-  tunnelIdleMs: 3_600_000,
-};
 
 /** Bounds of a listener. */
 export const DEFAULT_LISTENER_CONNECTIONS = 65_536;
@@ -144,6 +77,7 @@ export interface FilterBudget {
   readonly fuelPerSecond: number;
   /** So many faults within `faultWindowMs` and the filter is not started any more: its `onFailure` applies until it is released or its module or configuration changes. 0: never. */
   readonly faults: number;
+  /** The time in which `faults` are counted. */
   readonly faultWindowMs: number;
   /** How deep its calls may nest, in slots of 8 bytes: one takes 16, its parameters and locals, and its most operands. No more than the runtime's stack has room for; core modules of components have the default each. Exceeded: as for `callbackFuel`. */
   readonly depthSlots: number;
@@ -163,8 +97,9 @@ export interface FilterBudget {
   readonly callouts: number;
   /** Log lines per second; more are dropped and counted. */
   readonly logLinesPerSecond: number;
-  /** Keys and bytes of shared data. */
+  /** Keys of shared data. One more: the call fails. */
   readonly sharedDataKeys: number;
+  /** Shared data, keys and values together. More: the call fails. */
   readonly sharedDataBytes: number;
   /** Metrics a filter may define. */
   readonly metrics: number;
@@ -291,11 +226,13 @@ export const PROXY_WASM_LIMITS = {
   logLineBytes: 8 * 1024,
   /** Name of a metric, a shared queue or a foreign function; key of shared data. Exceeded: BAD_ARGUMENT. */
   nameBytes: 1024,
-  /** Queues of one namespace, and items in one. Exceeded: INTERNAL_FAILURE. */
+  /** Queues of one namespace. Exceeded: INTERNAL_FAILURE. */
   queues: 64,
+  /** Items in one queue. Exceeded: INTERNAL_FAILURE. */
   queueItems: 1024,
-  /** After a trap: the first new instance comes at once, the next ones after a delay that doubles between these. */
+  /** After a trap: the first new instance comes at once, the second one after this; the wait doubles from one to the next. */
   restartMinMs: 100,
+  /** The longest such wait. */
   restartMaxMs: 30_000,
   /** An instance that lived this long without a trap ends the doubling. */
   restartResetMs: 10_000,
@@ -322,6 +259,7 @@ export const PREPARE_LIMITS = {
   threadIdleMs: 2_000,
   /** Rewritten modules that are kept on disk. Exceeded: those that were not used for longest go. */
   cacheBytes: 256 * 1024 * 1024,
+  /** Files of such modules. Exceeded: those that were not used for longest go. */
   cacheFiles: 1_000,
   /** What a writer that died left behind is removed once it is this old. */
   cacheLeftoverMs: 600_000,
@@ -362,20 +300,29 @@ export const COMPONENT_LIMITS = {
 
 /** Bounds of a module that is metered: what compilers take more than linear time for, or hosts memory. Exceeded: refused. */
 export const METER_LIMITS = {
+  /** Sections of one module. */
   sections: 10_000,
+  /** Types of functions, and tags. */
   types: 50_000,
   /** Parameters, or results, of one function. */
   params: 1_000,
+  /** Imports of one module. */
   imports: 10_000,
+  /** Functions of its own. */
   functions: 200_000,
+  /** Globals of its own. */
   globals: 100_000,
   /** Mutable globals of a module whose start can be kept. More: it starts again after a trap. */
   keptGlobals: 64,
+  /** Exports of one module. */
   exports: 200_000,
+  /** Tables, imported ones included. */
   tables: 16,
-  /** Element segments, and elements in all of them. */
+  /** Segments of elements. */
   elementSegments: 10_000,
+  /** Elements in all segments. */
   elements: 2_000_000,
+  /** Segments of data. */
   dataSegments: 100_000,
   /** One function's body. */
   functionBytes: 4 * 1024 * 1024,
@@ -469,8 +416,9 @@ export const DNS_LIMITS = {
   rounds: 2,
   /** Answers without a record, in a row, until they count for a name that had endpoints. */
   emptyAnswers: 3,
-  /** Until the next try after a failed resolution: at first, and at most (it doubles). */
+  /** Until the next try after a failed resolution; doubles with each that fails. */
   retryMinMs: 1_000,
+  /** The longest such wait. */
   retryMaxMs: 30_000,
 } as const;
 
@@ -492,5 +440,12 @@ export const EVENT_LIMITS = {
 
 export { FILTER_LOG_LIMITS, HOST_BUG_LIMITS } from "./limits-filter-logs.ts";
 
-/** Grace for in-flight exchanges when a proxy stops, and how long readiness fails before listeners close. */
-export const DRAIN_TIMES = { readyFailMs: 500, graceMs: 30_000, tunnelGraceMs: 60_000 } as const;
+/** What a proxy that stops waits for. */
+export const DRAIN_TIMES = {
+  /** How long readiness fails before listeners close. */
+  readyFailMs: 500,
+  /** How long exchanges under way may take to finish. Exceeded: cut off. */
+  graceMs: 30_000,
+  /** The same for tunnels. */
+  tunnelGraceMs: 60_000,
+} as const;
