@@ -353,8 +353,6 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   }
 
   onReplyReplaced(response: LocalResponse): void {
-    this.attempt?.cancel(new Failure("filter_failed", "answer replaced"));
-    this.#body.upstream = undefined;
     this.#answerFilter(response);
   }
 
@@ -365,6 +363,9 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   #answerFilter(response: LocalResponse): void {
     if (this.done) return;
+    // The request's head may have gone on already: what its service says must not meet this answer, nor take its place.
+    this.attempt?.cancel(new Failure("filter_failed", "a filter answered"));
+    this.#body.upstream = undefined;
     this.answeredBy = "filter";
     const { head, body } = fromFilter(response);
     sendWhole(this.reply, head, body, true);
