@@ -15,17 +15,17 @@ import type { CalloutAnswer, CalloutRequest, Direction, LocalResponse } from "./
  */
 export type ChainResult = "forward" | "held" | "respond" | "failed";
 
-/** What one filter did in one exchange. Times and fuel are exact when the exchange is timed, else 0. */
+/** What one filter did in one exchange. Times and fuel are exact, of those exchanges that are timed; of others nobody knows. */
 export interface FilterRun {
   readonly name: string;
   /** The strongest thing that it answered: `continue`, `pause`, `respond`, or the code of a failure. */
   readonly verdict: string;
-  /** In its callbacks, ms. */
-  readonly spentMs: number;
-  /** That the exchange waited for its word, ms. */
+  /** In its callbacks, ms; undefined: nobody knows. */
+  readonly spentMs: number | undefined;
+  /** That the exchange waited for its word, ms; 0 also when nobody knows. */
   readonly waitedMs: number;
-  /** Of all its callbacks up to `proxy_on_log`. */
-  readonly fuel: number;
+  /** Of all its callbacks up to the log's; undefined: nobody knows. */
+  readonly fuel: number | undefined;
 }
 
 /**

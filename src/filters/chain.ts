@@ -192,11 +192,13 @@ export class FilterChain extends ChainRun implements SlotOwner {
   /** Each filter that saw the request, in order, as of `log`; made on demand. */
   runs(): readonly FilterRun[] {
     const ran: FilterRun[] = [];
+    const isTimed = this.clock !== undefined;
     for (let i = 0; i < this.count; i++) {
       const { opened, module, verdict, spentMs, spentFuel, requestLane, responseLane } = this.slots[i] as FilterSlot;
       if (!opened) continue;
       const waitedMs = requestLane.waitedMs + responseLane.waitedMs;
-      ran.push({ name: module?.config.name ?? "", verdict, spentMs, waitedMs, fuel: spentFuel });
+      const used = isTimed ? { spentMs, fuel: spentFuel } : { spentMs: undefined, fuel: undefined };
+      ran.push({ name: module?.config.name ?? "", verdict, waitedMs, ...used });
     }
     return ran;
   }

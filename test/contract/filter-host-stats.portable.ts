@@ -1,8 +1,10 @@
 /** What is counted about filters, and what a timed exchange says of each, the same for every ABI where it can be. */
 import assert from "node:assert/strict";
+import { ChainPool } from "../../src/filters/chain.ts";
 import type { FilterModule } from "../../src/filters/contract.ts";
 import type { FaultKind } from "../../src/filters/stats.ts";
-import { FilterBench, filterConfig, settle } from "../kit/filters.ts";
+import { ComponentBench } from "../kit/component.ts";
+import { FilterBench, filterConfig, settle, TestExchange } from "../kit/filters.ts";
 import { OUT_A, type Script } from "../kit/puppet.ts";
 import { describe, test } from "../kit/suite.ts";
 
@@ -171,13 +173,13 @@ describe("a timed exchange", () => {
     second.chain.log();
     const runs = second.chain.runs();
     assert.deepEqual(
-      runs.map(({ name, verdict, spentMs, waitedMs }) => [name, verdict, Math.round(spentMs * 100) / 100, waitedMs]),
+      runs.map(({ name, verdict, spentMs, waitedMs }) => [name, verdict, Math.round((spentMs ?? 0) * 100) / 100, waitedMs]),
       [
         ["default/slow", "continue", 1.25, 0],
         ["default/puppet", "continue", 1.25, 0],
       ],
     );
-    assert.ok(runs.every(({ fuel }) => fuel > 500));
+    assert.ok(runs.every(({ fuel }) => (fuel ?? 0) > 500));
     second.chain.close();
   });
 
@@ -224,7 +226,23 @@ describe("a timed exchange", () => {
     const { chain } = bench.exchange([module]);
     chain.requestHead(true);
     chain.log();
-    assert.deepEqual(chain.runs(), [{ name: "default/puppet", verdict: "continue", spentMs: 0, waitedMs: 0, fuel: 0 }]);
+    assert.deepEqual(chain.runs(), [
+      { name: "default/puppet", verdict: "continue", spentMs: undefined, waitedMs: 0, fuel: undefined },
+    ]);
     chain.close();
+  });
+
+  test("a component's last look is paid by its exchange, like each other callback", async () => {
+    const bench = new ComponentBench();
+    const module = await bench.actor({ "request-head": "continue", done: "calls 200" });
+    const before = module.status().fuel ?? 0;
+    const exchange = new TestExchange(new ChainPool(bench.deadlines, bench.clock), [module], {}, true);
+    exchange.chain.requestHead(true);
+    const withoutIt = (module.status().fuel ?? 0) - before;
+    exchange.chain.log();
+    const [run] = exchange.chain.runs();
+    exchange.chain.close();
+    assert.equal(run?.fuel, (module.status().fuel ?? 0) - before);
+    assert.ok((run?.fuel ?? 0) > 10 * withoutIt);
   });
 });

@@ -43,7 +43,7 @@ describe("what an exchange says of its filters", () => {
     ] as const) {
       const [first, second] = await seen(accessLog);
       assert.deepEqual(
-        first?.filterRuns.map(({ name, verdict, spentMs, fuel }) => [name, verdict, spentMs > 0, fuel > 0]),
+        first?.filterRuns.map(({ name, verdict, spentMs, fuel }) => [name, verdict, (spentMs ?? -1) > 0, (fuel ?? -1) > 0]),
         [
           ["default/f0", "continue", isTimed, isTimed],
           ["default/f1", "continue", isTimed, isTimed],

@@ -207,15 +207,15 @@ export class ComponentGuest {
     return context.fuelUsed < exchangeFuel;
   }
 
-  /** Fills up for one callback; for one that answers a verdict not beyond what is left of its exchange's fuel. */
-  #fillUp(payer: ComponentContext | undefined): void {
+  /** Fills up for one callback; for one that answers a verdict not beyond what is left of its exchange's fuel. `active`: whose work it is. */
+  #fillUp(payer: ComponentContext | undefined, active: ComponentContext | undefined): void {
     const { exchangeFuel, callbackFuel } = this.owner.config.budget;
     let fuel = callbackFuel;
     if (payer !== undefined && payer.fuelUsed + 2 * callbackFuel > exchangeFuel) {
       this.settleFuel();
       fuel = Math.max(0, Math.min(callbackFuel, exchangeFuel - payer.fuelUsed));
     }
-    this.#giveFuel(fuel, payer);
+    this.#giveFuel(fuel, active);
   }
 
   /**
@@ -237,13 +237,13 @@ export class ComponentGuest {
     }
     const weight = --this.#untilTimed <= 0 ? TIMED_EVERY : 0;
     if (weight > 0) this.#untilTimed = TIMED_EVERY;
-    const payingTime = payer?.isTimed === true ? payer : undefined;
+    const payingTime = active?.isTimed === true ? active : undefined;
     const startMs = weight > 0 || payingTime !== undefined ? owner.options.clock.nowMs() : 0;
     this.inside = true;
     this.#active = active;
     store.beginCall(hostCallsLeft(owner.config.budget, payer?.hostCalls));
     if (phase !== CONFIGURE_PHASE) {
-      this.#fillUp(payer);
+      this.#fillUp(payer, active);
       this.#fuelWeight = weight;
     }
     let answer: unknown;

@@ -98,7 +98,7 @@ export class AccessLogLine {
 
   /** Some filter took, or let the exchange wait, longer than it should. */
   isSlow({ spentMs, waitedMs }: FilterRun): boolean {
-    return spentMs + waitedMs > this.slowFilterMs;
+    return (spentMs ?? 0) + waitedMs > this.slowFilterMs;
   }
 
   /** Appends the line, with its newline. `runs`: what filters did, if the settings ask for it. */
@@ -167,9 +167,10 @@ export class AccessLogLine {
       isFirst = false;
       putField(out, NAME, run.name);
       putField(out, FIELD.verdict, run.verdict);
-      putCount(out, FIELD.us, microseconds(run.spentMs));
+      // Of an exchange that began before anybody asked for it, nobody knows.
+      if (run.spentMs !== undefined) putCount(out, FIELD.us, microseconds(run.spentMs));
       if (run.waitedMs > 0) putCount(out, FIELD.waited_us, microseconds(run.waitedMs));
-      putCount(out, FIELD.fuel, run.fuel);
+      if (run.fuel !== undefined) putCount(out, FIELD.fuel, run.fuel);
       if (slow) out.literal(SLOW);
       out.text("}");
     }

@@ -170,6 +170,9 @@ describe("filters in the access log", () => {
   test("all of them when asked, in order, beside the ids that join the line with others; nothing by default", async () => {
     const [line] = await logged({ filters: true }, [record()]);
     expect(line).toMatchObject({ filters: [first, second], id: expect.any(String), trace: expect.any(String) });
+    const unknown = [{ name: "default/a", verdict: "continue", spentMs: undefined, waitedMs: 0, fuel: undefined }];
+    const [late] = await logged({ filters: true }, [record({ filterRuns: () => unknown })]);
+    expect(late?.filters).toEqual([{ name: "default/a", verdict: "continue" }]);
     const [plain] = await logged({}, [record()]);
     expect(plain).not.toHaveProperty("filters");
     const [none] = await logged({ filters: true }, [record({ filterRuns: () => [] })]);

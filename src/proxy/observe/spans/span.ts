@@ -77,8 +77,9 @@ function nameOf(record: ExchangeRecord): string {
 }
 
 function filterOf({ name, verdict, spentMs, waitedMs, fuel }: FilterRun, slowFilterMs: number): SpanFilter {
-  const [us, waitedUs] = [microseconds(spentMs), microseconds(waitedMs)];
-  return { name, verdict, us, waitedUs, fuel, slow: spentMs + waitedMs > slowFilterMs };
+  // An exchange with a span is timed.
+  const [us, waitedUs] = [microseconds(spentMs ?? 0), microseconds(waitedMs)];
+  return { name, verdict, us, waitedUs, fuel: fuel ?? 0, slow: (spentMs ?? 0) + waitedMs > slowFilterMs };
 }
 
 /** Names of the semantic conventions of OpenTelemetry for HTTP servers where they have one; `selvedge.*` is ours, with the words of the access log. */
