@@ -1,6 +1,7 @@
 import { type Document, isAlias, isMap, isScalar, isSeq, type Node, type Pair, parseAllDocuments, YAMLMap } from "yaml";
 import { CONFIG_LIMITS } from "../core/limits.ts";
 import type { IssueCode } from "./codes.ts";
+import { JsonPlaces } from "./json-places.ts";
 import { type JsonDocument, readJsonStream } from "./json-reader.ts";
 import type { IssuePath, Json } from "./parse.ts";
 import { retype, substituteVariables } from "./variables.ts";
@@ -130,15 +131,9 @@ function hasTooManyMarks(text: string): boolean {
 const NO_TEXTS: ReadonlyMap<string, string> = new Map();
 const NO_PATHS: readonly IssuePath[] = [];
 
-/** Where a value stands is asked only when it has an issue: then the YAML reader says it. */
 function documentOfJson({ value, text, offset }: JsonDocument, lines: LineTable): TextDocument {
-  // Looked for once: of a text with many mistakes each asks.
-  let document: Document.Parsed | "none" | undefined;
-  const locate = (path: IssuePath, key = false) => {
-    document ??= hasTooManyMarks(text) ? "none" : (parseStream(text)[0] ?? "none");
-    if (document === "none") return lines.placeOf(offset);
-    return lines.placeOf(offset + offsetOf(document, document.contents, path, key));
-  };
+  const places = new JsonPlaces(text);
+  const locate = (path: IssuePath, key = false) => lines.placeOf(offset + places.offsetOf(path, key));
   return { value, substituted: NO_TEXTS, broken: NO_PATHS, merged: NO_PATHS, locate };
 }
 

@@ -115,7 +115,7 @@ export class Reply implements BodyEncoderHandler {
   }
 
   #headPassed(chain: FilterChain, end: boolean): void {
-    this.#headWaits = !end && this.head?.headers.has("content-length") === true && !chain.passesData("response");
+    this.#headWaits = !end && !chain.passesData("response") && this.head?.headers.has("content-length") === true;
     if (!this.#headWaits) this.#sendHead(end);
   }
 
