@@ -355,6 +355,8 @@ export interface FilterConfig {
   /** What of the settings is secret by the module's own schema: JSON pointers. Absent: nothing. */
   readonly secrets?: readonly string[];
   readonly onFailure: "closed" | "open";
+  /** What a pause at a head holds. Absent: the message. */
+  readonly pauseHolds?: "head";
   /** One exchange at a time per instance. */
   readonly isolated: boolean;
   /** Switched off: it does not run, `onFailure` applies. Absent: it is on. */

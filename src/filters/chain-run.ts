@@ -95,8 +95,9 @@ export abstract class ChainRun {
 
   /** One filter, one piece. On `forward`, what goes on stands in `data`. */
   protected stepData(slot: FilterSlot, context: FilterContext, lane: Lane, bytes: Bytes, end: boolean): ChainResult {
-    if (lane.held === "head") return this.store(slot, lane, bytes, end);
-    if (!(lane.direction === "request" ? context.wantsRequestBody : context.wantsResponseBody)) {
+    const wanted = lane.direction === "request" ? context.wantsRequestBody : context.wantsResponseBody;
+    if (lane.held === "head" && !(wanted && lane.showsBody)) return this.store(slot, lane, bytes, end);
+    if (!wanted) {
       this.data = bytes;
       return "forward";
     }
@@ -111,9 +112,23 @@ export abstract class ChainRun {
       if (this.isFull(slot, lane)) this.waitFull(slot, lane);
       return "held";
     }
+    if (result === "forward" && lane.held === "head") return this.letGoOfHead(slot, lane, lane.trailersAdded);
     if (result === "forward") this.data = this.unhold(lane);
     return result;
   }
+
+  /**
+   * A filter continues behind a head that it held alone: that goes on too, with all that waits. Not within this call, whose answer is about the
+   * body only, but as out of any other pause.
+   */
+  protected letGoOfHead(slot: FilterSlot, lane: Lane, trailers: boolean): ChainResult {
+    lane.letGo = { bytes: lane.body.length, end: lane.end, trailers };
+    this.resumeLater(slot, lane);
+    return "held";
+  }
+
+  /** Goes on behind a filter that let go of its head, as soon as the stack is empty. */
+  protected abstract resumeLater(slot: FilterSlot, lane: Lane): void;
 
   /** A filter holds as much of a stream as it may. */
   protected isFull(slot: FilterSlot, lane: Lane): boolean {
@@ -142,16 +157,21 @@ export abstract class ChainRun {
   }
 
   protected stepTrailers(slot: FilterSlot, context: FilterContext, lane: Lane): ChainResult {
-    if (lane.held === "head") {
+    if (lane.held === "head" && !lane.showsBody) {
       lane.trailers = true;
       return this.store(slot, lane, this.data, true);
     }
     if (this.data.byteLength > 0) {
       const result = this.stepData(slot, context, lane, this.data, false);
       if (result === "respond" || result === "failed") return result;
-      if (slot.dead) return "forward";
       if (result === "held") this.data = EMPTY_BYTES;
+      if (lane.letGo !== undefined) {
+        lane.trailers = true;
+        return this.store(slot, lane, EMPTY_BYTES, true);
+      }
+      if (slot.dead) return "forward";
     }
+    if (lane.held === "head") lane.trailers = true;
     lane.end = true;
     lane.resumed = false;
     const verdict = slot.ask(context, lane.direction === "request" ? "requestTrailers" : "responseTrailers", true);
@@ -159,6 +179,7 @@ export abstract class ChainRun {
     const passed = this.data;
     const held = lane.held !== "nothing";
     const result = this.judge(slot, lane, verdict, "trailers");
+    if (result === "forward" && lane.held === "head") return this.letGoOfHead(slot, lane, true);
     if (result === "held" && !lane.body.append(passed)) return this.failTooLarge(slot, lane);
     if (result === "forward" && held) this.data = this.unhold(lane);
     return result;
@@ -187,11 +208,13 @@ export abstract class ChainRun {
     if (pendingResponse !== undefined) return this.answer(slot, pendingResponse);
     if (verdict.kind === "respond") return this.answer(slot, verdict);
     if (verdict.kind === "continue" || lane.resumed) return "forward";
-    lane.held = at;
+    if (lane.held !== "head") lane.held = at;
+    if (at === "head") lane.headAlone = verdict.headAlone === true;
     if (slot.verdict === "continue") slot.verdict = "pause";
     // A filter that collects a body waits for the peer, whose own time-outs count, until the end is there.
     const { pauseMs } = (slot.module as FilterModule).config.budget;
-    if (at !== "data" || lane.end) {
+    const isCollecting = (at === "data" || lane.headAlone) && !lane.end && !lane.headEnd;
+    if (!isCollecting) {
       this.deadlines.arm(lane.deadline, pauseMs);
       if (this.clock !== undefined) lane.beginWait(this.clock);
     }
@@ -255,7 +278,7 @@ export abstract class ChainRun {
   /** Ends a pause and hands over the body that was held. */
   protected unhold(lane: Lane): Bytes {
     if (lane.held !== "nothing") {
-      lane.held = "nothing";
+      lane.clearHold();
       if (this.clock !== undefined) lane.endWait(this.clock);
       this.deadlines.disarm(lane.deadline);
     }
@@ -264,7 +287,7 @@ export abstract class ChainRun {
 
   protected release(lane: Lane): void {
     if (lane.held === "nothing") return;
-    lane.held = "nothing";
+    lane.clearHold();
     if (this.clock !== undefined) lane.endWait(this.clock);
     lane.body.clear();
     this.deadlines.disarm(lane.deadline);
@@ -282,7 +305,7 @@ export abstract class ChainRun {
     for (let i = 0; i < this.count; i++) {
       const slot = this.slots[i] as FilterSlot;
       const lane = slot.lane(direction);
-      if (lane.held === "head" || this.isFull(slot, lane)) return;
+      if ((lane.held === "head" && !lane.headAlone) || this.isFull(slot, lane)) return;
     }
     if (direction === "request") this.requestSourcePaused = false;
     else this.responseSourcePaused = false;

@@ -23,9 +23,20 @@ import type { FaultKind } from "./stats.ts";
 /** Where a filter paused. */
 export type HeldAt = "nothing" | "head" | "data" | "trailers";
 
+/** What of a message a filter let go together with its head: so many bytes of the body that waited, and perhaps the end of it. */
+export interface LetGo {
+  readonly bytes: number;
+  readonly end: boolean;
+  readonly trailers: boolean;
+}
+
 /** One filter in one direction: what waits at it. */
 export class Lane {
   held: HeldAt = "nothing";
+  /** The head alone is held: the filter sees the body meanwhile. */
+  headAlone = false;
+  /** The filter let go of a head that was held alone, and of this behind it, a moment ago: it goes on when the stack is empty. */
+  letGo: LetGo | undefined;
   /** The head that is held had no body. */
   headEnd = false;
   /** The end of the body arrived here and waits, or is in the filter's hands. */
@@ -50,7 +61,7 @@ export class Lane {
   }
 
   reset(limitBytes: number): void {
-    this.held = "nothing";
+    this.clearHold();
     this.headEnd = false;
     this.end = false;
     this.trailers = false;
@@ -61,6 +72,17 @@ export class Lane {
     this.body.clear();
     this.body.limitBytes = limitBytes;
     this.body.grownBytes = 0;
+  }
+
+  clearHold(): void {
+    this.held = "nothing";
+    this.headAlone = false;
+    this.letGo = undefined;
+  }
+
+  /** The filter sees what comes behind the head that is held. */
+  get showsBody(): boolean {
+    return this.held === "head" && this.headAlone && this.letGo === undefined;
   }
 
   beginWait(clock: Clock): void {
@@ -270,7 +292,7 @@ export class FilterSlot implements FilterExchange {
     const lane = this.lane(direction);
     const { owner } = this;
     const present = direction === "request" ? owner.requestTrailers : owner.responseTrailers;
-    if (present !== undefined || !lane.end || lane.held === "head") return present;
+    if (present !== undefined || !lane.end || (lane.held === "head" && !lane.headAlone)) return present;
     const made = new HeaderBlock();
     lane.trailersAdded = true;
     if (direction === "request") owner.requestTrailers = made;

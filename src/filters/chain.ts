@@ -7,13 +7,14 @@ import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
 import { STREAM_LIMITS } from "../core/limits.ts";
 import { readAttribute, readStreamMessage } from "./attributes.ts";
 import { ChainRun } from "./chain-run.ts";
-import { FilterSlot, filterFailed, type Lane, type SlotOwner } from "./chain-slot.ts";
+import { FilterSlot, filterFailed, type Lane, type LetGo, type SlotOwner } from "./chain-slot.ts";
 import type { ChainHost, ChainResult, FilterRun } from "./chain-types.ts";
 import type { AttributeValue, CalloutAnswer, CalloutRequest, Direction, FilterModule, LocalResponse } from "./contract.ts";
 import type { FaultKind } from "./stats.ts";
 
 /** Idle chains kept for reuse. */
 const POOLED_CHAINS = 1024;
+const NOTHING_PASSED: LetGo = { bytes: 0, end: false, trailers: false };
 const NOTE_PREFIX = "selvedge.log.";
 
 /**
@@ -351,23 +352,31 @@ export class FilterChain extends ChainRun implements SlotOwner {
 
   /** Goes on behind a filter that paused: the head first, then what waited behind it. */
   #resume(slot: FilterSlot, lane: Lane): void {
-    const { direction, held, trailers, end, headEnd } = lane;
+    const { direction, held, trailers, end, headEnd, headAlone } = lane;
     const next = (direction === "request" ? slot.index : this.count - 1 - slot.index) + 1;
     const { epoch } = this;
+    // What of the body passed this filter already: nothing, unless it held the head alone; then all, or what it let go.
+    const passed = headAlone
+      ? (lane.letGo ?? { bytes: lane.body.length, end, trailers: trailers || lane.trailersAdded })
+      : NOTHING_PASSED;
     const body = this.unhold(lane);
     let result: ChainResult;
     if (held === "head") {
       lane.trailers = false;
       result = this.leave(this.runHead(direction, next, headEnd));
-      const head = result === "forward";
+      let head = result === "forward";
       if (head || result === "held") {
-        // The body that waited meets this filter now, as if it came only after the head had gone on.
-        if (body.byteLength > 0 || (end && !headEnd)) {
-          const tail = this.leave(
-            trailers ? this.runTrailers(direction, next - 1, body) : this.runData(direction, next - 1, body, end),
-          );
-          this.#emit(direction, tail, head, end);
-        } else if (head) this.#emitHead(direction, headEnd);
+        if (passed.bytes > 0 || (passed.end && !headEnd)) {
+          result = this.#sendOn(direction, next, body.subarray(0, passed.bytes), passed.end, passed.trailers);
+          this.#emit(direction, result, head, passed.end);
+          head = false;
+        }
+        if (this.epoch !== epoch || result === "respond" || result === "failed") return;
+        // The rest of what waited meets this filter now, as if it came only after the head had gone on.
+        const rest = body.subarray(passed.bytes);
+        if (rest.byteLength > 0 || (end && !passed.end && !headEnd))
+          this.#emit(direction, this.#sendOn(direction, next - 1, rest, end, trailers), head, end);
+        else if (head) this.#emitHead(direction, headEnd);
       } else this.#emit(direction, result, false, false);
     } else {
       const behindTrailers = held === "trailers" || lane.trailersAdded;
@@ -375,6 +384,16 @@ export class FilterChain extends ChainRun implements SlotOwner {
       this.#emit(direction, this.leave(result), false, end);
     }
     if (this.epoch === epoch) this.resumeSource(direction);
+  }
+
+  #sendOn(direction: Direction, from: number, body: Bytes, end: boolean, trailers: boolean): ChainResult {
+    return this.leave(trailers ? this.runTrailers(direction, from, body) : this.runData(direction, from, body, end));
+  }
+
+  protected resumeLater(slot: FilterSlot, lane: Lane): void {
+    this.#afterwards(() => {
+      if (lane.letGo !== undefined) this.#resume(slot, lane);
+    });
   }
 
   /** Tells the exchange what came of something that happened outside a chain call. */

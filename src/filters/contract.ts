@@ -74,8 +74,11 @@ export interface FilterStatus {
 /** What a filter answered. Tagged; `CONTINUE` and `PAUSE` are shared objects, so the common cases allocate nothing. */
 export type Verdict =
   | { readonly kind: "continue" }
-  /** The host calls `exchange.resume(index, direction)` later, or the deadline passes. */
-  | { readonly kind: "pause" }
+  /**
+   * The host calls `exchange.resume(index, direction)` later, or the deadline passes. `headAlone`, of a head: the body is shown to the filter
+   * meanwhile, and what of it first continues lets the head go too.
+   */
+  | { readonly kind: "pause"; readonly headAlone?: true }
   | LocalResponse
   /** `fault`: what this counts as. Absent: it was counted already (its instance broke), or is none (it has no instance). */
   | { readonly kind: "fail"; readonly reason: string; readonly fault?: FaultKind }
@@ -95,6 +98,7 @@ export interface LocalResponse {
 
 export const CONTINUE: Verdict = { kind: "continue" };
 export const PAUSE: Verdict = { kind: "pause" };
+export const PAUSE_HEAD: Verdict = { kind: "pause", headAlone: true };
 export const DISABLED: Verdict = { kind: "disabled" };
 
 export type Direction = "request" | "response";

@@ -115,7 +115,7 @@ async function portsOf(adminPath: string, count: number, exited: () => boolean, 
 const ANY = "type.googleapis.com/envoy.extensions.filters.http";
 
 /** One of our modules as an HTTP filter. */
-export function wasmFilter(name: string, wasmPath: string, settings: string): object {
+export function wasmFilter(name: string, wasmPath: string, settings: string, bodyBehindPausedHead = false): object {
   return {
     name,
     typed_config: {
@@ -125,6 +125,7 @@ export function wasmFilter(name: string, wasmPath: string, settings: string): ob
         root_id: name,
         vm_config: { vm_id: name, runtime: "envoy.wasm.runtime.v8", code: { local: { filename: wasmPath } } },
         configuration: { "@type": "type.googleapis.com/google.protobuf.StringValue", value: settings },
+        ...(bodyBehindPausedHead ? { allow_on_headers_stop_iteration: true } : {}),
       },
     },
   };

@@ -170,6 +170,7 @@ const filterParts = {
   budget: filterSpec.shape.budget.optional(),
   capabilities: filterSpec.shape.capabilities.optional(),
   onFailure: z.enum(["closed", "open"]).optional(),
+  pauseHolds: z.enum(["message", "head"]).optional(),
   isolated: z.boolean().optional(),
 };
 

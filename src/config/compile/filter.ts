@@ -46,6 +46,7 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
         settings,
         ...(secrets.length === 0 ? {} : { secrets }),
         onFailure: spec.onFailure,
+        ...(spec.pauseHolds === "head" ? { pauseHolds: "head" } : {}),
         isolated: spec.isolated,
         ...(spec.disabled ? { disabled: true } : {}),
         ...(spec.release === undefined ? {} : { release: spec.release }),

@@ -158,6 +158,12 @@ export const filterSpec = z
       .describe(
         "When it traps or exceeds its budget: `closed`: the request fails with 500. `open`: it goes on without the filter.",
       ),
+    pauseHolds: z
+      .enum(["message", "head"])
+      .default("message")
+      .describe(
+        "What a filter for proxy-wasm holds when it pauses at a head. `message`: the body waits as well, and is shown to it after it goes on. `head`: its body callbacks see the body meanwhile, while it may still change the head or answer itself; the first of them that continues lets head and body go (Envoy's `allow_on_headers_stop_iteration`).",
+      ),
     isolated: z
       .boolean()
       .default(false)

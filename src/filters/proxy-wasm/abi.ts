@@ -14,6 +14,7 @@ export const UNIMPLEMENTED = 12;
 
 // proxy_action_t
 export const ACTION_CONTINUE = 0;
+export const ACTION_PAUSE = 1;
 
 // proxy_buffer_type_t
 export const BUFFER_REQUEST_BODY = 0;

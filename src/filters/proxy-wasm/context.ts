@@ -6,11 +6,12 @@ import {
   type FilterExchange,
   type LocalResponse,
   PAUSE,
+  PAUSE_HEAD,
   type Verdict,
 } from "../contract.ts";
 import { HeadBudget } from "../guest/head-budget.ts";
 import { refusalOf } from "../guest/pool.ts";
-import { ACTION_CONTINUE, PEER_LOCAL, PEER_REMOTE, ROOT_CONTEXT_ID } from "./abi.ts";
+import { ACTION_CONTINUE, ACTION_PAUSE, PEER_LOCAL, PEER_REMOTE, ROOT_CONTEXT_ID } from "./abi.ts";
 import type { GuestCallback } from "./callbacks.ts";
 import type { GuestInstance } from "./instance.ts";
 
@@ -115,8 +116,8 @@ export class StreamContext implements FilterContext {
     if (requestHeaders === undefined && guest.fault === undefined) return CONTINUE;
     hands.requestHead = true;
     const count = exchange.request.headers.length + REQUEST_PSEUDO_COUNT;
-    const verdict = this.#ask(guest, "request", "request_headers", requestHeaders, count, end ? 1 : 0);
-    if (verdict !== PAUSE) hands.requestHead = false;
+    const verdict = this.#ask(guest, "request", "request_headers", requestHeaders, count, end ? 1 : 0, true);
+    if (verdict.kind !== "pause") hands.requestHead = false;
     return verdict;
   }
 
@@ -127,7 +128,7 @@ export class StreamContext implements FilterContext {
     const size = exchange.body("request").length;
     const phase = this.isStream ? "downstream_data" : "request_body";
     const verdict = this.#ask(guest, "request", phase, this.#dataCallback(guest, "request"), size, end ? 1 : 0);
-    if (verdict !== PAUSE) hands.requestBody = false;
+    if (verdict !== PAUSE) this.letGo("request");
     return verdict;
   }
 
@@ -139,9 +140,7 @@ export class StreamContext implements FilterContext {
     hands.requestTrailers = true;
     const count = exchange.requestTrailers?.length ?? 0;
     const verdict = this.#ask(guest, "request", "request_trailers", requestTrailers, count, 0);
-    if (verdict === PAUSE) return verdict;
-    hands.requestTrailers = false;
-    hands.requestBody = false;
+    if (verdict !== PAUSE) this.letGo("request");
     return verdict;
   }
 
@@ -154,8 +153,8 @@ export class StreamContext implements FilterContext {
     if (responseHeaders === undefined && guest.fault === undefined) return CONTINUE;
     hands.responseHead = true;
     const count = (exchange.response?.headers.length ?? 0) + RESPONSE_PSEUDO_COUNT;
-    const verdict = this.#ask(guest, "response", "response_headers", responseHeaders, count, end ? 1 : 0);
-    if (verdict !== PAUSE) hands.responseHead = false;
+    const verdict = this.#ask(guest, "response", "response_headers", responseHeaders, count, end ? 1 : 0, true);
+    if (verdict.kind !== "pause") hands.responseHead = false;
     return verdict;
   }
 
@@ -179,7 +178,7 @@ export class StreamContext implements FilterContext {
     const size = exchange.body("response").length;
     const phase = this.isStream ? "upstream_data" : "response_body";
     const verdict = this.#ask(guest, "response", phase, this.#dataCallback(guest, "response"), size, end ? 1 : 0);
-    if (verdict !== PAUSE) hands.responseBody = false;
+    if (verdict !== PAUSE) this.letGo("response");
     return verdict;
   }
 
@@ -191,9 +190,7 @@ export class StreamContext implements FilterContext {
     hands.responseTrailers = true;
     const count = exchange.responseTrailers?.length ?? 0;
     const verdict = this.#ask(guest, "response", "response_trailers", responseTrailers, count, 0);
-    if (verdict === PAUSE) return verdict;
-    hands.responseTrailers = false;
-    hands.responseBody = false;
+    if (verdict !== PAUSE) this.letGo("response");
     return verdict;
   }
 
@@ -213,6 +210,7 @@ export class StreamContext implements FilterContext {
     callback: GuestCallback | undefined,
     size: number,
     end: number,
+    atHead = false,
   ): Verdict {
     this.resumed = false;
     this.answering = direction;
@@ -231,7 +229,9 @@ export class StreamContext implements FilterContext {
       this.pendingResponse = undefined;
       return pendingResponse;
     }
-    return action === ACTION_CONTINUE || this.resumed ? CONTINUE : PAUSE;
+    if (action === ACTION_CONTINUE || this.resumed) return CONTINUE;
+    // What else Envoy's SDK may say (StopAllIteration…) holds all of the message.
+    return atHead && action === ACTION_PAUSE && guest.owner.config.pauseHolds === "head" ? PAUSE_HEAD : PAUSE;
   }
 
   spentFuel(): number {

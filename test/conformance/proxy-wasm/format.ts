@@ -55,6 +55,8 @@ export interface Case {
   /** Pairs of texts that are replaced in the module before it is assembled. */
   readonly replace?: readonly (readonly [string, string])[];
   readonly configuration?: string;
+  /** `head`: what pauses at a head sees the body meanwhile. */
+  readonly pauseHolds?: "head";
   readonly script?: string;
   /** For modules that are not scripted: lines that they log. */
   readonly logs?: readonly string[];

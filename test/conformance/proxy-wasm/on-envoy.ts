@@ -38,7 +38,7 @@ export async function startOnEnvoy(stages: readonly Stage[], peers: Peers, waitM
 function listenerFor({ each }: Stage, folder: string): object {
   const path = join(folder, `${each.name}.wasm`);
   writeFileSync(path, assembleModule(each));
-  const filter = wasmFilter(`default/${each.name}`, path, each.configuration ?? each.script ?? "");
+  const filter = wasmFilter(`default/${each.name}`, path, each.configuration ?? each.script ?? "", each.pauseHolds === "head");
   return httpListener(each.name, [filter], `default/up-${each.name}`, { trailers: true });
 }
 

@@ -50,6 +50,7 @@ const EVERYTHING = { read: ["**"], write: ["**"] };
 export function filterFor(each: Case, aliases: readonly string[]): ReturnType<typeof filterOf> {
   return filterOf(each.name, sha256Digest(assembleModule(each)), {
     settings: each.configuration ?? each.script ?? "",
+    ...(each.pauseHolds === undefined ? {} : { pauseHolds: each.pauseHolds }),
     capabilities: {
       ...DEFAULT_CAPABILITIES,
       callouts: ["aside", "nobody", ...aliases].map((name) => `default/${name}`),
