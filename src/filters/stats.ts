@@ -51,6 +51,8 @@ export class FilterStats {
   readonly callFuel = new LogHistogram(CALL_FUEL_SCALE);
   /** Fuel used by everything. */
   fuel = 0;
+  /** Times that work of its own had to wait: words about items of queues, answers to its own calls. */
+  waits = 0;
   /** Modules that use this object: two while one generation takes over from another. */
   users = 0;
   /** As of the last pull. */

@@ -49,6 +49,8 @@ export class Callout implements AttemptOwner {
   #body: Bytes[] = [];
   #bytes = 0;
   #over = false;
+  #isStarting = false;
+  #isCancelled = false;
   readonly #deadline = new Deadline(() => this.#finish(undefined));
 
   constructor(
@@ -63,6 +65,7 @@ export class Callout implements AttemptOwner {
     if (this.#over) return;
     this.core.turn.enter();
     this.core.deadlines.arm(this.#deadline, this.request.timeoutMs);
+    this.#isStarting = true;
     const lease = service.pick(undefined, NO_HINT);
     if (lease === undefined) {
       this.#finish(undefined);
@@ -70,10 +73,12 @@ export class Callout implements AttemptOwner {
       this.#attempt = new Attempt(this, service, lease, undefined);
       this.#attempt.start(false);
     }
+    this.#isStarting = false;
     this.core.turn.leave();
   }
 
   cancel(): void {
+    this.#isCancelled = true;
     if (this.#over) return;
     this.#over = true;
     this.#cleanUp();
@@ -123,6 +128,13 @@ export class Callout implements AttemptOwner {
     if (this.#over) return;
     this.#over = true;
     this.#cleanUp();
+    // A filter that answers each refusal by the next call must let everything else have its turn.
+    if (this.#isStarting) this.core.turn.time.setTimer(0, () => this.#tell(answer));
+    else this.#tell(answer);
+  }
+
+  #tell(answer: CalloutAnswer | undefined): void {
+    if (this.#isCancelled) return;
     this.core.turn.enter();
     this.done(answer);
     this.core.turn.leave();

@@ -4,6 +4,7 @@ import { ownCounters } from "../../src/app/filters.ts";
 import { sha256Digest } from "../../src/config/canonical.ts";
 import type { Snapshot } from "../../src/config/snapshot.ts";
 import { SystemClock } from "../../src/core/clock.ts";
+import { DEFAULT_FILTER_BUDGET } from "../../src/core/limits.ts";
 import { JsonLog } from "../../src/core/log.ts";
 import { ANY_PLACE } from "../../src/proxy/observe/log-place.ts";
 import { okText, startUpstream } from "../kit/raw.ts";
@@ -48,6 +49,37 @@ describe("a filter's calls outside an exchange", () => {
     } finally {
       await proxy.stop();
       await service.stop();
+    }
+  });
+
+  test("one that calls again as soon as it hears that nobody is there keeps no turn of the loop for itself", async () => {
+    const clock = new SystemClock();
+    let [told, inTurn, most] = [0, 0, 0];
+    const log = new JsonLog("info", clock, (line) => {
+      if (!line.includes("answered")) return;
+      told++;
+      if (inTurn++ === 0)
+        setTimeout(() => {
+          inTurn = 0;
+        }, 0);
+      most = Math.max(most, inTurn);
+    });
+    const { proxy } = await createProxy({ clock, log, counters: ownCounters(), reusePort: false, logPlaces: ANY_PLACE });
+    const wasm = buildTicker("control", true);
+    const digest = sha256Digest(wasm);
+    const granted = { callouts: ["default/control"], sharedData: undefined, rateLimit: false, clock: false };
+    const snapshot = snapshotOf({
+      services: [serviceOf("control")],
+      endpoints: [endpointsOf("control", [])],
+      filters: [filterOf("insists", digest, { capabilities: granted })],
+    });
+    try {
+      assert.deepEqual(await proxy.apply({ snapshot, modules: new Map([[digest, wasm]]), publishedAtMs: undefined }), []);
+      await until(() => told >= 30);
+      // Each of its calls under way is answered once before anybody else has a turn.
+      assert.ok(most <= DEFAULT_FILTER_BUDGET.callouts, `${most} answers in one turn`);
+    } finally {
+      await proxy.stop();
     }
   });
 });

@@ -5,6 +5,7 @@ import { SeededRng } from "../../src/core/rng.ts";
 import { sizeOfFields } from "../../src/filters/guest/head-budget.ts";
 import * as abi from "../../src/filters/proxy-wasm/abi.ts";
 import { ModuleAssembler } from "./assembler.ts";
+import { STARVING } from "./attack-turns.ts";
 import { type Attack, atLoad, inCallbacks } from "./attacks.ts";
 import { ComponentBench } from "./component.ts";
 import { buildPlugin, ExtismBench } from "./extism.ts";
@@ -298,6 +299,7 @@ const GROUPS: Readonly<Record<string, () => Attack[]>> = {
     puppet("header bomb in an answer", UNHARMED, "response_headers", bomb(2), bounded),
     puppet("header bomb in trailers", UNHARMED, "request_trailers", bomb(1), bounded),
   ],
+  starve: () => [...STARVING],
   life: () => [
     puppet("contexts that are gone", /^respond$/, "request_headers", ghosts),
     puppet("contexts that are gone, from a tick", UNHARMED, "tick", ghosts),

@@ -19,8 +19,11 @@ function pairsBytes(pairs: readonly (readonly [string, string])[]): Uint8Array {
   return new Uint8Array([...u32(pairs.length), ...sizes, ...latin1Bytes(`${pairs.flat().join("\0")}\0`)]);
 }
 
-/** A proxy-wasm module whose tick calls `service` at `/tick`; it logs `answered` at every answer (and at none, when it failed). */
-export function buildTicker(service: string): Uint8Array<ArrayBuffer> {
+/**
+ * A proxy-wasm module whose tick calls `service` at `/tick`; it logs `answered` at every answer (and at none, when it failed). `insists`: when
+ * it failed it logs that as well, and calls again at once.
+ */
+export function buildTicker(service: string, insists = false): Uint8Array<ArrayBuffer> {
   const builder = new ModuleBuilder();
   const setTick = builder.import("env", "proxy_set_tick_period_milliseconds", i32s(1), ["i32"]);
   const call = builder.import("env", "proxy_http_call", i32s(10), ["i32"]);
@@ -39,16 +42,8 @@ export function buildTicker(service: string): Uint8Array<ArrayBuffer> {
   builder.func("proxy_on_context_create", i32s(2), [], []);
   const args = [SERVICE, service.length, HEADERS, headers.length, 0, 0, 0, 0, 5_000, OUT].flatMap((value) => op.i32(value));
   builder.func("proxy_on_tick", i32s(1), [], [...args, ...op.call(call), ...op.drop]);
-  const answered = [
-    ...op.localGet(2),
-    ...op.if,
-    ...op.i32(2),
-    ...op.i32(ANSWERED),
-    ...op.i32(8),
-    ...op.call(log),
-    ...op.drop,
-    ...op.end,
-  ];
+  const told = [...op.i32(2), ...op.i32(ANSWERED), ...op.i32(8), ...op.call(log), ...op.drop];
+  const answered = insists ? [...told, ...args, ...op.call(call), ...op.drop] : [...op.localGet(2), ...op.if, ...told, ...op.end];
   builder.func("proxy_on_http_call_response", i32s(5), [], answered);
   return builder.build();
 }

@@ -11,20 +11,59 @@ export interface SharedEntry {
 
 /** Who is told that a queue has a new item; the filter that registered it last. */
 export interface QueueListener {
-  onQueueReady(queueId: number): void;
+  /** It is running, maybe: it is to hear of what is due (`SharedQueue.takeDue`) later, in a turn of the loop of its own. */
+  onItem(queue: SharedQueue): void;
 }
 
-interface Queue {
-  readonly id: number;
-  readonly items: Bytes[];
-  bytes: number;
-  listener: QueueListener;
+/** Items in the order in which they came, and how many its listener has yet to hear of. */
+export class SharedQueue {
+  bytes = 0;
+  #due = 0;
+
+  constructor(
+    readonly id: number,
+    public listener: QueueListener,
+    readonly items: Bytes[] = [],
+  ) {}
+
+  get isDue(): boolean {
+    return this.#due > 0;
+  }
+
+  add(item: Bytes): void {
+    this.items.push(item);
+    this.bytes += item.byteLength;
+    // Who takes items out meanwhile and puts others in may not have words pile up.
+    if (this.#due < PROXY_WASM_LIMITS.queueItems) this.#due++;
+    this.announce();
+  }
+
+  announce(): void {
+    if (this.isDue) this.listener.onItem(this);
+  }
+
+  /** One item less to tell of. */
+  takeDue(): void {
+    this.#due--;
+  }
+
+  copy(): SharedQueue {
+    const made = new SharedQueue(this.id, this.listener, [...this.items]);
+    made.bytes = this.bytes;
+    made.#due = this.#due;
+    return made;
+  }
+
+  /** Nobody is to hear of it any more. */
+  end(): void {
+    this.#due = 0;
+  }
 }
 
 /** What a namespace held when it was kept. */
 interface KeptNamespace {
   readonly data: ReadonlyMap<string, SharedEntry>;
-  readonly queues: ReadonlyMap<string, Queue>;
+  readonly queues: ReadonlyMap<string, SharedQueue>;
   readonly bytes: number;
   readonly cas: number;
 }
@@ -35,14 +74,12 @@ interface KeptNamespace {
  */
 export class SharedNamespace implements Restorable {
   #data = new Map<string, SharedEntry>();
-  #queues = new Map<string, Queue>();
+  #queues = new Map<string, SharedQueue>();
   #bytes = 0;
   #cas = 0;
   holders = 0;
   #kept: KeptNamespace | undefined;
   #isChanged = false;
-  /** Counts how often it was put back. */
-  #lives = 0;
 
   keep(): void {
     this.#kept = { data: new Map(this.#data), queues: copyQueues(this.#queues), bytes: this.#bytes, cas: this.#cas };
@@ -53,11 +90,16 @@ export class SharedNamespace implements Restorable {
     const kept = this.#kept;
     if (kept === undefined || !this.#isChanged) return;
     this.#data = new Map(kept.data);
+    for (const queue of this.#queues.values()) queue.end();
     this.#queues = copyQueues(kept.queues);
     this.#bytes = kept.bytes;
     this.#cas = kept.cas;
     this.#isChanged = false;
-    this.#lives++;
+  }
+
+  /** Tells again of all that somebody has yet to hear of. */
+  announce(): void {
+    for (const queue of this.#queues.values()) queue.announce();
   }
 
   get keys(): number {
@@ -100,10 +142,11 @@ export class SharedNamespace implements Restorable {
     const old = this.#queues.get(name);
     if (old !== undefined) {
       old.listener = listener;
+      old.announce();
       return old.id;
     }
     if (this.#queues.size >= PROXY_WASM_LIMITS.queues) return -1;
-    const queue: Queue = { id: this.#queues.size + 1, items: [], bytes: 0, listener };
+    const queue = new SharedQueue(this.#queues.size + 1, listener);
     this.#queues.set(name, queue);
     return queue.id;
   }
@@ -113,20 +156,14 @@ export class SharedNamespace implements Restorable {
     return this.#queues.get(name)?.id ?? -1;
   }
 
-  /** `item` is kept: pass a copy. The listener hears of it after this turn's work. Answers a status. */
+  /** `item` is kept: pass a copy. The listener hears of it in another turn of the loop. Answers a status. */
   enqueue(queueId: number, item: Bytes, budget: FilterBudget): number {
     const queue = this.#find(queueId);
     if (queue === undefined) return NOT_FOUND;
     if (queue.items.length >= PROXY_WASM_LIMITS.queueItems) return INTERNAL_FAILURE;
     if (queue.bytes + item.byteLength > budget.sharedDataBytes) return INTERNAL_FAILURE;
     this.#isChanged = true;
-    queue.items.push(item);
-    queue.bytes += item.byteLength;
-    // Never in this call: the listener may be the very instance that is running.
-    const life = this.#lives;
-    queueMicrotask(() => {
-      if (life === this.#lives) queue.listener.onQueueReady(queueId);
-    });
+    queue.add(item);
     return OK;
   }
 
@@ -140,14 +177,14 @@ export class SharedNamespace implements Restorable {
     return item;
   }
 
-  #find(queueId: number): Queue | undefined {
+  #find(queueId: number): SharedQueue | undefined {
     for (const queue of this.#queues.values()) if (queue.id === queueId) return queue;
     return undefined;
   }
 }
 
-function copyQueues(queues: ReadonlyMap<string, Queue>): Map<string, Queue> {
-  return new Map([...queues].map(([name, queue]) => [name, { ...queue, items: [...queue.items] }]));
+function copyQueues(queues: ReadonlyMap<string, SharedQueue>): Map<string, SharedQueue> {
+  return new Map([...queues].map(([name, queue]) => [name, queue.copy()]));
 }
 
 /**

@@ -8,7 +8,7 @@ import type { CalloutGate } from "../guest/grants.ts";
 import { type Isolation, newIsolation } from "../guest/isolation.ts";
 import type { GuestMemory } from "../guest/memory.ts";
 import { MetricHandles } from "../guest/metric-handles.ts";
-import type { QueueListener, SharedNamespace } from "../guest/shared.ts";
+import type { QueueListener, SharedNamespace, SharedQueue } from "../guest/shared.ts";
 import { INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, ROOT_CONTEXT_ID } from "./abi.ts";
 import { type GuestCallback, type GuestCallbacks, NO_CALLBACKS } from "./callbacks.ts";
 import type { ForeignName } from "./calls-state.ts";
@@ -84,7 +84,6 @@ export class GuestInstance {
   #keptCalloutId = 1;
   /** Of an isolated instance: what waits until no exchange is in it. */
   #waiting: (() => void)[] = [];
-  readonly #queuesDue = new Set<number>();
   #isTickDue = false;
   #deferred: (() => void)[] = [];
   readonly #callouts = new Map<number, Callout>();
@@ -167,13 +166,29 @@ export class GuestInstance {
     const problem = this.isolation?.restore();
     // Counters in its memory stand where they stood: they grow from there.
     if (problem === undefined) this.pullCounters();
-    if (this.#waiting.length > 0 || this.#queuesDue.size > 0 || this.#isTickDue) this.#later(() => this.#catchUp());
+    if (this.#waiting.length > 0 || this.#isTickDue) this.#later(() => this.#catchUp());
+    if (this.#sharesNothing) this.namespace.announce();
+    else this.owner.onFree();
     return problem;
+  }
+
+  /** Its queues and data are its own. */
+  get #sharesNothing(): boolean {
+    return this.namespace !== this.owner.namespace;
+  }
+
+  /** Words about items in queues reach it now. */
+  get canHear(): boolean {
+    return this.fault === undefined && !this.isRetired && !this.isTaken;
+  }
+
+  onItem(queue: SharedQueue): void {
+    this.owner.announce(queue, this);
   }
 
   /** Who is told of items in queues that it registers: it alone has its own. */
   get queueListener(): QueueListener {
-    return this.namespace === this.owner.namespace ? this.owner : this;
+    return this.#sharesNothing ? this : this.owner;
   }
 
   /** What the host knows of an exchange that is over. */
@@ -192,11 +207,6 @@ export class GuestInstance {
       const next = this.#waiting.shift();
       if (next === undefined) break;
       next();
-    }
-    for (const queueId of this.#queuesDue) {
-      if (this.isTaken || this.isRetired) return;
-      this.#queuesDue.delete(queueId);
-      this.onQueueReady(queueId);
     }
     if (this.#isTickDue) this.onTick();
   }
@@ -430,6 +440,11 @@ export class GuestInstance {
   onCalloutAnswer(id: number, answer: CalloutAnswer | undefined): void {
     const callout = this.#callouts.get(id);
     if (callout === undefined) return;
+    if (callout.context === undefined && !this.isRetired && !this.owner.hasShare()) {
+      const again = this.answerer(id);
+      this.owner.putOff(this, () => again(answer));
+      return;
+    }
     if (this.inside) {
       this.#later(() => this.answerer(id)(answer));
       return;
@@ -469,21 +484,13 @@ export class GuestInstance {
     this.#keepOwn();
   }
 
+  /** An item came. Not while an exchange has an isolated instance (`canHear`). */
   onQueueReady(queueId: number): void {
-    this.owner.guard(this, () => this.#onQueueReady(queueId));
-  }
-
-  #onQueueReady(queueId: number): void {
     const { queueReady } = this.callbacks;
     if (queueReady === undefined || this.fault !== undefined || this.inside) return;
-    const isOwn = this.namespace !== this.owner.namespace;
-    if (this.isTaken) {
-      // Items in queues of its own go with the exchange.
-      if (!isOwn) this.#queuesDue.add(queueId);
-      return;
-    }
     this.enter("queue_ready", queueReady, undefined, ROOT_CONTEXT_ID, queueId, 0);
-    if (isOwn) this.#keepOwn();
+    if (this.fault === undefined) this.settleFuel();
+    if (this.#sharesNothing) this.#keepOwn();
     else {
       // What is in there is of exchanges, maybe of other filters.
       this.#runDeferred();

@@ -1,20 +1,23 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Timer } from "../../core/clock.ts";
-import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import { PROXY_WASM_LIMITS, QUEUE_LIMITS } from "../../core/limits.ts";
 import type { FilterExchange } from "../contract.ts";
 import type { CompiledModule } from "../guest/compiler.ts";
 import { GuestModule } from "../guest/module.ts";
+import type { SharedQueue } from "../guest/shared.ts";
 import { StreamContext } from "./context.ts";
 import type { ProxyWasmOptions } from "./host.ts";
 import type { GuestInstance } from "./instance.ts";
 import { instantiateGuest, type StartKeeper } from "./instantiate.ts";
 import type { GuestOwner } from "./owner.ts";
+import { QueueTurns } from "./queue-turns.ts";
 
 /** A loaded proxy-wasm module with one configuration. */
 export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, ProxyWasmOptions> implements GuestOwner {
   readonly metrics = new Map<number, "counter" | "gauge" | "histogram">();
   readonly #metricIds = new Map<string, number>();
   readonly #ticks = new Map<GuestInstance, Timer>();
+  readonly #queueTurns: QueueTurns;
   #holdsTicks = false;
   readonly #keeper: StartKeeper = { kept: undefined };
 
@@ -24,10 +27,13 @@ export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, P
     readonly compiled: CompiledModule,
   ) {
     super(config, options);
+    this.#queueTurns = new QueueTurns(this, options.clock);
   }
 
   protected makeGuest(): GuestInstance {
-    return instantiateGuest(this, this.compiled.module, this.#keeper);
+    const guest = instantiateGuest(this, this.compiled.module, this.#keeper);
+    this.#queueTurns.wake();
+    return guest;
   }
 
   protected override get keptBytes(): number {
@@ -68,12 +74,35 @@ export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, P
 
   holdTicks(held: boolean): void {
     this.#holdsTicks = held;
+    this.#queueTurns.hold(held);
   }
 
-  onQueueReady(queueId: number): void {
-    // Of isolated ones any will do.
-    const [first] = this.config.isolated ? this.pool.instances : [];
-    (this.pool.current ?? first)?.onQueueReady(queueId);
+  putOff(guest: GuestInstance, action: () => void): void {
+    this.stats.waits++;
+    this.options.clock.setTimer(QUEUE_LIMITS.retryMs, () => this.guard(guest, action));
+  }
+
+  onItem(queue: SharedQueue): void {
+    this.#queueTurns.add(queue);
+  }
+
+  announce(queue: SharedQueue, guest: GuestInstance): void {
+    this.#queueTurns.add(queue, guest);
+  }
+
+  freeInstance(): GuestInstance | undefined {
+    if (!this.config.isolated) return this.pool.current;
+    for (const guest of this.pool.instances) if (guest.canHear) return guest;
+    return undefined;
+  }
+
+  onFree(): void {
+    this.#queueTurns.wake();
+  }
+
+  override dispose(): void {
+    super.dispose();
+    this.#queueTurns.end();
   }
 
   onIdle(guest: GuestInstance): void {

@@ -1,14 +1,14 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { FilterExchange } from "../contract.ts";
 import type { Grants } from "../guest/grants.ts";
-import type { SharedNamespace } from "../guest/shared.ts";
+import type { QueueListener, SharedNamespace, SharedQueue } from "../guest/shared.ts";
 import type { FilterStats } from "../stats.ts";
 import type { StreamContext } from "./context.ts";
 import type { ProxyWasmOptions } from "./host.ts";
 import type { GuestInstance } from "./instance.ts";
 
 /** What an instance needs from its module. */
-export interface GuestOwner {
+export interface GuestOwner extends QueueListener {
   readonly config: FilterConfig;
   readonly options: ProxyWasmOptions;
   /** The filter's. */
@@ -41,5 +41,12 @@ export interface GuestOwner {
   /** Something ran that belongs to no exchange, and nothing of it is to stay. */
   onIdle(guest: GuestInstance): void;
   setTick(guest: GuestInstance, periodMs: number): void;
-  onQueueReady(queueId: number): void;
+  /** An item of a queue that an instance shares with nobody. */
+  announce(queue: SharedQueue, guest: GuestInstance): void;
+  /** An isolated instance is free: words about items may have waited for one. */
+  onFree(): void;
+  /** Is something left of this second's share? */
+  hasShare(): boolean;
+  /** Work of its own for which nothing is left: tried again a little later. */
+  putOff(guest: GuestInstance, action: () => void): void;
 }

@@ -159,6 +159,8 @@ function drainStats(dump: DumpBuilder, filter: string, stats: FilterStats): void
   stats.faults.clear();
   dump.counter("filterFuel", [filter], stats.fuel);
   stats.fuel = 0;
+  dump.counter("filterWaits", [filter], stats.waits);
+  stats.waits = 0;
   dump.histogram("filterCallTime", [filter], stats.callTimes);
   dump.histogram("filterCallFuel", [filter], stats.callFuel);
   dump.gauge("filterInstances", [filter], stats.instances);

@@ -190,6 +190,13 @@ export const METRICS = {
     "Times that a filter's onFailure applied because its share of CPU of that second was used up.",
     FILTERS_MAX,
   ),
+  filterWaits: metric(
+    "counter",
+    "selvedge_filter_waits_total",
+    ["filter"],
+    "Times that work of a filter's own (words about items of shared queues, answers to calls of its ticks) waited for a bound or its share of CPU.",
+    FILTERS_MAX,
+  ),
   filterQuarantined: metric(
     "gauge",
     "selvedge_filter_quarantined",

@@ -1,0 +1,13 @@
+/** Bounds of what filters have the host do for them, besides those of one filter's budget. */
+
+/** How `proxy_on_queue_ready` is called: of each filter with queues of its own, in each worker. What is over one of these waits, and `selvedge_filter_waits_total` counts that. */
+export const QUEUE_LIMITS = {
+  /** Words about items in one turn of the event loop: everything else has its turn in between. */
+  perTurn: 64,
+  /** Fuel used in one turn: no further word after the one that reaches it. Some 0.5 to 2 ms of warm code. */
+  turnFuel: 10_000_000,
+  /** Words about items within a second. */
+  perSecond: 10_000,
+  /** After that, or when the filter's `fuelPerSecond` is used up: the next try comes then. */
+  retryMs: 100,
+} as const;
