@@ -87,11 +87,14 @@ export class GuestInstance {
   #isTickDue = false;
   #deferred: (() => void)[] = [];
   readonly #callouts = new Map<number, Callout>();
+  /** Its queues and data are its own. */
+  readonly #sharesNothing: boolean;
 
   constructor(readonly owner: GuestOwner) {
     this.#budget = owner.config.budget;
     this.chance = new GuestChance(owner.grants);
     this.namespace = owner.newNamespace();
+    this.#sharesNothing = this.namespace !== owner.namespace;
     this.metricHandles = new MetricHandles(owner.config.isolated);
     this.isolation = newIsolation(owner, this.namespace, this.chance, this.metricHandles, {
       keep: () => {
@@ -170,11 +173,6 @@ export class GuestInstance {
     if (this.#sharesNothing) this.namespace.announce();
     else this.owner.onFree();
     return problem;
-  }
-
-  /** Its queues and data are its own. */
-  get #sharesNothing(): boolean {
-    return this.namespace !== this.owner.namespace;
   }
 
   /** Words about items in queues reach it now. */
