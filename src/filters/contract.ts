@@ -143,7 +143,7 @@ export interface FilterExchange {
   readonly response: ResponseHead | undefined;
   readonly requestTrailers: HeaderBlock | undefined;
   readonly responseTrailers: HeaderBlock | undefined;
-  /** A filter wrote the path, query or authority: they must be normalised again before they are sent. */
+  /** A filter wrote the method, path, query or authority: they must be checked and normalised again before they are sent. */
   markTargetChanged(): void;
   /**
    * The trailers of a message, made when there are none: only while the end of its body passes this filter (then trailers may

@@ -172,7 +172,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     const { action } = match.rule;
     const illegal = this.chain?.targetChanged === true ? renormaliseTarget(this.request, this.listener.config.paths) : undefined;
     if (illegal !== undefined) {
-      this.#fail(new Failure("filter_failed", "a filter wrote an illegal path", illegal));
+      this.#fail(new Failure("filter_failed", "a filter wrote an illegal target", illegal));
       return;
     }
     if (action.kind === "forward") {

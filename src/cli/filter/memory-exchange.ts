@@ -161,7 +161,7 @@ export class MemoryExchange implements ChainHost, ExchangeFacts, ReplyOwner, Dow
     if (head) {
       const illegal = this.chain.targetChanged ? renormaliseTarget(this.request, PATHS) : undefined;
       if (illegal !== undefined) {
-        this.#fail(new Failure("filter_failed", "a filter wrote an illegal path", illegal));
+        this.#fail(new Failure("filter_failed", "a filter wrote an illegal target", illegal));
         return;
       }
       upstream.head = { ...this.request, headers: this.request.headers.copy() };

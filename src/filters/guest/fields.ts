@@ -119,7 +119,7 @@ export function readRequestPseudo(head: RequestHead, name: string): string | und
   }
 }
 
-/** What `writeRequestPseudo` did. `target`: path or authority changed, so they must be normalised again. */
+/** What `writeRequestPseudo` did. `target`: method, path or authority changed, so they must be checked and normalised again. */
 export type PseudoWrite = "refused" | "done" | "target";
 
 export function writeRequestPseudo(head: RequestHead, name: string, value: string): PseudoWrite {
@@ -135,7 +135,7 @@ export function writeRequestPseudo(head: RequestHead, name: string, value: strin
     case ":method":
       if (!isToken(value) || value === "CONNECT") return "refused";
       head.method = value;
-      return "done";
+      return "target";
     case ":authority":
     case "host":
       if (!isVisible(value, "@/?#\\,")) return "refused";

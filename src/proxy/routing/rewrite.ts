@@ -1,6 +1,8 @@
 import type { ActionConfig, PathPolicyConfig, PathRewriteConfig, RewriteConfig } from "../../config/snapshot.ts";
 import { Failure } from "../../core/failure.ts";
 import { hostOf, type RequestHead, targetOf } from "../../core/head.ts";
+import { METHOD } from "../codec/chars.ts";
+import { normaliseAuthority } from "../codec/host.ts";
 import { renormalisePath } from "../codec/path.ts";
 import type { RouteMatch } from "./router.ts";
 import { fillTemplate } from "./template.ts";
@@ -68,10 +70,19 @@ function redirectPath(rewrite: PathRewriteConfig | undefined, match: RouteMatch,
   return rewrite === undefined ? path : rewritePath(rewrite, match, path);
 }
 
-/** Path and query as a filter left them, normalised again: routing saw the former ones, the upstream sees these. A failure: they are illegal. */
+/**
+ * Method, authority, path and query as a filter left them, checked and normalised as a caller's are: routing saw the former ones, the
+ * upstream sees these. A failure: they are illegal.
+ */
 export function renormaliseTarget(head: RequestHead, policy: PathPolicyConfig): Failure | undefined {
+  for (let i = 0; i < head.method.length; i++)
+    if (METHOD[head.method.charCodeAt(i)] !== 1) return new Failure("bad_request_line", "a byte that no method may have");
   const target = renormalisePath(targetOf(head), policy);
   if (target instanceof Failure) return target;
+  // Who named no host (HTTP/1.0) still names none.
+  const authority = head.authority === "" ? "" : normaliseAuthority(head.authority, head.scheme);
+  if (authority instanceof Failure) return authority;
+  head.authority = authority;
   head.path = target.path;
   head.query = target.query;
   return undefined;
