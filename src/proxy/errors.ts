@@ -3,6 +3,9 @@ import type { Failure } from "../core/failure.ts";
 import { HeaderBlock, type RequestHead, type ResponseHead } from "../core/head.ts";
 import { readQuality } from "./quality.ts";
 
+/** Methods that a proxy lets pass, as far as it is asked. */
+export const ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /** The only file that writes error responses. */
 
 export interface RenderedFailure {
@@ -43,7 +46,7 @@ function addCommon(headers: HeaderBlock, failure: Failure, requestId: string): v
   // Tells an answer of the proxy from one of the service (field notes, row 98).
   headers.add("x-selvedge-failure", failure.code);
   if (requestId !== "") headers.add("x-request-id", requestId);
-  if (failure.status === 405) headers.add("allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+  if (failure.status === 405) headers.add("allow", ALLOWED_METHODS);
   if (failure.code === "unauthenticated") headers.add("www-authenticate", "Bearer");
 }
 

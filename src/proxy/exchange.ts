@@ -17,7 +17,7 @@ import { renderFailure } from "./errors.ts";
 import { ExchangeState } from "./exchange-state.ts";
 import { applyForwarding } from "./forwarding.ts";
 import type { Generation, ListenerRuntime, RuleRuntime } from "./generation.ts";
-import { answerLocally, finishAnswerHead, fromFilter } from "./local-answer.ts";
+import { answerLocally, finishAnswerHead, fromFilter, limitForwards } from "./local-answer.ts";
 import { Reply, type ReplyOwner, sendWhole, WHOLE_BODY } from "./reply.ts";
 import { RequestBody, type RequestBodyOwner } from "./request-body.ts";
 import { applyHeaderEdits } from "./routing/headers.ts";
@@ -169,7 +169,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   #act(): void {
     const match = this.match as RouteMatch;
-    const { action } = match.rule;
+    const action = limitForwards(match.rule.action, this.request);
     const illegal = this.chain?.targetChanged === true ? renormaliseTarget(this.request, this.listener.config.paths) : undefined;
     if (illegal !== undefined) {
       this.#fail(new Failure("filter_failed", "a filter wrote an illegal target", illegal));

@@ -4,7 +4,7 @@ import { Failure } from "../core/failure.ts";
 import { HeaderBlock, type RequestHead, type ResponseHead } from "../core/head.ts";
 import type { LocalResponse } from "../filters/contract.ts";
 import type { ProxyCore } from "./core.ts";
-import { renderFailure } from "./errors.ts";
+import { ALLOWED_METHODS, renderFailure } from "./errors.ts";
 import { redirectLocation } from "./routing/rewrite.ts";
 import type { RouteMatch } from "./routing/router.ts";
 
@@ -16,9 +16,31 @@ export interface LocalAnswer {
   readonly failure: Failure | undefined;
 }
 
+type LocalAction = Exclude<ActionConfig, { kind: "forward" }>;
+const lastRecipient = (status: number): LocalAction => ({
+  ...{ kind: "respond", status, headers: [["allow", ALLOWED_METHODS]], body: "" },
+});
+const NO_FORWARDS = { OPTIONS: lastRecipient(204), TRACE: lastRecipient(405) } as const;
+/** More than any chain of proxies has. */
+const FORWARDS_MAX = 1_000_000;
+
+/**
+ * `Max-Forwards` of OPTIONS and TRACE (RFC 9110 §7.6.2): at 0 nobody behind us is asked, else it goes on with one less. What is no number
+ * says nothing.
+ */
+export function limitForwards(action: ActionConfig, { method, headers }: RequestHead): ActionConfig {
+  if (action.kind !== "forward" || (method !== "OPTIONS" && method !== "TRACE")) return action;
+  const given = headers.getAll("max-forwards");
+  if (given.length === 0 || !given.every((value) => /^[0-9]+$/.test(value))) return action;
+  const left = Math.min(...given.map(Number), FORWARDS_MAX);
+  if (left === 0) return NO_FORWARDS[method];
+  headers.set("max-forwards", String(left - 1));
+  return action;
+}
+
 /** What a rule without backends answers. */
 export function answerLocally(
-  action: Exclude<ActionConfig, { kind: "forward" }>,
+  action: LocalAction,
   match: RouteMatch,
   request: RequestHead,
   localPort: number,

@@ -228,6 +228,39 @@ describe("methods that echo or tunnel", () => {
     });
   });
 
+  test("Max-Forwards of OPTIONS and TRACE: one less, and at 0 nobody behind is asked; of others it says nothing", async () => {
+    for (const [method, given, expected, sent] of [
+      ["OPTIONS", "0", "204", undefined],
+      ["OPTIONS", "00", "204", undefined],
+      ["OPTIONS", "1", "200", "0"],
+      ["OPTIONS", "10", "200", "9"],
+      ["OPTIONS", "99999999999999999999", "200", "999999"],
+      ["OPTIONS", "-1", "200", "-1"],
+      ["OPTIONS", "5\r\nmax-forwards: 3", "200", "2"],
+      ["OPTIONS", "5\r\nmax-forwards: 0", "204", undefined],
+      ["TRACE", "0", "405", undefined],
+      ["TRACE", "2", "200", "1"],
+      ["GET", "0", "200", "0"],
+    ] as const) {
+      const upstream = await ok();
+      await withUpstream(
+        upstream,
+        async (proxy) => {
+          const answer = await ask(proxy, `${method} /x HTTP/1.1\r\nhost: a\r\nmax-forwards: ${given}\r\n`);
+          assert.equal(judge(answer), expected, `${method} ${given}`);
+          const wire = upstream.received.join("");
+          assert.deepEqual(
+            [...wire.matchAll(/\r\nmax-forwards: ([^\r]*)/g)].map(([, value]) => value),
+            sent === undefined ? [] : [sent],
+          );
+          assert.equal(wire === "", sent === undefined);
+          if (sent === undefined) assert.match(answer, /\r\nallow: GET, /);
+        },
+        listening({ allowTrace: true }),
+      );
+    }
+  });
+
   test("a listener may let TRACE pass", async () => {
     const upstream = await ok();
     await withUpstream(
