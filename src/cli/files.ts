@@ -80,18 +80,18 @@ export function assertExist(paths: readonly string[]): void {
 }
 
 /** Throws a `CommandError` that names the file. */
-export function readText(path: string): string {
+export function readText(path: string, hint = ""): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    throw unreadable(path, error);
+    throw unreadable(path, error, hint);
   }
 }
 
-function unreadable(path: string, error: unknown): CommandError {
+function unreadable(path: string, error: unknown, hint = ""): CommandError {
   const code = (error as { code?: string }).code;
   const why = code === "ENOENT" ? "there is no such file or folder" : error instanceof Error ? error.message : String(error);
-  return new CommandError(`cannot read ${path}: ${why}`, "", EXIT.usage);
+  return new CommandError(`cannot read ${path}: ${why}`, hint, EXIT.usage);
 }
 
 function placeIn(parts: readonly Part[], issue: ConfigIssue): ConfigIssue {

@@ -1,4 +1,5 @@
 import { type CommandContext, CommandError, EXIT } from "./command.ts";
+import { fetchCause } from "./fetch-cause.ts";
 import { printable } from "./terminal.ts";
 
 /** How long a proxy may take for an answer. */
@@ -43,7 +44,7 @@ async function askAdmin({ flags }: CommandContext, method: string, path: string,
   try {
     return await fetch(new URL(path, url), { method, headers, redirect: "error", signal });
   } catch (error) {
-    throw new CommandError(`no proxy answers at ${url} (${(error as Error).message})`, hint, EXIT.unreachable);
+    throw new CommandError(`no proxy answers at ${url} (${fetchCause(error)})`, hint, EXIT.unreachable);
   }
 }
 

@@ -7,6 +7,7 @@ import type { StoredResource } from "../control/model/resource.ts";
 import type { LogEntry } from "../control/store/store.ts";
 import { type FilterLogQuery, readFilterLogPage } from "../core/filter-logs.ts";
 import { CommandError, EXIT } from "./command.ts";
+import { fetchCause } from "./fetch-cause.ts";
 import { type RemoteControl, type ResourceFilter, unreachable } from "./remote.ts";
 
 /** How long the control plane may take for an answer. */
@@ -140,7 +141,7 @@ export class HttpRemote implements RemoteControl {
         ...(request.body === undefined ? {} : { body: request.body }),
       });
     } catch (error) {
-      throw unreachable(this.#base.origin, error instanceof Error ? error.message : String(error));
+      throw unreachable(this.#base.origin, fetchCause(error));
     }
     const text = await response.text();
     try {

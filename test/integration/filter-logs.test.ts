@@ -75,7 +75,8 @@ test(
     const logs = (...args: readonly string[]) => runSelvedge(["filter", "logs", "speaker", ...one, ...args]);
 
     const empty = await logs();
-    expect([empty.code, empty.out, empty.error]).toEqual([EXIT.ok, "", ""]);
+    expect([empty.code, empty.out]).toEqual([EXIT.ok, ""]);
+    expect(empty.error).toStartWith("· no lines of default/speaker: it has said nothing yet");
     const ids = await ask(port, 20);
     const json = await logs("--json");
     expect(json.out).not.toMatch(/(?!\n)\p{Cc}|\u202e/u);
@@ -89,7 +90,11 @@ test(
     const last = await logs("--tail", "1", "--level", "warn", "--since", "10m");
     expect(last.out).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z edge-1\/[01] default\/speaker warn [\w-]+ /);
     expect(last.out.endsWith(` ${SHOWN}\n`)).toBe(true);
-    expect([(await logs("--level", "error")).out, (await logs("--since", "2100-01-01")).out]).toEqual(["", ""]);
+    const none = [await logs("--level", "error"), await logs("--since", "2100-01-01")];
+    expect(none.map(({ out, error }) => [out, error])).toEqual([
+      ["", "· no lines of default/speaker that --level would show\n"],
+      ["", "· no lines of default/speaker that --since would show\n"],
+    ]);
 
     const unknown = await runSelvedge(["filter", "logs", "nobody", ...one]);
     expect([unknown.code, unknown.error.includes("no filter default/nobody")]).toEqual([EXIT.notFound, true]);

@@ -33,7 +33,9 @@ describe("filter new, build, test: AssemblyScript, whose compiler is always ther
 
       // The folder stands for its module, and one that is as new as its sources is pushed without a word.
       const pushOf = (what: string) => filter(folder, "push", what, "--server", "http://127.0.0.1:1");
-      expect((await pushOf("geo")).error).toStartWith("error: no control plane answers");
+      expect((await pushOf("geo")).error).toStartWith(
+        "error: no control plane answers at http://127.0.0.1:1 (connection refused)\n",
+      );
       expect((await filter(folder, "inspect", "geo", "--json")).out).toContain(digest);
 
       const tested = await filter(folder, "test", "geo");
@@ -157,6 +159,8 @@ describe("filter new", () => {
       };
       expect(await refused("a")).toContain("--language assemblyscript|rust|go|javascript|typescript|python|c|zig");
       expect(await refused("a", "--language", "cobol")).toContain("there are assemblyscript, rust, go, javascript,");
+      expect(await refused("a", "--language", "js")).toContain("did you mean javascript?");
+      expect(await refused("a", "--language", "pyhton")).toContain("did you mean python?");
       expect(await refused("a", "--language", "rust", "--abi", "wasi")).toContain("there are proxy-wasm, component, extism");
       const other = await refused("a", "--language", "python", "--abi", "extism");
       expect(other).toContain("no template for python with extism\npython has component;");

@@ -72,8 +72,17 @@ async function show(context: CommandContext, filter: string, source: LogSource):
   if (first.lines.length === 0) await source.refuseUnknown(filter);
   await print(context, { ...first, lines: tail === 0 ? [] : first.lines.slice(-tail) });
   if (first.silent.length > 0) sayAside(context, `no answer from ${first.silent.join(", ")} (of a former version?)`);
+  if (tail > 0 && first.lines.length === 0 && first.silent.length < proxies.length)
+    sayAside(context, nothingSaid(context, filter));
   if (flags.on("follow")) return follow(context, source, reader, proxies);
   return first.silent.length === proxies.length ? EXIT.unreachable : EXIT.ok;
+}
+
+/** Silence could as well be a mistake of whoever asks. */
+function nothingSaid({ flags }: CommandContext, filter: string): string {
+  const asked = (["level", "since"] as const).filter((name) => flags.text(name) !== undefined).map((name) => `--${name}`);
+  if (asked.length > 0) return `no lines of ${filter} that ${asked.join(" and ")} would show`;
+  return `no lines of ${filter}: it has said nothing yet (debug lines are kept where the proxy's --log-level is debug)`;
 }
 
 function noProxy(id: string | undefined): CommandError {

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { FilterAbi } from "../../config/snapshot.ts";
+import { nearest } from "../../config/suggest.ts";
 import { type Command, CommandError, EXIT } from "../command.ts";
 import { ABIS, abisOf, defaultAbi, LANGUAGES, type Language, type Template, templateOf } from "../filter/languages.ts";
 import { projectFiles } from "../filter/templates.ts";
@@ -65,11 +66,18 @@ export const command: Command = {
   },
 };
 
+/** Short names that people type. */
+const ALSO_CALLED: Readonly<Record<string, Language>> = {
+  ...{ as: "assemblyscript", golang: "go", js: "javascript", py: "python", rs: "rust", ts: "typescript" },
+};
+
 function readLanguage(text: string | undefined): Language {
   const language = LANGUAGES.find((each) => each === text);
   if (language !== undefined) return language;
   if (text === undefined) throw new CommandError("no language named", `write --language ${LANGUAGES.join("|")}`, EXIT.usage);
-  throw new CommandError(`there is no template for ${printable(text)}`, `there are ${LANGUAGES.join(", ")}`, EXIT.usage);
+  const near = ALSO_CALLED[text.toLowerCase()] ?? nearest(text, LANGUAGES);
+  const hint = near === undefined ? `there are ${LANGUAGES.join(", ")}` : `did you mean ${near}?`;
+  throw new CommandError(`there is no template for ${printable(text)}`, hint, EXIT.usage);
 }
 
 function readAbi(language: Language, text: string | undefined): { readonly abi: FilterAbi; readonly template: Template } {

@@ -19,7 +19,7 @@ export const command: Command = {
     { name: "logs", type: "switch", help: "Also show what filters logged in tests that passed." },
   ],
   examples: [
-    { says: "a filter's folder", line: "selvedge filter test examples/filters/geo" },
+    { says: "a filter's folder", line: "selvedge filter test geo" },
     { says: "one test of one table", line: "selvedge filter test geo/geo.test.yaml --only private" },
   ],
   async run(context) {

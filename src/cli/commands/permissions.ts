@@ -3,6 +3,8 @@ import { type Command, CommandError, EXIT } from "../command.ts";
 import { readText } from "../files.ts";
 import { printJson } from "../report.ts";
 
+const PASSWORDS_HINT = "--passwords names a file with a line `user: password` for each user";
+
 export const command: Command = {
   name: "permissions",
   summary: "print the users and permissions for a nats-server",
@@ -36,7 +38,7 @@ export const command: Command = {
   async run(context) {
     const { flags, terminal } = context;
     const file = flags.text("passwords");
-    const text = file === undefined ? "" : file === "-" ? await terminal.readStdin() : readText(file);
+    const text = file === undefined ? "" : file === "-" ? await terminal.readStdin() : readText(file, PASSWORDS_HINT);
     const passwords = await readPasswords(text, file ?? "");
     const control = flags.text("control") ?? "";
     const proxies = flags.list("proxies").map(proxyOf);
@@ -44,11 +46,7 @@ export const command: Command = {
     const users = [control, ...proxies.map(({ id }) => id), ...publishers, ...editors];
     const missing = users.filter((user) => (passwords.get(user) ?? "") === "");
     if (missing.length > 0)
-      throw new CommandError(
-        `no password for ${[...new Set(missing)].join(", ")}`,
-        "--passwords names a file with a line `user: password` for each",
-        EXIT.usage,
-      );
+      throw new CommandError(`no password for ${[...new Set(missing)].join(", ")}`, PASSWORDS_HINT, EXIT.usage);
     const passwordOf = (user: string): { readonly password: string } => ({ password: passwords.get(user) ?? "" });
     const options: PermissionOptions = {
       control: { user: control, ...passwordOf(control) },
