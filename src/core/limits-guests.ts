@@ -11,3 +11,11 @@ export const QUEUE_LIMITS = {
   /** After that, or when the filter's `fuelPerSecond` is used up: the next try comes then. */
   retryMs: 100,
 } as const;
+
+/** What attributes (`selvedge.log.*` among them) that one filter sets in one exchange or stream may hold at a time. Exceeded: proxy-wasm's call fails (INTERNAL_FAILURE), a component's does nothing; both count as the fault `budget`. */
+export const SET_ATTRIBUTE_LIMITS = {
+  /** Names; setting one again takes no other. */
+  names: 256,
+  /** Names and values together, besides what `outputBytes` says of one exchange, or of one callback of a stream. */
+  bytes: 1024 * 1024,
+} as const;

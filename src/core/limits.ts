@@ -7,7 +7,7 @@ import { DEFAULT_HTTP_LIMITS } from "./limits-http.ts";
 
 export { CONTROL_LIMITS, TRIAL_LIMITS } from "./limits-control.ts";
 export { EXTISM_LIMITS } from "./limits-extism.ts";
-export { QUEUE_LIMITS } from "./limits-guests.ts";
+export { QUEUE_LIMITS, SET_ATTRIBUTE_LIMITS } from "./limits-guests.ts";
 export {
   CODEC_LIMITS,
   DEFAULT_DOWNSTREAM_TIMES,

@@ -18,6 +18,7 @@ import type {
 } from "./contract.ts";
 import { FailedContext } from "./failed-context.ts";
 import { guestWords } from "./guest/words.ts";
+import { AttributeShare } from "./set-attributes.ts";
 import type { FaultKind } from "./stats.ts";
 
 /** Where a filter paused. */
@@ -110,7 +111,7 @@ export interface SlotOwner {
   responseTrailers: HeaderBlock | undefined;
   targetChanged: boolean;
   attributeOf(slot: FilterSlot, path: readonly string[]): AttributeValue | undefined;
-  setAttribute(path: readonly string[], value: Bytes): void;
+  setAttribute(slot: FilterSlot, path: readonly string[], value: Bytes): boolean;
   resumeSlot(slot: FilterSlot, direction: Direction): void;
   respondSlot(slot: FilterSlot, response: LocalResponse): void;
   failSlot(slot: FilterSlot, reason: string, fault: FaultKind | undefined): void;
@@ -144,6 +145,8 @@ export class FilterSlot implements FilterExchange {
   /** When the exchange is timed: what the filter used, as of `readSpent`. */
   spentMs = 0;
   spentFuel = 0;
+  /** What the attributes that it set take. */
+  readonly attributes = new AttributeShare();
   readonly requestLane: Lane;
   readonly responseLane: Lane;
 
@@ -164,6 +167,7 @@ export class FilterSlot implements FilterExchange {
     this.verdict = "continue";
     this.spentMs = 0;
     this.spentFuel = 0;
+    this.attributes.reset();
     const { bufferBytes } = module.config.budget;
     this.requestLane.reset(bufferBytes + slackBytes);
     this.responseLane.reset(bufferBytes + slackBytes);
@@ -267,8 +271,8 @@ export class FilterSlot implements FilterExchange {
   attribute(path: readonly string[]): AttributeValue | undefined {
     return this.owner.attributeOf(this, path);
   }
-  setAttribute(path: readonly string[], value: Bytes): void {
-    this.owner.setAttribute(path, value);
+  setAttribute(path: readonly string[], value: Bytes): boolean {
+    return this.owner.setAttribute(this, path, value);
   }
   isPaused(context: FilterContext, direction: Direction): boolean {
     return context === this.context && this.lane(direction).held !== "nothing";

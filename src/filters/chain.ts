@@ -1,5 +1,5 @@
 import { assert } from "../core/assert.ts";
-import { type Bytes, EMPTY_BYTES, latin1Text } from "../core/bytes.ts";
+import { type Bytes, EMPTY_BYTES } from "../core/bytes.ts";
 import type { Clock } from "../core/clock.ts";
 import type { DeadlineQueue } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
@@ -10,12 +10,12 @@ import { ChainRun } from "./chain-run.ts";
 import { FilterSlot, filterFailed, type Lane, type LetGo, type SlotOwner } from "./chain-slot.ts";
 import type { ChainHost, ChainResult, FilterRun } from "./chain-types.ts";
 import type { AttributeValue, CalloutAnswer, CalloutRequest, Direction, FilterModule, LocalResponse } from "./contract.ts";
+import { SetAttributes } from "./set-attributes.ts";
 import type { FaultKind } from "./stats.ts";
 
 /** Idle chains kept for reuse. */
 const POOLED_CHAINS = 1024;
 const NOTHING_PASSED: LetGo = { bytes: 0, end: false, trailers: false };
-const NOTE_PREFIX = "selvedge.log.";
 
 /**
  * Runs the filters of one exchange: in order for the request, in reverse for the response.
@@ -39,8 +39,7 @@ const NOTE_PREFIX = "selvedge.log.";
  * leave out, so the exchange treats every answer alike.
  */
 export class FilterChain extends ChainRun implements SlotOwner {
-  #attributes: Map<string, Bytes> | undefined;
-  #notes: Map<string, string> | undefined;
+  #attributes: SetAttributes | undefined;
 
   constructor(
     deadlines: DeadlineQueue,
@@ -206,7 +205,7 @@ export class FilterChain extends ChainRun implements SlotOwner {
 
   /** Texts that filters set as attributes `selvedge.log.NAME`; undefined: none. */
   get notes(): ReadonlyMap<string, string> | undefined {
-    return this.#notes;
+    return this.#attributes?.notes;
   }
 
   #reset(): void {
@@ -225,7 +224,6 @@ export class FilterChain extends ChainRun implements SlotOwner {
     this.requestSourcePaused = false;
     this.responseSourcePaused = false;
     this.#attributes = undefined;
-    this.#notes = undefined;
   }
 
   // ------------------------------------------------------------ what filters call (SlotOwner)
@@ -245,16 +243,12 @@ export class FilterChain extends ChainRun implements SlotOwner {
     if (this.host === undefined) return undefined;
     if (this.isStream && (path[0] === "request" || path[0] === "response")) return readStreamMessage(path, this.host.facts);
     // What the proxy knows comes first: a filter cannot forge `source.address` for those behind it.
-    return readAttribute(path, this, this.host.facts) ?? this.#attributes?.get(attributeKey(path));
+    return readAttribute(path, this, this.host.facts) ?? this.#attributes?.get(path);
   }
 
-  setAttribute(path: readonly string[], value: Bytes): void {
-    this.#attributes ??= new Map();
-    this.#attributes.set(attributeKey(path), value);
-    const name = noteName(path);
-    if (name === undefined) return;
-    this.#notes ??= new Map();
-    this.#notes.set(name, latin1Text(value));
+  setAttribute(slot: FilterSlot, path: readonly string[], value: Bytes): boolean {
+    this.#attributes ??= new SetAttributes();
+    return this.#attributes.set(slot.attributes, path, value);
   }
 
   calloutSlot(slot: FilterSlot, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number {
@@ -435,16 +429,4 @@ export class ChainPool {
     const chain = this.#free.pop() ?? new FilterChain(this.deadlines, this.#recycle);
     return chain.start(modules, host, isTimed ? this.clock : undefined);
   }
-}
-
-function attributeKey(path: readonly string[]): string {
-  // Envoy keeps what a filter sets in the filter state under `wasm.` and finds it by either name.
-  if (path.length === 2 && path[0] === "filter_state" && path[1]?.startsWith("wasm.")) return path[1].slice(5);
-  return path.length === 1 ? (path[0] as string) : path.join("\0");
-}
-
-/** NAME of `selvedge.log.NAME`, as one element or three. */
-function noteName(path: readonly string[]): string | undefined {
-  const joined = path.length === 1 ? (path[0] as string) : path.join(".");
-  return joined.startsWith(NOTE_PREFIX) ? joined.slice(NOTE_PREFIX.length) : undefined;
 }

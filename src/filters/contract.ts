@@ -157,8 +157,8 @@ export interface FilterExchange {
    * number, boolean, bytes, or a map as pairs; undefined: not found.
    */
   attribute(path: readonly string[]): AttributeValue | undefined;
-  /** Sets a dynamic attribute that later filters, log and trace see. */
-  setAttribute(path: readonly string[], value: Bytes): void;
+  /** Sets a dynamic attribute that later filters, log and trace see; `value` is kept. False: it would hold more than it may (`SET_ATTRIBUTE_LIMITS`). */
+  setAttribute(path: readonly string[], value: Bytes): boolean;
   /** Does this direction wait for a word of the filter's? Not any more once another answer took the place of the one that it held. */
   isPaused(context: FilterContext, direction: Direction): boolean;
   /** After a pause: goes on behind this filter. Does nothing when the pause is over (epoch). */

@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import { checkSettings } from "../../src/config/settings-schema.ts";
-import { DEFAULT_FILTER_BUDGET, FILTER_HEAD_LIMITS, METER_LIMITS, PREPARE_LIMITS } from "../../src/core/limits.ts";
+import {
+  DEFAULT_FILTER_BUDGET,
+  FILTER_HEAD_LIMITS,
+  METER_LIMITS,
+  PREPARE_LIMITS,
+  SET_ATTRIBUTE_LIMITS,
+} from "../../src/core/limits.ts";
 import { SeededRng } from "../../src/core/rng.ts";
 import { sizeOfFields } from "../../src/filters/guest/head-budget.ts";
 import * as abi from "../../src/filters/proxy-wasm/abi.ts";
@@ -158,6 +164,14 @@ const hoard: Script = function* (guest) {
 };
 let hoarded = 0;
 
+const naming: Script = function* (guest) {
+  for (let i = 0; i < SET_ATTRIBUTE_LIMITS.names + 44; i++) {
+    const name = `selvedge.log.${i}`;
+    yield guest.host("proxy_set_property", guest.put(name), name.length, 4096, 8);
+  }
+  return 0;
+};
+
 const fields = function* (guest: PuppetGuest, map: number): ReturnType<Script> {
   const [name, value] = [guest.put("x-bomb"), guest.put("v".repeat(4096))];
   for (let i = 0; i < 400; i++) yield guest.host("proxy_add_header_map_value", map, name, 6, value, 4096);
@@ -295,6 +309,10 @@ const GROUPS: Readonly<Record<string, () => Attack[]>> = {
   hoard: () => [
     puppet("host memory by metrics, data, queues, attributes, lines", UNHARMED, "request_headers", hoard),
     puppet("the same in a tick", UNHARMED, "tick", hoard),
+    puppet("attributes, each of another name", UNHARMED, "request_body", naming, (exchange) => {
+      assert.equal(exchange.chain.notes?.size, SET_ATTRIBUTE_LIMITS.names);
+      return "";
+    }),
     puppet("header bomb in a request", UNHARMED, "request_headers", bomb(0), bounded),
     puppet("header bomb in an answer", UNHARMED, "response_headers", bomb(2), bounded),
     puppet("header bomb in trailers", UNHARMED, "request_trailers", bomb(1), bounded),

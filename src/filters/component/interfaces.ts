@@ -143,8 +143,8 @@ const HTTP = new Map<string, HostFunction>([
       "func(self: borrow<request>, path: list<string>, value: string)",
       (context: ComponentContext, path: readonly string[], value: string) => {
         if (context.grants?.mayWriteAttribute(path) !== true) return;
-        if (context.spend(path.reduce((bytes, part) => bytes + part.length, value.length)))
-          context.exchange?.setAttribute(path, utf8Bytes(value));
+        if (!context.spend(path.reduce((bytes, part) => bytes + part.length, value.length))) return;
+        if (context.exchange?.setAttribute(path, utf8Bytes(value)) === false) context.guest?.owner.stats.onFault("budget");
       },
     ),
   ],

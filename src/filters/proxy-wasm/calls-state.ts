@@ -101,8 +101,9 @@ export function setProperty(
   if (!context.spend((pathSize >>> 0) + (valueSize >>> 0) + PROXY_WASM_LIMITS.headerOverheadBytes)) return INTERNAL_FAILURE;
   const path = readPath(memory, pathAt, pathSize);
   if (!guest.owner.grants.mayWriteAttribute(path)) return INTERNAL_FAILURE;
-  context.exchange.setAttribute(path, memory.copy(valueAt, valueSize));
-  return OK;
+  if (context.exchange.setAttribute(path, memory.copy(valueAt, valueSize))) return OK;
+  guest.owner.stats.onFault("budget");
+  return INTERNAL_FAILURE;
 }
 
 // ---------------------------------------------------------------- buffers
