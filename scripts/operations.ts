@@ -98,6 +98,7 @@ const LIMIT_GROUPS: readonly (readonly [string, Readonly<Record<string, number>>
     ["The codec (fixed)", limits.CODEC_LIMITS, "CODEC_LIMITS"],
     ["Streams of TCP (fixed)", limits.STREAM_LIMITS, "STREAM_LIMITS"],
     ["Open files (fixed)", limits.DESCRIPTOR_LIMITS, "DESCRIPTOR_LIMITS"],
+    ["Finding the route of a request (fixed)", limits.ROUTING_LIMITS, "ROUTING_LIMITS"],
     ["The PROXY protocol (fixed)", limits.PROXY_HEADER_LIMITS, "PROXY_HEADER_LIMITS"],
     ["The filter host (fixed)", limits.PROXY_WASM_LIMITS, "PROXY_WASM_LIMITS"],
     ["Attributes that filters set (fixed)", limits.SET_ATTRIBUTE_LIMITS, "SET_ATTRIBUTE_LIMITS"],

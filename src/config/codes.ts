@@ -38,7 +38,7 @@ export const ISSUE_CODES = {
   bad_cidr: "Not an IP address or CIDR block.",
   bad_path: "Not a path in normal form.",
   bad_template: "Not a path template.",
-  bad_regex: "Not a regular expression of RE2 syntax, or too long.",
+  bad_regex: "Not a regular expression of RE2 syntax, or too long or too large.",
   bad_header: "Not a legal header name or value, or a header that may not be edited.",
   bad_url: "Not a URL that may be used here.",
   bad_algorithm: "A signature algorithm that is unknown, or does not fit the keys.",

@@ -3,6 +3,7 @@ import type { IssueCode } from "./codes.ts";
 import { describeDialect } from "./dialects.ts";
 import { describeZodIssues, firstIssues, valueAt } from "./field-issues.ts";
 import { type ConfigIssue, issueOf, moreIssues, orderIssues } from "./issue.ts";
+import { allowPatternSteps } from "./pattern-steps.ts";
 import { type PartialResource, prune, startsWith } from "./prune.ts";
 import { REFUSED_ANYTHING, type RefusedKeys } from "./refused.ts";
 import { API_VERSION, KINDS, type Kind, RESOURCE_SCHEMAS, type Resource } from "./schema/index.ts";
@@ -54,6 +55,7 @@ export interface ParseResult {
 /** Reads a stream of YAML or JSON documents. Never throws; all issues at once, in the order of the text. */
 export function parseResources(text: string, options: ParseOptions): ParseResult {
   const { file } = options;
+  allowPatternSteps();
   const bytes = Buffer.byteLength(text);
   if (bytes > CONFIG_LIMITS.documentBytes) {
     const message = `The text has ${bytes} bytes, more than ${formatSize(CONFIG_LIMITS.documentBytes)}.`;
@@ -71,6 +73,7 @@ export function parseResources(text: string, options: ParseOptions): ParseResult
 
 /** Reads one resource that was stored (`ParsedResource.written`): no variables, no places. */
 export function parseStored(written: Json, file: string): ParseResult {
+  allowPatternSteps();
   const reader = new ResourceReader(file, []);
   // Coercions of variables write into the value, so none are offered and the stored one stays as it is.
   reader.readDocument({ value: written, substituted: new Map(), broken: [], merged: [], locate: () => ({ line: 0, column: 0 }) });

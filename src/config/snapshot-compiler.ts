@@ -6,6 +6,7 @@ import { CompileContext, servesHttp } from "./compile/context.ts";
 import { compileFilters } from "./compile/filter.ts";
 import { compileGateways } from "./compile/gateway.ts";
 import { compileMesh, isMeshKnown } from "./compile/mesh.ts";
+import { refuseTooManySteps } from "./compile/pattern-total.ts";
 import { compileRoute } from "./compile/route.ts";
 import { ClaimIndex, refuseRouteConflicts } from "./compile/route-conflicts.ts";
 import { compileService, dependsOnFiles } from "./compile/service.ts";
@@ -59,6 +60,7 @@ export class SnapshotCompiler {
     const addedStreams = added.filter((each) => each.tcp !== undefined);
     const streamRoutes = patchList(last?.streamRoutes ?? [], removed.map(nameOfItem), addedStreams, nameOfItem);
     checkStreamRoutes(context, streamRoutes, content);
+    refuseTooManySteps(context, routes);
     // Who claimed the same is only looked for when somebody did, or when all issues are told anyway.
     if (context.issues.length > 0 || !claims.replace(removed, added)) refuseRouteConflicts(context, routes);
     const found = { filters: isMeshKnown(context) ? content.filters.filter((each) => isTryable(context, each.name)) : [] };

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { MatchConfig, PathMatchConfig, RouteConfig } from "../../src/config/snapshot.ts";
 import { HeaderBlock, type RequestHead } from "../../src/core/head.ts";
+import { ROUTING_LIMITS } from "../../src/core/limits.ts";
 import { type Rng, SeededRng } from "../../src/core/rng.ts";
 import { buildRouter } from "../../src/proxy/routing/build.ts";
 import { loadPatternEngine } from "../../src/proxy/routing/pattern.ts";
@@ -175,6 +176,18 @@ describe("router: paths", () => {
     assert.equal(where(router, makeHead("h", "/a\n")), "-");
     // With a backtracking engine this test would not end (class 35).
     assert.equal(where(router, makeHead("h", `/${"x".repeat(5_000)}`)), "-");
+  });
+
+  test("expressions look at a bounded number of bytes for one request; beyond it nothing matches, a laxer route neither", () => {
+    const path = `/${"a".repeat(15_999)}`;
+    const most = Math.floor(ROUTING_LIMITS.patternBytes / (path.length + 16));
+    const routes = Array.from({ length: most }, (_, i) => makeMatch(regex(`/a*b${i}`)));
+    assert.equal(where(routerOf(...routes, makeMatch(prefix("/"))), makeHead("h", path)), `r/${most}`);
+    const router = routerOf(...routes, makeMatch(regex("/a*c")), makeMatch(prefix("/"), { methods: ["GET"] }));
+    assert.equal(where(router, makeHead("h", path)), "-");
+    assert.deepEqual(router.allowedMethods(GATEWAY, makeHead("h", path)), []);
+    // The next request has its own.
+    assert.equal(where(router, makeHead("h", "/aac")), `r/${most}`);
   });
 
   test("literals are literals: no metacharacter means anything (class 34)", () => {

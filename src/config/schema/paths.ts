@@ -1,5 +1,5 @@
-import { RE2JS } from "re2js";
 import { CONFIG_LIMITS } from "../../core/limits.ts";
+import { checkPattern } from "../pattern-steps.ts";
 import { hasControl, show } from "./names.ts";
 import { chooseOne, Refusal, textOf } from "./text.ts";
 
@@ -99,15 +99,22 @@ function readPathWithVariables(text: string): string | Refusal {
 export const variablesOf = (text: string): string[] =>
   [...text.matchAll(/\{([A-Za-z_][A-Za-z0-9_]*)(?:=\*\*)?\}/g)].map((match) => match[1] as string);
 
-/** RE2 syntax, compiled once to see that it is. User regexes never reach a backtracking engine. */
+const TOGETHER = `All regular expressions together take more than ${CONFIG_LIMITS.regexStepsTotal} steps to make tables of.`;
+const LARGE_HINT =
+  "large are counted repetitions of what may be empty or overlaps what follows, like (a?b?){1,30} or .*a.{20}: use + or * for the count, or say what stands between";
+
+/** RE2 syntax, made a table once to see that it has one. User regexes never reach a backtracking engine. */
 export function readRegex(text: string): string | Refusal {
   if (Buffer.byteLength(text) > CONFIG_LIMITS.regexBytes) {
     return new Refusal("bad_regex", `The regular expression is longer than ${CONFIG_LIMITS.regexBytes} bytes.`);
   }
   if (hasControl(text)) return new Refusal("bad_regex", "The regular expression has a control character.", "write \\n, \\r, \\t");
   try {
-    RE2JS.compile(text);
-    return text;
+    const check = checkPattern(text);
+    if (check === undefined) return new Refusal("bad_regex", TOGETHER, "make them simpler, or match with prefixes and templates");
+    return check.refusal === ""
+      ? text
+      : new Refusal("bad_regex", `The regular expression is too large. ${check.refusal}`, LARGE_HINT);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     return new Refusal("bad_regex", `Not a regular expression: ${why}.`, "RE2 syntax: no look-around, no back-references");

@@ -2,6 +2,7 @@ import type { RequestHead } from "../../core/head.ts";
 import { belongsTo, type Candidate, type CompiledRoute, compareConditions, describeMatch } from "./candidate.ts";
 import { QueryView } from "./condition.ts";
 import { hostCovers, hostKey, routeHostKey } from "./host.ts";
+import { allowPatterns } from "./pattern.ts";
 import type { Scope } from "./route-table.ts";
 import type { RouteExplanation, RouteMatch } from "./router.ts";
 
@@ -56,6 +57,8 @@ function comparePrecedence(a: Candidate, b: Candidate): number {
 }
 
 function mismatchOf(candidate: Candidate, head: RequestHead, query: QueryView): string {
+  // For people: each candidate by itself.
+  allowPatterns();
   if (!pathHolds(candidate, head.path)) return "path";
   if (candidate.methods.length > 0 && !candidate.methods.includes(head.method)) return "method";
   const header = candidate.headers.find((each) => !each.holdsForHeaders(head.headers));

@@ -1,6 +1,9 @@
 import type { RE2JS } from "re2js";
+import { buildPatternTable, matchesTable, wireText } from "../../config/pattern-table.ts";
 import { assert } from "../../core/assert.ts";
-import { latin1Text, utf8Bytes } from "../../core/bytes.ts";
+import { ROUTING_LIMITS } from "../../core/limits.ts";
+
+export { wireText };
 
 /** A regular expression written by a user: RE2 syntax, linear time, anchored at both ends. Sees wire text: one character per byte. */
 export interface Pattern {
@@ -14,15 +17,29 @@ export async function loadPatternEngine(): Promise<void> {
   engine ??= (await import("re2js")).RE2JS;
 }
 
+/** What the expressions may still look at for the request in question; matching never waits, so there is one. */
+let left = 0;
+
+/** A request comes: its expressions may look at `ROUTING_LIMITS.patternBytes` together. */
+export function allowPatterns(): void {
+  left = ROUTING_LIMITS.patternBytes;
+}
+
+/** They had more to look at than they may: what was found since is not to be trusted. */
+export const patternsExhausted = (): boolean => left < 0;
+
+/** What one text costs besides its bytes. */
+const TEXT_BYTES = 16;
+
 /** Throws an `Error` that says what is wrong with the expression. `loadPatternEngine` was awaited before. */
 export function compilePattern(expression: string): Pattern {
   assert(engine !== undefined, "the engine of expressions is loaded");
-  const compiled = engine.compile(wireText(expression));
-  return { test: (text) => compiled.testExact(text) };
+  const table = buildPatternTable(engine, expression);
+  if ("message" in table) throw new Error(`the regular expression is too large: ${table.message}`);
+  return { test: (text) => isAllowed(text) && matchesTable(table, text) };
 }
 
-/** What a configured literal looks like in a header block: UTF-8, one character per byte. */
-export function wireText(text: string): string {
-  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x7f) return latin1Text(utf8Bytes(text));
-  return text;
+function isAllowed(text: string): boolean {
+  left -= text.length + TEXT_BYTES;
+  return left >= 0;
 }

@@ -4,6 +4,7 @@ import type { CompiledRoute } from "./candidate.ts";
 import { explainMatch } from "./explain.ts";
 import { type HostMap, hostKey } from "./host.ts";
 import type { MatchIndex } from "./match-index.ts";
+import { allowPatterns, patternsExhausted } from "./pattern.ts";
 import type { RouteExplanation, RouteMatch, Router } from "./router.ts";
 import { MatchContext } from "./terms.ts";
 
@@ -59,7 +60,7 @@ export class RouteTable implements Router {
     } finally {
       context.allow = undefined;
     }
-    return [...allow].sort();
+    return patternsExhausted() ? [] : [...allow].sort();
   }
 
   explain(gateway: string, head: RequestHead): RouteExplanation {
@@ -71,5 +72,7 @@ export class RouteTable implements Router {
 
 function findInScope({ index, hosts }: Scope, head: RequestHead, context: MatchContext): RouteMatch | undefined {
   if (hosts !== undefined && !hosts.covers(hostKey(head.authority))) return undefined;
-  return index.match(head, context);
+  allowPatterns();
+  const found = index.match(head, context);
+  return patternsExhausted() ? undefined : found;
 }
