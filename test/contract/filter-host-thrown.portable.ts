@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { latin1Bytes } from "../../src/core/bytes.ts";
 import type { VirtualClock } from "../../src/core/clock.ts";
 import { HeaderBlock } from "../../src/core/head.ts";
-import { HOST_BUG_LIMITS } from "../../src/core/limits.ts";
+import { DEFAULT_CALLOUT_LIMITS, HOST_BUG_LIMITS } from "../../src/core/limits.ts";
 import { CONTINUE, type FilterContext, type FilterExchange, type FilterModule, PAUSE } from "../../src/filters/contract.ts";
 import { FilterStats } from "../../src/filters/stats.ts";
 import { ComponentBench } from "../kit/component.ts";
@@ -387,7 +387,77 @@ describe("the host fails where no exchange is", () => {
     }
   });
 
-  test("proxy-wasm: in what was put off, and the answer to an exchange's call; a call of its own that cannot be made", async () => {
+  test("a call that cannot be made leaves its place among those under way, in every ABI", async () => {
+    const limits = { ...DEFAULT_CALLOUT_LIMITS, concurrent: 1 };
+    const wasm = new FilterBench();
+    wasm.puppet.on("request_headers", function* (guest) {
+      return (yield callService(guest)) === 0 ? 1 : 0;
+    });
+    const component = new ComponentBench();
+    const { bench: extism, module: plugin } = await loadPlugin(PASS_ON, {
+      capabilities: { calloutLimits: { "default/aside": limits } },
+    });
+    const cases: readonly (readonly [Bench, FilterModule])[] = [
+      [
+        wasm,
+        await wasm.load(
+          filterConfig({ capabilities: { callouts: ["default/auth"], calloutLimits: { "default/auth": limits } } }),
+        ),
+      ],
+      [
+        component,
+        await component.actor(
+          { "request-head": "call default/callee /ask; pause" },
+          { capabilities: { callouts: ["default/callee"], calloutLimits: { "default/callee": limits } } },
+        ),
+      ],
+      [extism, plugin],
+    ];
+    for (const [bench, module] of cases) {
+      const { abi } = module.config;
+      const refused = bench.exchange([module]);
+      refused.callout = () => {
+        throw new TypeError("a bug");
+      };
+      refused.chain.requestHead(true);
+      await settle();
+      assert.equal(module.stats.faults.get("host"), 1, abi);
+      assert.equal(bugsTold(bench), 1, abi);
+      refused.chain.close();
+      const next = bench.exchange([module]);
+      assert.equal(next.chain.requestHead(true), "held", abi);
+      await settle();
+      assert.equal(next.callouts.length, 1, abi);
+      next.chain.close();
+    }
+  });
+
+  test("proxy-wasm: a call of the plugin's own that cannot be made breaks its instance, and no other", async () => {
+    const bench = new FilterBench();
+    bench.puppet
+      .on("configure", function* (guest) {
+        yield guest.host("proxy_set_tick_period_milliseconds", 50);
+        return 1;
+      })
+      .on("tick", function* (guest) {
+        yield callService(guest);
+        return 0;
+      });
+    const limits = { ...DEFAULT_CALLOUT_LIMITS, concurrent: 1 };
+    const capabilities = { callouts: ["default/auth"], calloutLimits: { "default/auth": limits } };
+    const module = await bench.load(filterConfig({ capabilities }));
+    const { push } = bench.rootCallouts;
+    bench.rootCallouts.push = () => {
+      throw new TypeError("a bug");
+    };
+    bench.clock.advance(50);
+    bench.rootCallouts.push = push;
+    await assertRenewed(bench, module, "tick");
+    bench.clock.advance(50);
+    assert.equal(bench.rootCallouts.length, 1);
+  });
+
+  test("proxy-wasm: in the answer to an exchange's call", async () => {
     const bench = new FilterBench();
     bench.puppet.on("request_headers", function* (guest) {
       yield callService(guest);
