@@ -484,6 +484,21 @@ describe("the host fails where no exchange is", () => {
     await assertRenewed(bench, module, "call_answer");
   });
 
+  test("component: in handing over what a callback gets", async () => {
+    const bench = new ComponentBench();
+    const module = await bench.actor({ "request-head": "call default/callee /ask; pause", "call-answer": "set x-asked yes" });
+    const exchange = bench.exchange([module]);
+    assert.equal(exchange.chain.requestHead(true), "held");
+    const headers = HeaderBlock.from([[":status", "200"]]);
+    exchange.callouts[0]?.done({ headers, body: "no bytes" as unknown as Uint8Array, trailers: undefined });
+    assert.deepEqual(exchange.events, ["fail filter_failed"]);
+    assert.deepEqual([...module.stats.faults], [["host", 1]]);
+    assert.deepEqual([bugsTold(bench), module.status().traps], [1, 1]);
+    exchange.chain.close();
+    bench.clock.advance(0);
+    assert.deepEqual([module.status().contexts, module.status().instances], [0, 1]);
+  });
+
   test("extism: when a function that waits goes on, in time or after its exchange, and who waits for an instance gets one", async () => {
     for (const isOver of [false, true]) {
       const { bench, module } = await loadPlugin(PASS_ON);

@@ -250,6 +250,8 @@ export class ComponentGuest {
     try {
       answer = callback.call(args);
     } catch (error) {
+      // Of what no guest can throw: handing over values is our own code.
+      if (error instanceof TypeError || error instanceof ReferenceError) throw error;
       store.fault ??= this.meters.describe(error);
     }
     this.inside = false;
