@@ -137,7 +137,7 @@ test("resources of the guest's own: made, looked at, dropped with their destruct
   drop?.(handle);
   expect(dropped).toEqual([77]);
   expect(() => look?.(handle)).toThrow("does not exist");
-  expect(instance.store.fault).toBe("a handle that does not exist");
+  expect(instance.store.fault).toBe("trap: a handle that does not exist");
   const foreign = new ResourceType("foreign", undefined, undefined);
   expect(() => resourceFunction("new", foreign, instance)).toThrow("not the component's own");
 });
