@@ -97,7 +97,8 @@ function addMemoryFunctions(kernel: KernelBuilder): void {
      global.get @input_at if local.get 0 global.set @input_size end
      global.get @input_at`,
   );
-  for (const name of ["output_at", "output_size", "error_at"] as const) kernel.add(name, [], ["i32"], `global.get @${name}`);
+  for (const name of ["end", "output_at", "output_size", "error_at"] as const)
+    kernel.add(name, [], ["i32"], `global.get @${name}`);
 }
 
 /** Offsets are 64 bits wide; what lies outside reads as 0 and takes no write. */

@@ -64,6 +64,14 @@ export class StageBody implements BodyBuffer {
     const cut = Math.min(length, this.length - from);
     const total = this.length - cut + bytes.byteLength;
     if (total > this.length && total > this.limitBytes) return false;
+    if (cut === 0 && bytes.byteLength === 0) return true;
+    if (this.#isInPlace(from, cut, bytes.byteLength)) {
+      if (total > this.#bytes.byteLength) this.#grow(total);
+      this.#bytes.set(bytes, from);
+      this.grownBytes += total - this.length;
+      this.length = total;
+      return true;
+    }
     const next = new Uint8Array(total);
     next.set(this.#bytes.subarray(0, from), 0);
     next.set(bytes, from);
@@ -73,6 +81,18 @@ export class StageBody implements BodyBuffer {
     this.grownBytes += total - this.length;
     this.length = total;
     return true;
+  }
+
+  moves(start: number, length: number, size: number): number {
+    const from = Math.min(start, this.length);
+    const cut = Math.min(length, this.length - from);
+    if (this.#isInPlace(from, cut, size) || (cut === 0 && size === 0)) return size;
+    return this.length - cut + size;
+  }
+
+  /** What is here stays where it is: as many bytes take the place of others, or more come behind all. Not what is only borrowed. */
+  #isInPlace(from: number, cut: number, size: number): boolean {
+    return this.#owned && (cut === size || (cut < size && from + cut === this.length));
   }
 
   /** Own storage for `bytes` at least, with what is here. Doubles, so that many small chunks cost linear time. */

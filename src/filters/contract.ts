@@ -181,6 +181,8 @@ export interface BodyBuffer {
   read(start: number, length: number): Bytes;
   /** Replaces `[start, start + length)` by `bytes`; false when the budget forbids it. */
   replace(start: number, length: number, bytes: Bytes): boolean;
+  /** How many bytes `replace` moves to put `size` others there. */
+  moves(start: number, length: number, size: number): number;
 }
 
 export interface CalloutRequest {

@@ -12,11 +12,12 @@ import { sizeOfFields } from "../../src/filters/guest/head-budget.ts";
 import * as abi from "../../src/filters/proxy-wasm/abi.ts";
 import { ModuleAssembler } from "./assembler.ts";
 import { STARVING } from "./attack-turns.ts";
+import { copyingStart, workAttacks } from "./attack-work.ts";
 import { type Attack, atLoad, inCallbacks } from "./attacks.ts";
 import { ComponentBench } from "./component.ts";
 import { buildPlugin, ExtismBench } from "./extism.ts";
 import { FilterBench, filterConfig, type TestExchange } from "./filters.ts";
-import { ALLOCATOR_MODES, buildPuppet, HOST_CALLS, OUT_A, OUT_B, type PuppetGuest, type Script } from "./puppet.ts";
+import { ALLOCATOR_MODES, buildPuppet, HOST_CALLS, OUT_A, OUT_B, type Script } from "./puppet.ts";
 import { uleb } from "./wasm.ts";
 
 /** A thousand attacks must not end in quarantine: they are to reach the host each time. */
@@ -83,6 +84,8 @@ const command = (name: string): Script =>
   };
 /** A loop costs what fuel it gets. */
 const LITTLE = { budget: { callbackFuel: 20_000 } };
+/** Fuel is not what ends it: other bounds are to be seen. */
+const RICH = { budget: { callbackFuel: 20_000_000, exchangeFuel: 200_000_000 } };
 /** Callbacks whose answer decides nothing. */
 const SILENT: ReadonlySet<string> = new Set(["done", "log", "delete", "tick"]);
 const everywhere = (name: string, own: string, reason: string): Attack[] =>
@@ -172,19 +175,16 @@ const naming: Script = function* (guest) {
   return 0;
 };
 
-const fields = function* (guest: PuppetGuest, map: number): ReturnType<Script> {
-  const [name, value] = [guest.put("x-bomb"), guest.put("v".repeat(4096))];
-  for (let i = 0; i < 400; i++) yield guest.host("proxy_add_header_map_value", map, name, 6, value, 4096);
-  // As many pairs as fit a page, and a count that promises many more.
-  yield guest.host("proxy_set_header_map_pairs", map, ...guest.putPairs(new Array(1_500).fill(["a", ""])));
-  guest.memory.writeUInt32LE(0x1fff_ffff, 20_000);
-  yield guest.host("proxy_set_header_map_pairs", map, 20_000, 40_000);
-  return 0;
-};
-const bomb =
-  (map: number): Script =>
-  (guest) =>
-    fields(guest, map);
+const bomb = (map: number): Script =>
+  function* (guest) {
+    const [name, value] = [guest.put("x-bomb"), guest.put("v".repeat(4096))];
+    for (let i = 0; i < 400; i++) yield guest.host("proxy_add_header_map_value", map, name, 6, value, 4096);
+    // As many pairs as fit a page, and a count that promises many more.
+    yield guest.host("proxy_set_header_map_pairs", map, ...guest.putPairs(new Array(1_500).fill(["a", ""])));
+    guest.memory.writeUInt32LE(0x1fff_ffff, 20_000);
+    yield guest.host("proxy_set_header_map_pairs", map, 20_000, 40_000);
+    return 0;
+  };
 
 /** Reads everything that there is, and keeps it in what it may see. */
 const SECRETS = ["authorization", "cookie", "proxy-authorization", "x-api-key"];
@@ -307,15 +307,12 @@ const GROUPS: Readonly<Record<string, () => Attack[]>> = {
       puppet(`bad pointers and lengths in ${callback}`, /^(forward|respond)$/, callback, wild(i)),
     ),
   hoard: () => [
-    puppet("host memory by metrics, data, queues, attributes, lines", UNHARMED, "request_headers", hoard),
-    puppet("the same in a tick", UNHARMED, "tick", hoard),
-    puppet("attributes, each of another name", UNHARMED, "request_body", naming, (exchange) => {
-      assert.equal(exchange.chain.notes?.size, SET_ATTRIBUTE_LIMITS.names);
-      return "";
-    }),
-    puppet("header bomb in a request", UNHARMED, "request_headers", bomb(0), bounded),
-    puppet("header bomb in an answer", UNHARMED, "response_headers", bomb(2), bounded),
-    puppet("header bomb in trailers", UNHARMED, "request_trailers", bomb(1), bounded),
+    puppet("host memory by metrics, data, queues, attributes, lines", UNHARMED, "request_headers", hoard, undefined, RICH),
+    puppet("the same in a tick", UNHARMED, "tick", hoard, undefined, RICH),
+    puppet("attributes, each of another name", UNHARMED, "request_body", naming, namedAll, RICH),
+    puppet("header bomb in a request", UNHARMED, "request_headers", bomb(0), bounded, RICH),
+    puppet("header bomb in an answer", UNHARMED, "response_headers", bomb(2), bounded, RICH),
+    puppet("header bomb in trailers", UNHARMED, "request_trailers", bomb(1), bounded, RICH),
   ],
   starve: () => [...STARVING],
   life: () => [
@@ -374,8 +371,14 @@ const GROUPS: Readonly<Record<string, () => Attack[]>> = {
         (bench) => bench.load(wasm, { budget: BUDGET }),
       );
     }),
+  work: () => workAttacks(BUDGET, FAILED(OUT_OF_FUEL)),
   load: () => atLoads(),
 };
+
+function namedAll({ chain }: TestExchange): string {
+  assert.equal(chain.notes?.size, SET_ATTRIBUTE_LIMITS.names);
+  return "";
+}
 
 /** A head is never larger than what a peer may send, whatever a filter adds to it. */
 function bounded(exchange: TestExchange): string {
@@ -454,6 +457,7 @@ function atLoads(): Attack[] {
     of("endless loop in proxy_on_configure", /^refused .*fuel/, () =>
       plain((m) => void m.func({ ...CONFIGURE, body: "loop br 0 end i32.const 1" })).build(),
     ),
+    of("a start that has the host copy", /^refused .*it used up its fuel of N while it started/, copyingStart),
     of("endless recursion in _initialize", /^refused .*too deep/, () =>
       plain((m) => void m.func({ name: "_initialize", body: "call 0" })).build(),
     ),

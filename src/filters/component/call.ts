@@ -3,6 +3,7 @@ import { writeLatin1 } from "../../core/bytes.ts";
 import { COMPONENT_LIMITS } from "../../core/limits.ts";
 import { describeBreach, describeTrap, hostFailure } from "../guest/faults.ts";
 import type { Restorable } from "../guest/isolation.ts";
+import { HostWork, OutOfFuel } from "../guest/work.ts";
 import { HandleTable } from "./handles.ts";
 import { type LinearMemory, Trap } from "./memory.ts";
 
@@ -30,13 +31,17 @@ export class GuestStore implements Restorable {
   constructor(
     readonly hostCallsMax: number,
     readonly describe: (error: unknown) => string = describeTrap,
+    readonly work = new HostWork(),
   ) {}
 
   /** A call out of the guest threw: that is why it is broken. A trap is the guest's own: of its allocator, or of another component inside. */
   break(error: unknown): void {
     if (this.fault !== undefined) return;
     if (error instanceof Trap) this.fault = describeBreach(error.message);
-    else this.fault = error instanceof WebAssembly.RuntimeError ? this.describe(error) : hostFailure(error);
+    else {
+      const isGuests = error instanceof WebAssembly.RuntimeError || error instanceof OutOfFuel;
+      this.fault = isGuests ? this.describe(error) : hostFailure(error);
+    }
   }
 
   keep(): void {
@@ -68,6 +73,7 @@ export class GuestStore implements Restorable {
     throw new Trap(`${within} to the host in one ${this.#callsLeft < this.hostCallsMax ? "exchange" : "callback"}`);
   }
 
+  /** Bytes that go from the guest to the host. Throws a `Trap`; who makes something of them pays for that. */
   spendBytes(bytes: number): void {
     this.#liftedBytes += bytes;
     if (this.#liftedBytes > COMPONENT_LIMITS.liftedBytes) throw new Trap("it hands over more bytes than one call may");
@@ -75,6 +81,7 @@ export class GuestStore implements Restorable {
   spendItems(items: number): void {
     this.#liftedItems += items;
     if (this.#liftedItems > COMPONENT_LIMITS.liftedItems) throw new Trap("it hands over more values than one call may");
+    this.work.items(items);
   }
 }
 
@@ -125,18 +132,18 @@ export class CallContext {
     if (this.encoding === "utf8") return this.#readUtf8(memory, at, units);
     if (this.encoding === "latin1+utf16" && (units & 0x8000_0000) === 0) {
       memory.check(at, units, 2);
-      this.store.spendBytes(units);
+      this.#payText(units);
       return memory.bytes.latin1Slice(at, at + units);
     }
     const bytes = (units & 0x7fff_ffff) * 2;
     memory.check(at, bytes, 2);
-    this.store.spendBytes(bytes);
+    this.#payText(bytes);
     return memory.bytes.toString("utf16le", at, at + bytes);
   }
 
   #readUtf8(memory: LinearMemory, at: number, length: number): string {
     memory.check(at, length, 1);
-    this.store.spendBytes(length);
+    this.#payText(length);
     const text = memory.bytes.utf8Slice(at, at + length);
     // Malformed bytes become U+FFFD; that character itself is three bytes that are not malformed.
     if (text.includes("\ufffd") && Buffer.compare(Buffer.from(text), memory.bytes.subarray(at, at + length)) !== 0)
@@ -144,8 +151,14 @@ export class CallContext {
     return text;
   }
 
+  #payText(bytes: number): void {
+    this.store.spendBytes(bytes);
+    this.store.work.text(bytes);
+  }
+
   /** Writes a string into the guest; answers where, and leaves its length in `units`. */
   writeString(text: string): number {
+    this.store.work.text(text.length);
     if (this.encoding === "utf8") return this.#writeUtf8(text);
     // Both of the others take UTF-16; the second one marks it in the length.
     const at = this.allocate(text.length * 2, 2);

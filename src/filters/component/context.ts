@@ -206,6 +206,7 @@ export class ComponentContext implements FilterContext {
     if (body === undefined) return NOT_NOW;
     if (this.grants?.mayWriteBody(this.bodyOf) !== true) return INVALID;
     if (!this.spend(bytes.byteLength)) return OVER_BUDGET;
+    this.guest?.meters.work.kept(body.moves(start, length, bytes.byteLength));
     return body.replace(start, length, bytes) ? EDITED : OVER_BUDGET;
   }
 

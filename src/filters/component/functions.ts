@@ -1,3 +1,4 @@
+import { OutOfFuel } from "../guest/work.ts";
 import type { CallContext, ComponentInstance } from "./call.ts";
 import { Trap } from "./memory.ts";
 import { alignTo, type CoreValue, FlatValues, type FunctionType, joinFlat, type ResourceType, type ValueType } from "./types.ts";
@@ -111,6 +112,7 @@ export function lowerFunction(func: ComponentFunction, context: CallContext): Co
   const spilled = joinFlat(types) === undefined ? new Spilled(types) : undefined;
   const isResultInMemory = result !== undefined && result.flat?.length !== 1;
   const { store } = context;
+  const nothing = !isResultInMemory && result?.flat?.[0] === "l" ? 0n : 0;
   return (...values) => {
     try {
       store.beginHostCall();
@@ -137,6 +139,8 @@ export function lowerFunction(func: ComponentFunction, context: CallContext): Co
       return undefined;
     } catch (error) {
       store.break(error);
+      // Without fuel it ends by itself: nothing that it could catch.
+      if (error instanceof OutOfFuel) return nothing;
       throw error;
     }
   };

@@ -115,7 +115,11 @@ export class ComponentGuest {
 
   constructor(readonly owner: GuestOwner) {
     this.meters = new Meters(owner.config.budget);
-    this.store = new GuestStore(owner.config.budget.hostCallsPerCallback, (error) => this.meters.describe(error));
+    this.store = new GuestStore(
+      owner.config.budget.hostCallsPerCallback,
+      (error) => this.meters.describe(error),
+      this.meters.work,
+    );
     this.chance = new GuestChance(owner.grants);
     this.namespace = owner.newNamespace();
     this.metricHandles = new MetricHandles(owner.config.isolated);

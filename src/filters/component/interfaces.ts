@@ -199,15 +199,17 @@ const CLOCK = new Map<string, HostFunction>([
 const RANDOM_MAX_BYTES = 65_536;
 
 /** Throws, which breaks the instance, when there are none for it: the interface has no error to answer. */
-export function randomBytes({ chance }: ComponentGuest, length: number): Uint8Array {
+export function randomBytes({ chance, meters }: ComponentGuest, length: number): Uint8Array {
   if (length > RANDOM_MAX_BYTES) throw new Trap(`more than ${RANDOM_MAX_BYTES} random bytes at once`);
+  meters.work.text(length);
   const drawn = new Uint8Array(length);
   if (!chance.fill(drawn)) throw new Trap(`${DENIED_CALL} wasi:random (capabilities.random)`);
   return drawn;
 }
 
-export function insecureBytes({ chance }: ComponentGuest, length: number): Uint8Array {
+export function insecureBytes({ chance, meters }: ComponentGuest, length: number): Uint8Array {
   if (length > RANDOM_MAX_BYTES) throw new Trap(`more than ${RANDOM_MAX_BYTES} random bytes at once`);
+  meters.work.text(length);
   const drawn = new Uint8Array(length);
   chance.fillInsecure(drawn);
   return drawn;

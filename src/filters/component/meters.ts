@@ -2,6 +2,7 @@ import { COMPONENT_LIMITS, type FilterBudget } from "../../core/limits.ts";
 import type { CompiledModule } from "../guest/compiler.ts";
 import { describeBreach, describeTrap, outOfFuel, TOO_DEEP } from "../guest/faults.ts";
 import { FuelGauge, firstFuel } from "../guest/fuel.ts";
+import { HostWork } from "../guest/work.ts";
 import type { CoreModule } from "./definitions.ts";
 import { Trap } from "./memory.ts";
 
@@ -9,6 +10,8 @@ import { Trap } from "./memory.ts";
 export class Meters {
   /** Of those that have code: the others use nothing. */
   readonly #tanks: FuelGauge[] = [];
+  /** What the host does for them. */
+  readonly work = new HostWork();
   #instances = 0;
   readonly #owners = new Set<CoreModule>();
   #mark: number;
@@ -27,14 +30,17 @@ export class Meters {
       this.#owners.add(module);
     }
     const tank = new FuelGauge(exports);
-    if (hasCode) this.#tanks.push(tank);
+    if (hasCode) {
+      this.#tanks.push(tank);
+      this.work.addTank(tank);
+    }
     tank.start();
   }
 
   /** Fills every tank to a mark; answers what was used since they were filled last. */
   fill(mark: number): number {
     const tanks = this.#tanks;
-    let used = 0;
+    let used = this.work.settle();
     for (let i = 0; i < tanks.length; i++) used += this.#mark - Math.max(0, (tanks[i] as FuelGauge).swap(mark));
     this.#mark = mark;
     return used;

@@ -97,6 +97,7 @@ export class ListType implements ValueType {
     call.memory.check(at, count * item.size, item.align);
     if (this.#bytes) {
       call.store.spendBytes(count);
+      call.store.work.kept(count);
       return count === 0 ? EMPTY_BYTES : call.memory.copy(at, count);
     }
     call.store.spendItems(count);
@@ -120,11 +121,13 @@ export class ListType implements ValueType {
     const { item } = this;
     if (this.#bytes) {
       if (!(value instanceof Uint8Array)) throw new TypeError("bytes are missing");
+      call.store.work.moved(value.byteLength);
       const at = call.allocate(value.byteLength, 1);
       call.memory.bytes.set(value, at);
       return at;
     }
     if (!Array.isArray(value)) throw new TypeError("a list is missing");
+    call.store.work.items(value.length);
     const at = call.allocate(value.length * item.size, item.align);
     for (let i = 0; i < value.length; i++) item.store(call, at + i * item.size, value[i]);
     return at;

@@ -18,6 +18,9 @@ const answer =
   () =>
     value;
 
+/** What a stream says that it takes at once; what a guest writes beyond is left out. */
+const OUTPUT_BYTES = 65_536;
+
 /** A stream that a guest holds: its lines go to the log. */
 class OutputStream extends HeldState {
   #line = "";
@@ -33,13 +36,15 @@ class OutputStream extends HeldState {
   }
 
   write(bytes: Uint8Array): void {
-    const lines = (this.#line + utf8Text(bytes)).split("\n");
+    const taken = bytes.subarray(0, OUTPUT_BYTES);
+    this.guest.meters.work.text(taken.byteLength);
+    const lines = (this.#line + utf8Text(taken)).split("\n");
+    this.guest.meters.work.items(lines.length);
     this.#line = (lines.pop() ?? "").slice(0, PROXY_WASM_LIMITS.logLineBytes);
     for (const line of lines) if (line.trim() !== "") this.guest.log(this.level, line.slice(0, PROXY_WASM_LIMITS.logLineBytes));
   }
 }
 
-const OUTPUT_BYTES = 65_536n;
 const write: Run = () => (stream: OutputStream, bytes: Uint8Array) => {
   stream.write(bytes);
   return { ok: undefined };
@@ -83,7 +88,7 @@ export const WASI_INTERFACES: ReadonlyMap<string, ReadonlyMap<string, HostFuncti
     table({
       "[method]input-stream.read": answer(CLOSED),
       "[method]input-stream.blocking-read": answer(CLOSED),
-      "[method]output-stream.check-write": answer({ ok: OUTPUT_BYTES }),
+      "[method]output-stream.check-write": answer({ ok: BigInt(OUTPUT_BYTES) }),
       "[method]output-stream.write": write,
       "[method]output-stream.blocking-write-and-flush": write,
       "[method]output-stream.flush": answer({ ok: undefined }),

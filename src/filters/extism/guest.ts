@@ -19,6 +19,7 @@ import type { Grants } from "../guest/grants.ts";
 import { type Isolation, newIsolation } from "../guest/isolation.ts";
 import type { GuestMemory } from "../guest/memory.ts";
 import type { SharedNamespace } from "../guest/shared.ts";
+import { HostWork, OutOfFuel } from "../guest/work.ts";
 import { OK } from "../proxy-wasm/abi.ts";
 import type { FaultKind, FilterStats } from "../stats.ts";
 import type { ExtismContext } from "./context.ts";
@@ -94,6 +95,7 @@ export interface GuestOwner {
 
 /** One instance of a plug-in with its shared memory. It is entered once at a time; after a fault never again. */
 export class ExtismGuest implements KernelHost {
+  readonly work = new HostWork();
   readonly kernel: Kernel;
   readonly http = new GuestHttp(this);
   callbacks: GuestCallbacks = NO_CALLBACKS;
@@ -141,7 +143,7 @@ export class ExtismGuest implements KernelHost {
     const { budget } = owner.config;
     const { Suspending } = suspension ?? {};
     const canSuspend = owner.waits && Suspending !== undefined;
-    this.kernel = new Kernel(this, budget.memoryBytes, canSuspend ? (wait) => new Suspending(wait) : undefined);
+    this.kernel = new Kernel(this, budget.memoryBytes, this.work, canSuspend ? (wait) => new Suspending(wait) : undefined);
     this.chance = new GuestChance(owner.grants);
     this.namespace = owner.newNamespace();
     this.isolation = newIsolation(owner, this.namespace, this.chance);
@@ -152,6 +154,7 @@ export class ExtismGuest implements KernelHost {
   /** Runs the module's start function; look at `fault`. */
   begin(gauge: FuelGauge): void {
     this.#gauge = gauge;
+    this.work.addTank(gauge);
     this.isolation?.add(gauge.exports);
     this.#run(() => gauge.start());
   }
@@ -195,7 +198,7 @@ export class ExtismGuest implements KernelHost {
 
   /** Takes back what is left of the fuel; answers what was used. */
   #settle(): number {
-    const used = this.#given - Math.max(0, this.#gauge?.swap(0) ?? 0);
+    const used = this.#given - Math.max(0, this.#gauge?.swap(0) ?? 0) + this.work.settle();
     this.#given = 0;
     this.owner.fuelUsed += used;
     return used;
@@ -277,6 +280,7 @@ export class ExtismGuest implements KernelHost {
     owner.calls++;
     owner.stats.onCall(phase, this.#ms * 1000, weight);
     if (typeof result === "bigint") this.fault ??= wrongType(phase);
+    this.kernel.end();
     const rest = this.#isStarting ? 0 : this.#settle();
     const used = this.#settled + rest;
     if (used > owner.callbackFuelMost) owner.callbackFuelMost = used;
@@ -302,7 +306,7 @@ export class ExtismGuest implements KernelHost {
     const { owner } = this;
     const left = Math.max(0, this.#gauge?.swap(0) ?? 0);
     this.#gauge?.swap(left);
-    const used = this.#given - left;
+    const used = this.#given - left + this.work.settle();
     this.#given = left;
     this.#settled += used;
     owner.fuelUsed += used;
@@ -358,7 +362,7 @@ export class ExtismGuest implements KernelHost {
       this.refusalKind = "failed";
       return undefined;
     }
-    const size = kernel.findOutput();
+    const size = kernel.outputSize;
     if (size < 0) {
       this.refusal = "its output lies outside of its memory";
       this.refusalKind = "pointer";
@@ -400,9 +404,9 @@ export class ExtismGuest implements KernelHost {
     return false;
   }
 
-  /** A host call threw: a bug of ours, or a guest that let the stack run out in it. Never passed on into the guest. */
+  /** A host call threw: there was no fuel for it, a bug of ours, or a guest that let the stack run out in it. Never passed on into the guest. */
   onHostError(error: unknown): void {
-    this.stop(hostFailure(error));
+    this.stop(error instanceof OutOfFuel ? this.#describe(error) : hostFailure(error));
   }
 
   // ------------------------------------------------------------ what the kernel asks for (KernelHost)

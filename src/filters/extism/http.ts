@@ -157,7 +157,7 @@ export class GuestHttp implements KernelHttp {
       this.#loseCall(service, "it has no answer, none in time, or one that is too large");
       return 0;
     }
-    const block = this.guest.kernel.place(answer.body);
+    const block = this.#place(answer.body);
     if (block === 0 && answer.body.byteLength > 0) {
       this.#loseCall(service, "its answer is larger than the memory that it shares with the host");
       return 0;
@@ -165,6 +165,16 @@ export class GuestHttp implements KernelHttp {
     this.status = status;
     this.#answer = answer;
     return block;
+  }
+
+  /** A plug-in that cannot pay for it is broken, and ends when it goes on. */
+  #place(bytes: Bytes): number {
+    try {
+      return this.guest.kernel.place(bytes);
+    } catch (error) {
+      this.guest.onHostError(error);
+      return 0;
+    }
   }
 
   /** Bytes of values are characters of the same number, as in what callbacks get. */

@@ -12,7 +12,7 @@ export function instantiateGuest(owner: GuestOwner, module: WebAssembly.Module):
   const guest = new ExtismGuest(owner);
   guest.bornMs = owner.options.clock.nowMs();
   const exports = link(guest, module);
-  const memory = exports.memory instanceof WebAssembly.Memory ? new GuestMemory(exports.memory, () => 0) : undefined;
+  const memory = exports.memory instanceof WebAssembly.Memory ? new GuestMemory(exports.memory, () => 0, guest.work) : undefined;
   const callbacks = collect(exports, owner);
   refuseBodies(owner.grants.capabilities, callbacks);
   guest.attach(memory, callbacks);

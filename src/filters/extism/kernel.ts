@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
-import { EXTISM_LIMITS } from "../../core/limits.ts";
+import { EXTISM_LIMITS, HOST_WORK } from "../../core/limits.ts";
 import { LinearMemory } from "../component/memory.ts";
+import type { HostWork } from "../guest/work.ts";
 import { KERNEL_BASE64 } from "./kernel-bytes.ts";
 
 /** What the kernel asks of the host: offsets and sizes of blocks, 0 and 0 for what is none. None of these may throw. */
@@ -31,7 +32,10 @@ type Call1 = (value: number) => number;
 
 let compiled: WebAssembly.Module | undefined;
 
-/** The memory that one instance of a plug-in shares with its host: blocks of one call, gone with the next (scripts/extism-kernel.ts). */
+/**
+ * The memory that one instance of a plug-in shares with its host: blocks of one call, gone with the next (scripts/extism-kernel.ts). What
+ * moves in a call is paid before (`HostWork`); its input, its output, and that its blocks are emptied, is only counted.
+ */
 export class Kernel {
   readonly memory: LinearMemory;
   /** What the plug-in may import of `extism:host/env`. */
@@ -39,6 +43,7 @@ export class Kernel {
   readonly #begin: Call1;
   readonly #place: Call1;
   readonly #sizeOf: Call1;
+  readonly #end: Call0;
   readonly #outputAt: Call0;
   readonly #outputSize: Call0;
   readonly #errorAt: Call0;
@@ -47,7 +52,12 @@ export class Kernel {
   outputSize = 0;
 
   /** `suspending`: makes a function of the host one that suspends who calls it; absent: nothing waits here. */
-  constructor(host: KernelHost, memoryBytes: number, suspending?: (wait: () => Promise<number>) => WebAssembly.ImportValue) {
+  constructor(
+    host: KernelHost,
+    memoryBytes: number,
+    readonly work: HostWork,
+    suspending?: (wait: () => Promise<number>) => WebAssembly.ImportValue,
+  ) {
     compiled ??= new WebAssembly.Module(Buffer.from(KERNEL_BASE64, "base64"));
     const maximum = Math.max(1, Math.floor(Math.min(EXTISM_LIMITS.sharedBytes, memoryBytes) / 65_536));
     const memory = new WebAssembly.Memory({ initial: 1, maximum });
@@ -69,6 +79,7 @@ export class Kernel {
     this.#begin = this.functions.begin as Call1;
     this.#place = this.functions.place as Call1;
     this.#sizeOf = this.functions.size_of as Call1;
+    this.#end = this.functions.end as Call0;
     this.#outputAt = this.functions.output_at as Call0;
     this.#outputSize = this.functions.output_size as Call0;
     this.#errorAt = this.functions.error_at as Call0;
@@ -79,14 +90,22 @@ export class Kernel {
     const size = typeof input === "string" ? Buffer.byteLength(input) : input.byteLength;
     const at = this.#begin(size) >>> 0;
     if (at === 0) return size === 0;
+    this.work.owe(Math.floor(size / HOST_WORK.movedBytes));
     this.memory.refresh();
     if (typeof input === "string") this.memory.bytes.write(input, at, size, "utf8");
     else this.memory.bytes.set(input, at);
     return true;
   }
 
-  /** A new block with these bytes; 0: no room, or nothing to put there. */
+  /** The call is over: finds its output, and counts what it leaves to do. */
+  end(): void {
+    const size = this.#findOutput();
+    this.work.owe(Math.floor((this.#end() >>> 0) / HOST_WORK.movedBytes) + Math.max(0, size) * HOST_WORK.textFuel);
+  }
+
+  /** A new block with these bytes; 0: no room, or nothing to put there. Throws `OutOfFuel`. */
   place(bytes: Uint8Array): number {
+    this.work.moved(bytes.byteLength);
     const at = this.#place(bytes.byteLength) >>> 0;
     if (at === 0) return 0;
     this.memory.refresh();
@@ -94,39 +113,58 @@ export class Kernel {
     return at;
   }
 
-  /** The text of a block that the kernel found. */
+  /** The text of a block that the kernel found. Throws `OutOfFuel`. */
   text(at: number, size: number): string {
+    this.work.text(size >>> 0);
+    return this.#text(at, size);
+  }
+
+  #text(at: number, size: number): string {
     this.memory.refresh();
     return this.memory.bytes.toString("utf8", at >>> 0, (at >>> 0) + (size >>> 0));
   }
 
+  /** Throws `OutOfFuel`. */
   copy(at: number, size: number): Uint8Array {
+    this.work.kept(size >>> 0);
+    return this.#copy(at, size);
+  }
+
+  #copy(at: number, size: number): Uint8Array {
     this.memory.refresh();
     return this.memory.copy(at >>> 0, size >>> 0);
   }
 
   /** Looks where the call that is over left its output. Answers `outputSize`. */
-  findOutput(): number {
+  #findOutput(): number {
     this.#foundAt = this.#outputAt();
     this.outputSize = this.#foundAt === -1 ? -1 : this.#outputSize() >>> 0;
     return this.outputSize;
   }
 
   output(): string {
-    return this.text(this.#foundAt, this.outputSize);
+    return this.#text(this.#foundAt, this.outputSize);
   }
 
   outputBytes(): Uint8Array {
-    return this.copy(this.#foundAt, this.outputSize);
+    return this.#copy(this.#foundAt, this.outputSize);
   }
 
   /** The error that was set, cut to so many bytes; undefined: none. */
   error(maxBytes: number): string | undefined {
     const at = this.#errorAt();
     if (at === 0) return undefined;
-    return this.text(at, Math.min(maxBytes, this.#sizeOf(at) >>> 0));
+    return this.#text(at, Math.min(maxBytes, this.#sizeOf(at) >>> 0));
   }
 }
 
 /** Functions of the kernel that are for the host alone. */
-export const HOST_ONLY: ReadonlySet<string> = new Set(["begin", "place", "size_of", "output_at", "output_size", "error_at"]);
+export const HOST_ONLY: ReadonlySet<string> = new Set([
+  "begin",
+  "place",
+  "size_of",
+  "end",
+  "output_at",
+  "output_size",
+  "error_at",
+]);

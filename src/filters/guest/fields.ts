@@ -43,6 +43,7 @@ const names = new InternTable<string>(lowerName);
 
 /** A field's name out of the guest's memory, lower case. Check the range with `has` first. */
 export function readName(memory: GuestMemory, at: number, size: number): string {
+  memory.work.text(size >>> 0);
   return names.find(memory.words, memory.bytes, at >>> 0, size >>> 0);
 }
 

@@ -34,6 +34,14 @@ export class FuelGauge {
     return added;
   }
 
+  /** Takes fuel for work of the host's, in one of its calls. False: there is less, and nothing is left. */
+  take(fuel: number): boolean {
+    const left = this.swap(0);
+    const isEnough = left >= fuel;
+    this.swap(isEnough ? left - fuel : -1);
+    return isEnough;
+  }
+
   /** Runs the module's start function, which the engine does not do for a metered one. Throws what that throws. */
   start(): void {
     (this.exports[START_EXPORT] as (() => void) | undefined)?.();

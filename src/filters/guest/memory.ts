@@ -1,12 +1,15 @@
 import { type Bytes, EMPTY_BYTES, utf8Text, writeLatin1 } from "../../core/bytes.ts";
+import { FILTER_HEAD_LIMITS } from "../../core/limits.ts";
 import { INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, OK } from "../proxy-wasm/abi.ts";
+import type { HostWork } from "./work.ts";
 
 /** Bytes of one call into the guest's allocator: no value that we hand over is larger. */
 const ALLOCATE_MAX_BYTES = 0x7fff_ffff;
 
 /**
  * The linear memory of a guest, seen from the host. Everything a guest passes is taken as unsigned and checked before use;
- * what its allocator answers as well. The views are re-made only when the memory grew (growing detaches the old buffer).
+ * what its allocator answers as well. The views are re-made only when the memory grew (growing detaches the old buffer). Whatever
+ * takes bytes out or puts bytes in pays for it first (`work`), and throws `OutOfFuel` when it cannot.
  */
 export class GuestMemory {
   bytes: Buffer = Buffer.from(EMPTY_BYTES.buffer as ArrayBuffer, 0, 0);
@@ -19,6 +22,7 @@ export class GuestMemory {
     readonly memory: WebAssembly.Memory,
     /** The guest's allocator; must not throw. 0: failed. */
     readonly allocate: (size: number) => number,
+    readonly work: HostWork,
   ) {
     this.#renew();
   }
@@ -47,24 +51,28 @@ export class GuestMemory {
   /** One character per byte. Check with `has` first. */
   latin1(at: number, length: number): string {
     const start = at >>> 0;
-    return this.bytes.latin1Slice(start, start + (length >>> 0));
+    const size = length >>> 0;
+    this.work.text(size);
+    return this.bytes.latin1Slice(start, start + size);
   }
 
-  /** Does the text stand there, one character per byte? Check with `has` first. */
+  /** Does the text stand there, one character per byte? Costs as much as to read it, whatever others wrote before. Check with `has` first. */
   isText(at: number, length: number, text: string): boolean {
     const size = length >>> 0;
     if (text.length !== size) return false;
     const start = at >>> 0;
     // From the end: values that change from one exchange to the next often begin alike.
     for (let i = size - 1; i >= 0; i--) if (this.bytes[start + i] !== text.charCodeAt(i)) return false;
+    this.work.text(size);
     return true;
   }
 
   utf8(at: number, length: number): string {
+    this.work.text(length >>> 0);
     return utf8Text(this.view(at, length));
   }
 
-  /** A view, valid until the guest runs again. Check with `has` first. */
+  /** A view, valid until the guest runs again. Check with `has` first; who moves what it shows pays for that. */
   view(at: number, length: number): Bytes {
     const start = at >>> 0;
     const size = length >>> 0;
@@ -77,6 +85,7 @@ export class GuestMemory {
 
   /** A copy that lasts. Check with `has` first. */
   copy(at: number, length: number): Bytes {
+    this.work.kept(length >>> 0);
     return Uint8Array.prototype.slice.call(this.bytes, at >>> 0, (at >>> 0) + (length >>> 0));
   }
 
@@ -106,6 +115,7 @@ export class GuestMemory {
     if (!this.has(atPointer, 4) || !this.has(sizePointer, 4)) return INVALID_MEMORY_ACCESS;
     let at = 0;
     if (text.length > 0) {
+      this.work.text(text.length);
       at = this.#reserve(text.length);
       if (at === 0) return INTERNAL_FAILURE;
       writeLatin1(this.bytes, text, at);
@@ -120,6 +130,7 @@ export class GuestMemory {
     const size = bytes.byteLength;
     let at = 0;
     if (size > 0) {
+      this.work.moved(size);
       at = this.#reserve(size);
       if (at === 0) return INTERNAL_FAILURE;
       this.bytes.set(bytes, at);
@@ -133,6 +144,8 @@ export class GuestMemory {
   givePairs(names: readonly string[], values: readonly string[], atPointer: number, sizePointer: number): number {
     if (!this.has(atPointer, 4) || !this.has(sizePointer, 4)) return INVALID_MEMORY_ACCESS;
     const size = pairsSize(names, values);
+    this.work.items(names.length);
+    this.work.text(size);
     const at = this.#reserve(size);
     // The allocator is the guest's: it may have called the host and changed what is being handed over.
     if (at === 0 || pairsSize(names, values) !== size) return INTERNAL_FAILURE;
@@ -163,19 +176,33 @@ export class GuestMemory {
     }
   }
 
+  /** How many pairs there are, without reading them; undefined when so many do not fit. Check `[at, at + size)` with `has` first. */
+  pairCount(at: number, size: number): number | undefined {
+    const start = at >>> 0;
+    const length = size >>> 0;
+    if (length === 0 || (length === 1 && this.bytes[start] === 0)) return 0;
+    const count = length < 4 ? 0x1_0000_0000 : this.u32(start);
+    // Each pair takes eight bytes of lengths and two terminators.
+    return 4 + count * 10 > length ? undefined : count;
+  }
+
+  /** Are they no more than a head may have? */
+  mayBeHead(at: number, size: number): boolean {
+    return (this.pairCount(at, size) ?? 0) <= FILTER_HEAD_LIMITS.fields;
+  }
+
   /** Reads serialised pairs; undefined when they do not fit their size. Check `[at, at + size)` with `has` first. */
   readPairs(at: number, size: number): { names: string[]; values: string[] } | undefined {
     const names: string[] = [];
     const values: string[] = [];
     const start = at >>> 0;
     const end = start + (size >>> 0);
-    if (end === start || (end - start === 1 && this.bytes[start] === 0)) return { names, values };
-    if (end - start < 4) return undefined;
-    const count = this.u32(start);
+    const count = this.pairCount(at, size);
+    if (count === undefined) return undefined;
     let lengthAt = start + 4;
     let dataAt = lengthAt + count * 8;
-    // Each pair takes eight bytes of lengths and two terminators: this bounds the count before anything is made.
-    if (dataAt + count * 2 > end) return undefined;
+    this.work.items(count);
+    this.work.text(end - start);
     for (let i = 0; i < count; i++) {
       const nameLength = this.u32(lengthAt);
       const valueLength = this.u32(lengthAt + 4);

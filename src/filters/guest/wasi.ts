@@ -1,4 +1,3 @@
-import { utf8Text } from "../../core/bytes.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { FilterExchange } from "../contract.ts";
 import { WASI_BADF, WASI_FAULT, WASI_INVAL, WASI_NOSYS, WASI_NOTCAPABLE, WASI_NOTSUP, WASI_SUCCESS } from "../proxy-wasm/abi.ts";
@@ -45,6 +44,7 @@ export function fdWrite(
   const vectors = count >>> 0;
   if (vectors > IOVECS_MAX) return WASI_INVAL;
   if (!memory.has(iovecsAt, vectors * 8) || !memory.has(writtenPointer, 4)) return WASI_FAULT;
+  memory.work.items(vectors);
   let written = 0;
   let text = "";
   for (let i = 0; i < vectors; i++) {
@@ -53,7 +53,7 @@ export function fdWrite(
     if (!memory.has(at, size)) return WASI_FAULT;
     written += size;
     const room = PROXY_WASM_LIMITS.logLineBytes - text.length;
-    if (room > 0) text += utf8Text(memory.view(at, Math.min(size, room)));
+    if (room > 0) text += memory.utf8(at, Math.min(size, room));
   }
   if (!guest.owner.grants.may("log")) return WASI_NOTCAPABLE;
   memory.setU32(writtenPointer, written);
@@ -74,6 +74,7 @@ export function clockTimeGet(guest: WasiGuest, memory: GuestMemory, id: number, 
 export function randomGet(guest: WasiGuest, memory: GuestMemory, at: number, size: number): number {
   if (size >>> 0 > RANDOM_MAX_BYTES) return WASI_INVAL;
   if (!memory.has(at, size)) return WASI_FAULT;
+  memory.work.text(size >>> 0);
   const drawn = new Uint8Array(size >>> 0);
   if (!guest.chance.fill(drawn)) return WASI_NOTCAPABLE;
   memory.view(at, size).set(drawn);

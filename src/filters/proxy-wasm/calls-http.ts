@@ -1,6 +1,6 @@
 import { EMPTY_BYTES } from "../../core/bytes.ts";
 import { HeaderBlock, type RequestHead, type ResponseHead } from "../../core/head.ts";
-import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import { FILTER_HEAD_LIMITS, PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { Direction, LocalResponse } from "../contract.ts";
 import {
   isWritableField,
@@ -130,6 +130,7 @@ export function getHeaderMapValue(
   sizePointer: number,
 ): number {
   if (!memory.has(keyAt, keySize)) return INVALID_MEMORY_ACCESS;
+  if (keySize >>> 0 > FILTER_HEAD_LIMITS.bytes) return BAD_ARGUMENT;
   const block = readableBlock(guest, map);
   const absent = guest.hasEmptyValues ? "" : undefined;
   if (block === undefined) {
@@ -208,6 +209,7 @@ export function getHeaderMapSize(guest: GuestInstance, memory: GuestMemory, map:
   if (!memory.has(sizePointer, 4)) return INVALID_MEMORY_ACCESS;
   const block = readableBlock(guest, map);
   if (block === undefined) return BAD_ARGUMENT;
+  memory.work.items(block.length);
   const { names, values } = listMap(guest, map, block);
   memory.setU32(sizePointer, pairsSize(names, values));
   return OK;
@@ -288,7 +290,7 @@ export function removeHeaderMapValue(
 ): number {
   if (!memory.has(keyAt, keySize)) return INVALID_MEMORY_ACCESS;
   const block = writableBlock(guest, map);
-  if (block === undefined) return BAD_ARGUMENT;
+  if (block === undefined || keySize >>> 0 > FILTER_HEAD_LIMITS.bytes) return BAD_ARGUMENT;
   const key = readName(memory, keyAt, keySize);
   if ((map === MAP_REQUEST_HEADERS && isPseudo(key)) || key === ":status") return BAD_ARGUMENT;
   if (!mayWrite(guest, map, key)) return INTERNAL_FAILURE;
@@ -305,10 +307,12 @@ export function setHeaderMapPairs(guest: GuestInstance, memory: GuestMemory, map
   const block = writableBlock(guest, map);
   const context = guest.active;
   if (block === undefined || context === undefined) return BAD_ARGUMENT;
+  const count = memory.pairCount(at, size);
+  if (count === undefined) return BAD_ARGUMENT;
+  if (!context.spendFields(directionOf(map) ?? "request", count, size >>> 0)) return INTERNAL_FAILURE;
   const pairs = memory.readPairs(at, size);
   if (pairs === undefined) return BAD_ARGUMENT;
   const { names, values } = pairs;
-  if (!context.spendFields(directionOf(map) ?? "request", names.length, size >>> 0)) return INTERNAL_FAILURE;
   const kept = keepUnwritable(guest, map, block, names, values);
   if (kept === undefined) return INTERNAL_FAILURE;
   for (let i = names.length - 1; i >= 0; i--) {
@@ -423,11 +427,13 @@ export function sendLocalResponse(
   if (!memory.has(detailsAt, detailsSize) || !memory.has(bodyAt, bodySize)) return INVALID_MEMORY_ACCESS;
   if (!memory.has(headersAt, headersSize)) return INVALID_MEMORY_ACCESS;
   const code = parseStatus(String(status));
-  const pairs = memory.readPairs(headersAt, headersSize);
   const context = guest.active;
-  if (context?.exchange === undefined || context.isStream || code === undefined || pairs === undefined) return BAD_ARGUMENT;
+  if (context?.exchange === undefined || context.isStream || code === undefined) return BAD_ARGUMENT;
   const { grants } = guest.owner;
   if (!grants.may("respond") || !context.spend((bodySize >>> 0) + (headersSize >>> 0))) return INTERNAL_FAILURE;
+  if (!memory.mayBeHead(headersAt, headersSize)) return INTERNAL_FAILURE;
+  const pairs = memory.readPairs(headersAt, headersSize);
+  if (pairs === undefined) return BAD_ARGUMENT;
   const headers = new HeaderBlock();
   if (!fitsHead(pairs)) return INTERNAL_FAILURE;
   replaceBlock(headers, pairs.names, pairs.values);

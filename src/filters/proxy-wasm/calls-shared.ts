@@ -1,4 +1,3 @@
-import { latin1Text } from "../../core/bytes.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { GuestMemory } from "../guest/memory.ts";
 import { BAD_ARGUMENT, CAS_MISMATCH, EMPTY, INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, NOT_FOUND, OK } from "./abi.ts";
@@ -19,6 +18,7 @@ export function getSharedData(
   casPointer: number,
 ): number {
   if (!memory.has(keyAt, keySize) || !memory.has(casPointer, 4)) return INVALID_MEMORY_ACCESS;
+  if (keySize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
   guest.isBound = true;
   const entry = guest.namespace.get(memory.latin1(keyAt, keySize));
   if (entry === undefined) return NOT_FOUND;
@@ -40,7 +40,10 @@ export function setSharedData(
   if (keySize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
   guest.isBound = true;
   const { config, stats } = guest.owner;
-  const status = guest.namespace.set(memory.latin1(keyAt, keySize), memory.copy(valueAt, valueSize), cas >>> 0, config.budget);
+  const isTooLarge = valueSize >>> 0 > config.budget.sharedDataBytes;
+  const status = isTooLarge
+    ? INTERNAL_FAILURE
+    : guest.namespace.set(memory.latin1(keyAt, keySize), memory.copy(valueAt, valueSize), cas >>> 0, config.budget);
   if (status !== OK && status !== CAS_MISMATCH) stats.onFault("budget");
   return status;
 }
@@ -87,8 +90,10 @@ export function resolveSharedQueue(
 
 export function enqueueSharedQueue(guest: GuestInstance, memory: GuestMemory, queue: number, at: number, size: number): number {
   if (!memory.has(at, size)) return INVALID_MEMORY_ACCESS;
+  const { budget } = guest.owner.config;
+  if (size >>> 0 > budget.sharedDataBytes) return INTERNAL_FAILURE;
   guest.isBound = true;
-  return guest.namespace.enqueue(queue >>> 0, memory.copy(at, size), guest.owner.config.budget);
+  return guest.namespace.enqueue(queue >>> 0, memory.copy(at, size), budget);
 }
 
 export function dequeueSharedQueue(
@@ -121,7 +126,7 @@ export function defineMetric(
   if (!memory.has(nameAt, nameSize) || !memory.has(idPointer, 4)) return INVALID_MEMORY_ACCESS;
   if (kind === undefined || nameSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
   if (!guest.owner.grants.may("metrics")) return INTERNAL_FAILURE;
-  const id = guest.owner.defineMetric(kind, latin1Text(memory.view(nameAt, nameSize)));
+  const id = guest.owner.defineMetric(kind, memory.latin1(nameAt, nameSize));
   if (id < 0) return INTERNAL_FAILURE;
   memory.setU32(idPointer, guest.metricHandles.add(id));
   return OK;

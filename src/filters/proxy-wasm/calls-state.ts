@@ -1,4 +1,4 @@
-import { type Bytes, EMPTY_BYTES, utf8Bytes } from "../../core/bytes.ts";
+import { type Bytes, EMPTY_BYTES } from "../../core/bytes.ts";
 import { HeaderBlock } from "../../core/head.ts";
 import { PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import { readNode, wireText } from "../attributes.ts";
@@ -27,7 +27,7 @@ import {
 import { EXTENSIONS, type Extension } from "./extensions.ts";
 import type { PlacedForeignFunction } from "./foreign.ts";
 import type { GuestInstance } from "./instance.ts";
-import { encodeAttribute, readPath } from "./property.ts";
+import { giveAttribute, isPairs, readPath } from "./property.ts";
 
 /** Host calls about everything but header maps and the stream. */
 
@@ -60,18 +60,15 @@ export function getProperty(
   sizePointer: number,
 ): number {
   if (!memory.has(pathAt, pathSize)) return INVALID_MEMORY_ACCESS;
+  if (pathSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
   const path = readPath(memory, pathAt, pathSize);
   const own = pluginProperty(guest, path);
   const { grants } = guest.owner;
   if (own === undefined && !grants.mayReadAttribute(path)) return NOT_FOUND;
   const value = own ?? readNode(path, guest.owner.options.node) ?? guest.active?.exchange?.attribute(path);
   if (value === undefined) return NOT_FOUND;
-  const encoded = encodeAttribute(isPairs(value) ? grants.visiblePairs(path, value) : value);
-  if (typeof encoded === "string") return memory.giveText(encoded, atPointer, sizePointer);
-  return memory.giveBytes(encoded, atPointer, sizePointer);
+  return giveAttribute(memory, isPairs(value) ? grants.visiblePairs(path, value) : value, atPointer, sizePointer);
 }
-
-const isPairs = (value: AttributeValue): value is readonly (readonly [string, string])[] => Array.isArray(value);
 
 /** What the host itself knows about the filter. */
 export function pluginProperty(guest: GuestInstance, path: readonly string[]): AttributeValue | undefined {
@@ -98,6 +95,7 @@ export function setProperty(
   if (!memory.has(pathAt, pathSize) || !memory.has(valueAt, valueSize)) return INVALID_MEMORY_ACCESS;
   const context = guest.active;
   if (context?.exchange === undefined) return NOT_FOUND;
+  if (pathSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
   if (!context.spend((pathSize >>> 0) + (valueSize >>> 0) + PROXY_WASM_LIMITS.headerOverheadBytes)) return INTERNAL_FAILURE;
   const path = readPath(memory, pathAt, pathSize);
   if (!guest.owner.grants.mayWriteAttribute(path)) return INTERNAL_FAILURE;
@@ -124,7 +122,7 @@ function findBuffer(guest: GuestInstance, buffer: number): Bytes | BodyBuffer | 
     case BUFFER_VM_CONFIGURATION:
       return EMPTY_BYTES;
     case BUFFER_PLUGIN_CONFIGURATION:
-      return utf8Bytes(guest.owner.config.settings);
+      return guest.owner.settingsBytes;
     default:
       return buffer >>> 0 <= BUFFER_LAST ? NOT_FOUND : BAD_ARGUMENT;
   }
@@ -189,6 +187,7 @@ export function setBufferBytes(
     return INTERNAL_FAILURE;
   if (!memory.has(valueAt, valueSize)) return INVALID_MEMORY_ACCESS;
   if (guest.active?.spend(valueSize >>> 0) !== true) return INTERNAL_FAILURE;
+  memory.work.kept(found.moves(start >>> 0, size >>> 0, valueSize >>> 0));
   return found.replace(start >>> 0, size >>> 0, memory.view(valueAt, valueSize)) ? OK : INTERNAL_FAILURE;
 }
 
@@ -314,6 +313,7 @@ export function httpCall(
   if (service === undefined) return BAD_ARGUMENT;
   // Nobody counts what calls of ticks add to an exchange: each call has the bound of one.
   if ((headersSize >>> 0) + (bodySize >>> 0) + (trailersSize >>> 0) > config.budget.outputBytes) return INTERNAL_FAILURE;
+  if (!memory.mayBeHead(headersAt, headersSize) || !memory.mayBeHead(trailersAt, trailersSize)) return BAD_ARGUMENT;
   const headers = calloutBlock(memory, headersAt, headersSize);
   const trailers = calloutBlock(memory, trailersAt, trailersSize);
   if (headers === undefined || trailers === undefined) return BAD_ARGUMENT;

@@ -116,6 +116,8 @@ function natsPublish(guest: GuestInstance, memory: GuestMemory, at: number, size
     grants.deny("nats");
     return NOT_FOUND;
   }
+  if (size >>> 0 > CAPABILITY_LIMITS.patternChars + 1 + grants.capabilities.nats.payloadBytes) return INTERNAL_FAILURE;
+  memory.work.kept(size >>> 0);
   const bytes = memory.view(at, size);
   const end = bytes.subarray(0, CAPABILITY_LIMITS.patternChars + 1).indexOf(0);
   if (end < 0) return BAD_ARGUMENT;

@@ -9,6 +9,7 @@ import { type Isolation, newIsolation } from "../guest/isolation.ts";
 import type { GuestMemory } from "../guest/memory.ts";
 import { MetricHandles } from "../guest/metric-handles.ts";
 import type { QueueListener, SharedNamespace, SharedQueue } from "../guest/shared.ts";
+import { HostWork, OutOfFuel } from "../guest/work.ts";
 import { INTERNAL_FAILURE, INVALID_MEMORY_ACCESS, ROOT_CONTEXT_ID } from "./abi.ts";
 import { type GuestCallback, type GuestCallbacks, NO_CALLBACKS } from "./callbacks.ts";
 import type { ForeignName } from "./calls-state.ts";
@@ -35,6 +36,7 @@ interface Callout {
 /** One instance of a module. It is entered once at a time; after a fault it is never entered again. */
 export class GuestInstance {
   memory: GuestMemory | undefined;
+  readonly work = new HostWork();
   callbacks: GuestCallbacks = NO_CALLBACKS;
   readonly chance: GuestChance;
   readonly namespace: SharedNamespace;
@@ -129,7 +131,7 @@ export class GuestInstance {
 
   /** Runs the module's start function, unless it gets the state of another one. Throws an `Error` that says what stopped it. */
   begin(exports: WebAssembly.Exports, isKept: boolean): void {
-    this.#gauge = new FuelGauge(exports, this.#budget);
+    this.#gauge = this.work.addTank(new FuelGauge(exports, this.#budget));
     this.isolation?.add(exports);
     if (isKept) return;
     try {
@@ -223,7 +225,7 @@ export class GuestInstance {
   /** Gives fuel and writes down what was used of what was given before. One call for both: each costs as much as an empty callback. */
   #exchangeFuel(given: number): void {
     if (this.#gauge === undefined) return;
-    const used = this.#given - this.#gauge.swap(given);
+    const used = this.#given - this.#gauge.swap(given) + this.work.settle();
     this.#given = given;
     this.owner.fuelUsed += used;
     if (used > this.owner.callbackFuelMost && !this.#starting) this.owner.callbackFuelMost = used;
@@ -238,7 +240,7 @@ export class GuestInstance {
 
   /** Most that an exchange used so far: what its last callback used is not looked at before it matters. */
   #mostUsed(context: StreamContext): number {
-    return this.#spender === context ? context.fuelUsed + this.#given : context.fuelUsed;
+    return this.#spender === context ? context.fuelUsed + this.#given + this.work.owed : context.fuelUsed;
   }
 
   /** Has the exchange fuel left for a callback that answers a verdict? */
@@ -396,9 +398,9 @@ export class GuestInstance {
     return status;
   }
 
-  /** A host call threw: a bug of ours, or a guest that let the stack run out in it. Never passed on into the guest. */
+  /** A host call threw: there was no fuel for it, a bug of ours, or a guest that let the stack run out in it. Never passed on into the guest. */
   onHostError(error: unknown): number {
-    this.fault ??= hostFailure(error);
+    this.fault ??= error instanceof OutOfFuel ? this.describe(error) : hostFailure(error);
     this.#gauge?.swap(-1);
     return INTERNAL_FAILURE;
   }

@@ -47,7 +47,10 @@ function initialise(guest: GuestInstance, instance: WebAssembly.Instance, keeper
   if (!(exports.memory instanceof WebAssembly.Memory)) throw new Error("the module exports no memory");
   const allocator = callbackOf(exports, "proxy_on_memory_allocate") ?? callbackOf(exports, "malloc");
   if (allocator === undefined) throw new Error("the module exports neither proxy_on_memory_allocate nor malloc");
-  guest.attach(new GuestMemory(exports.memory, guardAllocator(guest, allocator)), collectCallbacks(exports, owner.grants));
+  guest.attach(
+    new GuestMemory(exports.memory, guardAllocator(guest, allocator), guest.work),
+    collectCallbacks(exports, owner.grants),
+  );
   guest.bornMs = owner.options.clock.nowMs();
   try {
     if (kept !== undefined) kept.give(guest, exports);

@@ -1,4 +1,5 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
+import { type Bytes, utf8Bytes } from "../../core/bytes.ts";
 import type { Timer } from "../../core/clock.ts";
 import { PROXY_WASM_LIMITS, QUEUE_LIMITS } from "../../core/limits.ts";
 import type { FilterExchange } from "../contract.ts";
@@ -19,6 +20,7 @@ export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, P
   readonly #ticks = new Map<GuestInstance, Timer>();
   readonly #queueTurns: QueueTurns;
   #holdsTicks = false;
+  #settingsBytes: Bytes | undefined;
   readonly #keeper: StartKeeper = { kept: undefined };
 
   constructor(
@@ -28,6 +30,11 @@ export class ProxyWasmModule extends GuestModule<GuestInstance, StreamContext, P
   ) {
     super(config, options);
     this.#queueTurns = new QueueTurns(this, options.clock);
+  }
+
+  get settingsBytes(): Bytes {
+    this.#settingsBytes ??= utf8Bytes(this.config.settings);
+    return this.#settingsBytes;
   }
 
   protected makeGuest(): GuestInstance {

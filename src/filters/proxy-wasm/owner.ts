@@ -1,4 +1,5 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
+import type { Bytes } from "../../core/bytes.ts";
 import type { FilterExchange } from "../contract.ts";
 import type { Grants } from "../guest/grants.ts";
 import type { QueueListener, SharedNamespace, SharedQueue } from "../guest/shared.ts";
@@ -11,6 +12,8 @@ import type { GuestInstance } from "./instance.ts";
 export interface GuestOwner extends QueueListener {
   readonly config: FilterConfig;
   readonly options: ProxyWasmOptions;
+  /** `config.settings`, as guests read them. */
+  readonly settingsBytes: Bytes;
   /** The filter's. */
   readonly namespace: SharedNamespace;
   /** What an instance shares data in. */
