@@ -400,8 +400,7 @@ export class GuestInstance {
 
   /** A host call threw: there was no fuel for it, a bug of ours, or a guest that let the stack run out in it. Never passed on into the guest. */
   onHostError(error: unknown): number {
-    this.fault ??= error instanceof OutOfFuel ? this.describe(error) : hostFailure(error);
-    this.#gauge?.swap(-1);
+    this.stop(error instanceof OutOfFuel ? this.describe(error) : hostFailure(error));
     return INTERNAL_FAILURE;
   }
 
