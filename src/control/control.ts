@@ -4,6 +4,7 @@ import type { Json } from "../config/parse.ts";
 import type { FilterLogPage, FilterLogQuery } from "../core/filter-logs.ts";
 import type { ProxyStatus, WaitOutcome } from "./model/proxies.ts";
 import type { ResourceKey, StoredResource } from "./model/resource.ts";
+import type { UnreadableMessage } from "./nats/unreadable.ts";
 import type { Change, LogEntry } from "./store/store.ts";
 
 /** One line of what an apply does. */
@@ -67,6 +68,8 @@ export interface ControlStatus {
   readonly proxies: readonly ProxyStatus[];
   /** What was published over NATS and refused lately, the newest first, since this control plane started. */
   readonly refused: readonly Refusal[];
+  /** Stored messages that are not what they should be and are passed over, the newest first, as far as this control plane has met them. */
+  readonly unreadable: readonly UnreadableMessage[];
 }
 
 /** One message that changed nothing: who published it may have asked for no answer. */

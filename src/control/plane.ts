@@ -248,11 +248,11 @@ export class Plane implements ControlPlane {
 
   status(): ControlStatus {
     const { revision, digest, resources } = this.#model;
-    const { store, connection } = this.options;
     const { issues = [], warnings = [] } = this.#compiled ?? {};
     return {
       ...{ revision, digest, resources: resources.size, issues, warnings: warnings.filter(isLost) },
-      ...{ store: store.kind, connection: connection(), proxies: this.#proxies.list(), refused: [] },
+      ...{ store: this.options.store.kind, connection: this.options.connection(), proxies: this.#proxies.list() },
+      ...{ refused: [], unreadable: [] },
     };
   }
 

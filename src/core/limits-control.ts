@@ -24,6 +24,10 @@ export const CONTROL_LIMITS = {
   inboxBytes: 1024 * 1024 * 1024,
   /** Refused changes over NATS that the status lists. Exceeded: the oldest goes. */
   refusals: 16,
+  /** Stored messages that cannot be read and that the status lists. Exceeded: the oldest goes. */
+  unreadable: 64,
+  /** Nesting of values in a stored message: twice what a document may have, with its envelope. Deeper: it is passed over. */
+  storedDepth: 160,
   /** A part counts for at least so much: each is an object. */
   partMinBytes: 4 * 1024,
 } as const;

@@ -38,6 +38,16 @@ function printStatus(context: CommandContext, status: ControlStatus): void {
   else printProxies(context, status);
   printRefused(context, status);
   printStored(context, status);
+  printUnreadable(context, status);
+}
+
+/** Of a control plane of a former version: none. */
+function printUnreadable(context: CommandContext, { unreadable = [] }: Partial<ControlStatus>): void {
+  const paint = paintOf(context);
+  for (const { where, sequence, code } of unreadable)
+    context.terminal.out(
+      `${paint.red("passed over:")} ${printable(`message ${sequence} of the ${where} cannot be read: ${code}`)}\n`,
+    );
 }
 
 /** What is wrong with what is stored. Of a control plane of a former version: no warnings. */

@@ -1,4 +1,5 @@
 import { FILTER_LOG_LEVELS } from "../../core/filter-logs.ts";
+import { UNREADABLE_CODES } from "../nats/unreadable.ts";
 
 /** JSON Schemas (draft 2020-12) of what the API takes and gives, for the OpenAPI document. */
 type Schema = Readonly<Record<string, unknown>>;
@@ -72,7 +73,11 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
       connection: { enum: ["connected", "disconnected", "none"] },
       proxies: list(ref("Proxy")),
       refused: list(ref("Refusal")),
+      unreadable: list(ref("UnreadableMessage")),
     },
+  }),
+  UnreadableMessage: object({
+    ...{ where: { enum: ["log", "view", "snapshot"] }, sequence: integer, code: { enum: Object.keys(UNREADABLE_CODES) } },
   }),
   Refusal: object({
     ...{ timeMs: { type: "number" }, author: text, action: { enum: ["apply", "delete"] }, reason: text, issues: integer },

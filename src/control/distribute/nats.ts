@@ -14,6 +14,7 @@ import { CONFIG_LIMITS } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import { isWrongSequence } from "../nats/errors.ts";
 import type { NatsLink } from "../nats/link.ts";
+import { UnreadableError } from "../nats/unreadable.ts";
 import type { Distributor, Publication } from "./distributor.ts";
 import { chooseInline, type Inline } from "./inline.ts";
 import { LogQuestions } from "./log-questions.ts";
@@ -29,6 +30,9 @@ const STATUS_BYTES = 256 * 1024;
 const STORE_MS = 200;
 /** Of a message: headers, and what the key-value store adds. */
 const HEADROOM_BYTES = 16 * 1024;
+
+/** Older than all. */
+const NO_MANIFEST: Omit<Manifest, "group"> = { revision: 0, digest: "", sections: {}, modules: [], publishedAtMs: 0 };
 
 interface Published {
   readonly manifest: Manifest;
@@ -117,7 +121,8 @@ export class NatsDistributor implements Distributor {
     const digest = published?.manifest.sections.filters ?? "";
     const bytes =
       published?.unstored.get(digest) ?? (digest === "" ? undefined : await this.link.parts.objects.findSealed(digest));
-    return bytes === undefined ? [] : (JSON.parse(utf8Text(bytes)) as readonly FilterConfig[]);
+    const filters: unknown = bytes === undefined ? [] : JSON.parse(utf8Text(bytes));
+    return Array.isArray(filters) ? (filters as readonly FilterConfig[]) : [];
   }
 
   onStatus(handle: (message: ProxyStatusMessage, local: boolean) => void): void {
@@ -140,7 +145,7 @@ export class NatsDistributor implements Distributor {
   async referencedDigests(): Promise<Set<string>> {
     const digests = new Set<string>();
     for await (const entry of await this.#kv().history())
-      if (entry.operation === "PUT") for (const digest of digestsOf(parseManifest(entry.value))) digests.add(digest);
+      if (entry.operation === "PUT") for (const digest of this.#digestsIn(entry.revision, entry.value)) digests.add(digest);
     return digests;
   }
 
@@ -228,8 +233,24 @@ export class NatsDistributor implements Distributor {
       last_by_subj: `$KV.${NATS_NAMES.snapshotBucket}.${group}`,
     });
     if (stored === null || stored.data.byteLength === 0) return undefined;
-    const { manifest, inline } = parseAnnouncement(stored.data);
-    return { manifest, sequence: stored.seq, unstored: new Map(inline) };
+    try {
+      const { manifest, inline } = parseAnnouncement(stored.data);
+      if (manifest.revision > REVISION_MAX) throw new UnreadableError("wrong_shape");
+      return { manifest, sequence: stored.seq, unstored: new Map(inline) };
+    } catch {
+      // Nobody's manifest: the next one is written over it, and names nothing that it could have brought.
+      this.link.unreadable.note("snapshot", stored.seq, "wrong_shape");
+      return { manifest: { ...NO_MANIFEST, group }, sequence: stored.seq, unstored: new Map() };
+    }
+  }
+
+  #digestsIn(sequence: number, value: Uint8Array): readonly string[] {
+    try {
+      return digestsOf(parseManifest(value));
+    } catch {
+      this.link.unreadable.note("snapshot", sequence, "wrong_shape");
+      return [];
+    }
   }
 
   #onStatus(error: Error | null, message: Msg): void {

@@ -20,6 +20,7 @@ const STATUS: ControlStatus = {
       events: [event("filter_broke", "hers/f"), event("filter_broke", "his/f"), event("worker_replaced", "1")],
     },
   ],
+  unreadable: [],
   refused: ["carol", "dave", ""].map((author) => ({
     ...{ timeMs: 0, author, action: "apply", reason: "invalid", issues: 1, first: issue("Route hers/a") },
   })),

@@ -1,6 +1,7 @@
 import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
 import { NatsObjects } from "./objects.ts";
+import { UnreadableMessages } from "./unreadable.ts";
 
 /** What was asked when the connection broke is never answered, and holds up the next apply for so long. */
 const REQUEST_MS = 2_000;
@@ -20,6 +21,8 @@ export class NatsLink {
     readonly connect: () => Promise<NatsConnection>,
     /** Copies of streams and buckets in a cluster. */
     readonly replicas = 1,
+    /** Whatever is read through it and is not what it should be. */
+    readonly unreadable = new UnreadableMessages(),
   ) {}
 
   /** Connects when it has not yet, and makes sure that the object store is there. Idempotent. */

@@ -60,6 +60,17 @@ export class NatsObjects {
     return sealed === undefined ? undefined : unseal(sealed, digest);
   }
 
+  /** Undefined: there is no such object, or it was altered. */
+  async readSealed(digest: string): Promise<Uint8Array | undefined> {
+    const sealed = await readObject(this.connection, sealedName(digest));
+    if (sealed === undefined) return undefined;
+    try {
+      return unseal(sealed, digest);
+    } catch {
+      return undefined;
+    }
+  }
+
   async putModule(digest: string, bytes: Uint8Array): Promise<void> {
     await this.#put(moduleName(digest), bytes);
   }

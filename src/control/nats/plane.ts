@@ -12,6 +12,7 @@ import { Plane } from "../plane.ts";
 import { NatsStore } from "../store/nats.ts";
 import { collectGarbage, type Garbage } from "./garbage.ts";
 import { NatsLink } from "./link.ts";
+import { UnreadableMessages } from "./unreadable.ts";
 
 const RETRY_MS = 1_000;
 const ACK_WAIT_MS = 5_000;
@@ -27,7 +28,11 @@ export function createNatsPlane(options: ControlPlaneOptions, backend: NatsBacke
   return new NatsPlane(
     options,
     backend,
-    new NatsLink(() => (backend.connect ?? connectNats)(backend.address, id), backend.replicas),
+    new NatsLink(
+      () => (backend.connect ?? connectNats)(backend.address, id),
+      backend.replicas,
+      new UnreadableMessages(options.log),
+    ),
   );
 }
 
@@ -47,8 +52,8 @@ class NatsPlane extends Plane implements CreatedControlPlane {
     backend: NatsBackend,
     readonly link: NatsLink,
   ) {
-    const store = new NatsStore(link);
     const { clock, rng, log } = options;
+    const store = new NatsStore(link, clock);
     const distributor = new NatsDistributor(link, clock, log);
     const published = (group: string) => distributor.publishedFilters(group);
     const compiler = createCompiler(options, (digest) => store.getModule(digest), published);
@@ -93,7 +98,7 @@ class NatsPlane extends Plane implements CreatedControlPlane {
   }
 
   override status(): ControlStatus {
-    return { ...super.status(), refused: this.#inbox.refusals.list() };
+    return { ...super.status(), refused: this.#inbox.refusals.list(), unreadable: this.link.unreadable.list() };
   }
 
   override async stop(): Promise<void> {

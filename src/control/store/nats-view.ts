@@ -1,10 +1,12 @@
 import { type KV, type KvEntry, Kvm } from "@nats-io/kv";
 import { NATS_NAMES } from "../../config/nats/names.ts";
 import type { Json } from "../../config/parse.ts";
-import type { ResourceKey, StoredResource } from "../model/resource.ts";
+import { parseKey, type ResourceKey, type StoredResource } from "../model/resource.ts";
 import { isWrongSequence } from "../nats/errors.ts";
 import type { NatsLink } from "../nats/link.ts";
+import { UnreadableError } from "../nats/unreadable.ts";
 import type { Change, LogEntry } from "./store.ts";
+import { type Checkpoint, readCheckpoint, readViewValue, readWritten, type ViewValue } from "./stored.ts";
 
 const CHECKPOINT = "_checkpoint";
 /** Writes on the way at once. */
@@ -12,21 +14,6 @@ const PARALLEL = 64;
 /** A larger resource lies in the object store. */
 export const SPILL_BYTES = 256 * 1024;
 const CONFLICT_TRIES = 16;
-
-/** How far the view is. */
-export interface Checkpoint {
-  readonly revision: number;
-  readonly digest: string;
-  readonly timeMs: number;
-  readonly inboxSequence: number;
-}
-
-interface ViewValue {
-  readonly revision: number;
-  readonly written?: Json;
-  /** Digest of the sealed object that holds it. */
-  readonly object?: string;
-}
 
 /** What we know about a key in the bucket: the sequence to compare with, and the revision that wrote it. */
 interface Known {
@@ -62,10 +49,11 @@ export class NatsView {
     this.#known.clear();
     for await (const entry of await this.#kv().history()) {
       if (entry.key === CHECKPOINT) continue;
-      const value = viewValueOf(entry);
+      const value = this.#valueOf(entry);
       this.#known.set(entry.key, { sequence: entry.revision, revision: value?.revision ?? 0 });
-      if (value === undefined) resources.delete(entry.key);
-      else resources.set(entry.key, { key: entry.key, revision: value.revision, written: await this.#writtenOf(value) });
+      const written = value === undefined ? undefined : await this.#writtenOf(entry, value);
+      if (value === undefined || written === undefined) resources.delete(entry.key);
+      else resources.set(entry.key, { key: entry.key, revision: value.revision, written });
     }
     return { checkpoint, resources };
   }
@@ -74,7 +62,8 @@ export class NatsView {
     const entry = await this.#kv().get(CHECKPOINT);
     if (entry === null) return EMPTY_CHECKPOINT;
     this.#known.set(CHECKPOINT, { sequence: entry.revision, revision: 0 });
-    return entry.operation === "PUT" ? entry.json<Checkpoint>() : EMPTY_CHECKPOINT;
+    // Without one everything that the log still has is applied over the view.
+    return this.#checked(entry, readCheckpoint) ?? EMPTY_CHECKPOINT;
   }
 
   async write(entry: LogEntry): Promise<void> {
@@ -128,7 +117,7 @@ export class NatsView {
    */
   async #isOvertaken(revision: number, key: string): Promise<boolean> {
     const current = await this.#kv().get(key);
-    const value = current === null ? undefined : viewValueOf(current);
+    const value = current === null ? undefined : this.#valueOf(current);
     this.#known.set(key, { sequence: current?.revision ?? 0, revision: value?.revision ?? 0 });
     if (value !== undefined && value.revision >= revision) return true;
     return (await this.readCheckpoint()).revision >= revision;
@@ -151,16 +140,46 @@ export class NatsView {
     throw new Error("the checkpoint of the view changes all the time");
   }
 
-  async #writtenOf(value: ViewValue): Promise<Json> {
-    if (value.object === undefined) return value.written ?? null;
-    return JSON.parse(new TextDecoder().decode(await this.link.parts.objects.getSealed(value.object))) as Json;
+  /** Undefined: its object is lost or holds no resource. */
+  async #writtenOf({ revision }: KvEntry, { object, written }: ViewValue): Promise<Json | undefined> {
+    if (object === undefined) return written;
+    try {
+      const bytes = await this.link.parts.objects.readSealed(object);
+      if (bytes === undefined) throw new UnreadableError("object_lost");
+      return readWritten(bytes);
+    } catch (error) {
+      return this.#pass(revision, error);
+    }
+  }
+
+  /** Undefined: it is deleted, or no resource's. */
+  #valueOf(entry: KvEntry): ViewValue | undefined {
+    if (entry.operation !== "PUT") return undefined;
+    if (parseKey(entry.key) === entry.key) return this.#checked(entry, readViewValue);
+    this.link.unreadable.note("view", entry.revision, "wrong_shape");
+    return undefined;
+  }
+
+  #checked<T>(entry: KvEntry, read: (bytes: Uint8Array) => T): T | undefined {
+    if (entry.operation !== "PUT") return undefined;
+    try {
+      return read(entry.value);
+    } catch (error) {
+      return this.#pass(entry.revision, error);
+    }
+  }
+
+  #pass(sequence: number, error: unknown): undefined {
+    if (!(error instanceof UnreadableError)) throw error;
+    this.link.unreadable.note("view", sequence, error.code);
+    return undefined;
   }
 
   /** Digests of the objects that hold large resources. */
   async objectDigests(): Promise<string[]> {
     const digests: string[] = [];
     for await (const entry of await this.#kv().history()) {
-      const value = entry.key === CHECKPOINT ? undefined : viewValueOf(entry);
+      const value = entry.key === CHECKPOINT ? undefined : this.#valueOf(entry);
       if (value?.object !== undefined) digests.push(value.object);
     }
     return digests;
@@ -170,8 +189,4 @@ export class NatsView {
     if (this.#bucket === undefined) throw new Error("the bucket is not open");
     return this.#bucket;
   }
-}
-
-function viewValueOf(entry: KvEntry): ViewValue | undefined {
-  return entry.operation === "PUT" ? entry.json<ViewValue>() : undefined;
 }

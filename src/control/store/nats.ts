@@ -1,33 +1,28 @@
 import { type ConsumerMessages, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType } from "@nats-io/jetstream";
 import { NATS_NAMES } from "../../config/nats/names.ts";
+import { type Clock, SystemClock } from "../../core/clock.ts";
 import { CONFIG_LIMITS } from "../../core/limits.ts";
 import { err, ok, type Result } from "../../core/result.ts";
 import { IdSource } from "../../core/rng.ts";
 import { isStreamMissing, isWrongSequence } from "../nats/errors.ts";
 import type { NatsLink } from "../nats/link.ts";
+import { UnreadableError } from "../nats/unreadable.ts";
 import { NatsView, SPILL_BYTES } from "./nats-view.ts";
-import {
-  type AppendConflict,
-  applyEntry,
-  type Change,
-  type ConfigStore,
-  type LogEntry,
-  type NewLogEntry,
-  type StoreState,
-} from "./store.ts";
+import { type AppendConflict, applyEntry, type ConfigStore, type LogEntry, type NewLogEntry, type StoreState } from "./store.ts";
+import { readChanges, readStoredEntry, type StoredEntry } from "./stored.ts";
 
-/** An entry as it lies in the stream: large changes are in the object store. Entries of older versions do not say their revision. */
-type StoredEntry = Omit<LogEntry, "revision" | "changes"> & {
-  readonly revision?: number;
-  readonly changes?: readonly Change[];
-  readonly object?: string;
-};
-
-/** The end of the log. */
+/** The end of the log. Messages that are no entries count for `sequence`, and for nothing else. */
 type Head =
-  /** `lead`: how far revisions are ahead of sequences; the same for all entries of a stream. */
-  { readonly kind: "entries"; readonly lead: number } | { readonly kind: "empty"; readonly sequence: number };
+  /**
+   * `lead`: how far revisions are ahead of sequences; the same for all entries of a stream. `revision`: of the last entry. `sequence`: of
+   * the last message.
+   */
+  | { readonly kind: "entries"; readonly lead: number; readonly revision: number; readonly sequence: number }
+  | { readonly kind: "empty"; readonly sequence: number };
 
+/** An object that an entry names was there before the entry: one that is not found is looked for again, since replicas may be behind. */
+const OBJECT_TRIES = 3;
+const OBJECT_PAUSE_MS = 200;
 const APPEND_TRIES = 3;
 
 /** The store on JetStream: the stream SELVEDGE_LOG, and the bucket selvedge_config as its view. */
@@ -41,7 +36,10 @@ export class NatsStore implements ConfigStore {
   /** The first entry of an empty log gets a greater revision. */
   #startAbove = 0;
 
-  constructor(readonly link: NatsLink) {
+  constructor(
+    readonly link: NatsLink,
+    readonly clock: Clock = new SystemClock(),
+  ) {
     this.#view = new NatsView(link);
   }
 
@@ -80,16 +78,27 @@ export class NatsStore implements ConfigStore {
     if ((await this.#readHead()).kind === "empty") this.#startAbove = await learn();
   }
 
+  /** From the leader. The last message is an entry, but for what others have put there: then the last one that is. */
   async #readHead(): Promise<Head> {
     const { manager } = this.link.parts;
     const { state } = await manager.streams.info(NATS_NAMES.logStream);
+    let sequence = state.last_seq;
+    let head: Head = { kind: "empty", sequence };
     const last =
       state.messages === 0 ? null : await manager.streams.getMessage(NATS_NAMES.logStream, { last_by_subj: NATS_NAMES.log });
-    this.#head =
-      last === null
-        ? { kind: "empty", sequence: state.last_seq }
-        : { kind: "entries", lead: revisionOf(last.seq, last.json<StoredEntry>()) - last.seq };
-    return this.#head;
+    if (last !== null) sequence = last.seq;
+    for (let message = last, next = sequence - 1; ; next--) {
+      const entry = message === null ? undefined : await this.#read(message.seq, message.data);
+      if (entry !== undefined && message !== null) {
+        head = { kind: "entries", lead: entry.revision - message.seq, revision: entry.revision, sequence };
+        break;
+      }
+      if (next < Math.max(1, state.first_seq)) break;
+      message = await manager.streams.getMessage(NATS_NAMES.logStream, { seq: next });
+    }
+    if (head.kind === "empty") head = { kind: "empty", sequence };
+    this.#head = head;
+    return head;
   }
 
   async load(): Promise<StoreState> {
@@ -109,12 +118,13 @@ export class NatsStore implements ConfigStore {
     const { client, objects } = this.link.parts;
     const { changes, ...rest } = entry;
     const written = JSON.stringify(changes);
-    const head = this.#head;
     const previous = expectedRevision;
-    const lastSequence = head.kind === "empty" ? head.sequence : previous - head.lead;
-    // The model is of another stream than this.
-    if (lastSequence < 0) return err({ kind: "conflict" });
-    const revision = (head.kind === "empty" ? Math.max(previous, this.#startAbove) : previous) + 1;
+    const isCurrent = (end: Head): boolean => end.kind === "empty" || end.revision === previous;
+    const head = isCurrent(this.#head) ? this.#head : await this.#readHead();
+    // The model is older, or of another stream than this.
+    if (!isCurrent(head)) return err({ kind: "conflict" });
+    const lastSequence = head.sequence;
+    const revision = head.kind === "empty" ? Math.max(previous, this.#startAbove) + 1 : lastSequence + 1 + head.lead;
     const body: StoredEntry =
       written.length < SPILL_BYTES
         ? { ...rest, revision, previous, changes }
@@ -124,7 +134,7 @@ export class NatsStore implements ConfigStore {
     for (let attempt = 1; ; attempt++) {
       try {
         const { seq } = await client.publish(NATS_NAMES.log, JSON.stringify(body), options);
-        this.#head = { kind: "entries", lead: revision - seq };
+        this.#head = { kind: "entries", lead: revision - seq, revision, sequence: seq };
         return ok(revision);
       } catch (error) {
         if (isWrongSequence(error)) {
@@ -137,29 +147,59 @@ export class NatsStore implements ConfigStore {
   }
 
   async readAfter(revision: number): Promise<readonly LogEntry[]> {
-    const stored = await this.#readStored(revision);
-    return Promise.all(stored.map((each) => this.#decode(each.revision, each.stored)));
+    const entries: LogEntry[] = [];
+    for (const { sequence, data } of await this.#messagesAfter(revision)) {
+      const entry = await this.#read(sequence, data);
+      if (entry !== undefined) entries.push(entry);
+      this.#learn(sequence, entry);
+    }
+    return entries;
   }
 
-  async #readStored(revision: number): Promise<{ readonly revision: number; readonly stored: StoredEntry }[]> {
+  /** Messages that may be entries above a revision, oldest first. */
+  async #messagesAfter(revision: number): Promise<{ readonly sequence: number; readonly data: Uint8Array }[]> {
     const { manager } = this.link.parts;
-    const entries: { revision: number; stored: StoredEntry }[] = [];
+    const messages: { sequence: number; data: Uint8Array }[] = [];
     const head = this.#head.kind === "empty" ? await this.#readHead() : this.#head;
-    if (head.kind === "empty") return entries;
-    for (let next = Math.max(1, revision + 1 - head.lead); ; ) {
+    if (head.kind === "empty") return messages;
+    // What is no entry behind the last one was looked at.
+    const first = revision === head.revision ? head.sequence + 1 : revision + 1 - head.lead;
+    for (let next = Math.max(1, first); ; ) {
       const message = await manager.direct.getMessage(NATS_NAMES.logStream, { seq: next, next_by_subj: NATS_NAMES.log });
-      if (message === null) return entries;
-      const stored = message.json<StoredEntry>();
-      entries.push({ revision: revisionOf(message.seq, stored), stored });
+      if (message === null) return messages;
+      messages.push({ sequence: message.seq, data: message.data });
       next = message.seq + 1;
     }
   }
 
-  async #decode(revision: number, stored: StoredEntry): Promise<LogEntry> {
-    const { object, changes, ...rest } = stored;
-    if (object === undefined) return { ...rest, revision, changes: changes ?? [] };
-    const bytes = await this.link.parts.objects.getSealed(object);
-    return { ...rest, revision, changes: JSON.parse(new TextDecoder().decode(bytes)) as Change[] };
+  /** The end of the log is where we have read to. */
+  #learn(sequence: number, entry: LogEntry | undefined): void {
+    const head = this.#head;
+    if (head.kind === "entries" && sequence > head.sequence)
+      this.#head = { ...head, sequence, revision: entry?.revision ?? head.revision };
+  }
+
+  /** Undefined: it is no entry. All control planes find the same, since only what it holds decides. */
+  async #read(sequence: number, data: Uint8Array): Promise<LogEntry | undefined> {
+    try {
+      const { object, changes, revision = sequence, ...rest } = readStoredEntry(data);
+      if (rest.previous >= revision) throw new UnreadableError("wrong_shape");
+      if (object === undefined) return { ...rest, revision, changes: changes ?? [] };
+      return { ...rest, revision, changes: readChanges(await this.#objectOf(object)) };
+    } catch (error) {
+      if (!(error instanceof UnreadableError)) throw error;
+      this.link.unreadable.note("log", sequence, error.code);
+      return undefined;
+    }
+  }
+
+  async #objectOf(digest: string): Promise<Uint8Array> {
+    for (let attempt = 1; ; attempt++) {
+      const bytes = await this.link.parts.objects.readSealed(digest);
+      if (bytes !== undefined) return bytes;
+      if (attempt === OBJECT_TRIES) throw new UnreadableError("object_lost");
+      await new Promise<void>((resolve) => void this.clock.setTimer(OBJECT_PAUSE_MS, resolve));
+    }
   }
 
   async history(): Promise<readonly LogEntry[]> {
@@ -185,7 +225,10 @@ export class NatsStore implements ConfigStore {
   /** Digests of the sealed objects that the log and the view stand on. */
   async objectDigests(): Promise<Set<string>> {
     const digests = new Set(await this.#view.objectDigests());
-    for (const { stored } of await this.#readStored(0)) if (stored.object !== undefined) digests.add(stored.object);
+    for (const { data } of await this.#messagesAfter(0)) {
+      const object = objectOf(data);
+      if (object !== undefined) digests.add(object);
+    }
     return digests;
   }
 
@@ -206,4 +249,11 @@ export class NatsStore implements ConfigStore {
   }
 }
 
-const revisionOf = (sequence: number, stored: StoredEntry): number => stored.revision ?? sequence;
+function objectOf(data: Uint8Array): string | undefined {
+  try {
+    return readStoredEntry(data).object;
+  } catch {
+    // It was named when the log was read.
+    return undefined;
+  }
+}
