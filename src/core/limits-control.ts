@@ -24,6 +24,8 @@ export const CONTROL_LIMITS = {
   inboxBytes: 1024 * 1024 * 1024,
   /** Refused changes over NATS that the status lists. Exceeded: the oldest goes. */
   refusals: 16,
+  /** Proxies that are known by their status messages. Those that fell silent go first; while all live, one more is not taken. */
+  proxies: 10_000,
   /** Stored messages that cannot be read and that the status lists. Exceeded: the oldest goes. */
   unreadable: 64,
   /** Nesting of values in a stored message: twice what a document may have, with its envelope. Deeper: it is passed over. */

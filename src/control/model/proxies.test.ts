@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { HEARTBEAT_MS, type ProxyStatusMessage } from "../../config/nats/status.ts";
 import { VirtualClock } from "../../core/clock.ts";
-import { PROXIES_MAX, ProxyTable } from "./proxies.ts";
+import { CONTROL_LIMITS } from "../../core/limits.ts";
+import { ProxyTable } from "./proxies.ts";
 
 const status = (id: string, revision: number, part: Partial<ProxyStatusMessage> = {}): ProxyStatusMessage => ({
   ...{ id, group: "gateway", version: "1", revision, digest: "", applyMs: 1, rejectedRevision: 0, issues: [], leaving: false },
@@ -52,9 +53,19 @@ describe("proxy table", () => {
 
   test("strangers cannot fill it", () => {
     const table = new ProxyTable(new VirtualClock());
-    for (let i = 0; i <= PROXIES_MAX; i++) table.update(status(`p${i}`, 1), false);
-    expect(table.list()).toHaveLength(PROXIES_MAX);
+    for (let i = 0; i <= CONTROL_LIMITS.proxies; i++) table.update(status(`p${i}`, 1), false);
+    expect(table.list()).toHaveLength(CONTROL_LIMITS.proxies);
     table.update(status("p0", 2), false);
     expect(table.list()[0]?.revision).toBe(2);
+  });
+
+  test("a full table takes new ones as soon as old ones are silent, also when nobody asks for the list", () => {
+    const clock = new VirtualClock();
+    const table = new ProxyTable(clock);
+    for (let i = 0; i < CONTROL_LIMITS.proxies; i++) table.update(status(`ghost${i}`, 1), false);
+    table.update(status("real", 1), false);
+    clock.advance(HEARTBEAT_MS * 4.1);
+    table.update(status("real", 1), false);
+    expect(table.list().map((each) => each.id)).toEqual(["real"]);
   });
 });

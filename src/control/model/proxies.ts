@@ -2,7 +2,7 @@ import type { ConfigIssue } from "../../config/issue.ts";
 import { HEARTBEAT_MS, type ProxyStatusMessage, STATUS_ISSUES } from "../../config/nats/status.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { ProxyEvent } from "../../core/events.ts";
-import { EVENT_LIMITS } from "../../core/limits.ts";
+import { CONTROL_LIMITS, EVENT_LIMITS } from "../../core/limits.ts";
 
 /** A proxy as the control plane sees it. */
 export interface ProxyStatus {
@@ -31,20 +31,18 @@ export interface WaitOutcome {
 
 /** Three heartbeats with their jitter. */
 const EXPIRE_MS = HEARTBEAT_MS * 4;
-/** Statuses come from the network: a bound on what strangers can make us hold. */
-export const PROXIES_MAX = 10_000;
-
 /** Who serves what, from the proxies' own messages. */
 export class ProxyTable {
   readonly #proxies = new Map<string, { status: ProxyStatus; readonly local: boolean; aliveAtMs: number }>();
   readonly #waiters = new Set<() => void>();
+  #expiredAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(readonly clock: Clock) {}
 
   /** `local`: in this process, has no heartbeat and never expires. */
   update(message: ProxyStatusMessage, local: boolean): void {
     if (message.leaving) this.#proxies.delete(message.id);
-    else if (this.#proxies.has(message.id) || this.#proxies.size < PROXIES_MAX) {
+    else if (this.#proxies.has(message.id) || this.#hasRoom()) {
       const { leaving: _, issues, events = [], ...rest } = message;
       const kept = { issues: issues.slice(0, STATUS_ISSUES), events: events.slice(0, EVENT_LIMITS.published) };
       const status = { ...rest, ...kept, seenAtMs: this.clock.wallMs() };
@@ -53,10 +51,25 @@ export class ProxyTable {
     for (const check of [...this.#waiters]) check();
   }
 
+  /** Statuses come from the network. Who is known stays: of strangers, however many, none takes the place of one that lives. */
+  #hasRoom(): boolean {
+    if (this.#proxies.size < CONTROL_LIMITS.proxies) return true;
+    // Once in a heartbeat: what finds no room must not cost a walk over all each time.
+    const nowMs = this.clock.nowMs();
+    if (nowMs - this.#expiredAtMs < HEARTBEAT_MS) return false;
+    this.#expire();
+    return this.#proxies.size < CONTROL_LIMITS.proxies;
+  }
+
+  #expire(): void {
+    const nowMs = this.clock.nowMs();
+    this.#expiredAtMs = nowMs;
+    for (const [id, { local, aliveAtMs }] of this.#proxies) if (!local && nowMs - aliveAtMs > EXPIRE_MS) this.#proxies.delete(id);
+  }
+
   /** Those that are alive, by id. */
   list(): ProxyStatus[] {
-    const nowMs = this.clock.nowMs();
-    for (const [id, { local, aliveAtMs }] of this.#proxies) if (!local && nowMs - aliveAtMs > EXPIRE_MS) this.#proxies.delete(id);
+    this.#expire();
     return [...this.#proxies.values()].map((each) => each.status).sort((one, other) => (one.id < other.id ? -1 : 1));
   }
 
