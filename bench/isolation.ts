@@ -68,7 +68,7 @@ function benchWays({ pages, live }: (typeof MEMORIES)[number]): Row[] {
   const bytes = new Uint8Array((exports.memory as WebAssembly.Memory).buffer);
   const [liveFrom, liveTo] = [(pages - live - 1) * PAGE, (pages - 1) * PAGE];
   for (let i = liveFrom; i < liveTo; i++) bytes[i] = (i * 31) | 1;
-  const isolation = new Isolation();
+  const isolation = new Isolation({ fuelUsed: 0 });
   isolation.add(exports);
   isolation.keep();
   const copy = bytes.slice();

@@ -101,6 +101,7 @@ const LIMIT_GROUPS: readonly (readonly [string, Readonly<Record<string, number>>
     ["Finding the route of a request (fixed)", limits.ROUTING_LIMITS, "ROUTING_LIMITS"],
     ["The PROXY protocol (fixed)", limits.PROXY_HEADER_LIMITS, "PROXY_HEADER_LIMITS"],
     ["The filter host (fixed)", limits.PROXY_WASM_LIMITS, "PROXY_WASM_LIMITS"],
+    ["Isolated filters (fixed)", limits.ISOLATION_LIMITS, "ISOLATION_LIMITS"],
     ["Attributes that filters set (fixed)", limits.SET_ATTRIBUTE_LIMITS, "SET_ATTRIBUTE_LIMITS"],
     ["Words about items of shared queues (fixed)", limits.QUEUE_LIMITS, "QUEUE_LIMITS"],
     ["Heads that filters write (fixed)", limits.FILTER_HEAD_LIMITS, "FILTER_HEAD_LIMITS"],

@@ -19,3 +19,17 @@ export const SET_ATTRIBUTE_LIMITS = {
   /** Names and values together, besides what `outputBytes` says of one exchange, or of one callback of a stream. */
   bytes: 1024 * 1024,
 } as const;
+
+/** Isolated filters (`isolated: true`), besides `isolatedInstances`, and what keeping their state and putting it back costs of `fuelPerSecond`. */
+export const ISOLATION_LIMITS = {
+  /** Memories of one filter's instances in one worker, with what is kept of each. One that is larger by itself: refused when loaded. Where another instance would not fit, exchanges wait as for `isolatedInstances`. */
+  bytes: 512 * 1024 * 1024,
+  /** Exchanges of one filter that wait for an instance, each for its `pauseMs` at most. More, or longer: `onFailure`. */
+  waiting: 1024,
+  /** Of those, in one turn of the event loop. */
+  servedPerTurn: 64,
+  /** A memory up to this size fits a cache, and its bytes cost little. Each byte of a larger one beyond it costs one. */
+  cachedBytes: 2 * 1024 * 1024,
+  /** Bytes of those that cost one fuel. */
+  bytesPerFuel: 4,
+} as const;

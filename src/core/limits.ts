@@ -7,7 +7,7 @@ import { DEFAULT_HTTP_LIMITS } from "./limits-http.ts";
 
 export { CONTROL_LIMITS, TRIAL_LIMITS } from "./limits-control.ts";
 export { EXTISM_LIMITS } from "./limits-extism.ts";
-export { QUEUE_LIMITS, SET_ATTRIBUTE_LIMITS } from "./limits-guests.ts";
+export { ISOLATION_LIMITS, QUEUE_LIMITS, SET_ATTRIBUTE_LIMITS } from "./limits-guests.ts";
 export {
   CODEC_LIMITS,
   DEFAULT_DOWNSTREAM_TIMES,
@@ -236,7 +236,7 @@ export const PROXY_WASM_LIMITS = {
   tables: 16,
   /** Elements of one table. More at the start: refused when loaded; `table.grow` beyond answers -1. */
   tableElements: 1_000_000,
-  /** Instances of an `isolated` filter. Exceeded: `onFailure`. */
+  /** Instances of an `isolated` filter, made one a turn of the loop. Exceeded: exchanges wait for one that is free. */
   isolatedInstances: 64,
   /** Shortest tick period; shorter ones are lengthened. */
   tickMinMs: 10,

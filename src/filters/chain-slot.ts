@@ -113,6 +113,7 @@ export interface SlotOwner {
   attributeOf(slot: FilterSlot, path: readonly string[]): AttributeValue | undefined;
   setAttribute(slot: FilterSlot, path: readonly string[], value: Bytes): boolean;
   resumeSlot(slot: FilterSlot, direction: Direction): void;
+  replaySlot(slot: FilterSlot): void;
   respondSlot(slot: FilterSlot, response: LocalResponse): void;
   failSlot(slot: FilterSlot, reason: string, fault: FaultKind | undefined): void;
   timeoutSlot(slot: FilterSlot, direction: Direction): void;
@@ -279,6 +280,11 @@ export class FilterSlot implements FilterExchange {
   }
   resume(context: FilterContext, direction: Direction): void {
     if (context === this.context) this.owner.resumeSlot(this, direction);
+  }
+  replay(context: FilterContext, by: FilterContext): void {
+    if (context !== this.context) return;
+    this.context = by;
+    this.owner.replaySlot(this);
   }
   respond(context: FilterContext, response: LocalResponse): void {
     if (context === this.context) this.owner.respondSlot(this, response);

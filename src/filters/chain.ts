@@ -282,6 +282,11 @@ export class FilterChain extends ChainRun implements SlotOwner {
     else if (this.#mayAct(slot, () => this.resumeSlot(slot, direction)) && lane.held !== "nothing") this.#resume(slot, lane);
   }
 
+  replaySlot(slot: FilterSlot): void {
+    const { requestLane } = slot;
+    if (this.#mayAct(slot, () => this.replaySlot(slot)) && requestLane.held === "head") this.#resume(slot, requestLane, true);
+  }
+
   respondSlot(slot: FilterSlot, response: LocalResponse): void {
     if (slot.running) {
       slot.pendingResponse ??= response;
@@ -307,10 +312,10 @@ export class FilterChain extends ChainRun implements SlotOwner {
     const lane = slot.lane(direction);
     if (this.host === undefined || slot.dead || lane.held === "nothing") return;
     slot.module?.stats.onFault("deadline");
-    this.#fail(
-      slot,
-      new Failure("filter_timeout", `paused the ${direction} for more than ${slot.module?.config.budget.pauseMs} ms`),
-    );
+    const { waitsFor } = slot.context ?? {};
+    const why = waitsFor === undefined ? "" : `: ${waitsFor}`;
+    const ms = slot.module?.config.budget.pauseMs;
+    this.#fail(slot, new Failure("filter_timeout", `paused the ${direction} for more than ${ms} ms${why}`));
   }
 
   /**
@@ -344,8 +349,8 @@ export class FilterChain extends ChainRun implements SlotOwner {
     }
   }
 
-  /** Goes on behind a filter that paused: the head first, then what waited behind it. */
-  #resume(slot: FilterSlot, lane: Lane): void {
+  /** Goes on behind a filter that paused: the head first, then what waited behind it. `isReplay`: with that filter, which saw nothing of it. */
+  #resume(slot: FilterSlot, lane: Lane, isReplay = false): void {
     const { direction, held, trailers, end, headEnd, headAlone } = lane;
     const next = (direction === "request" ? slot.index : this.count - 1 - slot.index) + 1;
     const { epoch } = this;
@@ -357,7 +362,7 @@ export class FilterChain extends ChainRun implements SlotOwner {
     let result: ChainResult;
     if (held === "head") {
       lane.trailers = false;
-      result = this.leave(this.runHead(direction, next, headEnd));
+      result = this.leave(this.runHead(direction, isReplay ? next - 1 : next, headEnd));
       let head = result === "forward";
       if (head || result === "held") {
         if (passed.bytes > 0 || (passed.end && !headEnd)) {

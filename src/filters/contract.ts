@@ -126,6 +126,8 @@ export interface FilterContext {
   /** False: the filter exports nothing for that direction's body, so the chain need not call nor buffer. */
   readonly wantsRequestBody: boolean;
   readonly wantsResponseBody: boolean;
+  /** What an exchange that waits for an instance waits for. Absent: it has one. */
+  readonly waitsFor?: string;
   /** Fuel that its callbacks used for this exchange so far. */
   spentFuel(): number;
   /** Time that they took, ms; 0 unless the exchange is timed. */
@@ -163,6 +165,8 @@ export interface FilterExchange {
   isPaused(context: FilterContext, direction: Direction): boolean;
   /** After a pause: goes on behind this filter. Does nothing when the pause is over (epoch). */
   resume(context: FilterContext, direction: Direction): void;
+  /** Puts `by` in the place of a context that held the head of the request and saw nothing else: the head comes to it anew. */
+  replay(context: FilterContext, by: FilterContext): void;
   /** A local answer from outside a callback (a call-out's answer, a timer). */
   respond(context: FilterContext, response: LocalResponse): void;
   /** The filter broke outside a callback: its `onFailure` applies. `fault`: as in a verdict. */

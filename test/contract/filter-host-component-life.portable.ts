@@ -93,7 +93,10 @@ describe("component: instances", () => {
     const bench = new ComponentBench();
     const module = await bench.actor({ "request-head": "alive" }, { isolated: true });
     const exchanges = [0, 1, 2].map(() => bench.exchange([module]));
-    for (const exchange of exchanges) exchange.chain.requestHead(true);
+    for (const exchange of exchanges) {
+      exchange.chain.requestHead(true);
+      bench.clock.advance(0);
+    }
     assert.deepEqual(bench.said, ["alive: 1", "alive: 1", "alive: 1"]);
     assert.equal(module.status().instances, 3);
     for (const exchange of exchanges) exchange.chain.close();

@@ -64,12 +64,15 @@ describe("filters by hand", () => {
     bench.puppet.on("request_headers", FINE);
     const module = await bench.load(filterConfig({ isolated: true }));
     const begun = Array.from({ length: most }, () => bench.exchange([module]));
-    for (const { chain } of begun) assert.equal(chain.requestHead(true), "forward");
+    for (const { chain } of begun) {
+      assert.equal(chain.requestHead(true), "forward");
+      bench.clock.advance(0);
+    }
     for (let i = 0; i < 3; i++) {
       module.control("disable");
       module.control("enable");
       assert.equal(module.status().instances, most);
-      assert.match(ask(bench, module), /no instance/);
+      assert.equal(ask(bench, module), "held");
     }
     for (const { chain } of begun) chain.close();
     assert.equal(module.status().instances, 0, "those of before go with their exchanges");

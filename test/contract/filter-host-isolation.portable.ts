@@ -1,5 +1,6 @@
 // Invariant: of what an exchange leaves in an isolated filter, the next one sees nothing; the same guests leave it when they are not.
 import assert from "node:assert/strict";
+import type { VirtualClock } from "../../src/core/clock.ts";
 import { HeaderBlock } from "../../src/core/head.ts";
 import type { FilterModule } from "../../src/filters/contract.ts";
 import * as abi from "../../src/filters/proxy-wasm/abi.ts";
@@ -12,6 +13,7 @@ import { describe, test } from "../kit/suite.ts";
 
 /** A loaded filter, and what one exchange saw: `0` is nothing, another number something, a text why it failed. */
 interface Leaking {
+  readonly clock: VirtualClock;
   readonly module: FilterModule;
   open(): TestExchange;
   seen(exchange: TestExchange): string;
@@ -35,7 +37,7 @@ const ABIS: readonly (readonly [name: string, load: (leak: (typeof LEAKS)[number
     async (leak, isolated) => {
       const bench = new FilterBench();
       const module = await bench.load(filterConfig({ isolated }), leakyProxyWasm(leak));
-      return { module, open: () => bench.exchange([module]), seen: (exchange) => loggedBy(bench, exchange) };
+      return { module, clock: bench.clock, open: () => bench.exchange([module]), seen: (exchange) => loggedBy(bench, exchange) };
     },
   ],
   [
@@ -43,7 +45,7 @@ const ABIS: readonly (readonly [name: string, load: (leak: (typeof LEAKS)[number
     async (leak, isolated) => {
       const bench = new ExtismBench();
       const module = await bench.load(leakyPlugin(leak), { isolated });
-      return { module, open: () => bench.exchange([module]), seen: (exchange) => loggedBy(bench, exchange) };
+      return { module, clock: bench.clock, open: () => bench.exchange([module]), seen: (exchange) => loggedBy(bench, exchange) };
     },
   ],
   [
@@ -55,7 +57,7 @@ const ABIS: readonly (readonly [name: string, load: (leak: (typeof LEAKS)[number
         if (exchange.chain.requestHead(true) === "failed") return "failed";
         return String(exchange.request.headers.get("x-added")?.length);
       };
-      return { module, open: () => bench.exchange([module]), seen };
+      return { module, clock: bench.clock, open: () => bench.exchange([module]), seen };
     },
   ],
 ];
@@ -65,11 +67,13 @@ for (const [name, load] of ABIS) {
     for (const leak of LEAKS) {
       test(leak.name, async () => {
         for (const isolated of [false, true]) {
-          const { module, open, seen } = await load(leak, isolated);
+          const { module, clock, open, seen } = await load(leak, isolated);
           const saw = Array.from({ length: 3 }, () => {
             const exchange = open();
             const answer = seen(exchange);
             exchange.chain.close();
+            // One new instance a turn of the loop.
+            clock.advance(0);
             return answer;
           });
           assert.equal(saw[0], "0");
@@ -83,9 +87,12 @@ for (const [name, load] of ABIS) {
     }
 
     test("several exchanges at once, in any order", async () => {
-      const { module, open, seen } = await load(LEAKS[0] as (typeof LEAKS)[number], true);
+      const { module, clock, open, seen } = await load(LEAKS[0] as (typeof LEAKS)[number], true);
       const exchanges = Array.from({ length: 8 }, open);
-      for (const exchange of exchanges) assert.equal(seen(exchange), "0");
+      for (const exchange of exchanges) {
+        assert.equal(seen(exchange), "0");
+        clock.advance(0);
+      }
       assert.equal(module.status().instances, 8);
       for (const i of [7, 0, 3]) exchanges[i]?.chain.close();
       for (let i = 0; i < 3; i++) assert.equal(seen(open()), "0");

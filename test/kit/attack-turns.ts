@@ -44,7 +44,39 @@ const breeding = (name: string, each: Script = NOTHING): Attack => {
   return inCallbacks(name, /^forward$/, () => new FilterBench(), load, check);
 };
 
+/** Exchanges that come together to an isolated filter, whose ticks write: each wants an instance of its own. */
+const CROWDING: Attack = {
+  name: "isolated: instances at will",
+  kind: "callback",
+  expect: /^at most 2, then all$/,
+  async prepare() {
+    const bench = new FilterBench();
+    bench.puppet
+      .on("configure", function* (guest) {
+        yield guest.host("proxy_set_tick_period_milliseconds", 10);
+        return 1;
+      })
+      .on("tick", function* (guest) {
+        yield guest.host("burn", 10);
+        return 0;
+      });
+    const module = await bench.load(filterConfig({ isolated: true, budget: { faults: 0 } }));
+    return async () => {
+      const before = module.status().instances;
+      const exchanges = Array.from({ length: 6 }, () => bench.exchange([module]));
+      for (const { chain } of exchanges) chain.requestHead(true);
+      const made = module.status().instances - before;
+      bench.clock.advance(100);
+      const served = exchanges.filter(({ failure, chain }) => failure === undefined && chain.failure === undefined).length;
+      for (const { chain } of exchanges) chain.close();
+      assert.deepEqual([module.status().contexts, module.status().traps], [0, 0]);
+      return made <= 2 && served === exchanges.length ? "at most 2, then all" : `${made} in one turn, ${served} served`;
+    };
+  },
+};
+
 export const STARVING: readonly Attack[] = [
+  CROWDING,
   breeding("a queue that feeds itself"),
   breeding("a queue that feeds itself, and lets go of what waits", function* (guest) {
     yield guest.host("proxy_continue_stream", 0);

@@ -132,7 +132,7 @@ export class ComponentGuest {
   }
 
   get memoryBytes(): number {
-    let bytes = 0;
+    let bytes = this.isolation?.keptBytes ?? 0;
     for (const memory of this.memories) bytes += memory.buffer.byteLength;
     return bytes;
   }

@@ -165,7 +165,7 @@ export class ExtismGuest implements KernelHost {
   }
 
   get memoryBytes(): number {
-    return this.kernel.memory.sizeBytes + (this.memory?.sizeBytes ?? 0);
+    return this.kernel.memory.sizeBytes + (this.memory?.sizeBytes ?? 0) + (this.isolation?.keptBytes ?? 0);
   }
 
   /** Each call was settled when it ended. */

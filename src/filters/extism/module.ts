@@ -29,9 +29,6 @@ export class ExtismModule extends GuestModule<ExtismGuest, ExtismContext, Extism
   readonly waits: boolean;
   /** Of the first instance: which there are. Undefined: there was none yet. */
   #callbacks: GuestCallbacks | undefined;
-  /** Who waits for an instance, the longest first, and what gets it. */
-  readonly #queue = new Map<WaitingContext, (leased: ExtismGuest | string) => void>();
-  #isServing = false;
 
   constructor(
     config: FilterConfig,
@@ -43,7 +40,7 @@ export class ExtismModule extends GuestModule<ExtismGuest, ExtismContext, Extism
     this.waits = waits;
     this.settings = configOf(config.settings);
     this.transforms = transformsOf(config.settings);
-    this.pool.onRoom = () => this.#serve();
+    if (!config.isolated) this.pool.onRoom = () => this.room.serve();
   }
 
   protected makeGuest(): ExtismGuest {
@@ -68,54 +65,32 @@ export class ExtismModule extends GuestModule<ExtismGuest, ExtismContext, Extism
   // ------------------------------------------------------------ instances for one callback each (LeasingOwner)
 
   lease(context: WaitingContext, start: (leased: ExtismGuest | string) => void): ExtismGuest | string | undefined {
-    const leased = this.pool.lease();
-    if (typeof leased !== "string") {
-      leased.contexts.add(context);
+    const begin = (leased: ExtismGuest | string): ExtismGuest | string => {
+      if (typeof leased !== "string") leased.contexts.add(context);
       return leased;
-    }
-    if (!this.pool.isFull) return leased;
-    if (this.#queue.size >= EXTISM_LIMITS.waiting) {
-      this.stats.onFault("budget");
-      return `more than ${EXTISM_LIMITS.waiting} exchanges wait for an instance`;
-    }
-    this.#queue.set(context, start);
-    return undefined;
+    };
+    const leased = this.room.now();
+    return leased === undefined ? this.room.wait(context, (later) => start(begin(later))) : begin(leased);
   }
 
   giveBack(guest: ExtismGuest, context: WaitingContext): void {
     guest.contexts.delete(context);
     this.pool.give(guest);
-    this.#serve();
+    this.room.serve();
   }
 
   onLost(guest: ExtismGuest): void {
     this.pool.lose(guest);
-    this.#serve();
+    this.room.serve();
   }
 
   onAbandonedEnd(guest: ExtismGuest): void {
     this.pool.give(guest);
-    this.#serve();
+    this.room.serve();
   }
 
   forget(context: WaitingContext): void {
-    this.#queue.delete(context);
-  }
-
-  #serve(): void {
-    if (this.#isServing) return;
-    this.#isServing = true;
-    try {
-      for (const [context, start] of this.#queue) {
-        const leased = this.pool.lease();
-        if (typeof leased !== "string") leased.contexts.add(context);
-        else if (this.pool.isFull) break;
-        this.#queue.delete(context);
-        start(leased);
-      }
-    } finally {
-      this.#isServing = false;
-    }
+    this.room.forget(context);
   }
 
   log(level: number, message: string, exchange: FilterExchange | undefined): void {

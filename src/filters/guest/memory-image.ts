@@ -39,6 +39,17 @@ export class MemoryImage {
     return new MemoryImage(byteLength, stretches, keptBytes);
   }
 
+  /** Does it stand there still? */
+  matches(buffer: ArrayBuffer): boolean {
+    if (buffer.byteLength !== this.sizeBytes) return false;
+    const bytes = Buffer.from(buffer);
+    return this.stretches.every(({ from, to, content }) => {
+      if (content !== undefined) return bytes.compare(content, 0, to - from, from, to) === 0;
+      for (let at = from; at < to; at += STRETCH_BYTES) if (ZEROS.compare(bytes, at, at + STRETCH_BYTES) !== 0) return false;
+      return true;
+    });
+  }
+
   /** Over a memory of the same size. `zeroFrom`: what lies behind is zero already, and stays untouched where it is to be. */
   writeTo(bytes: Uint8Array, zeroFrom = bytes.length): void {
     for (const { from, to, content } of this.stretches) {

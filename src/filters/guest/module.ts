@@ -2,9 +2,10 @@ import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Clock, Timer } from "../../core/clock.ts";
 import type { FilterLogs } from "../../core/filter-logs.ts";
 import { exchangeHostCalls } from "../../core/host-calls.ts";
-import { DEFAULT_FILTER_BUDGET, type FilterBudget } from "../../core/limits.ts";
+import { DEFAULT_FILTER_BUDGET, EXTISM_LIMITS, type FilterBudget, ISOLATION_LIMITS } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import type { NodeFacts } from "../attributes.ts";
+import { AwaitingContext } from "../awaiting-context.ts";
 import type { FilterAction, FilterContext, FilterExchange, FilterMetrics, FilterModule, FilterStatus } from "../contract.ts";
 import type { FilterStats } from "../stats.ts";
 import type { ModuleCompiler } from "./compiler.ts";
@@ -14,6 +15,7 @@ import { HostBugs } from "./host-bugs.ts";
 import { LogGate } from "./log-gate.ts";
 import { InstancePool, type PooledInstance } from "./pool.ts";
 import { SharedNamespace, type SharedState } from "./shared.ts";
+import { WaitingRoom } from "./waiting-room.ts";
 
 /** Context objects kept for reuse. */
 const POOLED_CONTEXTS = 256;
@@ -78,6 +80,8 @@ export abstract class GuestModule<
   /** Contexts that were refused because of it. */
   #throttled = 0;
   protected readonly pool: InstancePool<Context, Guest>;
+  /** Whoever waits for an instance, where those are for one at a time. */
+  protected readonly room: WaitingRoom<FilterContext, Guest>;
   readonly #spare: Context[] = [];
   readonly #gate: LogGate;
   readonly #bugs: HostBugs;
@@ -111,6 +115,8 @@ export abstract class GuestModule<
       () => this.makeGuest(),
       (error, guest) => this.#threw(error, guest),
     );
+    this.room = new WaitingRoom(this.pool, config.isolated ? ISOLATION_LIMITS.waiting : EXTISM_LIMITS.waiting);
+    if (config.isolated) this.pool.onRoom = () => this.room.wake();
     this.#endPull = options.metrics.onPull?.(() => this.#pull());
   }
 
@@ -135,8 +141,38 @@ export abstract class GuestModule<
   }
 
   open(exchange: FilterExchange): FilterContext {
+    if (this.config.isolated) return this.#openIsolated(exchange);
     const guest = this.hasShare() ? this.pool.take() : this.fuelReason();
-    if (typeof guest === "string") return this.refuse(guest, exchange);
+    return typeof guest === "string" ? this.refuse(guest, exchange) : this.#openIn(guest, exchange);
+  }
+
+  /** An instance is made one a turn of the loop, and there are so many at most: who comes to none waits. */
+  #openIsolated(exchange: FilterExchange): FilterContext {
+    const refusal = this.hasShare() ? this.pool.refusal() : this.fuelReason();
+    if (refusal !== undefined) return this.refuse(refusal, exchange);
+    const guest = this.room.now();
+    if (guest === undefined) return this.#await(exchange);
+    return typeof guest === "string" ? this.refuse(guest, exchange) : this.#openIn(guest, exchange);
+  }
+
+  #await(exchange: FilterExchange): FilterContext {
+    const { room } = this;
+    const onGone = (): void => {
+      room.forget(context);
+      this.#countEnd();
+    };
+    const context: FilterContext = new AwaitingContext(onGone, () => this.pool.fullReason);
+    const refusal = room.wait(context, (guest) => {
+      const by = typeof guest === "string" ? this.refuse(guest, exchange) : this.#openIn(guest, exchange);
+      this.#countEnd();
+      exchange.replay(context, by);
+    });
+    if (refusal !== undefined) return this.refuse(refusal, exchange);
+    this.#contexts++;
+    return context;
+  }
+
+  #openIn(guest: Guest, exchange: FilterExchange): Context {
     const context = this.beginContext();
     try {
       context.open(guest, exchange);
@@ -233,12 +269,18 @@ export abstract class GuestModule<
 
   onContextEnd(guest: Guest, context: Context): void {
     this.pool.give(guest);
+    if (this.config.isolated) this.room.wake();
     this.endContext(context);
   }
 
   endContext(context: Context): void {
-    this.#contexts--;
     if (this.#spare.length < POOLED_CONTEXTS) this.#spare.push(context);
+    this.#countEnd();
+  }
+
+  /** One exchange less has a context, or awaits one. */
+  #countEnd(): void {
+    this.#contexts--;
     if (this.#isDisposed && this.#contexts === 0) this.#drop();
   }
 

@@ -1,7 +1,7 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import type { Clock, Timer } from "../../core/clock.ts";
 import { describeCause } from "../../core/failure.ts";
-import { EXTISM_LIMITS, PROXY_WASM_LIMITS } from "../../core/limits.ts";
+import { EXTISM_LIMITS, ISOLATION_LIMITS, PROXY_WASM_LIMITS } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import { DISABLED, type DisabledBy, type FilterAction, type FilterMetrics, type FilterState, type Verdict } from "../contract.ts";
 import type { FilterStats } from "../stats.ts";
@@ -25,6 +25,10 @@ export interface PooledInstance<Context> {
   /** Of an isolated filter, when no exchange is in it: puts it back to what it was before the last one. A text: why that cannot be done. */
   restore(): string | undefined;
 }
+
+const formatBytes = (bytes: number): string => `${Math.ceil(bytes / 1024 / 1024)} MiB`;
+const MOST_BYTES = formatBytes(ISOLATION_LIMITS.bytes);
+const LESS_MEMORY = "let its start use less memory, or do without isolated";
 
 /** Why a filter that is switched off has no instance: no fault. */
 const DISABLED_REASON = "disabled";
@@ -103,6 +107,11 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
 
   #add(): Instance {
     const made = this.make();
+    if (this.config.isolated && made.memoryBytes > ISOLATION_LIMITS.bytes) {
+      made.retire();
+      const bytes = formatBytes(made.memoryBytes);
+      throw new Error(`an isolated instance takes ${bytes} with what is kept of it, more than ${MOST_BYTES}: ${LESS_MEMORY}`);
+    }
     this.instances.add(made);
     return made;
   }
@@ -136,7 +145,27 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
   get isFull(): boolean {
     if (this.state !== "running") return false;
     const { size } = this.instances;
-    return this.#isResting || (size > 0 && (size >= this.#mostInstances || this.#isBlocked));
+    return this.#isResting || (size > 0 && (size >= this.#mostInstances || this.#isBlocked || !this.#fits));
+  }
+
+  /** Why there was no instance for who waits: what to change. */
+  get fullReason(): string {
+    const { size } = this.instances;
+    if (size >= this.#mostInstances || this.#fits) return `no instance was free, of ${size}`;
+    const bytes = formatBytes(this.#bytes);
+    return `no instance was free: its ${size} take ${bytes} with what is kept of each, and another one would be more than ${MOST_BYTES}; ${LESS_MEMORY}`;
+  }
+
+  get #bytes(): number {
+    let bytes = 0;
+    for (const { memoryBytes } of this.instances) bytes += memoryBytes;
+    return bytes;
+  }
+
+  /** Is there room for one more that is as large as those of an isolated filter are on average? */
+  get #fits(): boolean {
+    const bytes = this.config.isolated ? this.#bytes : 0;
+    return bytes + bytes / Math.max(1, this.instances.size) <= ISOLATION_LIMITS.bytes;
   }
 
   get #isBlocked(): boolean {
@@ -186,10 +215,10 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
       return instance;
     }
     if (this.instances.size >= this.#mostInstances) return undefined;
-    if (this.#isBlocked || this.#isResting) return undefined;
+    if (this.#isBlocked || this.#isResting || !this.#fits) return undefined;
     try {
       const made = this.#add();
-      if (!this.config.isolated) this.#rest();
+      this.#rest();
       return made;
     } catch (error) {
       this.#failStart(error);

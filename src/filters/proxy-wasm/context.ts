@@ -77,6 +77,7 @@ export class StreamContext implements FilterContext {
   done: "no" | "waiting" | "yes" = "no";
 
   open(guest: GuestInstance, exchange: FilterExchange): void {
+    guest.isolation?.settle();
     const id = guest.contexts.add(this);
     this.guest = guest;
     this.exchange = exchange;

@@ -109,7 +109,7 @@ export class GuestInstance {
   }
 
   get memoryBytes(): number {
-    return this.memory?.sizeBytes ?? 0;
+    return (this.memory?.sizeBytes ?? 0) + (this.isolation?.keptBytes ?? 0);
   }
 
   /** Writes down the fuel that it used, and adds what it counted in its own memory to its metrics. */
@@ -214,7 +214,7 @@ export class GuestInstance {
   /** Something of the filter's own ran, which an isolated instance keeps: it is put back to that from now on. */
   #keepOwn(): void {
     this.#runDeferred();
-    if (this.fault === undefined && !this.isTaken) this.isolation?.keep();
+    if (this.fault === undefined && !this.isTaken) this.isolation?.keepLater();
   }
 
   /** Writes down what was used since fuel was given last, and takes the rest back. Not while the guest runs. */
@@ -487,6 +487,7 @@ export class GuestInstance {
   onQueueReady(queueId: number): void {
     const { queueReady } = this.callbacks;
     if (queueReady === undefined || this.fault !== undefined || this.inside) return;
+    if (!this.#sharesNothing) this.isolation?.settle();
     this.enter("queue_ready", queueReady, undefined, ROOT_CONTEXT_ID, queueId, 0);
     if (this.fault === undefined) this.settleFuel();
     if (this.#sharesNothing) this.#keepOwn();
