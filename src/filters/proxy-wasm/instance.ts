@@ -440,8 +440,7 @@ export class GuestInstance {
     const callout = this.#callouts.get(id);
     if (callout === undefined) return;
     if (callout.context === undefined && !this.isRetired && !this.owner.hasShare()) {
-      const again = this.answerer(id);
-      this.owner.putOff(this, () => again(answer));
+      this.owner.putOff(this, this.answerer(id).bind(undefined, answer));
       return;
     }
     if (this.inside) {
