@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { HeaderBlock } from "../../src/core/head.ts";
 import { FILTER_HEAD_LIMITS } from "../../src/core/limits.ts";
 import * as abi from "../../src/filters/proxy-wasm/abi.ts";
 import { ComponentBench } from "../kit/component.ts";
@@ -32,6 +33,27 @@ describe("heads that filters make", () => {
     exchange.respond(200, [], true);
     return { statuses, fields: exchange.request.headers.length - before };
   }
+
+  test("expect is the caller's: no filter adds it, and a whole map leaves it where it is", async () => {
+    const statuses: number[] = [];
+    const bench = new FilterBench();
+    bench.puppet.on("request_headers", function* (guest) {
+      const [name, value] = [guest.put("Expect"), guest.put("100-continue")];
+      statuses.push(yield guest.host("proxy_add_header_map_value", 0, name, 6, value, 12));
+      statuses.push(yield guest.host("proxy_replace_header_map_value", 0, name, 6, value, 12));
+      statuses.push(yield guest.host("proxy_set_header_map_pairs", 0, ...guest.putPairs([["x-a", "1"]])));
+      return 0;
+    });
+    const module = await bench.load();
+    for (const given of [[], ["100-continue"]]) {
+      const headers = HeaderBlock.from(given.map((value) => ["expect", value] as const));
+      const { chain, request } = bench.exchange([module], { headers });
+      assert.equal(chain.requestHead(false), "forward");
+      assert.deepEqual(request.headers.getAll("expect"), given);
+      assert.equal(request.headers.get("x-a"), "1");
+    }
+    assert.deepEqual(statuses, [abi.BAD_ARGUMENT, abi.BAD_ARGUMENT, abi.OK, abi.BAD_ARGUMENT, abi.BAD_ARGUMENT, abi.OK]);
+  });
 
   test("proxy-wasm: fields by number, in each direction", async () => {
     const { statuses, fields } = await add(FIELDS + 1, 0);

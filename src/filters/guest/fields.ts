@@ -8,8 +8,10 @@ import type { GuestMemory } from "./memory.ts";
  * a message (security classes 1, 6, 9, 12) is refused here, whatever codec writes it later.
  */
 
+/** Only who sends the body can say that it waits to be asked for it (RFC 9110 §10.1.1). */
+const EXPECT = "expect";
 /** Framing and connection fields belong to the codecs (RFC 9110 §7.6.1). */
-const FRAMING = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer"]);
+const FRAMING = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer", EXPECT]);
 
 /** A lower-case field name that may be written: a token (RFC 9110 §5.1) that is not about framing. */
 export function isWritableName(name: string): boolean {
@@ -166,9 +168,9 @@ export function writeStatus(head: ResponseHead, value: string): boolean {
   return true;
 }
 
-/** Replaces all fields of a block by those of the pairs that may be written; pseudo headers are left to the caller. */
+/** Replaces all fields of a block by those of the pairs that may be written; pseudo headers are left to the caller, and whoever sends the body goes on waiting. */
 export function replaceBlock(block: HeaderBlock, names: readonly string[], values: readonly string[]): void {
-  for (let i = block.length - 1; i >= 0; i--) block.removeAt(i);
+  for (let i = block.length - 1; i >= 0; i--) if (block.names[i] !== EXPECT) block.removeAt(i);
   for (let i = 0; i < names.length; i++) {
     const name = lowerName(names[i] as string);
     if (isWritableField(name, values[i] as string)) block.add(name, values[i] as string);
