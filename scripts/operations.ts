@@ -100,6 +100,7 @@ const LIMIT_GROUPS: readonly (readonly [string, Readonly<Record<string, number>>
     ["Open files (fixed)", limits.DESCRIPTOR_LIMITS, "DESCRIPTOR_LIMITS"],
     ["Finding the route of a request (fixed)", limits.ROUTING_LIMITS, "ROUTING_LIMITS"],
     ["The PROXY protocol (fixed)", limits.PROXY_HEADER_LIMITS, "PROXY_HEADER_LIMITS"],
+    ["What the work of the host costs a filter, in its fuel (fixed)", limits.HOST_WORK, "HOST_WORK"],
     ["The filter host (fixed)", limits.PROXY_WASM_LIMITS, "PROXY_WASM_LIMITS"],
     ["Isolated filters (fixed)", limits.ISOLATION_LIMITS, "ISOLATION_LIMITS"],
     ["Attributes that filters set (fixed)", limits.SET_ATTRIBUTE_LIMITS, "SET_ATTRIBUTE_LIMITS"],
