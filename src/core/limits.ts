@@ -21,6 +21,12 @@ export { TRACE_LIMITS } from "./limits-trace.ts";
 
 /** Bounds of a listener. */
 export const DEFAULT_LISTENER_CONNECTIONS = 65_536;
+/**
+ * Client certificates with a whole handshake that a listener remembers on Deno, whose sessions belong to the process: who resumes one is let in
+ * only with a certificate among them. The oldest is forgotten; its next handshake must be a whole one.
+ */
+export const REMEMBERED_CLIENT_CERTIFICATES = 4096;
+
 /** TLS handshakes (and PROXY headers) under way on a listener, per worker. Exceeded: closed. */
 export const DEFAULT_LISTENER_HANDSHAKES = 4_096;
 

@@ -157,7 +157,7 @@ export abstract class ChainRun {
   }
 
   protected stepTrailers(slot: FilterSlot, context: FilterContext, lane: Lane): ChainResult {
-    if (lane.held === "head" && !lane.showsBody) {
+    if (lane.held === "head" && !(lane.showsBody && context.wantsTrailers?.(lane.direction) !== false)) {
       lane.trailers = true;
       return this.store(slot, lane, this.data, true);
     }
@@ -190,6 +190,8 @@ export abstract class ChainRun {
     if (!lane.body.append(bytes)) return this.failTooLarge(slot, lane);
     lane.end = end;
     if (!end) this.pauseSource(lane.direction);
+    // Only the filter can end the pause now.
+    else if (lane.headAlone) this.deadlines.arm(lane.deadline, (slot.module as FilterModule).config.budget.pauseMs);
     return "held";
   }
 

@@ -128,6 +128,8 @@ export interface FilterContext {
   readonly wantsResponseBody: boolean;
   /** What an exchange that waits for an instance waits for. Absent: it has one. */
   readonly waitsFor?: string;
+  /** False: it has no callback for trailers, so none of its words can end a pause there. */
+  wantsTrailers?(direction: Direction): boolean;
   /** Fuel that its callbacks used for this exchange so far. */
   spentFuel(): number;
   /** Time that they took, ms; 0 unless the exchange is timed. */

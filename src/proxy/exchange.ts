@@ -126,9 +126,11 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     const early = this.#early;
     const end = this.#earlyEnd;
     this.#early = undefined;
-    this.#authenticate(rule, outcome);
-    for (const bytes of early ?? []) this.onData(bytes, 0, bytes.byteLength);
-    if (end !== undefined) this.onEnd(end.trailers);
+    if (!this.#isAnswered) {
+      this.#authenticate(rule, outcome);
+      for (const bytes of early ?? []) this.onData(bytes, 0, bytes.byteLength);
+      if (end !== undefined) this.onEnd(end.trailers);
+    }
     this.core.turn.leave();
   }
 
@@ -167,7 +169,13 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   // ---------------------------------------------------------------- act
 
+  /** While the head waited for something the exchange was answered (a time-out, say), and that answer is under way: nothing goes on. */
+  get #isAnswered(): boolean {
+    return this.reply.head !== undefined;
+  }
+
   #act(): void {
+    if (this.#isAnswered) return;
     const match = this.match as RouteMatch;
     const action = limitForwards(match.rule.action, this.request);
     const illegal = this.chain?.targetChanged === true ? renormaliseTarget(this.request, this.listener.config.paths) : undefined;
@@ -240,7 +248,8 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
       return true;
     }
     const stale = failure.retry === "if-reused" && attempt.stream?.reused === true && !this.#retriedStale;
-    if (!stale || !IDEMPOTENT.has(this.request.method) || this.requestBytes > 0 || !this.#body.ended) return false;
+    if (!stale || !IDEMPOTENT.has(this.request.method) || this.requestBytes > 0 || !this.#body.ended || this.#body.gone)
+      return false;
     this.#retriedStale = true;
     this.#try(attempt.service, true);
     return true;

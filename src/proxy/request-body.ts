@@ -29,6 +29,8 @@ export class RequestBody {
   #headWaits = false;
   #held: Bytes[] | undefined;
   #trailers: HeaderBlock | undefined;
+  /** Some of it, or trailers, went to an upstream: it is not here any more. */
+  gone = false;
 
   constructor(
     readonly downstream: DownstreamStream,
@@ -39,11 +41,12 @@ export class RequestBody {
 
   /**
    * The head has passed the filters, and some want the body as well: shall it wait for what they make of the beginning of that? Then
-   * `onBodyBegun` comes. Where a length is declared the caller sends the body in any case, unless it wants an invitation first.
+   * `onBodyBegun` comes. Where a length is declared the caller sends the body in any case, if need be after an invitation.
    */
-  awaits({ headers }: RequestHead, chain: FilterChain): boolean {
+  awaits(head: RequestHead, chain: FilterChain): boolean {
     if (this.ended || this.#held !== undefined || chain.passesData("request")) return false;
-    this.#headWaits = headers.has("content-length") && !headers.has("expect");
+    this.#headWaits = head.headers.has("content-length");
+    if (this.#headWaits) this.invite(head);
     return this.#headWaits;
   }
 
@@ -67,6 +70,7 @@ export class RequestBody {
       settleLength(head.headers, this.ended ? this.#heldBytes() : -1, this.#trailers);
     stream.sendHead(head, empty);
     if (empty) return;
+    this.gone ||= this.#held !== undefined;
     const held = this.#held;
     this.#held = undefined;
     let ready = true;
@@ -85,6 +89,7 @@ export class RequestBody {
   send(bytes: Bytes, start = 0, end = bytes.byteLength): void {
     if (start === end) return;
     if (this.upstream !== undefined) {
+      this.gone = true;
       if (!this.upstream.sendData(bytes, start, end)) this.downstream.pause();
       return;
     }

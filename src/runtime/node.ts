@@ -2,7 +2,7 @@ import net from "node:net";
 import tls from "node:tls";
 import type { Bytes } from "../core/bytes.ts";
 import { SystemClock } from "../core/clock.ts";
-import { DEFAULT_DOWNSTREAM_TIMES, PLAIN_LINGER_MS } from "../core/limits.ts";
+import { DEFAULT_DOWNSTREAM_TIMES, PLAIN_LINGER_MS, REMEMBERED_CLIENT_CERTIFICATES } from "../core/limits.ts";
 import { connectError, listenError, removeStaleSocket } from "./address.ts";
 import { DescriptorGuard } from "./descriptors.ts";
 import {
@@ -53,6 +53,8 @@ class TlsEngine {
   readonly #server: tls.Server;
   readonly #waiting = new WeakMap<net.Socket, OnSecure>();
   readonly #late = new WeakSet<net.Socket>();
+  /** Fingerprints of certificates that held in whole handshakes with these settings. */
+  readonly #held = new Set<string>();
 
   constructor(
     readonly settings: ServerTls,
@@ -94,12 +96,26 @@ class TlsEngine {
     this.#server.emit("connection", raw);
   }
 
+  /**
+   * Its peer's certificate holds. Deno's sessions belong to the whole process: one of another listener, or of an authority that is gone, could
+   * be resumed here and would be called authorized. So a resumed one counts when its certificate held here before, and has not run out since.
+   */
+  #holds(stream: tls.TLSSocket): boolean {
+    if (!stream.authorized) return false;
+    const { fingerprint256, valid_to: end } = stream.getPeerCertificate();
+    if (stream.isSessionReused()) return this.#held.has(fingerprint256) && Date.parse(end) > CLOCK.wallMs();
+    this.#held.delete(fingerprint256);
+    this.#held.add(fingerprint256);
+    if (this.#held.size > REMEMBERED_CLIENT_CERTIFICATES) this.#held.delete(this.#held.values().next().value as string);
+    return true;
+  }
+
   #finish(stream: tls.TLSSocket): void {
     const raw = rawOf(stream);
     const onSecure = raw === undefined ? undefined : this.#waiting.get(raw);
     // A certificate that was sent must hold, also when it is optional.
     const sent = Object.keys(stream.getPeerCertificate() ?? {}).length > 0;
-    const holds = this.settings.clientAuth === "none" || (sent ? stream.authorized : this.settings.clientAuth === "optional");
+    const holds = this.settings.clientAuth === "none" || (sent ? this.#holds(stream) : this.settings.clientAuth === "optional");
     if (onSecure === undefined || !holds) stream.destroy();
     else onSecure(stream);
   }

@@ -164,4 +164,23 @@ describe("FilterChain: a head that is held alone", () => {
     assert.deepEqual(exchange.events, []);
     assert.equal(latin1Text(exchange.chain.data), "");
   });
+
+  test("trailers let nothing go of a filter that has no callback for them, and their end starts the deadline", () => {
+    const bench = new FilterBench();
+    const seen: string[] = [];
+    const change = { budget: { pauseMs: 1_000 } };
+    const deaf = new FakeFilter("a", seen, { requestHead: holdHead }, change, false, false);
+    const exchange = bench.exchange([deaf]);
+    exchange.chain.requestHead(false);
+    assert.equal(exchange.chain.requestEnd(HeaderBlock.from([["t", "1"]])), "held");
+    bench.clock.advance(500);
+    assert.deepEqual([seen, exchange.events], [["a requestHead"], []]);
+    bench.clock.advance(1_000);
+    assert.deepEqual(exchange.events, ["fail filter_timeout"]);
+    const late = bench.exchange([new FakeFilter("a", [], { requestHead: holdHead }, change, false, false)]);
+    late.chain.requestHead(false);
+    late.chain.requestData(bytes("x"), true);
+    bench.clock.advance(2_000);
+    assert.deepEqual(late.events, ["fail filter_timeout"]);
+  });
 });

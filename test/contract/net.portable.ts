@@ -10,6 +10,7 @@ import { TLS_SERVER_CASES } from "./net-tls.ts";
 import { TLS_CIPHER_CASES } from "./net-tls-ciphers.ts";
 import { TLS_CLIENT_CASES } from "./net-tls-client.ts";
 import { TLS_PLAIN_CASES } from "./net-tls-plain.ts";
+import { TLS_SESSION_CASES } from "./net-tls-sessions.ts";
 
 /** Why an adapter cannot do a case, by its name. As short as possible. */
 type Skips = Readonly<Record<string, string>>;
@@ -21,7 +22,15 @@ interface Adapter {
   readonly skips: Skips;
 }
 
-const ALL = [...PLAIN_CASES, ...LISTEN_CASES, ...TLS_SERVER_CASES, ...TLS_CIPHER_CASES, ...TLS_PLAIN_CASES, ...TLS_CLIENT_CASES];
+const ALL = [
+  ...PLAIN_CASES,
+  ...LISTEN_CASES,
+  ...TLS_SERVER_CASES,
+  ...TLS_CIPHER_CASES,
+  ...TLS_PLAIN_CASES,
+  ...TLS_CLIENT_CASES,
+  ...TLS_SESSION_CASES,
+];
 
 const DENO_SKIPS: Skips = {
   "TLS: who pauses can still write": "Deno's TLS streams do not write while nobody reads from them",

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Socket } from "node:net";
 import { CLOSE, judge, wholeBody } from "../kit/end-to-end.ts";
-import { OUT_A, type Puppet } from "../kit/puppet.ts";
+import { type Command, OUT_A, type Puppet, type PuppetGuest } from "../kit/puppet.ts";
 import { connectRaw, okText, type RawUpstream, startRawUpstream } from "../kit/raw.ts";
 import { describe, test } from "../kit/suite.ts";
 import { until } from "../kit/until.ts";
@@ -16,7 +16,8 @@ const mayCall = { capabilities: { callouts: ["default/aside"], sharedData: undef
 
 /** Says nothing by itself: `say` does, on every connection that has a request. */
 interface Service extends RawUpstream {
-  say(text: string): void;
+  /** `index`: on one connection alone. */
+  say(text: string, index?: number): void;
   closedCount(): number;
 }
 
@@ -29,11 +30,21 @@ async function slowService(): Promise<Service> {
     socket.on("end", () => socket.end());
   });
   return Object.assign(upstream, {
-    say: (text: string) => {
-      for (const socket of asked) if (!socket.destroyed) socket.write(text);
+    say: (text: string, index?: number) => {
+      for (const [i, socket] of [...asked].entries()) if (!socket.destroyed && (index ?? i) === i) socket.write(text);
     },
     closedCount: () => closed,
   });
+}
+
+function* ask(guest: PuppetGuest): Generator<Command, void, number> {
+  const [at, size] = guest.putPairs([
+    [":method", "GET"],
+    [":path", "/audit"],
+    [":authority", "aside"],
+  ]);
+  const code = yield guest.host("proxy_http_call", guest.put("default/aside"), 13, at, size, 0, 0, 0, 0, 20_000, OUT_A);
+  assert.equal(code, 0);
 }
 
 /** Refuses a request at the second piece of its body, and holds the head or the body of that answer until `aside` has said something. */
@@ -48,13 +59,7 @@ function refuse(puppet: Puppet, body: string, held: "response_headers" | "respon
   });
   puppet.on(held, function* (guest, id) {
     context = id ?? 0;
-    const [at, size] = guest.putPairs([
-      [":method", "GET"],
-      [":path", "/audit"],
-      [":authority", "aside"],
-    ]);
-    const code = yield guest.host("proxy_http_call", guest.put("default/aside"), 13, at, size, 0, 0, 0, 0, 20_000, OUT_A);
-    assert.equal(code, 0);
+    yield* ask(guest);
     return PAUSE;
   });
   puppet.on("http_call_response", function* (guest) {
@@ -101,4 +106,43 @@ describe("a filter answers while the service does", () => {
       );
     });
   }
+
+  test("a time-out answers while the head waits for a call, and its answer is held: the call's answer lets nothing go on", async () => {
+    const upstream = await slowService();
+    const aside = await slowService();
+    await withFilters(
+      [puppetFilter(mayCall)],
+      upstream,
+      async (proxy, puppet) => {
+        let context = 0;
+        let answered = 0;
+        puppet.on("request_headers", function* (guest, id) {
+          context = id ?? 0;
+          yield* ask(guest);
+          return PAUSE;
+        });
+        // The 504 begins, and cannot end: a second call holds its body.
+        let pieces = 0;
+        puppet.on("response_body", function* (guest) {
+          if (pieces++ === 0) yield* ask(guest);
+          return PAUSE;
+        });
+        puppet.on("http_call_response", function* (guest) {
+          yield guest.host("proxy_set_effective_context", context);
+          yield guest.host("proxy_continue_stream", answered++);
+          return 0;
+        });
+        const connection = await connectRaw(proxy.port());
+        connection.send(`GET /p HTTP/1.1\r\nhost: a\r\n${CLOSE}\r\n`);
+        await until(() => aside.received.join("").split("/audit").length === 3);
+        aside.say(okText("ok"), 0);
+        await until(() => answered === 1);
+        aside.say(okText("ok"), 1);
+        assert.equal(judge(await connection.closed()), "504 exchange_timeout");
+        assert.equal(upstream.connections, 0);
+        connection.destroy();
+      },
+      { aside, rule: { timeoutMs: 300 } },
+    );
+  });
 });

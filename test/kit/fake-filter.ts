@@ -26,6 +26,7 @@ export class FakeFilter implements FilterModule {
     readonly answers: Partial<Record<Callback, Answer>> = {},
     change: Parameters<typeof filterConfig>[0] = {},
     readonly wantsBodies = true,
+    readonly hearsTrailers = true,
   ) {
     this.config = filterConfig({ ...change, name });
   }
@@ -49,6 +50,7 @@ export class FakeFilter implements FilterModule {
       onResponseTrailers: () => call("responseTrailers", false, ""),
       onLog: () => void this.seen.push(`${this.name} log`),
       close: () => void this.closed++,
+      wantsTrailers: () => this.hearsTrailers,
       wantsRequestBody: this.wantsBodies,
       wantsResponseBody: this.wantsBodies,
       spentFuel: () => 0,

@@ -1,5 +1,5 @@
-import { writeFileSync } from "node:fs";
 import { jsonText } from "../../core/json-text.ts";
+import { writeAtomically } from "../../runtime/files.ts";
 import { type Command, EXIT, REMOTE_FLAGS } from "../command.ts";
 import { withRemote } from "../remote.ts";
 import { paintOf } from "../report.ts";
@@ -25,7 +25,7 @@ export const command: Command = {
       context.terminal.out(text);
       return EXIT.ok;
     }
-    writeFileSync(file, text, { mode: OWNER_ONLY });
+    writeAtomically(file, text, OWNER_ONLY);
     context.terminal.error(
       `${paintOf(context).green("✓")} revision ${backup.revision}, ${backup.resources.length} resources in ${file}\n`,
     );

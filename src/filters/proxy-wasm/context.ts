@@ -104,6 +104,12 @@ export class StreamContext implements FilterContext {
     return this.guest === undefined || this.#dataCallback(this.guest, "response") !== undefined;
   }
 
+  wantsTrailers(direction: Direction): boolean {
+    const { guest } = this;
+    if (guest === undefined || guest.fault !== undefined) return true;
+    return (direction === "request" ? guest.callbacks.requestTrailers : guest.callbacks.responseTrailers) !== undefined;
+  }
+
   #dataCallback({ callbacks }: GuestInstance, direction: Direction): GuestCallback | undefined {
     if (this.isStream) return direction === "request" ? callbacks.downstreamData : callbacks.upstreamData;
     return direction === "request" ? callbacks.requestBody : callbacks.responseBody;
