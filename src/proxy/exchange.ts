@@ -152,7 +152,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   /** True when the filters let it through; else what they want instead is under way. */
   #passed(result: ChainResult): boolean {
-    if (result === "respond") this.#answerFilter(this.chain?.localResponse as LocalResponse);
+    if (result === "respond") this.onReplyReplaced(this.chain?.localResponse as LocalResponse);
     else if (result === "failed") this.#fail(this.chain?.failure as Failure);
     return result === "forward";
   }
@@ -361,16 +361,13 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     if (head.status === 101) this.#openTunnel();
   }
 
-  onReplyReplaced(response: LocalResponse): void {
-    this.#answerFilter(response);
-  }
-
   onReplyFailed(failure: Failure): void {
     if (failure.code === "filter_body_length") this.chain?.blameLength("response", failure);
     this.#fail(failure);
   }
 
-  #answerFilter(response: LocalResponse): void {
+  /** A filter answers, whatever was there before. */
+  onReplyReplaced(response: LocalResponse): void {
     if (this.done) return;
     // The request's head may have gone on already: what its service says must not meet this answer, nor take its place.
     this.attempt?.cancel(new Failure("filter_failed", "a filter answered"));
@@ -472,8 +469,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   onChainRespond(response: LocalResponse): void {
     this.core.turn.enter();
-    if (this.reply.head === undefined) this.#answerFilter(response);
-    else this.onReplyReplaced(response);
+    this.onReplyReplaced(response);
     this.core.turn.leave();
   }
 
