@@ -1,3 +1,4 @@
+import { parseShallowJson } from "../core/json-text.ts";
 import { CONFIG_LIMITS } from "../core/limits.ts";
 import type { Json } from "./parse.ts";
 
@@ -35,7 +36,7 @@ export function readJsonStream(text: string): JsonDocument[] | undefined {
 function readJson(text: string): Json | undefined {
   let value: Json;
   try {
-    value = JSON.parse(text) as Json;
+    value = parseShallowJson(text, CONFIG_LIMITS.depth) as Json;
   } catch {
     return undefined;
   }

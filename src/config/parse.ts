@@ -1,3 +1,4 @@
+import { parseShallowJson } from "../core/json-text.ts";
 import { CONFIG_LIMITS } from "../core/limits.ts";
 import type { IssueCode } from "./codes.ts";
 import { describeDialect } from "./dialects.ts";
@@ -86,7 +87,7 @@ const unreadable = (issue: ConfigIssue): ParseResult => ({
 
 function isJson(text: string): boolean {
   try {
-    JSON.parse(text);
+    parseShallowJson(text, CONFIG_LIMITS.depth);
     return true;
   } catch {
     return false;

@@ -7,6 +7,7 @@ import { Budget } from "../../core/budgets.ts";
 import { utf8TextStrict } from "../../core/bytes.ts";
 import { type Clock, SystemClock } from "../../core/clock.ts";
 import { readFilterLogQuery } from "../../core/filter-logs.ts";
+import { parseShallowJson } from "../../core/json-text.ts";
 import { CONFIG_LIMITS, CONTROL_LIMITS } from "../../core/limits.ts";
 import type { ApplyOutcome, ControlPlane } from "../control.ts";
 import { differenceBetween } from "../model/difference.ts";
@@ -217,7 +218,7 @@ async function restore(plane: ControlPlane, context: Context, bodies: Bodies): P
 
 function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text) ?? undefined;
+    return parseShallowJson(text, CONTROL_LIMITS.storedDepth) ?? undefined;
   } catch {
     return undefined;
   }

@@ -1,3 +1,6 @@
+import { parseShallowJson } from "../../core/json-text.ts";
+import { CONFIG_LIMITS } from "../../core/limits.ts";
+
 /** What a message on `selvedge.config.apply` or `.delete` asks for, besides what it brings itself. */
 export type Payload =
   | { readonly kind: "text" }
@@ -21,7 +24,7 @@ export function readPayload(text: string): Payload {
   if (key === undefined) return { kind: "text" };
   let value: unknown;
   try {
-    const content = JSON.parse(text) as Record<string, unknown>;
+    const content = parseShallowJson(text, CONFIG_LIMITS.depth) as Record<string, unknown>;
     if (Object.keys(content).length === 1) value = content[key];
   } catch {
     // Said below.

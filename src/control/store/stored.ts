@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { Json } from "../../config/parse.ts";
 import { utf8Text } from "../../core/bytes.ts";
+import { isNestedDeeper } from "../../core/json-text.ts";
 import { CONTROL_LIMITS } from "../../core/limits.ts";
 import { parseKey } from "../model/resource.ts";
 import { UnreadableError } from "../nats/unreadable.ts";
@@ -63,32 +64,17 @@ export const readViewValue = (bytes: Uint8Array): ViewValue => read(viewValue, b
 export const readWritten = (bytes: Uint8Array): Json => read(written, bytes);
 
 function read<T>(schema: z.ZodType<T>, bytes: Uint8Array): T {
-  const value = parseJson(bytes);
-  if (isDeep(value)) throw new UnreadableError("too_deep");
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(parseJson(bytes));
   if (!parsed.success) throw new UnreadableError("wrong_shape");
   return parsed.data;
 }
 
 function parseJson(bytes: Uint8Array): unknown {
+  const text = utf8Text(bytes);
+  if (isNestedDeeper(text, CONTROL_LIMITS.storedDepth)) throw new UnreadableError("too_deep");
   try {
-    return JSON.parse(utf8Text(bytes));
+    return JSON.parse(text);
   } catch {
     throw new UnreadableError("not_json");
   }
-}
-
-/** Level by level, so that no depth exhausts the stack. */
-function isDeep(value: unknown): boolean {
-  let level: unknown[] = [value];
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth >= CONTROL_LIMITS.storedDepth) return true;
-    const next: unknown[] = [];
-    for (const each of level) {
-      if (typeof each !== "object" || each === null) continue;
-      for (const inner of Object.values(each)) if (typeof inner === "object" && inner !== null) next.push(inner);
-    }
-    level = next;
-  }
-  return false;
 }
