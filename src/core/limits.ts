@@ -356,6 +356,10 @@ export const METER_LIMITS = {
   localsInAll: 10_000_000,
   /** Blocks in blocks. */
   nesting: 20_000,
+  /** Operands of all blocks, branches and calls with more than `fewOperands`: a compiler takes some 30 ns for each, whatever the code's size. */
+  wideOperands: 4_000_000,
+  /** What a block, a branch or a call may take and leave without being counted. */
+  fewOperands: 16,
   /** Targets of one `br_table`. */
   branchTargets: 32_768,
   /** What all instructions of one function cost together: keeps the counter from running over. */

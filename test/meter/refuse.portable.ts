@@ -172,6 +172,31 @@ describe("meter: bounds", () => {
     refuses(branches(METER_LIMITS.branchTargets + 1), "limit", /32769 targets in a br_table/);
   });
 
+  test("operands of blocks, branches and calls that have many", () => {
+    // A block takes 500 and leaves 500; so does a branch out of it, and a call of a function of its type.
+    const type = [0x60, ...uleb(500), ...new Array<number>(500).fill(0x7f), ...uleb(500), ...new Array<number>(500).fill(0x7f)];
+    const types = [2, ...type, 0x60, 0, 0];
+    const section = (id: number, bytes: readonly number[]): number[] => [id, ...uleb(bytes.length), ...bytes];
+    const made = (count: number, each: readonly number[]): Uint8Array<ArrayBuffer> => {
+      const operands = new Array<readonly number[]>(500).fill([0x41, 0]).flat();
+      const code = [0, ...operands, ...new Array<readonly number[]>(count).fill(each).flat(), 0x0b];
+      const body = [0, 0x0b];
+      const functions = [2, ...uleb(code.length), ...code, ...uleb(body.length), ...body];
+      return raw(...section(1, types), ...section(3, [2, 0, 1]), ...section(10, functions));
+    };
+    // The function itself leaves 500.
+    const most = (each: number): number => Math.floor((METER_LIMITS.wideOperands - 500) / each);
+    const block = [0x02, 0x00, 0x0b];
+    const call = [0x10, 0x00];
+    for (const each of [block, call]) {
+      accepts(made(most(1_000), each));
+      refuses(made(most(1_000) + 1, each), "limit", /4000000 operands in all/);
+    }
+    // A block with a branch: 1,500.
+    accepts(made(most(1_500), [0x02, 0x00, 0x0c, 0x00, 0x0b]));
+    refuses(made(most(1_500) + 1, [0x02, 0x00, 0x0c, 0x00, 0x0b]), "limit", /operands/);
+  });
+
   test("parameters", () => {
     const params = (count: number): Uint8Array<ArrayBuffer> =>
       raw(1, ...uleb(4 + uleb(count).length + count - 1), 1, 0x60, ...uleb(count), ...new Array<number>(count).fill(0x7f), 0);

@@ -212,6 +212,8 @@ export class CodeRewriter {
       plan.drop(0, 0);
     });
     decoder.graph = undefined;
+    // All of them were counted; the passes to come see the same ones.
+    this.#shape.wideOperands = Number.NEGATIVE_INFINITY;
     this.instructions = decoder.instructions;
     return graph;
   }

@@ -28,7 +28,7 @@ import {
 } from "./prefixed.ts";
 import { ByteReader } from "./reader.ts";
 import { checkReferenceType, refuseOpcode } from "./refuse.ts";
-import { checkCount, type ModuleShape, readTagParams } from "./shape.ts";
+import { checkCount, countWide, type ModuleShape, readTagParams } from "./shape.ts";
 import { Ways } from "./ways.ts";
 
 const { immediates, heights, weights } = ops.PLAIN;
@@ -173,7 +173,7 @@ export class BodyDecoder {
         this.#dieInTrap();
         break;
       case 0x02:
-        this.#enter(FRAME_BLOCK);
+        this.#push(FRAME_BLOCK, readBlockType(this.#shape, this.#reader));
         break;
       case 0x03:
         this.#enterLoop();
@@ -186,7 +186,7 @@ export class BodyDecoder {
         break;
       case 0x06:
         this.catches = true;
-        this.#enter(FRAME_TRY);
+        this.#push(FRAME_TRY, readBlockType(this.#shape, this.#reader));
         break;
       case 0x0b:
         this.#end();
@@ -309,20 +309,15 @@ export class BodyDecoder {
     const opcodeAt = reader.at - 1;
     this.#height--;
     const target = this.#branch(reader.u32(), this.#frames.top);
-    const { kinds, params, results } = this.#frames;
-    const operands = (kinds[target] === FRAME_LOOP ? params[target] : results[target]) as number;
-    this.#loops.exit(target, opcodeAt, operands === 0 ? reader.at - opcodeAt : 0);
+    this.#loops.exit(target, opcodeAt, this.#frames.arity(target) === 0 ? reader.at - opcodeAt : 0);
     this.#plan.close();
     this.#ways.arrive(target);
     this.#plan.open(reader.at);
   }
 
   #push(kind: number, { params, results }: BlockShape): void {
+    countWide(this.#shape, params + results);
     this.#ways.enter(kind, Math.max(0, this.#height - params), params, results);
-  }
-
-  #enter(kind: number): void {
-    this.#push(kind, readBlockType(this.#shape, this.#reader));
   }
 
   #enterLoop(): void {
@@ -412,6 +407,7 @@ export class BodyDecoder {
   /** Notes a branch. Returns the frame that it goes to. */
   #branch(label: number, from: number): number {
     const target = this.#frames.target(label, from);
+    countWide(this.#shape, this.#frames.arity(target));
     this.#frames.targeted[target] = 1;
     if (target === 0) this.leavesEarly = true;
     return target;
@@ -467,6 +463,7 @@ export class BodyDecoder {
     const type = this.#shape.types[typeIndex];
     if (type === undefined) throw malformed(`the module has no type ${typeIndex}`);
     this.calls = true;
+    countWide(this.#shape, type.params + type.results);
     const { at, bytes } = this.#reader;
     if (bytes[at] === 0x00) this.#doomedAt = at;
     // Where exceptions arrive, what they passed may have used the counter. A tail call leaves whatever loop it stands in.

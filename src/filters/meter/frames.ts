@@ -53,6 +53,11 @@ export class Frames {
     this.caught[top] = 0;
   }
 
+  /** Operands that a branch to a frame takes along. */
+  arity(target: number): number {
+    return (this.kinds[target] === FRAME_LOOP ? this.params[target] : this.results[target]) as number;
+  }
+
   /** The frame that a label means, seen from frame `from`. Throws when there is none. */
   target(label: number, from: number): number {
     if (label > from) throw malformed(`the module branches to a label that is not there, ${label}`);

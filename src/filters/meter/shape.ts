@@ -97,6 +97,8 @@ export interface ModuleShape {
   /** Type index of each tag, imported ones first. */
   readonly tagTypes: number[];
   importedFunctions: number;
+  /** Operands of all blocks, branches and calls that have more than a few. */
+  wideOperands: number;
   globals: number;
   /** Its own globals that are mutable. */
   readonly mutableGlobals: MutableGlobal[];
@@ -117,6 +119,7 @@ export const newShape = (bytes: Bytes): ModuleShape => ({
   functionTypes: [],
   entries: [],
   tagTypes: [],
+  wideOperands: 0,
   importedFunctions: 0,
   globals: 0,
   mutableGlobals: [],
@@ -196,4 +199,12 @@ export function readTagParams(shape: ModuleShape, reader: ByteReader): number {
   const type = shape.types[shape.tagTypes[tag] ?? -1];
   if (type === undefined) throw malformed(`the module has no tag ${tag}`);
   return type.params;
+}
+
+/** Counts what a block, a branch or a call takes and leaves: a few bytes of code can move a thousand operands, and each costs a compiler. */
+export function countWide(shape: ModuleShape, operands: number): void {
+  if (operands <= METER_LIMITS.fewOperands) return;
+  shape.wideOperands += operands;
+  if (shape.wideOperands > METER_LIMITS.wideOperands)
+    throw overLimit(`the module has blocks, branches and calls with more than ${METER_LIMITS.wideOperands} operands in all`);
 }
