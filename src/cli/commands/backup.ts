@@ -1,3 +1,4 @@
+import { lstatSync, writeFileSync } from "node:fs";
 import { jsonText } from "../../core/json-text.ts";
 import { writeAtomically } from "../../runtime/files.ts";
 import { type Command, EXIT, REMOTE_FLAGS } from "../command.ts";
@@ -25,7 +26,9 @@ export const command: Command = {
       context.terminal.out(text);
       return EXIT.ok;
     }
-    writeAtomically(file, text, OWNER_ONLY);
+    // A pipe, a terminal or a link (/dev/stdout) is written to; only a file is replaced.
+    if (lstatSync(file, { throwIfNoEntry: false })?.isFile() === false) writeFileSync(file, text);
+    else writeAtomically(file, text, OWNER_ONLY);
     context.terminal.error(
       `${paintOf(context).green("✓")} revision ${backup.revision}, ${backup.resources.length} resources in ${file}\n`,
     );
