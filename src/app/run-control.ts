@@ -39,11 +39,12 @@ export async function runControl(context: CommandContext): Promise<number> {
       `is a NATS server with JetStream at ${servers}? --nats names another; \`selvedge up\` brings one`,
     );
   }
+  const close = (): Promise<void> => control.close();
+  const served = serveUntilSignal({ drain: close, stop: close, reopenLogs: () => void owners?.reload(), log, clock });
   terminal.error(
     `${paintOf(context).bold("selvedge control")} ${VERSION}\n  API     ${control.url}\n  NATS    ${servers}\n  groups  ${groups.join(", ")}\n`,
   );
-  const close = (): Promise<void> => control.close();
-  return serveUntilSignal({ drain: close, stop: close, reopenLogs: () => void owners?.reload(), log, clock });
+  return served;
 }
 
 /** The file of `--owners`. One that cannot be read ends the start; later the rights before it stay. */

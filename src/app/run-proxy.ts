@@ -66,14 +66,15 @@ async function runWith(context: CommandContext, tools: ProcessTools, id: string)
   try {
     await host.start();
     await refuseBadStart(context, host, fromFiles);
-    announce(context, host, admin?.url);
-    return await serveUntilSignal({
+    const served = serveUntilSignal({
       drain: () => host.drain(),
       stop: () => host.stop(),
       reopenLogs: () => host.reopenLogs(),
       log: tools.log,
       clock: tools.clock,
     });
+    announce(context, host, admin?.url);
+    return await served;
   } catch (error) {
     // The issues were printed when the files were read.
     if (fromFiles && error instanceof Error && error.message === "the configuration has issues") {

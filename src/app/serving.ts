@@ -65,7 +65,8 @@ const SAME_SIGNAL_MS = 1_000;
 
 /**
  * Resolves when the process was asked to stop and has: the first SIGTERM or SIGINT drains, the second stops at once. SIGHUP
- * reopens logs.
+ * reopens logs. Call it before anything is announced: who reads that may send a signal at once. It hears signals until the process
+ * ends: the one that stopped us may be passed on once more while the caller closes the rest, and must not kill it in the middle.
  */
 export function serveUntilSignal(parts: {
   readonly drain: () => Promise<void>;
@@ -93,12 +94,8 @@ export function serveUntilSignal(parts: {
       },
     );
   };
-  const offs = [
-    onSignal("SIGTERM", () => onStop("SIGTERM")),
-    onSignal("SIGINT", () => onStop("SIGINT")),
-    onSignal("SIGHUP", parts.reopenLogs),
-  ];
-  return promise.finally(() => {
-    for (const off of offs) off();
-  });
+  onSignal("SIGTERM", () => onStop("SIGTERM"));
+  onSignal("SIGINT", () => onStop("SIGINT"));
+  onSignal("SIGHUP", parts.reopenLogs);
+  return promise;
 }

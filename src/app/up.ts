@@ -40,16 +40,20 @@ export async function runUp(context: CommandContext): Promise<number> {
   const running: Running = {};
   const hearAgain = stopWhenInterrupted(running);
   try {
-    await start(context, tools, running).finally(hearAgain);
+    await start(context, tools, running);
     const { host } = running;
     if (host === undefined) return EXIT.failed;
-    return await serveUntilSignal({
+    const served = serveUntilSignal({
       drain: () => host.drain(),
       stop: () => host.stop(),
       reopenLogs: () => host.reopenLogs(),
       log: tools.log,
       clock: tools.clock,
     });
+    // Only now: between the two nobody would hear a signal, and it would kill us.
+    hearAgain();
+    announce(context, running);
+    return await served;
   } finally {
     await stop(running);
   }
@@ -99,7 +103,6 @@ async function start(context: CommandContext, tools: ProcessTools, running: Runn
   running.admin = await startAdmin(context, running.host);
   await running.host.start();
   await refuseBadStart(running.host, running.control);
-  announce(context, running);
 }
 
 async function stop({ host, admin, demo, control, nats, state }: Running): Promise<void> {

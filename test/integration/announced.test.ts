@@ -1,0 +1,48 @@
+// Who reads that a process is ready may end it at once: signals are heard before anything is announced.
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { inFolder } from "../kit/command-line.ts";
+import { startNats } from "../kit/nats.ts";
+import { TEST_MS } from "../kit/patience.ts";
+import { type Finished, freePort, startProgram } from "../kit/selvedge.ts";
+
+const pathOf = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
+
+/** What a command ends with when SIGTERM comes while it prints `ready`. */
+function endWhenReady(args: readonly string[], ready: string): Promise<Finished> {
+  const all = ["--preload", pathOf("../kit/end-when-ready.ts"), pathOf("../../src/app/main.ts"), ...args];
+  const env = { ...process.env, NO_COLOR: "1", SELVEDGE_TIED: "1", END_WHEN: ready };
+  return startProgram(process.execPath, all, { env, tied: true }).finished;
+}
+
+const local = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
+
+test(
+  "proxy, control and up end with 0 when they are asked to in the moment that they say they are there",
+  async () => {
+    const gateway = `apiVersion: selvedge.dev/v1
+kind: Gateway
+metadata: { name: main }
+spec: { listeners: [{ port: ${await freePort()}, address: 127.0.0.1 }] }
+`;
+    const nats = await startNats();
+    try {
+      await inFolder({ "config.yaml": gateway }, async (folder) => {
+        const file = join(folder, "config.yaml");
+        const state = join(folder, "state");
+        const flags = ["--nats", "off", "--workers", "1", "--admin", await local(), "--listen", await local()];
+        const ended = await Promise.all([
+          endWhenReady(["proxy", "-f", file, "--mode", "sidecar", "--admin", "off"], "selvedge proxy"),
+          endWhenReady(["control", "--nats", nats.url, "--listen", await local()], "selvedge control"),
+          endWhenReady(["up", "-f", file, "--state-dir", state, ...flags], "Ctrl-C stops everything"),
+        ]);
+        expect(ended.map(({ code, error }) => (code === 0 ? 0 : error))).toEqual([0, 0, 0]);
+      });
+    } finally {
+      await nats.stop();
+    }
+  },
+  TEST_MS,
+);
