@@ -36,7 +36,7 @@ export function readJsonStream(text: string): JsonDocument[] | undefined {
 function readJson(text: string): Json | undefined {
   let value: Json;
   try {
-    value = parseShallowJson(text, CONFIG_LIMITS.depth) as Json;
+    value = parseShallowJson(text) as Json;
   } catch {
     return undefined;
   }

@@ -1,3 +1,5 @@
+import { utf8Text } from "../core/bytes.ts";
+import { parseShallowJson } from "../core/json-text.ts";
 import { sha256Digest } from "./canonical.ts";
 import { detectAbi } from "./module-abi.ts";
 import { type BadSignature, badSignaturesOf, signersOf } from "./module-signature.ts";
@@ -28,7 +30,7 @@ const TEXT_CHARS = 100;
 
 /** Takes time in proportion to the module's size: keep what it answers. */
 export function summariseModule(bytes: Uint8Array): ModuleSummary {
-  const metadata = readMetadata(bytes);
+  const metadata = metadataToShow(bytes);
   const text = (key: string): string => {
     const value = metadata[key];
     return typeof value === "string" ? value.slice(0, TEXT_CHARS) : "";
@@ -40,12 +42,20 @@ export function summariseModule(bytes: Uint8Array): ModuleSummary {
   };
 }
 
-function readMetadata(bytes: Uint8Array): Readonly<Record<string, unknown>> {
-  const section = findCustomSection(bytes, METADATA_SECTION);
-  if (section === undefined || section.byteLength > METADATA_BYTES) return {};
+export type ModuleMetadata = Readonly<Record<string, unknown>>;
+
+/** What a module says of itself; empty: nothing. Throws an `Error` when it says something that cannot be read. */
+export function metadataOf(wasm: Uint8Array): ModuleMetadata {
+  const section = findCustomSection(wasm, METADATA_SECTION);
+  if (section === undefined) return {};
+  if (section.byteLength > METADATA_BYTES) throw new Error(`the metadata has more than ${METADATA_BYTES} bytes`);
+  const value = parseShallowJson(utf8Text(section));
+  return typeof value === "object" && value !== null ? (value as ModuleMetadata) : {};
+}
+
+function metadataToShow(wasm: Uint8Array): ModuleMetadata {
   try {
-    const value: unknown = JSON.parse(Buffer.from(section).toString("utf8"));
-    return typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
+    return metadataOf(wasm);
   } catch {
     return {};
   }

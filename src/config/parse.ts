@@ -87,7 +87,7 @@ const unreadable = (issue: ConfigIssue): ParseResult => ({
 
 function isJson(text: string): boolean {
   try {
-    parseShallowJson(text, CONFIG_LIMITS.depth);
+    parseShallowJson(text);
     return true;
   } catch {
     return false;

@@ -1,4 +1,5 @@
 import { isSameData } from "../core/equal.ts";
+import { parseShallowJson } from "../core/json-text.ts";
 import { CONFIG_LIMITS } from "../core/limits.ts";
 import type { Json } from "./parse.ts";
 import { placeOf } from "./secret-settings.ts";
@@ -111,7 +112,7 @@ export function secretTexts(settings: Json, known: KnownSecrets): string[] {
 /** Settings of a filter's configuration as a value. What is no JSON is a text, which its filter gets as it is. */
 export function settingsValue(settings: string): Json {
   try {
-    return JSON.parse(settings) as Json;
+    return parseShallowJson(settings) as Json;
   } catch {
     return settings;
   }

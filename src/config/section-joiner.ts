@@ -1,5 +1,6 @@
 import { utf8Text } from "../core/bytes.ts";
 import { isSameData } from "../core/equal.ts";
+import { parseShallowJson } from "../core/json-text.ts";
 import { sha256Digest } from "./canonical.ts";
 import { mapAuthenticationSecrets, mapListenerSecrets, mapServiceSecrets } from "./secrets.ts";
 import { nameOfItem, openReference, SHARDED, WHOLE } from "./section-layout.ts";
@@ -224,7 +225,7 @@ class SectionReader {
     const bytes = this.get(digest);
     if (bytes === undefined) throw new Error(`section ${name} (${digest}) is missing`);
     if (!this.verified && sha256Digest(bytes) !== digest) throw new Error(`section ${name} does not fit its digest`);
-    const value: unknown = JSON.parse(utf8Text(bytes));
+    const value = parseShallowJson(utf8Text(bytes));
     if (typeof value !== "object" || value === null) throw new Error(`section ${name} is malformed`);
     return value;
   }

@@ -2,11 +2,10 @@ import { z } from "zod";
 import { isSameData } from "../core/equal.ts";
 import { CONFIG_LIMITS } from "../core/limits.ts";
 import { describeZodIssues, type FieldProblem, firstIssues, type SchemaNode, valueAt } from "./field-issues.ts";
-import { METADATA_BYTES, METADATA_SECTION } from "./module-summary.ts";
+import { metadataOf } from "./module-summary.ts";
 import type { Json } from "./parse.ts";
 import { SecretSettings } from "./secret-settings.ts";
 import { redactSettings, settingsValue } from "./secret-values.ts";
-import { findCustomSection } from "./wasm-sections.ts";
 
 /**
  * Keywords of JSON Schema that are looked at. What is left out is left to the filter itself: a pattern of a stranger could keep
@@ -22,10 +21,9 @@ const DEPTH_MAX = 16;
 
 /** What of a filter's settings does not fit the JSON Schema in its module's metadata. No schema, or one that cannot be read: nothing. */
 export function checkSettings(wasm: Uint8Array, settings: string): FieldProblem[] {
-  const section = findCustomSection(wasm, METADATA_SECTION);
-  if (section === undefined || section.byteLength > METADATA_BYTES) return [];
   try {
-    const metadata = JSON.parse(Buffer.from(section).toString("utf8")) as { readonly settings?: unknown };
+    const metadata = metadataOf(wasm);
+    if (metadata.settings === undefined) return [];
     const schema = plainSchema(metadata.settings, 0);
     const value = settingsValue(settings);
     const checked = z.fromJSONSchema(schema).safeParse(value);

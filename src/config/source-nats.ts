@@ -1,9 +1,10 @@
 import type { Msg, NatsConnection } from "@nats-io/nats-core";
-import { copyBytes } from "../core/bytes.ts";
+import { copyBytes, utf8Text } from "../core/bytes.ts";
 import type { Clock, Timer } from "../core/clock.ts";
 import type { EventLog } from "../core/events.ts";
 import { describeCause } from "../core/failure.ts";
 import { type FilterLogs, readFilterLogQuery } from "../core/filter-logs.ts";
+import { parseShallowJson } from "../core/json-text.ts";
 import { EVENT_LIMITS, FILTER_LOG_LIMITS } from "../core/limits.ts";
 import type { Log } from "../core/log.ts";
 import type { Rng } from "../core/rng.ts";
@@ -400,7 +401,7 @@ class NatsSnapshotSource implements NatsSource {
     if (error !== null || logs === undefined || this.#questions >= FILTER_LOG_LIMITS.questions) return;
     this.#questions++;
     try {
-      const { question, query: asked } = message.json<LogQuestion>();
+      const { question, query: asked } = parseShallowJson(utf8Text(message.data)) as LogQuestion;
       const query = readFilterLogQuery(asked);
       if (typeof question !== "string" || question.length > QUESTION_CHARS || query === undefined) return;
       const answer: LogAnswer = { question, page: await logs.read(query) };

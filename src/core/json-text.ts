@@ -1,3 +1,5 @@
+import { CONFIG_LIMITS } from "./limits.ts";
+
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
@@ -19,24 +21,32 @@ export function jsonText(value: unknown, indent?: number): string {
  * `JSON.parse` for what strangers wrote: a megabyte of opening brackets takes an engine a quarter of a second, so what is nested deeper
  * than `most` is refused before. Throws a `SyntaxError`.
  */
-export function parseShallowJson(text: string, most: number): unknown {
+export function parseShallowJson(text: string, most: number = CONFIG_LIMITS.depth): unknown {
   if (isNestedDeeper(text, most)) throw new SyntaxError(`nested deeper than ${most}`);
   return JSON.parse(text);
 }
 
 /** Whether brackets and braces of a text in JSON stand deeper in each other than `most`. */
 export function isNestedDeeper(text: string, most: number): boolean {
+  // What callers say most often is short.
+  if (text.length <= most) return false;
   let depth = 0;
-  let inText = false;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
-    if (inText) {
-      if (code === BACKSLASH) i++;
-      else if (code === QUOTE) inText = false;
-    } else if (code === QUOTE) inText = true;
+    if (code === QUOTE) i = endOfText(text, i);
     else if (code === 0x5b || code === 0x7b) {
       if (++depth > most) return true;
     } else if (code === 0x5d || code === 0x7d) depth--;
   }
   return false;
+}
+
+/** Where the text that opens at `from` closes; it may be a whole body. */
+function endOfText(text: string, from: number): number {
+  for (let at = text.indexOf('"', from + 1); at >= 0; at = text.indexOf('"', at + 1)) {
+    let escapes = at;
+    while (text.charCodeAt(escapes - 1) === BACKSLASH) escapes--;
+    if ((at - escapes) % 2 === 0) return at;
+  }
+  return text.length;
 }

@@ -386,7 +386,7 @@ export const CONFIG_LIMITS = {
   secretChars: 4,
   /** Aliases expanded in one YAML document (bombs). */
   yamlAliases: 100,
-  /** Nesting of values. */
+  /** Nesting of values: in resources, and in whatever else strangers write as JSON (metadata of modules, key sets, tokens, answers of plug-ins). Deeper: it counts as no JSON. */
   depth: 64,
   /** Name of a resource or a host. */
   nameChars: 253,

@@ -145,6 +145,8 @@ describe("nats transport", () => {
     const greetings: ((socket: Socket) => void)[] = [
       (socket) => socket.write("HTTP/1.1 400 Bad Request\r\n\r\n"),
       (socket) => socket.write("INFO {not JSON}\r\n"),
+      (socket) =>
+        socket.write(`INFO {"max_payload":1000,"x":${"[".repeat(CONFIG_LIMITS.depth)}${"]".repeat(CONFIG_LIMITS.depth)}}\r\n`),
       (socket) => {
         for (let sent = 0; sent <= CONFIG_LIMITS.natsGreetingBytes; sent += endless.length) socket.write(endless);
       },

@@ -2,6 +2,7 @@ import { sha256Digest } from "../../config/canonical.ts";
 import type { ModuleSummary } from "../../config/module-summary.ts";
 import { METADATA_SECTION } from "../../config/module-summary.ts";
 import { type Bytes, utf8Text } from "../../core/bytes.ts";
+import { parseShallowJson } from "../../core/json-text.ts";
 import { type Need, needsOf } from "./capabilities.ts";
 import { type ComponentOutline, readComponent } from "./component.ts";
 import { type CoreModule, type CustomSection, readCoreModule } from "./core-module.ts";
@@ -220,7 +221,7 @@ function readProducers(bytes: Bytes): string[] {
 
 function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseShallowJson(text);
   } catch {
     return text;
   }

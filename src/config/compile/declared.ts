@@ -1,8 +1,7 @@
 import { isCredential, isProxysAttribute, isTrusted } from "../../core/guarded-names.ts";
-import { METADATA_BYTES, METADATA_SECTION } from "../module-summary.ts";
+import { metadataOf } from "../module-summary.ts";
 import { type CapabilitiesSpec, capabilities as schema } from "../schema/capabilities.ts";
 import type { FilterCapabilities } from "../snapshot.ts";
-import { findCustomSection } from "../wasm-sections.ts";
 
 /** What a module says that it needs to be granted, as its author wrote it. Anybody can write it: nothing is granted because of it. */
 export interface Declared {
@@ -33,9 +32,7 @@ export function declaredCapabilities(wasm: Uint8Array): Declared | undefined {
 
 function readDeclared(wasm: Uint8Array): Declared | undefined {
   try {
-    const section = findCustomSection(wasm, METADATA_SECTION);
-    if (section === undefined || section.byteLength > METADATA_BYTES) return undefined;
-    const { capabilities } = JSON.parse(Buffer.from(section).toString("utf8")) as { readonly capabilities?: unknown };
+    const { capabilities } = metadataOf(wasm);
     const parsed = schema.safeParse(capabilities);
     return parsed.success ? { spec: parsed.data, said: namesIn(capabilities as object) } : undefined;
   } catch {

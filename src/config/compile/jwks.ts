@@ -1,4 +1,5 @@
 import { createPublicKey } from "node:crypto";
+import { parseShallowJson } from "../../core/json-text.ts";
 
 /** Smallest symmetric key by algorithm (RFC 7518 §3.2): as long as the hash. */
 const HMAC_BYTES: Readonly<Record<string, number>> = { HS256: 32, HS384: 48, HS512: 64 };
@@ -19,7 +20,7 @@ export interface ReadKeys {
 export function readJwks(text: string): ReadKeys | string {
   let set: unknown;
   try {
-    set = JSON.parse(text);
+    set = parseShallowJson(text);
   } catch {
     return "It is not JSON";
   }

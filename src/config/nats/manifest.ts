@@ -1,4 +1,5 @@
 import { utf8Bytes, utf8Text } from "../../core/bytes.ts";
+import { parseShallowJson } from "../../core/json-text.ts";
 import { sha256Digest } from "../canonical.ts";
 import type { Manifest } from "../sections.ts";
 
@@ -49,7 +50,7 @@ export function parseManifest(bytes: Uint8Array): Manifest {
 }
 
 function parseObject(bytes: Uint8Array): object {
-  const value: unknown = JSON.parse(utf8Text(bytes));
+  const value = parseShallowJson(utf8Text(bytes));
   if (typeof value !== "object" || value === null) throw new Error("the manifest is not an object");
   return value;
 }

@@ -1,4 +1,6 @@
 import type { NatsConnection } from "@nats-io/nats-core";
+import { utf8Text } from "../../core/bytes.ts";
+import { parseShallowJson } from "../../core/json-text.ts";
 import { CONFIG_LIMITS } from "../../core/limits.ts";
 import { NATS_NAMES, OBJECT_GET_SUBJECT } from "./names.ts";
 
@@ -33,7 +35,7 @@ async function readMeta(connection: NatsConnection, name: string): Promise<Objec
   const subject = `$O.${NATS_NAMES.objectBucket}.M.${base64Url(name)}`;
   const answer = await connection.request(`${OBJECT_GET_SUBJECT}.${subject}`, "", { timeout: REQUEST_MS });
   if (isStatus(answer)) return undefined;
-  const meta = answer.json<Partial<ObjectMeta>>();
+  const meta = parseShallowJson(utf8Text(answer.data)) as Partial<ObjectMeta>;
   if (meta.deleted === true || typeof meta.nuid !== "string" || !/^\w+$/.test(meta.nuid)) return undefined;
   if (typeof meta.size !== "number" || typeof meta.chunks !== "number" || !(meta.size >= 0)) return undefined;
   if (meta.size > CONFIG_LIMITS.moduleBytes) throw new Error(`object ${name} has ${meta.size} bytes, more than allowed`);

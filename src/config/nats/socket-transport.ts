@@ -1,6 +1,7 @@
 import type { ConnectionOptions } from "@nats-io/nats-core";
 import { checkOptions, INFO, type Server, type ServerInfo, type Transport } from "@nats-io/nats-core/internal";
 import { VERSION } from "@nats-io/transport-node/lib/node_transport.js";
+import { parseShallowJson } from "../../core/json-text.ts";
 import { CONFIG_LIMITS } from "../../core/limits.ts";
 import type { Net, Socket, SocketHandler } from "../../runtime/net.ts";
 
@@ -152,7 +153,7 @@ export class SocketTransport implements Transport, SocketHandler {
     if (end < 0 && text.length <= CONFIG_LIMITS.natsGreetingBytes) return;
     this.#greeting = undefined;
     try {
-      greeting.resolve(JSON.parse(INFO.exec(text.slice(0, end + 2))?.[1] ?? ""));
+      greeting.resolve(parseShallowJson(INFO.exec(text.slice(0, end + 2))?.[1] ?? "") as ServerInfo);
     } catch {
       greeting.reject(new Error("what listens there is no NATS server"));
     }

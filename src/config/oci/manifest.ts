@@ -1,6 +1,6 @@
 import { utf8TextStrict } from "../../core/bytes.ts";
 import { parseShallowJson } from "../../core/json-text.ts";
-import { CONFIG_LIMITS, OCI_LIMITS } from "../../core/limits.ts";
+import { OCI_LIMITS } from "../../core/limits.ts";
 import type { ArchiveForm } from "./archive.ts";
 import { RegistryError } from "./failure.ts";
 import { isDigest } from "./reference.ts";
@@ -59,7 +59,7 @@ export function readManifest(bytes: Uint8Array): ReadManifest {
 
 function readJson(bytes: Uint8Array): Readonly<Record<string, unknown>> {
   try {
-    const content: unknown = parseShallowJson(utf8TextStrict(bytes), CONFIG_LIMITS.depth);
+    const content: unknown = parseShallowJson(utf8TextStrict(bytes));
     if (typeof content === "object" && content !== null && "schemaVersion" in content && content.schemaVersion === 2)
       return content as Readonly<Record<string, unknown>>;
   } catch {

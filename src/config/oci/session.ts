@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { utf8Text } from "../../core/bytes.ts";
 import { parseShallowJson } from "../../core/json-text.ts";
-import { CONFIG_LIMITS, OCI_LIMITS } from "../../core/limits.ts";
+import { OCI_LIMITS } from "../../core/limits.ts";
 import { type Challenge, readChallenges } from "./challenge.ts";
 import { IDENTITY_TOKEN, type RegistryCredentials, type RegistryUser } from "./credentials.ts";
 import { exchange, type RegistryAnswer, type RegistryRequest } from "./exchange.ts";
@@ -145,7 +145,7 @@ const basic = ({ user, password }: RegistryUser): string => `Basic ${Buffer.from
 
 function readToken(body: Uint8Array): string | undefined {
   try {
-    const { token, access_token } = parseShallowJson(utf8Text(body), CONFIG_LIMITS.depth) as {
+    const { token, access_token } = parseShallowJson(utf8Text(body)) as {
       readonly token?: unknown;
       readonly access_token?: unknown;
     };

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isNestedDeeper } from "../../core/json-text.ts";
 import {
   BUILTIN_FILTER_FUEL,
   CONFIG_LIMITS,
@@ -134,7 +135,7 @@ const settingsMapping = z.record(z.string(), z.unknown()).superRefine((value, co
 const settingsText = z.string().superRefine((value, context) => {
   const message = tooLong(value.length);
   if (message !== undefined) context.addIssue({ code: "custom", message, params: { code: "out_of_range", hint: "" } });
-  else if (/^\s*[[{]/.test(value) && typeof settingsValue(value) === "object")
+  else if (/^\s*[[{]/.test(value) && (isNestedDeeper(value, CONFIG_LIMITS.depth) || typeof settingsValue(value) === "object"))
     context.addIssue({
       code: "custom",
       message: "Settings are JSON within a text.",

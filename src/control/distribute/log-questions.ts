@@ -1,8 +1,10 @@
 import { nuid } from "@nats-io/nats-core";
 import { askSubject, isSubjectToken, logsSubject } from "../../config/nats/names.ts";
 import type { LogAnswer, LogQuestion } from "../../config/nats/status.ts";
+import { utf8Text } from "../../core/bytes.ts";
 import type { Clock } from "../../core/clock.ts";
 import { type FilterLogPage, type FilterLogQuery, readFilterLogPage } from "../../core/filter-logs.ts";
+import { parseShallowJson } from "../../core/json-text.ts";
 import { FILTER_LOG_LIMITS } from "../../core/limits.ts";
 
 /** Larger answers are ignored: a page with its last line, and the rest of the message. */
@@ -44,7 +46,7 @@ export class LogQuestions {
     if (data.byteLength > ANSWER_BYTES) return;
     let answer: Partial<LogAnswer> | null;
     try {
-      answer = JSON.parse(Buffer.from(data).toString("utf8")) as Partial<LogAnswer> | null;
+      answer = parseShallowJson(utf8Text(data)) as Partial<LogAnswer> | null;
     } catch {
       return;
     }

@@ -10,6 +10,7 @@ import type { Clock, Timer } from "../../core/clock.ts";
 import type { ProxyEvent } from "../../core/events.ts";
 import { describeCause } from "../../core/failure.ts";
 import type { FilterLogPage, FilterLogQuery } from "../../core/filter-logs.ts";
+import { parseShallowJson } from "../../core/json-text.ts";
 import { CONFIG_LIMITS } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import { isWrongSequence } from "../nats/errors.ts";
@@ -121,7 +122,7 @@ export class NatsDistributor implements Distributor {
     const digest = published?.manifest.sections.filters ?? "";
     const bytes =
       published?.unstored.get(digest) ?? (digest === "" ? undefined : await this.link.parts.objects.findSealed(digest));
-    const filters: unknown = bytes === undefined ? [] : JSON.parse(utf8Text(bytes));
+    const filters = bytes === undefined ? [] : parseShallowJson(utf8Text(bytes));
     return Array.isArray(filters) ? (filters as readonly FilterConfig[]) : [];
   }
 
@@ -256,7 +257,7 @@ export class NatsDistributor implements Distributor {
   #onStatus(error: Error | null, message: Msg): void {
     if (error !== null || message.data.byteLength > STATUS_BYTES) return;
     try {
-      const status = message.json<ProxyStatusMessage>();
+      const status = parseShallowJson(utf8Text(message.data)) as ProxyStatusMessage;
       // A proxy may publish on its own subject only, so the subject says who it is, not the message.
       if (message.subject !== statusSubject(status.id) || !isStatus(status)) return;
       this.#handle(status, false);

@@ -14,9 +14,10 @@ import { Complaints } from "../../config/nats/complaints.ts";
 import { inboxPrefix, isInbox, NATS_NAMES } from "../../config/nats/names.ts";
 import { formatDuration, formatSize } from "../../config/schema/units.ts";
 import { WindowBudget } from "../../core/budgets.ts";
-import { concatBytes } from "../../core/bytes.ts";
+import { concatBytes, utf8Text } from "../../core/bytes.ts";
 import type { Clock, Timer } from "../../core/clock.ts";
 import { describeCause } from "../../core/failure.ts";
+import { parseShallowJson } from "../../core/json-text.ts";
 import { CONFIG_LIMITS, CONTROL_LIMITS } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import type { ApplyOutcome, ControlPlane } from "../control.ts";
@@ -200,7 +201,7 @@ export class ConfigInbox {
   #onProcessed(error: Error | null, message: Msg): void {
     if (error !== null) return;
     try {
-      const { sequence, digest, answer } = message.json<Processed>();
+      const { sequence, digest, answer } = parseShallowJson(utf8Text(message.data)) as Processed;
       // Who processed it has answered, or will when the request reaches it: our copy is only struck off.
       this.#correlator.onProcessed(sequence, digest, answer, sequence > this.#before, this.options.clock.nowMs());
       this.refusals.add(sequence, digest.split(" ")[0] ?? "", answer, this.options.clock.wallMs());

@@ -1,5 +1,4 @@
 import { parseShallowJson } from "../../core/json-text.ts";
-import { CONFIG_LIMITS } from "../../core/limits.ts";
 
 /** What a message on `selvedge.config.apply` or `.delete` asks for, besides what it brings itself. */
 export type Payload =
@@ -24,7 +23,7 @@ export function readPayload(text: string): Payload {
   if (key === undefined) return { kind: "text" };
   let value: unknown;
   try {
-    const content = parseShallowJson(text, CONFIG_LIMITS.depth) as Record<string, unknown>;
+    const content = parseShallowJson(text) as Record<string, unknown>;
     if (Object.keys(content).length === 1) value = content[key];
   } catch {
     // Said below.

@@ -2,7 +2,6 @@ import type { ConfigIssue } from "../../config/issue.ts";
 import { utf8Bytes } from "../../core/bytes.ts";
 import { type FilterLogQuery, readFilterLogQuery } from "../../core/filter-logs.ts";
 import { parseShallowJson } from "../../core/json-text.ts";
-import { CONFIG_LIMITS } from "../../core/limits.ts";
 import type { ControlPlane, ControlStatus, FilterLogAnswer } from "../control.ts";
 import { type Difference, differenceBetween } from "../model/difference.ts";
 import { controlIssue } from "../model/issues.ts";
@@ -47,7 +46,7 @@ const WAIT_MAX_MS = 600_000;
 export function readQuery(text: string): Query {
   if (!text.trimStart().startsWith("{")) return { query: "resources", filter: readReference(text) };
   try {
-    const content = parseShallowJson(text, CONFIG_LIMITS.depth) as Record<string, unknown>;
+    const content = parseShallowJson(text) as Record<string, unknown>;
     const { query, kind, namespace, name } = content;
     const secrets = content.secrets === true;
     if (query === "status") return { query };

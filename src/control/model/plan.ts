@@ -4,6 +4,7 @@ import { type Json, type ParsedResource, type ParseResult, parseResources, parse
 import type { PartialResource } from "../../config/prune.ts";
 import type { RefusedKeys } from "../../config/refused.ts";
 import type { Resource } from "../../config/schema/index.ts";
+import { parseShallowJson } from "../../core/json-text.ts";
 import type { Change, LogEntry } from "../store/store.ts";
 import { unknownRevision } from "./difference.ts";
 import { controlIssue } from "./issues.ts";
@@ -232,7 +233,7 @@ function readReferences(
 function referenceLines(text: string): string[] {
   if (text.trimStart().startsWith("[")) {
     try {
-      const list: unknown = JSON.parse(text);
+      const list = parseShallowJson(text);
       if (Array.isArray(list) && list.every((each) => typeof each === "string")) return list;
     } catch {
       // Not a JSON list: then it is YAML, whose reader says what is wrong.

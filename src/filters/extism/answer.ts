@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { type Bytes, EMPTY_BYTES, utf8Bytes } from "../../core/bytes.ts";
 import { HeaderBlock } from "../../core/head.ts";
+import { parseShallowJson } from "../../core/json-text.ts";
 import { EXTISM_LIMITS } from "../../core/limits.ts";
 import { isEditable } from "../component/edits.ts";
 import type { LocalResponse } from "../contract.ts";
@@ -68,7 +69,7 @@ type JsonObject = Readonly<Record<string, unknown>>;
 function parseObject(text: string): JsonObject {
   let parsed: unknown;
   try {
-    parsed = JSON.parse(text);
+    parsed = parseShallowJson(text);
   } catch {
     throw new AnswerError("its answer is no JSON");
   }

@@ -1,5 +1,6 @@
 import type { Bytes } from "../../core/bytes.ts";
 import { HeaderBlock } from "../../core/head.ts";
+import { parseShallowJson } from "../../core/json-text.ts";
 import { FILTER_HEAD_LIMITS } from "../../core/limits.ts";
 import { isEditable } from "../component/edits.ts";
 import { lowerName } from "../guest/fields.ts";
@@ -45,7 +46,7 @@ const quoted = (text: string): string => JSON.stringify(text.slice(0, QUOTED_CHA
 
 function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {
   try {
-    const parsed: unknown = JSON.parse(text);
+    const parsed = parseShallowJson(text);
     return typeof parsed === "object" && parsed !== null && !Array.isArray(parsed)
       ? (parsed as Readonly<Record<string, unknown>>)
       : undefined;

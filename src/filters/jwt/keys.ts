@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
 import { type CryptoKey, importJWK, type JWK } from "jose";
+import { parseShallowJson } from "../../core/json-text.ts";
 import { JWT_LIMITS } from "../../core/limits.ts";
 import { err, ok, type Result } from "../../core/result.ts";
 import { isRocaModulus } from "./roca.ts";
@@ -57,7 +58,7 @@ export class KeySet {
 export function readKeySet(text: string): Result<KeySet, string> {
   let set: unknown;
   try {
-    set = JSON.parse(text);
+    set = parseShallowJson(text);
   } catch {
     return err("the key set is not JSON");
   }

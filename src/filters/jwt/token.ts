@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { compactVerify } from "jose";
 import { type Bytes, utf8TextStrict } from "../../core/bytes.ts";
+import { parseShallowJson } from "../../core/json-text.ts";
 import { err, ok, type Result } from "../../core/result.ts";
 import type { KeySet } from "./keys.ts";
 
@@ -46,7 +47,7 @@ function decodePart(part: string): Bytes | undefined {
 /** A JSON object in strict UTF-8, or undefined. */
 export function parseObject(bytes: Bytes): Readonly<Record<string, unknown>> | undefined {
   try {
-    const value: unknown = JSON.parse(utf8TextStrict(bytes));
+    const value = parseShallowJson(utf8TextStrict(bytes));
     return typeof value === "object" && value !== null && !Array.isArray(value)
       ? (value as Readonly<Record<string, unknown>>)
       : undefined;
