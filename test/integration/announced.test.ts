@@ -17,26 +17,25 @@ function endWhenReady(args: readonly string[], ready: string): Promise<Finished>
   return startProgram(process.execPath, all, { env, tied: true }).finished;
 }
 
+const gateway = async (): Promise<string> => `apiVersion: selvedge.dev/v1
+kind: Gateway
+metadata: { name: main }
+spec: { listeners: [{ port: ${await freePort()}, address: 127.0.0.1 }] }
+`;
 const local = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
 
 test(
   "proxy, control and up end with 0 when they are asked to in the moment that they say they are there",
   async () => {
-    const gateway = `apiVersion: selvedge.dev/v1
-kind: Gateway
-metadata: { name: main }
-spec: { listeners: [{ port: ${await freePort()}, address: 127.0.0.1 }] }
-`;
     const nats = await startNats();
     try {
-      await inFolder({ "config.yaml": gateway }, async (folder) => {
-        const file = join(folder, "config.yaml");
+      await inFolder({ "proxy.yaml": await gateway(), "up.yaml": await gateway() }, async (folder) => {
         const state = join(folder, "state");
         const flags = ["--nats", "off", "--workers", "1", "--admin", await local(), "--listen", await local()];
         const ended = await Promise.all([
-          endWhenReady(["proxy", "-f", file, "--mode", "sidecar", "--admin", "off"], "selvedge proxy"),
+          endWhenReady(["proxy", "-f", join(folder, "proxy.yaml"), "--mode", "sidecar", "--admin", "off"], "selvedge proxy"),
           endWhenReady(["control", "--nats", nats.url, "--listen", await local()], "selvedge control"),
-          endWhenReady(["up", "-f", file, "--state-dir", state, ...flags], "Ctrl-C stops everything"),
+          endWhenReady(["up", "-f", join(folder, "up.yaml"), "--state-dir", state, ...flags], "Ctrl-C stops everything"),
         ]);
         expect(ended.map(({ code, error }) => (code === 0 ? 0 : error))).toEqual([0, 0, 0]);
       });
