@@ -80,6 +80,7 @@ function stopWhenInterrupted(running: Running): () => void {
 
 async function start(context: CommandContext, tools: ProcessTools, running: Running): Promise<void> {
   const { flags, terminal } = context;
+  refusePortsWithoutDemo(context);
   running.state = await openStateFolder(resolve(terminal.cwd, flags.text("state-dir") ?? ".selvedge"), tools.clock);
   const { path: state } = running.state;
   const say = progress(context);
@@ -103,6 +104,19 @@ async function start(context: CommandContext, tools: ProcessTools, running: Runn
   running.admin = await startAdmin(context, running.host);
   await running.host.start();
   await refuseBadStart(running.host, running.control);
+}
+
+/** Ports of one's own listeners are in the resources of `-f`: there may be many Gateways, and this must not listen where nobody expects it. */
+function refusePortsWithoutDemo({ flags }: CommandContext): void {
+  if (flags.on("demo")) return;
+  // Of the environment and the file of flags other starts have something.
+  const named = ["http", "https"].find((name) => flags.originOf(name) === "flag");
+  if (named !== undefined)
+    throw new CommandError(
+      `--${named} is a port of the demo's gateway`,
+      "add --demo; ports of your own gateway are in its resource: spec.listeners[].port",
+      EXIT.usage,
+    );
 }
 
 async function stop({ host, admin, demo, control, nats, state }: Running): Promise<void> {

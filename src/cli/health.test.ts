@@ -52,6 +52,20 @@ test("asks whichever of proxy and control plane is there", async () => {
   expect(await health(["--admin", "off", "--listen", "off"])).toEqual({ exit: EXIT.unreachable, out: "" });
 });
 
+test("--admin-url names a proxy as elsewhere; the command line comes before the environment", async () => {
+  const [up, nobody] = [await serve(unready), await closedAddress()];
+  for (const [args, env] of [
+    [["--admin-url", `http://${up}`], {}],
+    [["--admin-url", `http://${up}/`], { SELVEDGE_ADMIN: nobody }],
+    [["--admin-url", up], {}],
+    [["--admin", up], { SELVEDGE_ADMIN_URL: `http://${nobody}` }],
+    [[], { SELVEDGE_ADMIN_URL: `http://${up}` }],
+  ] as const)
+    expect(await health([...args, "--listen", "off"], env)).toEqual({ exit: EXIT.ok, out: `proxy: ok (http://${up}/healthz)\n` });
+  const bad = await health(["--admin-url", "http://a b", "--listen", "off"]);
+  expect([bad.exit, bad.out.includes("http://a b is no address")]).toEqual([EXIT.usage, true]);
+});
+
 test("--ready asks for readiness, and one that is not ready counts", async () => {
   const [not, ready] = [await serve(unready), await serve((_, response) => response.end("ready\n"))];
   expect((await health(["--ready", "--admin", ready, "--listen", "off"])).exit).toBe(EXIT.ok);

@@ -19,7 +19,7 @@ export const command: Command = {
       value: "<port>",
       default: 8080,
       max: 65535,
-      help: "HTTP port of the demo gateway; a later start that does not say it leaves it where it was.",
+      help: "HTTP port of the demo gateway, with --demo only; a later start that does not say it leaves it where it was.",
     },
     { name: "https", type: "number", value: "<port>", default: 8443, max: 65535, help: "The same for HTTPS." },
     { name: "nats-listen", type: "text", value: "<address>", default: "127.0.0.1:4222", help: "Where the NATS server listens." },
