@@ -35,7 +35,7 @@ export async function startDemoServices(folder: string, say: (line: string) => v
     (request) => new Response(`Hello from ${new URL(request.url).pathname}\n`),
   );
   const echo = await listen("echo", kept.echo, say, answerEcho);
-  const ports: DemoPorts = { hello: portOf(hello), echo: portOf(echo) };
+  const ports: DemoPorts = { hello: hello.address.port, echo: echo.address.port };
   if (ports.hello !== kept.hello || ports.echo !== kept.echo) writeAtomically(place, `${JSON.stringify(ports)}\n`);
   return {
     helloPort: ports.hello,
@@ -74,16 +74,12 @@ const isPort = (value: unknown): value is number =>
 /** On a port of before, or on any when there was none or it is not to be had. */
 async function listen(name: string, port: number, say: (line: string) => void, fetch: FetchHandler): Promise<FetchServer> {
   try {
-    return await serveFetch({ address: { kind: "tcp", host: "127.0.0.1", port }, fetch });
+    return await serveFetch({ address: { host: "127.0.0.1", port }, fetch });
   } catch (error) {
     if (port === 0) throw error;
     say(`${(error as Error).message}: the demo service ${name} takes another; revisions of before name ${port}`);
     return listen(name, 0, say, fetch);
   }
-}
-
-function portOf(server: FetchServer): number {
-  return server.address.kind === "tcp" ? server.address.port : 0;
 }
 
 /** The services under the names that the demo's routes use. */

@@ -1,6 +1,6 @@
 import { CommandError } from "../cli/command.ts";
 import { codeOf } from "../runtime/address.ts";
-import { type FetchHandler, serveFetch } from "../runtime/serve.ts";
+import { type FetchHandler, type ServeAddress, serveFetch } from "../runtime/serve.ts";
 
 /** A running HTTP server of the management side (admin, control API). */
 export interface HttpServer {
@@ -11,16 +11,12 @@ export interface HttpServer {
 }
 
 /** Listens and answers. Rejects with a `CommandError` that names the port in use and the flag that changes it. */
-export async function serveHttp(
-  address: { readonly host: string; readonly port: number },
-  flag: string,
-  fetch: FetchHandler,
-): Promise<HttpServer> {
+export async function serveHttp(address: ServeAddress, flag: string, fetch: FetchHandler): Promise<HttpServer> {
   const { host } = address;
-  const server = await serveFetch({ address: { kind: "tcp", ...address }, fetch }).catch((error: unknown) => {
+  const server = await serveFetch({ address, fetch }).catch((error: unknown) => {
     throw listenFailure(error, address, flag);
   });
-  const port = server.address.kind === "tcp" ? server.address.port : 0;
+  const { port } = server.address;
   return { port, url: `http://${host.includes(":") ? `[${host}]` : host}:${port}`, close: () => server.close() };
 }
 

@@ -1,5 +1,3 @@
-import { unlinkSync } from "node:fs";
-import { connect } from "node:net";
 import type { SocketAddress } from "./net.ts";
 
 /** `127.0.0.1:80`, `[::1]:80`, or the path of a Unix socket. */
@@ -62,23 +60,4 @@ export function connectError(address: SocketAddress, cause: unknown): Error {
 export function codeOf(error: unknown): string {
   if (typeof error !== "object" || error === null || !("code" in error)) return "";
   return typeof error.code === "string" ? error.code : "";
-}
-
-/**
- * Removes the file of a Unix socket that nobody listens on any more: a process that was killed leaves it behind, and the
- * next one could not start. One that answers, and anything else of that name, stays.
- */
-export function removeStaleSocket(path: string): Promise<void> {
-  return new Promise((resolve) => {
-    const probe = connect({ path });
-    probe.once("connect", () => {
-      probe.destroy();
-      resolve();
-    });
-    probe.once("error", (error) => {
-      // Refused: it is a socket and nobody listens. A path that is no socket says ENOTSOCK, a missing one ENOENT.
-      if (codeOf(error) === "ECONNREFUSED") unlinkSync(path);
-      resolve();
-    });
-  });
 }

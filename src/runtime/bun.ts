@@ -1,6 +1,6 @@
 import tls from "node:tls";
 import { DEFAULT_DOWNSTREAM_TIMES } from "../core/limits.ts";
-import { connectError, listenError, removeStaleSocket } from "./address.ts";
+import { connectError, listenError } from "./address.ts";
 import { answerAndLinger } from "./bun-plain.ts";
 import { BunSocket, DEAF, type NativeSocket, ORPHANS, STREAM_HANDLERS, type Target } from "./bun-socket.ts";
 import {
@@ -17,6 +17,7 @@ import {
   type TlsInfo,
 } from "./net.ts";
 import { nodeNet } from "./node.ts";
+import { removeStaleSocket, SocketFile } from "./socket-file.ts";
 import {
   alpnWire,
   checkPeerName,
@@ -52,6 +53,7 @@ const nativeOf = (context: tls.SecureContext): unknown => context.context;
 
 class BunListener implements Listener {
   native: NativeListener | undefined;
+  file: SocketFile | undefined;
   contexts: ServerContexts | undefined;
   /** `updateTls` was called: what the native listener was opened with is out of date. */
   rotated = false;
@@ -86,7 +88,7 @@ class BunListener implements Listener {
   }
 
   async close(): Promise<void> {
-    this.native?.stop(false);
+    this.file?.closing(() => this.native?.stop(false));
     this.native = undefined;
   }
 }
@@ -366,6 +368,7 @@ export const bunNet: Net = {
     } catch (error) {
       throw listenError(options.address, error);
     }
+    listener.file = new SocketFile(options.address);
     if (options.address.kind === "tcp") listener.address = { ...options.address, port: listener.native.port ?? 0 };
     return listener;
   },

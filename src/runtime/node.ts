@@ -3,7 +3,7 @@ import tls from "node:tls";
 import type { Bytes } from "../core/bytes.ts";
 import { SystemClock } from "../core/clock.ts";
 import { DEFAULT_DOWNSTREAM_TIMES, PLAIN_LINGER_MS, REMEMBERED_CLIENT_CERTIFICATES } from "../core/limits.ts";
-import { connectError, listenError, removeStaleSocket } from "./address.ts";
+import { connectError, listenError } from "./address.ts";
 import { DescriptorGuard } from "./descriptors.ts";
 import {
   beginsPlainHttp,
@@ -19,6 +19,7 @@ import {
   type SocketHandler,
 } from "./net.ts";
 import { DEAF, NodeSocket, readTlsInfo } from "./node-socket.ts";
+import { removeStaleSocket, SocketFile } from "./socket-file.ts";
 import { checkPeerName, clientContext, SERVER_CIPHERS, ServerContexts, sniOf, tlsError } from "./tls-context.ts";
 
 /**
@@ -176,6 +177,7 @@ class NodeListener implements Listener {
   #closed = false;
   /** Stopped accepting once because descriptors ran out. */
   #paused = false;
+  #file: SocketFile | undefined;
   readonly #handshakeMs: number;
 
   constructor(
@@ -187,6 +189,9 @@ class NodeListener implements Listener {
     this.#handshakeMs = options.handshakeMs ?? DEFAULT_DOWNSTREAM_TIMES.handshakeMs;
     if (options.tls !== undefined) this.engine = new TlsEngine(options.tls, this.#handshakeMs);
     server.on("connection", (raw) => this.#take(raw));
+    server.on("listening", () => {
+      this.#file = new SocketFile(options.address);
+    });
     // Beginning again failed: at the next chance.
     server.on("error", () => {
       if (this.#paused && !this.#closed) descriptorGuard().wait(this.#resume);
@@ -199,7 +204,7 @@ class NodeListener implements Listener {
     if (!guard.enter() && this.server.listening) {
       // Callers are refused by the kernel meanwhile; connections live on.
       this.#paused = true;
-      this.server.close();
+      this.#stopListening();
       guard.wait(this.#resume);
     }
     if (this.engine === undefined || this.options.deferTls) this.#hand(new NodeSocket(raw, DEAF, undefined));
@@ -276,10 +281,14 @@ class NodeListener implements Listener {
     return upgraded;
   }
 
+  #stopListening(): void {
+    if (this.server.listening) this.#file?.closing(() => this.server.close());
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     descriptorGuard().forget(this.#resume);
-    if (this.server.listening) this.server.close();
+    this.#stopListening();
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
 }

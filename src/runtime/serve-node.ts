@@ -4,11 +4,11 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
 import { canonicalIp } from "./address.ts";
-import type { SocketAddress } from "./net.ts";
+import type { ServeAddress } from "./serve.ts";
 
 /** The server of `serveFetch` where the runtime has none that speaks `Request` and `Response`. */
 export async function startNodeServer(
-  address: SocketAddress,
+  address: ServeAddress,
   tls: { readonly certificatePem: string; readonly keyPem: string } | undefined,
   answer: (request: Request, remoteAddress: string) => Promise<Response>,
 ): Promise<{ readonly port: number; close(): Promise<void> }> {
@@ -19,7 +19,7 @@ export async function startNodeServer(
     tls === undefined ? http.createServer(handle) : https.createServer({ cert: tls.certificatePem, key: tls.keyPem }, handle);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(address.kind === "unix" ? { path: address.path } : { host: address.host, port: address.port }, resolve);
+    server.listen({ host: address.host, port: address.port }, resolve);
   });
   const bound = server.address();
   return {

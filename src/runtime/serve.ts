@@ -1,48 +1,43 @@
-import { chmodSync, existsSync, unlinkSync } from "node:fs";
-import { canonicalIp, listenError, removeStaleSocket } from "./address.ts";
-import type { SocketAddress } from "./net.ts";
+import { canonicalIp, listenError } from "./address.ts";
 
 /** What a handler is told about who asks. */
 export interface ServeInfo {
-  /** The peer's IP address; "" on a Unix socket. */
+  /** The peer's IP address. */
   readonly remoteAddress: string;
 }
 
 export type FetchHandler = (request: Request, info: ServeInfo) => Response | Promise<Response>;
 
+/** Only TCP: a management API on a socket file would hang on its permissions alone. */
+export interface ServeAddress {
+  readonly host: string;
+  /** 0: the system chooses. */
+  readonly port: number;
+}
+
 export interface ServeOptions {
-  readonly address: SocketAddress;
+  readonly address: ServeAddress;
   readonly fetch: FetchHandler;
   readonly tls?: { readonly certificatePem: string; readonly keyPem: string } | undefined;
 }
 
 export interface FetchServer {
   /** With the port that was really bound. */
-  readonly address: SocketAddress;
+  readonly address: ServeAddress;
   /** Stops at once: requests under way are cut off. Resolves when the port is free. */
   close(): Promise<void>;
 }
 
 /**
  * A small HTTP server for the admin and control APIs on the runtime's own one. Never for traffic of the data plane: those
- * servers lose header order and duplicates. A Unix socket is its owner's alone (mode 600). Rejects with an `Error` that
- * names the address when it cannot listen.
+ * servers lose header order and duplicates. Rejects with an `Error` that names the address when it cannot listen.
  */
 export async function serveFetch(options: ServeOptions): Promise<FetchServer> {
   const { address } = options;
-  if (address.kind === "unix") await removeStaleSocket(address.path);
   const started = await start(options).catch((error: unknown) => {
-    throw listenError(address, error);
+    throw listenError({ kind: "tcp", ...address }, error);
   });
-  if (address.kind !== "unix") return { address: { ...address, port: started.port }, close: started.close };
-  chmodSync(address.path, 0o600);
-  return {
-    address,
-    async close() {
-      await started.close();
-      if (existsSync(address.path)) unlinkSync(address.path);
-    },
-  };
+  return { address: { ...address, port: started.port }, close: started.close };
 }
 
 interface Started {
@@ -86,12 +81,9 @@ interface BunServer {
 function startBun(bun: NonNullable<Runtimes["Bun"]>, options: ServeOptions): Started {
   const { address, tls } = options;
   const server = bun.serve({
-    ...(address.kind === "unix"
-      ? { unix: address.path }
-      : { hostname: address.host, port: address.port, idleTimeout: BUN_IDLE_SECONDS }),
+    ...{ hostname: address.host, port: address.port, idleTimeout: BUN_IDLE_SECONDS },
     ...(tls === undefined ? {} : { tls: { cert: tls.certificatePem, key: tls.keyPem } }),
-    fetch: (request: Request, self: BunServer) =>
-      answer(options, request, address.kind === "unix" ? "" : canonicalIp(self.requestIP(request)?.address)),
+    fetch: (request: Request, self: BunServer) => answer(options, request, canonicalIp(self.requestIP(request)?.address)),
   });
   return { port: server.port ?? 0, close: () => server.stop(true) };
 }
@@ -100,7 +92,7 @@ async function startDeno(deno: NonNullable<Runtimes["Deno"]>, options: ServeOpti
   const { address, tls } = options;
   const abort = new AbortController();
   const server = deno.serve({
-    ...(address.kind === "unix" ? { path: address.path } : { hostname: address.host, port: address.port }),
+    ...{ hostname: address.host, port: address.port },
     ...(tls === undefined ? {} : { cert: tls.certificatePem, key: tls.keyPem }),
     signal: abort.signal,
     onListen: () => {},

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "../kit/ports.ts";
@@ -60,6 +60,26 @@ export const LISTEN_CASES: readonly Case[] = [
         const missing = dial(net, { kind: "unix", path: join(folder, "none.sock") });
         await missing.untilHeard("close");
         assert.match(missing.error?.message ?? "", /none\.sock: /);
+      }),
+  },
+  {
+    name: "Unix sockets: close leaves a successor's file where it is",
+    run: ({ net, kernel }) =>
+      withFolder(async (folder) => {
+        if (!kernel) return;
+        const address = { kind: "unix", path: join(folder, "s.sock") } as const;
+        const former = await net.listen(plainListen({ address }), () => new End());
+        unlinkSync(address.path);
+        await withListener(net, { address }, async (accepting) => {
+          await former.close();
+          await former.close();
+          const [near, far] = await pair(net, accepting);
+          near.open().write(bytesOf("to the successor"));
+          await far.untilText("to the successor");
+          near.open().destroy();
+          assert.deepEqual(readdirSync(folder), ["s.sock"]);
+        });
+        assert.deepEqual(readdirSync(folder), []);
       }),
   },
   {

@@ -1,11 +1,7 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import type { SocketAddress } from "../../src/runtime/net.ts";
-import { type FetchHandler, type FetchServer, serveFetch } from "../../src/runtime/serve.ts";
+import { type FetchHandler, type FetchServer, type ServeAddress, serveFetch } from "../../src/runtime/serve.ts";
 import { startNodeServer } from "../../src/runtime/serve-node.ts";
 import { testAuthority } from "../kit/certs.ts";
 import { freePort } from "../kit/ports.ts";
@@ -26,12 +22,11 @@ interface Answer {
   readonly body: string;
 }
 
-function ask(address: SocketAddress, options: { path: string; method?: string; body?: string; ca?: string }): Promise<Answer> {
-  const where = address.kind === "unix" ? { socketPath: address.path } : { host: address.host, port: address.port };
+function ask(address: ServeAddress, options: { path: string; method?: string; body?: string; ca?: string }): Promise<Answer> {
   const { request } = options.ca === undefined ? http : https;
   return new Promise((resolve, reject) => {
     const { body = "", ...rest } = options;
-    const asked = request({ ...where, ...rest, servername: "admin.test", agent: false }, (incoming) => {
+    const asked = request({ ...address, ...rest, servername: "admin.test", agent: false }, (incoming) => {
       const parts: Buffer[] = [];
       incoming.on("data", (part: Buffer) => void parts.push(part));
       incoming.on("error", reject);
@@ -56,9 +51,9 @@ async function withServer(
   }
 }
 
-const LOOPBACK: SocketAddress = { kind: "tcp", host: "127.0.0.1", port: 0 };
+const LOOPBACK: ServeAddress = { host: "127.0.0.1", port: 0 };
 
-async function expectWhole(address: SocketAddress, remote: string, ca?: string): Promise<void> {
+async function expectWhole(address: ServeAddress, remote: string, ca?: string): Promise<void> {
   const answer = await ask(address, { path: "/a?b=c", method: "POST", body: "hello", ...(ca === undefined ? {} : { ca }) });
   assert.equal(answer.status, 201);
   assert.equal(answer.body, "POST /a?b=c hello");
@@ -69,7 +64,7 @@ async function expectWhole(address: SocketAddress, remote: string, ca?: string):
 describe("serveFetch", () => {
   test("TCP: requests, answers, the peer's address; a handler that throws answers 500 without the reason", () =>
     withServer({ address: LOOPBACK, fetch: handler }, async ({ address }) => {
-      assert.ok(address.kind === "tcp" && address.port > 0);
+      assert.ok(address.port > 0);
       await expectWhole(address, "127.0.0.1");
       const failed = await ask(address, { path: "/throw" });
       assert.equal(failed.status, 500);
@@ -84,23 +79,8 @@ describe("serveFetch", () => {
     );
   });
 
-  test("a Unix socket, for its owner only, gone afterwards", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "selvedge-serve-"));
-    try {
-      const path = join(folder, "admin.sock");
-      await withServer({ address: { kind: "unix", path }, fetch: handler }, async ({ address }) => {
-        await expectWhole(address, "");
-        assert.equal(statSync(path).mode & 0o777, 0o600);
-      });
-      assert.equal(existsSync(path), false);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
-  });
-
   test("a port in use is named; close frees it", async () => {
-    const first = await serveFetch({ address: { kind: "tcp", host: "127.0.0.1", port: await freePort() }, fetch: handler });
-    assert.ok(first.address.kind === "tcp");
+    const first = await serveFetch({ address: { host: "127.0.0.1", port: await freePort() }, fetch: handler });
     await assert.rejects(serveFetch({ address: first.address, fetch: handler }), {
       message: `port ${first.address.port} on 127.0.0.1 is in use`,
     });
@@ -112,7 +92,7 @@ describe("serveFetch", () => {
     const server = await startNodeServer(LOOPBACK, undefined, async (request, remoteAddress) =>
       handler(request, { remoteAddress }),
     );
-    await expectWhole({ kind: "tcp", host: "127.0.0.1", port: server.port }, "127.0.0.1");
+    await expectWhole({ host: "127.0.0.1", port: server.port }, "127.0.0.1");
     await server.close();
   });
 });
