@@ -185,13 +185,14 @@ export abstract class ChainRun {
     return result;
   }
 
-  /** Body bytes that come while the head is held wait untouched; the source is asked to stop. */
+  /** Body bytes that come while the head is held wait untouched; the source is asked to stop, unless the filter waits for what is behind them. */
   protected store(slot: FilterSlot, lane: Lane, bytes: Bytes, end: boolean): ChainResult {
     if (!lane.body.append(bytes)) return this.failTooLarge(slot, lane);
     lane.end = end;
-    if (!end) this.pauseSource(lane.direction);
-    // Only the filter can end the pause now.
-    else if (lane.headAlone) this.deadlines.arm(lane.deadline, (slot.module as FilterModule).config.budget.pauseMs);
+    if (!end) {
+      if (!lane.showsBody) this.pauseSource(lane.direction);
+      // Only the filter can end the pause now.
+    } else if (lane.headAlone) this.deadlines.arm(lane.deadline, (slot.module as FilterModule).config.budget.pauseMs);
     return "held";
   }
 
@@ -211,7 +212,8 @@ export abstract class ChainRun {
     if (verdict.kind === "respond") return this.answer(slot, verdict);
     if (verdict.kind === "continue" || lane.resumed) return "forward";
     if (lane.held !== "head") lane.held = at;
-    if (at === "head") lane.headAlone = verdict.headAlone === true;
+    // Of a head behind which it sees nothing, only the filter itself can let go.
+    if (at === "head") lane.headAlone = verdict.headAlone === true && seesBehindHead(slot.context, lane.direction);
     if (slot.verdict === "continue") slot.verdict = "pause";
     // A filter that collects a body waits for the peer, whose own time-outs count, until the end is there.
     const { pauseMs } = (slot.module as FilterModule).config.budget;
@@ -313,4 +315,11 @@ export abstract class ChainRun {
     else this.responseSourcePaused = false;
     this.host?.resumeSource(direction);
   }
+}
+
+/** Does a filter that holds the head alone have a callback for what follows? Each of them can end the pause. */
+function seesBehindHead(context: FilterContext | undefined, direction: Direction): boolean {
+  if (context === undefined) return false;
+  const wantsBody = direction === "request" ? context.wantsRequestBody : context.wantsResponseBody;
+  return wantsBody || context.wantsTrailers?.(direction) !== false;
 }

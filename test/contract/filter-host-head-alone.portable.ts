@@ -165,11 +165,10 @@ describe("FilterChain: a head that is held alone", () => {
     assert.equal(latin1Text(exchange.chain.data), "");
   });
 
-  test("trailers let nothing go of a filter that has no callback for them, and their end starts the deadline", () => {
+  test("trailers let nothing go of a filter that has no callback for them", () => {
     const bench = new FilterBench();
     const seen: string[] = [];
-    const change = { budget: { pauseMs: 1_000 } };
-    const deaf = new FakeFilter("a", seen, { requestHead: holdHead }, change, false, false);
+    const deaf = new FakeFilter("a", seen, { requestHead: holdHead }, { budget: { pauseMs: 1_000 } }, false, false);
     const exchange = bench.exchange([deaf]);
     exchange.chain.requestHead(false);
     assert.equal(exchange.chain.requestEnd(HeaderBlock.from([["t", "1"]])), "held");
@@ -177,7 +176,45 @@ describe("FilterChain: a head that is held alone", () => {
     assert.deepEqual([seen, exchange.events], [["a requestHead"], []]);
     bench.clock.advance(1_000);
     assert.deepEqual(exchange.events, ["fail filter_timeout"]);
-    const late = bench.exchange([new FakeFilter("a", [], { requestHead: holdHead }, change, false, false)]);
+  });
+
+  test("a filter that sees nothing of what follows is waited for from the head on: the peer that is told to stop can end nothing", () => {
+    for (const direction of ["request", "response"] as const) {
+      const bench = new FilterBench();
+      const change = { budget: { pauseMs: 1_000 } };
+      const exchange = bench.exchange([new FakeFilter("a", [], { [`${direction}Head`]: holdHead }, change, false, false)]);
+      const { chain } = exchange;
+      if (direction === "request") {
+        chain.requestHead(false);
+        assert.equal(chain.requestData(bytes("x"), false), "held");
+      } else {
+        chain.requestHead(true);
+        exchange.respond(200, [], false);
+        assert.equal(chain.responseData(bytes("x"), false), "held");
+      }
+      bench.clock.advance(500);
+      assert.deepEqual(exchange.events, [`pause ${direction}`]);
+      bench.clock.advance(1_000);
+      assert.equal(exchange.events[1], "fail filter_timeout");
+    }
+  });
+
+  test("one that sees only trailers gets them: the body before them is collected, within the budget", async () => {
+    const bench = new FilterBench();
+    const seen: string[] = [];
+    const change = { budget: { pauseMs: 1_000, bufferBytes: 2 } };
+    const made = () => bench.exchange([new FakeFilter("a", seen, { requestHead: holdHead }, change, false)]);
+    const exchange = made();
+    exchange.chain.requestHead(false);
+    assert.equal(exchange.chain.requestData(bytes("x"), false), "held");
+    bench.clock.advance(5_000);
+    assert.equal(exchange.chain.requestEnd(HeaderBlock.from([["t", "1"]])), "held");
+    await settle();
+    assert.deepEqual([seen, exchange.events], [["a requestHead", "a requestTrailers"], ['request head "x" end']]);
+    const full = made();
+    full.chain.requestHead(false);
+    assert.equal(full.chain.requestData(bytes("xyz"), false), "failed");
+    const late = made();
     late.chain.requestHead(false);
     late.chain.requestData(bytes("x"), true);
     bench.clock.advance(2_000);
