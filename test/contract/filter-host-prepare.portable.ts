@@ -24,6 +24,7 @@ import { buildPuppet } from "../kit/puppet.ts";
 import { newFolder } from "../kit/selvedge.ts";
 import { describe, test } from "../kit/suite.ts";
 import { until } from "../kit/until.ts";
+import { uleb } from "../kit/wasm.ts";
 
 const PUPPET = buildPuppet();
 const clock = new SystemClock();
@@ -83,6 +84,21 @@ describe("preparing modules", () => {
     assert.ok((await good).hasCode);
     await assert.rejects(compiler.compile(Uint8Array.of(1, 2, 3), DEFAULT_FILTER_BUDGET), /not a WebAssembly core module/);
     await assert.rejects(compiler.compile(new Uint8Array(PUPPET), { ...DEFAULT_FILTER_BUDGET, memoryBytes: 0 }), /page/);
+  });
+
+  test("an engine, whose time grows with them as well, meets no module that is beyond the meter's bounds", () => {
+    const made = (loops: number, ...rest: number[]): Uint8Array<ArrayBuffer> => {
+      const code = [1, ...uleb(20_000), 0x7f, ...new Array<number[]>(loops).fill([0x03, 0x40, 0x0b]).flat(), ...rest, 0x0b];
+      const section = [1, ...uleb(code.length), ...code];
+      const head = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0];
+      return Uint8Array.from([...head, 10, ...uleb(section.length), ...section]);
+    };
+    const DROP_NOTHING = 0x1a;
+    assert.throws(() => prepareModule(made(201, DROP_NOTHING), bounds), /more than 4000000 locals and operands/);
+    // Within them, the engine's word counts.
+    assert.throws(() => prepareModule(made(200, DROP_NOTHING), bounds), /not valid WebAssembly/);
+    assert.throws(() => prepareModule(made(1, 0x27), bounds), /not valid WebAssembly/);
+    assert.ok(prepareModule(made(200), bounds).facts.hasCode);
   });
 
   test("a filter of a module that a thread prepared answers", async () => {

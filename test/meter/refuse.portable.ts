@@ -179,14 +179,15 @@ describe("meter: bounds", () => {
     const section = (id: number, bytes: readonly number[]): number[] => [id, ...uleb(bytes.length), ...bytes];
     const made = (count: number, each: readonly number[]): Uint8Array<ArrayBuffer> => {
       const operands = new Array<readonly number[]>(500).fill([0x41, 0]).flat();
-      const code = [0, ...operands, ...new Array<readonly number[]>(count).fill(each).flat(), 0x0b];
-      const body = [0, 0x0b];
+      const drops = new Array<number>(500).fill(0x1a);
+      const code = [0, ...operands, ...new Array<readonly number[]>(count).fill(each).flat(), ...drops, 0x0b];
+      const body = [0, 0x00, 0x0b];
       const functions = [2, ...uleb(code.length), ...code, ...uleb(body.length), ...body];
-      return raw(...section(1, types), ...section(3, [2, 0, 1]), ...section(10, functions));
+      return raw(...section(1, types), ...section(3, [2, 1, 0]), ...section(10, functions));
     };
     const most = (each: number): number => Math.floor(METER_LIMITS.wideOperands / each);
     const block = [0x02, 0x00, 0x0b];
-    const call = [0x10, 0x00];
+    const call = [0x10, 0x01];
     for (const each of [block, call]) {
       accepts(made(most(1_000), each));
       refuses(made(most(1_000) + 1, each), "limit", /4000000 operands in all/);
@@ -194,6 +195,35 @@ describe("meter: bounds", () => {
     // A block with a branch: 1,500.
     accepts(made(most(1_500), [0x02, 0x00, 0x0c, 0x00, 0x0b]));
     refuses(made(most(1_500) + 1, [0x02, 0x00, 0x0c, 0x00, 0x0b]), "limit", /operands/);
+  });
+
+  test("locals and operands at blocks and branches, where they are many", () => {
+    const made = (locals: number, pushed: number, count: number, each: readonly number[]): Uint8Array<ArrayBuffer> => {
+      const section = (id: number, bytes: readonly number[]): number[] => [id, ...uleb(bytes.length), ...bytes];
+      const repeat = (times: number, bytes: readonly number[]): number[] =>
+        new Array<readonly number[]>(times).fill(bytes).flat();
+      const code = [
+        1,
+        ...uleb(locals),
+        0x7f,
+        ...repeat(pushed, [0x41, 0]),
+        ...repeat(count, each),
+        ...repeat(pushed, [0x1a]),
+        0x0b,
+      ];
+      return rawFrom([...section(1, [1, 0x60, 0, 0]), ...section(3, [1, 0]), ...section(10, [1, ...uleb(code.length), ...code])]);
+    };
+    const bound = /4000000 locals and operands at its blocks and branches/;
+    const loop = [0x03, 0x40, 0x0b];
+    const most = METER_LIMITS.heldValues / 20_000;
+    accepts(made(20_000, 0, most, loop));
+    refuses(made(20_000, 0, most + 1, loop), "limit", bound);
+    // Operands below count as locals do, and a branch as a block.
+    refuses(made(10_000, 10_000, most + 1, loop), "limit", bound);
+    const left = [0x02, 0x40, 0x0c, 0x00, 0x0b];
+    accepts(made(20_000, 0, most / 2, left));
+    refuses(made(20_000, 0, most / 2 + 1, left), "limit", bound);
+    accepts(made(METER_LIMITS.fewHeld, 0, METER_LIMITS.heldValues / METER_LIMITS.fewHeld + 1, loop));
   });
 
   test("parameters", () => {

@@ -1,6 +1,6 @@
 import type { Bytes } from "../../core/bytes.ts";
 import { CONFIG_LIMITS, type FilterBudget, PROXY_WASM_LIMITS } from "../../core/limits.ts";
-import { METER_VERSION, meterModule } from "../meter/index.ts";
+import { METER_VERSION, MeterError, type MeteredModule, type MeterOptions, meterModule } from "../meter/index.ts";
 
 const HEADER = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
 
@@ -47,10 +47,22 @@ export function prepareModule(wasm: Bytes, { fuel, memoryBytes, keeps }: Prepare
   if (wasm.byteLength > CONFIG_LIMITS.moduleBytes)
     throw new Error(`the module is larger than ${CONFIG_LIMITS.moduleBytes} bytes`);
   if (HEADER.some((byte, i) => wasm[i] !== byte)) throw new Error("not a WebAssembly core module of version 1");
-  // The original first: only an engine knows what is valid, and rewriting must not make an invalid module valid.
+  const metered = tryMeter(wasm, { fuel, memoryBytes, tableElements: PROXY_WASM_LIMITS.tableElements, keeps });
+  // Only an engine knows what is valid, and rewriting must not make an invalid module valid.
   if (!WebAssembly.validate(wasm as Uint8Array<ArrayBuffer>)) throw new Error(describeInvalid(wasm));
-  const { bytes, report } = meterModule(wasm, { fuel, memoryBytes, tableElements: PROXY_WASM_LIMITS.tableElements, keeps });
+  if (metered instanceof Error) throw metered;
+  const { bytes, report } = metered;
   return { bytes, facts: { hasCode: report.functions > 0, hasMemory: report.memory !== undefined } };
+}
+
+/** Throws for what is beyond a bound before an engine meets it, which would take long over it too. Of everything else the engine is asked first. */
+function tryMeter(wasm: Bytes, options: MeterOptions): MeteredModule | Error {
+  try {
+    return meterModule(wasm, options);
+  } catch (error) {
+    if (!(error instanceof Error) || (error instanceof MeterError && error.problem === "limit")) throw error;
+    return error;
+  }
 }
 
 /** The engine says why only when it is to compile. */

@@ -213,7 +213,7 @@ export class CodeRewriter {
     });
     decoder.graph = undefined;
     // All of them were counted; the passes to come see the same ones.
-    this.#shape.wideOperands = Number.NEGATIVE_INFINITY;
+    this.#shape.wideOperands = this.#shape.heldValues = Number.NEGATIVE_INFINITY;
     this.instructions = decoder.instructions;
     return graph;
   }

@@ -28,7 +28,7 @@ import {
 } from "./prefixed.ts";
 import { ByteReader } from "./reader.ts";
 import { checkReferenceType, refuseOpcode } from "./refuse.ts";
-import { checkCount, countWide, type ModuleShape, readTagParams } from "./shape.ts";
+import { checkCount, countHeld, countWide, type ModuleShape, readTagParams } from "./shape.ts";
 import { Ways } from "./ways.ts";
 
 const { immediates, heights, weights } = ops.PLAIN;
@@ -64,6 +64,7 @@ export class BodyDecoder {
   readonly #ways: Ways;
   #reader: ByteReader;
   #height = 0;
+  #locals = 0;
   /** Where a call is followed by a trap. */
   #doomedAt = -1;
 
@@ -81,6 +82,7 @@ export class BodyDecoder {
     this.calls = this.catches = this.leavesEarly = false;
     this.noise = QUIET;
     this.heightMax = this.#height = 0;
+    this.#locals = locals;
     this.#doomedAt = -1;
     const entry = this.#plan.begin(isPaid);
     this.#loops.begin(entry, isPaid);
@@ -317,6 +319,7 @@ export class BodyDecoder {
 
   #push(kind: number, { params, results }: BlockShape): void {
     countWide(this.#shape, params + results);
+    countHeld(this.#shape, this.#locals + Math.max(0, this.#height));
     this.#ways.enter(kind, Math.max(0, this.#height - params), params, results);
   }
 
@@ -408,6 +411,7 @@ export class BodyDecoder {
   #branch(label: number, from: number): number {
     const target = this.#frames.target(label, from);
     countWide(this.#shape, this.#frames.arity(target));
+    countHeld(this.#shape, this.#locals + Math.max(0, this.#height));
     this.#frames.targeted[target] = 1;
     if (target === 0) this.leavesEarly = true;
     return target;

@@ -3,8 +3,8 @@
  * it does, and recursion pays for its depth. Pure: bytes in, bytes out, the same on every machine.
  *
  * What the host has to do:
- * 1. Before: `WebAssembly.validate(wasm)` of the ORIGINAL must be true (or it was compiled). The meter decodes what it needs
- *    and copies the rest; only an engine decides what is valid.
+ * 1. `WebAssembly.validate(wasm)` of the ORIGINAL must be true (or it was compiled), or what comes out is not to be used. The meter decodes
+ *    what it needs and copies the rest; only an engine decides what is valid. Ask it behind the meter, whose bounds keep an engine's time short.
  * 2. Compile the result, instantiate it, and call `instance.exports[START_EXPORT]` when there is one: it is the module's start
  *    function, which the engine no longer calls by itself, so that there are exports to ask why it stopped. It and everything
  *    until the host sets the fuel is paid from `fuel`.
@@ -83,7 +83,7 @@ export interface MeteredModule {
 export const DEFAULT_DEPTH = DEFAULT_FILTER_BUDGET.depthSlots;
 
 /**
- * Rewrites a module that an engine has found valid. Throws `MeterError` when it is malformed after all, uses a feature that is
+ * Rewrites a module that an engine has found valid, or will be asked about. Throws `MeterError` when it is malformed after all, uses a feature that is
  * not supported (shared memory, memory64, multi-memory, GC, components, unknown instructions) or exceeds a bound.
  */
 export function meterModule(wasm: Bytes, options: MeterOptions): MeteredModule {

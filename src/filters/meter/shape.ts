@@ -99,6 +99,8 @@ export interface ModuleShape {
   importedFunctions: number;
   /** Operands of all blocks, branches and calls that have more than a few. */
   wideOperands: number;
+  /** Locals and operands at all blocks and branches with more than a few. */
+  heldValues: number;
   globals: number;
   /** Its own globals that are mutable. */
   readonly mutableGlobals: MutableGlobal[];
@@ -120,6 +122,7 @@ export const newShape = (bytes: Bytes): ModuleShape => ({
   entries: [],
   tagTypes: [],
   wideOperands: 0,
+  heldValues: 0,
   importedFunctions: 0,
   globals: 0,
   mutableGlobals: [],
@@ -207,4 +210,12 @@ export function countWide(shape: ModuleShape, operands: number): void {
   shape.wideOperands += operands;
   if (shape.wideOperands > METER_LIMITS.wideOperands)
     throw overLimit(`the module has blocks, branches and calls with more than ${METER_LIMITS.wideOperands} operands in all`);
+}
+
+/** Counts the locals and operands at a block or a branch: compilers note of each where it is, though two bytes of code may stand for thousands. */
+export function countHeld(shape: ModuleShape, values: number): void {
+  if (values <= METER_LIMITS.fewHeld) return;
+  shape.heldValues += values;
+  if (shape.heldValues > METER_LIMITS.heldValues)
+    throw overLimit(`the module has more than ${METER_LIMITS.heldValues} locals and operands at its blocks and branches in all`);
 }
