@@ -28,7 +28,7 @@ import {
 } from "./prefixed.ts";
 import { ByteReader } from "./reader.ts";
 import { checkReferenceType, refuseOpcode } from "./refuse.ts";
-import { checkCount, countHeld, countWide, type ModuleShape, readTagParams } from "./shape.ts";
+import { checkCount, countAt, countWide, type ModuleShape, readTagParams } from "./shape.ts";
 import { Ways } from "./ways.ts";
 
 const { immediates, heights, weights } = ops.PLAIN;
@@ -318,8 +318,7 @@ export class BodyDecoder {
   }
 
   #push(kind: number, { params, results }: BlockShape): void {
-    countWide(this.#shape, params + results);
-    countHeld(this.#shape, this.#locals + Math.max(0, this.#height));
+    countAt(this.#shape, params + results, this.#locals + Math.max(0, this.#height));
     this.#ways.enter(kind, Math.max(0, this.#height - params), params, results);
   }
 
@@ -410,8 +409,7 @@ export class BodyDecoder {
   /** Notes a branch. Returns the frame that it goes to. */
   #branch(label: number, from: number): number {
     const target = this.#frames.target(label, from);
-    countWide(this.#shape, this.#frames.arity(target));
-    countHeld(this.#shape, this.#locals + Math.max(0, this.#height));
+    countAt(this.#shape, this.#frames.arity(target), this.#locals + Math.max(0, this.#height));
     this.#frames.targeted[target] = 1;
     if (target === 0) this.leavesEarly = true;
     return target;

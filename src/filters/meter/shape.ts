@@ -212,10 +212,11 @@ export function countWide(shape: ModuleShape, operands: number): void {
     throw overLimit(`the module has blocks, branches and calls with more than ${METER_LIMITS.wideOperands} operands in all`);
 }
 
-/** Counts the locals and operands at a block or a branch: compilers note of each where it is, though two bytes of code may stand for thousands. */
-export function countHeld(shape: ModuleShape, values: number): void {
-  if (values <= METER_LIMITS.fewHeld) return;
-  shape.heldValues += values;
+/** The same for a block or a branch, of which compilers note where each of the locals and operands is that are there (`held`). */
+export function countAt(shape: ModuleShape, operands: number, held: number): void {
+  countWide(shape, operands);
+  if (held <= METER_LIMITS.fewHeld) return;
+  shape.heldValues += held;
   if (shape.heldValues > METER_LIMITS.heldValues)
     throw overLimit(`the module has more than ${METER_LIMITS.heldValues} locals and operands at its blocks and branches in all`);
 }
