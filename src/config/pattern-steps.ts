@@ -32,16 +32,16 @@ export function checkPattern(expression: string): PatternCheck | undefined {
   return check;
 }
 
-const ofRoutes = new WeakMap<RouteConfig, number>();
+const ofRoutes = new WeakMap<RouteConfig, ReadonlyMap<string, number>>();
 
-/** Steps of all expressions of a route. */
-export function patternStepsOf(route: RouteConfig): number {
+/** The expressions of a route, with the steps that each takes. */
+export function patternStepsOf(route: RouteConfig): ReadonlyMap<string, number> {
   const before = ofRoutes.get(route);
   if (before !== undefined) return before;
-  let steps = 0;
+  const steps = new Map<string, number>();
   for (const { matches } of route.rules) {
     for (const { path, headers, query } of matches) {
-      for (const each of [path, ...headers, ...query]) if (each.kind === "regex") steps += stepsOf(each.value);
+      for (const each of [path, ...headers, ...query]) if (each.kind === "regex") steps.set(each.value, stepsOf(each.value));
     }
   }
   ofRoutes.set(route, steps);

@@ -1,6 +1,7 @@
 import type { RE2JS } from "re2js";
 import { latin1Text, utf8Bytes } from "../core/bytes.ts";
 import { CONFIG_LIMITS } from "../core/limits.ts";
+import { writtenOut } from "./pattern-size.ts";
 
 /**
  * An expression as a table: the deterministic automaton over bytes, made whole before it meets a text. So one byte of a text costs one
@@ -53,7 +54,12 @@ const START = { context: () => 5 };
 
 /** The anchored automaton of an expression. Throws the engine's `Error` when it is none. */
 export function buildPatternTable(engine: typeof RE2JS, expression: string): PatternTable | PatternTooLarge {
-  const re2 = engine.compile(wireText(expression)).re2();
+  const text = wireText(expression);
+  if (writtenOut(text) > CONFIG_LIMITS.regexAtoms) {
+    const message = `It has more than ${CONFIG_LIMITS.regexAtoms} characters and classes once repetitions are written out.`;
+    return { message, steps: text.length };
+  }
+  const re2 = engine.compile(text).re2();
   const program: Program = re2.prog;
   const instructions = program.numInst();
   const max = CONFIG_LIMITS.regexInstructions;

@@ -418,10 +418,12 @@ export const CONFIG_LIMITS = {
   regexBytes: 1024,
   /** Instructions of a regex once repetitions are written out: `a{3}` has three. Exceeded: `bad_regex`. */
   regexInstructions: 4_096,
+  /** Characters and classes of a regex once repetitions are written out, before alternatives become one. Exceeded: `bad_regex`, without asking the engine. */
+  regexAtoms: 65_536,
   /** Steps of making the table of a regex: instructions alive in each of its states, once for each class of characters. Some 0.1 to 1 us each, by how warm the code is. Exceeded: `bad_regex`. */
   regexSteps: 250_000,
-  /** The same for all regexes of one configuration; those that nobody has seen yet of one text that is read. Exceeded: `bad_regex`. */
-  regexStepsTotal: 20_000_000,
+  /** The same for all different regexes of one configuration (about a second); those that nobody has seen yet of one text that is read. Exceeded: `bad_regex`. */
+  regexStepsTotal: 2_000_000,
   /** Regexes whose steps are remembered from one apply to the next. */
   regexesRemembered: 16_384,
   /** Applies kept in the history. */

@@ -3,15 +3,22 @@ import { patternStepsOf } from "../pattern-steps.ts";
 import type { RouteConfig } from "../snapshot.ts";
 import type { CompileContext } from "./context.ts";
 
-/** Every worker makes the tables of all expressions, and keeps them: together they are bounded too. The first route beyond is named. */
+/**
+ * Every worker makes the tables of all expressions, each once, and keeps them: together they are bounded too, so that this takes a second at
+ * most. The first route beyond is named.
+ */
 export function refuseTooManySteps(
   context: CompileContext,
   routes: readonly RouteConfig[],
   max: number = CONFIG_LIMITS.regexStepsTotal,
 ): void {
+  const seen = new Set<string>();
   let steps = 0;
   for (const route of routes) {
-    steps += patternStepsOf(route);
+    for (const [expression, each] of patternStepsOf(route)) {
+      if (!seen.has(expression)) steps += each;
+      seen.add(expression);
+    }
     if (steps <= max) continue;
     const resource = context.find("Route", route.name);
     if (resource === undefined) return;

@@ -1,7 +1,7 @@
 import type { RE2JS } from "re2js";
-import { buildPatternTable, matchesTable, wireText } from "../../config/pattern-table.ts";
+import { buildPatternTable, matchesTable, type PatternTable, wireText } from "../../config/pattern-table.ts";
 import { assert } from "../../core/assert.ts";
-import { ROUTING_LIMITS } from "../../core/limits.ts";
+import { CONFIG_LIMITS, ROUTING_LIMITS } from "../../core/limits.ts";
 
 export { wireText };
 
@@ -33,10 +33,26 @@ const TEXT_BYTES = 16;
 
 /** Throws an `Error` that says what is wrong with the expression. `loadPatternEngine` was awaited before. */
 export function compilePattern(expression: string): Pattern {
+  const table = made.get(expression) ?? makeTable(expression);
+  return { test: (text) => isAllowed(text) && matchesTable(table, text) };
+}
+
+/** Of this configuration and those before: what one of them had, and others share, is not made again. */
+const made = new Map<string, PatternTable>();
+let madeSteps = 0;
+const KEPT_STEPS = 2 * CONFIG_LIMITS.regexStepsTotal;
+
+function makeTable(expression: string): PatternTable {
   assert(engine !== undefined, "the engine of expressions is loaded");
   const table = buildPatternTable(engine, expression);
   if ("message" in table) throw new Error(`the regular expression is too large: ${table.message}`);
-  return { test: (text) => isAllowed(text) && matchesTable(table, text) };
+  madeSteps += table.steps;
+  if (madeSteps > KEPT_STEPS) {
+    made.clear();
+    madeSteps = table.steps;
+  }
+  made.set(expression, table);
+  return table;
 }
 
 function isAllowed(text: string): boolean {
