@@ -7,14 +7,14 @@ export function writtenOut(expression: string): number {
 }
 
 /** `{3}`, `{3,}`, `{3,5}`: everything else in braces is what stands there. */
-const REPETITION = /\{(\d{1,4})(?:,(\d{0,4}))?\}/y;
+const REPETITION = /\{(\d{1,4})(?:,(\d{0,4}))?\}/sy;
 /** A class, in which names of classes in brackets and escapes may stand; a bracket at its beginning does not end it. */
-const CLASS = /\[\^?\]?(?:\[:\^?\w+:\]|\\[^]|[^\]\\])*\]/y;
+const CLASS = /\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]/sy;
 /** What follows a backslash, as far as it is one atom. */
-const ESCAPE = /\\(?:x\{[^}]*\}|[pP](?:\{[^}]*\}|[^])|[^])/y;
-const LITERALS = /\\Q([^]*?)(?:\\E|$)/y;
+const ESCAPE = /\\(?:x\{[^}]*\}|[pP](?:\{[^}]*\}|.)|.)/sy;
+const LITERALS = /\\Q(.*?)(?:\\E|$)/sy;
 /** Flags, or the name of a group: the rest of it is like any other. */
-const GROUP = /\((?:\?[^:>)]*[:>]?)?/y;
+const GROUP = /\((?:\?[^:>)]*[:>]?)?/sy;
 
 class Atoms {
   #at = 0;
