@@ -106,7 +106,7 @@ export interface FilterBudget {
   readonly logLinesPerSecond: number;
   /** Keys of shared data. One more: the call fails. */
   readonly sharedDataKeys: number;
-  /** Shared data, keys and values together. More: the call fails. */
+  /** Shared data, keys and values together; as much again in all its shared queues. More: the call fails. */
   readonly sharedDataBytes: number;
   /** Metrics a filter may define. */
   readonly metrics: number;

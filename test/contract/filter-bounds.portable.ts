@@ -83,6 +83,28 @@ describe("bounds at their edge: proxy-wasm", () => {
     );
   });
 
+  test("bytes in all queues of a namespace together", async () => {
+    await playInRequest(
+      function* (guest) {
+        const ids: number[] = [];
+        for (const name of ["one", "two"]) {
+          assert.equal(yield guest.host("proxy_register_shared_queue", guest.put(name), name.length, OUT_A), abi.OK);
+          ids.push(guest.u32(OUT_A));
+        }
+        const [one = 0, two = 0] = ids;
+        const enqueue = (id: number, size: number) => guest.host("proxy_enqueue_shared_queue", id, 0, size);
+        assert.equal(yield enqueue(one, 60), abi.OK);
+        assert.equal(yield enqueue(two, 41), abi.INTERNAL_FAILURE);
+        assert.equal(yield enqueue(two, 40), abi.OK);
+        assert.equal(yield enqueue(one, 1), abi.INTERNAL_FAILURE);
+        assert.equal(yield guest.host("proxy_dequeue_shared_queue", one, OUT_A, OUT_A), abi.OK);
+        assert.equal(yield enqueue(two, 60), abi.OK);
+        return 0;
+      },
+      { budget: { sharedDataBytes: 100 } },
+    );
+  });
+
   const load = (module: ModuleAssembler): Promise<FilterModule> => {
     module.memory(1, undefined, "memory");
     module.func({ name: "proxy_on_memory_allocate", params: ["i32"], results: ["i32"], body: "i32.const 0" });

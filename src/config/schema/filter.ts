@@ -119,7 +119,7 @@ const budget = z.strictObject({
   callouts: count("callouts", 0, "HTTP calls under way in one exchange."),
   logLines: count("logLinesPerSecond", 0, "Log lines per second; more are dropped and counted."),
   sharedDataKeys: count("sharedDataKeys", 0, "Keys of shared data."),
-  sharedData: bytes("sharedDataBytes", 0, "Shared data, keys and values."),
+  sharedData: bytes("sharedDataBytes", 0, "Shared data, keys and values; as much again in all shared queues."),
   metrics: count("metrics", 0, "Metrics it may define."),
   contexts: count("contextsPerInstance", 1, "Exchanges in one instance."),
 });

@@ -161,10 +161,17 @@ export class SharedNamespace implements Restorable {
     const queue = this.#find(queueId);
     if (queue === undefined) return NOT_FOUND;
     if (queue.items.length >= PROXY_WASM_LIMITS.queueItems) return INTERNAL_FAILURE;
-    if (queue.bytes + item.byteLength > budget.sharedDataBytes) return INTERNAL_FAILURE;
+    if (this.#queuedBytes() + item.byteLength > budget.sharedDataBytes) return INTERNAL_FAILURE;
     this.#isChanged = true;
     queue.add(item);
     return OK;
+  }
+
+  /** In all queues: with many of them nobody may have many times as much. */
+  #queuedBytes(): number {
+    let bytes = 0;
+    for (const queue of this.#queues.values()) bytes += queue.bytes;
+    return bytes;
   }
 
   /** The first item; undefined: empty; null: no such queue. */
