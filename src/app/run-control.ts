@@ -1,4 +1,5 @@
 import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
+import { natsAddress } from "../cli/nats-address.ts";
 import { paintOf } from "../cli/report.ts";
 import { VERSION } from "../cli/version.ts";
 import { isSubjectToken } from "../config/nats/names.ts";
@@ -7,7 +8,7 @@ import { describeCause } from "../core/failure.ts";
 import type { Log } from "../core/log.ts";
 import { systemRng } from "../core/rng.ts";
 import { readText } from "../runtime/files.ts";
-import { natsAddress, processTools, serveUntilSignal } from "./serving.ts";
+import { processTools, serveUntilSignal } from "./serving.ts";
 import { type ControlServer, startControl } from "./start-control.ts";
 
 /** Each once; they become parts of subjects. */
@@ -22,14 +23,15 @@ function groupsOf(given: readonly string[]): readonly string[] {
 export async function runControl(context: CommandContext): Promise<number> {
   const { flags, terminal } = context;
   const { clock, log } = processTools(context);
-  const servers = flags.text("nats") ?? "";
+  const address = natsAddress(context, flags.text("nats") ?? "");
+  const servers = address.servers.join(",");
   const owners = await openOwners(flags.text("owners"), log);
   const groups = groupsOf(flags.list("groups"));
   let control: ControlServer;
   try {
     control = await startControl(
       context,
-      { kind: "nats", address: natsAddress(context, servers) },
+      { kind: "nats", address },
       { clock, log, rng: systemRng(), groups, owners: owners?.owners },
     );
   } catch (error) {

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import process from "node:process";
 import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
 import { assertExist } from "../cli/files.ts";
+import { natsAddress } from "../cli/nats-address.ts";
 import { paintOf, printIssues } from "../cli/report.ts";
 import { VERSION } from "../cli/version.ts";
 import type { SnapshotSource } from "../config/source.ts";
@@ -13,7 +14,7 @@ import { createHost, type HostOptions, moduleFolderOf } from "./create-host.ts";
 import type { HeldFolder } from "./held-folder.ts";
 import type { ProxyHost } from "./host.ts";
 import { refusedText } from "./messages.ts";
-import { natsAddress, type ProcessTools, processTools, serveUntilSignal } from "./serving.ts";
+import { type ProcessTools, processTools, serveUntilSignal } from "./serving.ts";
 import { startAdmin } from "./start-admin.ts";
 
 const DEFAULT_NATS = "nats://127.0.0.1:4222";
@@ -155,12 +156,13 @@ async function createSource(context: CommandContext, tools: ProcessTools, id: st
   return { source, state: () => ({ kind: "files", paths: files }), fromFiles: true };
 }
 
-async function createNats(context: CommandContext, tools: ProcessTools, id: string, servers: string): Promise<CreatedSource> {
+async function createNats(context: CommandContext, tools: ProcessTools, id: string, urls: string): Promise<CreatedSource> {
   const { flags } = context;
   const { createNatsSource } = await import("../config/source-nats.ts");
   const cacheFolder = flags.text("cache-dir");
+  const address = natsAddress(context, urls);
   const source = createNatsSource({
-    address: natsAddress(context, servers),
+    address,
     id,
     group: groupOf(context),
     version: VERSION,
@@ -173,7 +175,7 @@ async function createNats(context: CommandContext, tools: ProcessTools, id: stri
   });
   return {
     source,
-    state: () => ({ ...source.state(), kind: "nats", connection: source.state().kind, servers }),
+    state: () => ({ ...source.state(), kind: "nats", connection: source.state().kind, servers: address.servers.join(",") }),
     fromFiles: false,
   };
 }

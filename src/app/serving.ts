@@ -1,6 +1,5 @@
 import process from "node:process";
 import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
-import type { NatsAddress } from "../config/nats/connect.ts";
 import { type Clock, SystemClock } from "../core/clock.ts";
 import { EventLog } from "../core/events.ts";
 import { FilterLogs } from "../core/filter-logs.ts";
@@ -38,23 +37,6 @@ export function parseAddress(text: string, flag: string): { readonly host: strin
     throw new CommandError(`--${flag}: ${JSON.stringify(text)} is not an address like 127.0.0.1:8081`, "", EXIT.usage);
   const host = match[1] ?? match[2] ?? "";
   return { host: host === "" ? "0.0.0.0" : host, port };
-}
-
-/** Of `--nats` (several separated by commas) and the flags that go with it. */
-export function natsAddress({ flags }: CommandContext, servers: string): NatsAddress {
-  const user = flags.text("nats-user");
-  const password = flags.text("nats-password");
-  const token = flags.text("nats-token");
-  const credentialsFile = flags.text("nats-credentials");
-  const caFile = flags.text("nats-ca");
-  return {
-    servers: servers.split(",").map((each) => each.trim()),
-    ...(user === undefined ? {} : { user }),
-    ...(password === undefined ? {} : { password }),
-    ...(token === undefined ? {} : { token }),
-    ...(credentialsFile === undefined ? {} : { credentialsFile }),
-    ...(caFile === undefined ? {} : { tls: { caFile } }),
-  };
 }
 
 /**

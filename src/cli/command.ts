@@ -4,6 +4,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { CalloutAnswer, CalloutRequest, FilterHost, FilterMetrics } from "../filters/contract.ts";
 import type { FlagValues } from "./flags.ts";
+import { NATS_FLAGS } from "./serve-flags.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** One flag; its environment variable is `SELVEDGE_` and the name in capitals, its key in a configuration file is the name. */
@@ -141,4 +142,5 @@ export const REMOTE_FLAGS: readonly FlagSpec[] = [
   },
   { name: "token", type: "text", value: "<token>", help: "Bearer token of the control API." },
   { name: "nats", type: "text", value: "<url>", help: "Talk over NATS instead of the control API." },
+  ...NATS_FLAGS,
 ];

@@ -2,6 +2,7 @@ import process from "node:process";
 import { sha256Digest } from "../config/canonical.ts";
 import { moreIssues } from "../config/issue.ts";
 import { type ModuleSummary, summariseModule } from "../config/module-summary.ts";
+import { connectHint } from "../config/nats/complaints.ts";
 import { connectNats, type NatsAddress } from "../config/nats/connect.ts";
 import { isSubjectToken, NATS_NAMES } from "../config/nats/names.ts";
 import type { ApplyOutcome, Backup, ControlStatus, FilterLogAnswer } from "../control/control.ts";
@@ -25,15 +26,16 @@ type Connection = Awaited<ReturnType<typeof connectNats>>;
 /** The subjects `selvedge.config.…`: what NATS offers, also on a secured server. The rest needs the control API. */
 export class NatsRemote implements RemoteControl {
   constructor(
-    readonly url: string,
+    /** Servers, without user and password. */
+    readonly where: string,
     readonly connection: Connection,
     /** Last token of the subject, which is how the history knows who it was; undefined: the subject without it. */
     readonly author: string | undefined,
   ) {}
 
-  /** `user`: author in the history when the URL names nobody. On a secured server one may publish as oneself only. */
-  static async connect(url: string, user: string): Promise<NatsRemote> {
-    const address = addressOf(url);
+  /** `user`: author in the history when the address names nobody. On a secured server one may publish as oneself only. */
+  static async connect(address: NatsAddress, user: string): Promise<NatsRemote> {
+    const where = address.servers.join(",");
     // A secured server lets a user have answers in the inbox of its own name only.
     const id =
       address.user !== undefined && isSubjectToken(address.user)
@@ -41,9 +43,12 @@ export class NatsRemote implements RemoteControl {
         : `cli-${user.replace(/[^A-Za-z0-9_-]/g, "") || "user"}-${process.pid}`;
     const author = address.user ?? user;
     try {
-      return new NatsRemote(url, await connectNats(address, id), isSubjectToken(author) ? author : undefined);
+      return new NatsRemote(where, await connectNats(address, id), isSubjectToken(author) ? author : undefined);
     } catch (error) {
-      throw unreachable(withoutPassword(url), error instanceof Error ? error.message : String(error));
+      const why = describeCause(error);
+      const hint = connectHint(why);
+      if (hint === "") throw unreachable(where, why);
+      throw new CommandError(`NATS cannot be used at ${where}: ${why}`, hint, EXIT.unreachable);
     }
   }
 
@@ -113,7 +118,7 @@ export class NatsRemote implements RemoteControl {
       return await use(objects);
     } catch (error) {
       throw new CommandError(
-        `the object store of ${withoutPassword(this.url)} cannot be used: ${describeCause(error)}`,
+        `the object store of ${this.where} cannot be used: ${describeCause(error)}`,
         "over the control API: leave --nats out, and name the control plane with --server",
       );
     }
@@ -170,7 +175,7 @@ export class NatsRemote implements RemoteControl {
         `the NATS user may not publish to ${subject}`,
         "`selvedge permissions --editors` gives the right to change and read; or leave --nats out and name the control API",
       );
-    return unreachable(`${withoutPassword(this.url)}, subject ${subject}`, why);
+    return unreachable(`${this.where}, subject ${subject}`, why);
   }
 }
 
@@ -187,17 +192,3 @@ function outcomeOf(answer: InboxAnswer): ApplyOutcome {
   const known = reason === "conflict" || reason === "not_found" || reason === "busy" ? reason : "invalid";
   return { ok: false, reason: known, issues: more > 0 ? [...issues, moreIssues(more)] : issues };
 }
-
-/** `nats://user:password@host:4222`, several separated by commas; the name and password of the first serve for all. */
-function addressOf(urls: string): NatsAddress {
-  const parsed = urls.split(",").map((each) => URL.parse(each.includes("://") ? each.trim() : `nats://${each.trim()}`));
-  const servers = parsed.map((url) => {
-    if (url === null) throw new CommandError("--nats is not a URL like nats://127.0.0.1:4222", "", EXIT.usage);
-    return `${url.protocol}//${url.host}`;
-  });
-  const { username = "", password = "" } = parsed[0] ?? {};
-  const user = decodeURIComponent(username);
-  return { servers, ...(user === "" ? {} : { user }), ...(password === "" ? {} : { password: decodeURIComponent(password) }) };
-}
-
-const withoutPassword = (url: string): string => url.replace(/\/\/[^@/]*@/g, "//");

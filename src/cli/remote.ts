@@ -46,12 +46,14 @@ export async function withRemote<T>(context: CommandContext, use: (remote: Remot
   }
 }
 
-async function connect({ flags, terminal }: CommandContext): Promise<RemoteControl> {
+async function connect(context: CommandContext): Promise<RemoteControl> {
+  const { flags, terminal } = context;
   const nats = flags.text("nats");
   const user = terminal.env.USER ?? "";
   if (nats !== undefined && nats !== "") {
+    const { natsAddress } = await import("./nats-address.ts");
     const { NatsRemote } = await import("./remote-nats.ts");
-    return NatsRemote.connect(nats, user);
+    return NatsRemote.connect(natsAddress(context, nats), user);
   }
   const { HttpRemote } = await import("./remote-http.ts");
   return new HttpRemote(flags.text("server") ?? "", flags.text("token"), user);

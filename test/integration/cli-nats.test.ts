@@ -1,5 +1,8 @@
 /** `selvedge … --nats` against a real nats-server and control plane. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { EXIT } from "../../src/cli/command.ts";
 import { runCommandLine } from "../../src/cli/run.ts";
 import { builtinModules } from "../../src/config/modules.ts";
@@ -15,6 +18,7 @@ import { SystemClock } from "../../src/core/clock.ts";
 import { EventLog } from "../../src/core/events.ts";
 import { SILENT_LOG } from "../../src/core/log.ts";
 import { systemRng } from "../../src/core/rng.ts";
+import { testAuthority } from "../kit/certs.ts";
 import { type NatsServer, startNats } from "../kit/nats.ts";
 import { TEST_MS } from "../kit/patience.ts";
 import { until } from "../kit/until.ts";
@@ -39,7 +43,7 @@ afterAll(async () => {
 
 const notHere = (): Promise<never> => Promise.reject(new Error("not in this test"));
 
-async function run(argv: readonly string[], stdin = "", url = server.url) {
+async function run(argv: readonly string[], stdin = "", url = server.url, env: Record<string, string> = {}) {
   let [out, error] = ["", ""];
   const terminal = {
     out: (text: string) => {
@@ -48,7 +52,7 @@ async function run(argv: readonly string[], stdin = "", url = server.url) {
     error: (text: string) => {
       error += text;
     },
-    ...{ env: { USER: "ann" }, isTty: false, cwd: "/nonexistent", readStdin: async () => stdin },
+    ...{ env: { USER: "ann", ...env }, isTty: false, cwd: "/nonexistent", readStdin: async () => stdin },
   };
   const launchers = { proxy: notHere, control: notHere, up: notHere, createFilterTrial: notHere, createFilterHost: notHere };
   return { exit: await runCommandLine([...argv, "--nats", url], terminal, launchers), out, error };
@@ -183,6 +187,68 @@ test("what NATS does not offer is refused before anything changes, with the way 
     expect(refused.error).toContain("--server");
   }
   expect(plane.get({ name: "dry" })).toEqual([]);
+});
+
+test(
+  "a server with TLS and users: the authority, the user and the password by the same flags as of the servers",
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), "selvedge-cli-nats-"));
+    const write = async (name: string, text: string): Promise<string> => {
+      await writeFile(join(folder, name), text);
+      return join(folder, name);
+    };
+    const authority = await testAuthority("nats");
+    const { certificatePem, keyPem } = await authority.issue({ dns: ["localhost"], ip: ["127.0.0.1"] });
+    const caFile = await write("ca.pem", authority.certificatePem);
+    const tls = `tls { cert_file: "${await write("cert.pem", certificatePem)}", key_file: "${await write("key.pem", keyPem)}" }`;
+    const users = `authorization { users: [{ user: deploy, password: "a secret: %" }] }`;
+    const secured = await startNats({ config: `${tls}\n${users}\n` });
+    const url = secured.url.replace("nats:", "tls:");
+    const clock = new SystemClock();
+    const login = { user: "deploy", password: "a secret: %" };
+    const guarded = createControlPlane({
+      backend: { kind: "nats", address: { servers: [url], ...login, tls: { caFile } } },
+      ...{ modules: builtinModules(), version: "test", clock, rng: systemRng(), log: SILENT_LOG },
+    });
+    try {
+      await guarded.start();
+      const password = { SELVEDGE_NATS_PASSWORD: login.password };
+      const asDeploy = ["--nats-user", "deploy", "--nats-ca", caFile];
+      const applied = await run(["apply", "-f", "-", ...asDeploy], service("shop"), url, password);
+      expect([applied.exit, applied.error]).toEqual([EXIT.ok, ""]);
+      expect((await guarded.history())[0]?.author).toBe("deploy");
+      const inUrl = url.replace("//", `//deploy:${encodeURIComponent(login.password)}@`);
+      // The address counts more: what stands in the environment may be another's.
+      const other = { SELVEDGE_NATS_USER: "x", SELVEDGE_NATS_PASSWORD: "y", SELVEDGE_NATS_CA: caFile };
+      expect((await run(["status"], "", inUrl, other)).exit).toBe(EXIT.ok);
+
+      const untrusted = await run(["status", "--nats-user", "deploy"], "", url, password);
+      expect([untrusted.exit, untrusted.error.includes("--nats-ca names")]).toEqual([EXIT.unreachable, true]);
+      const refused = await run(["status", ...asDeploy], "", url, { SELVEDGE_NATS_PASSWORD: "wrong" });
+      expect([refused.exit, refused.error.includes("look at --nats-user")]).toEqual([EXIT.unreachable, true]);
+      expect(refused.error).not.toContain("selvedge up");
+    } finally {
+      await guarded.stop();
+      await secured.stop();
+      await rm(folder, { recursive: true });
+    }
+  },
+  TEST_MS,
+);
+
+test("what can never work is said at once, without the password", async () => {
+  for (const [flags, url, told] of [
+    [["--nats-ca", "/nonexistent/ca.pem"], server.url, "cannot read /nonexistent/ca.pem"],
+    [["--nats-ca", `${import.meta.dir}/../../package.json`], server.url, "there is no certificate in"],
+    [["--nats-credentials", "/nonexistent/x.creds"], server.url, "cannot read /nonexistent/x.creds"],
+    [[], "https://ann:hunter2@127.0.0.1:1", "is not a URL like nats://"],
+    [[], "nats://", "is not a URL like nats://"],
+    [[], "nats://ann:%zz@127.0.0.1:1", "a % that encodes nothing"],
+  ] as const) {
+    const { exit, error } = await run(["status", ...flags], "", url);
+    expect([told, exit, error.includes(told)]).toEqual([told, EXIT.usage, true]);
+    expect(error).not.toContain("hunter2");
+  }
 });
 
 test(

@@ -28,4 +28,14 @@ test("refusals of the server come with what to do", () => {
   expect(natsHint("AuthorizationError: Authorization Violation")).toContain("--nats-user");
   expect(natsHint('Permissions Violation for Subscription to "selvedge.snapshot.x"')).toContain("--id");
   expect(natsHint("connection refused")).toBe("");
+  // As Bun, Node and Deno say it.
+  for (const unknown of [
+    "self signed certificate",
+    "unable to get local issuer certificate",
+    "unable to verify the first certificate",
+    "invalid peer certificate: UnknownIssuer",
+  ])
+    expect(natsHint(unknown)).toContain("--nats-ca");
+  expect(natsHint("certificate has expired")).toContain("new certificate");
+  expect(natsHint("Hostname/IP does not match certificate's altnames")).toContain("--nats");
 });

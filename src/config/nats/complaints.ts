@@ -39,7 +39,17 @@ export class Complaints {
 export function natsHint(cause: string): string {
   if (/permissions? violation/i.test(cause))
     return "this user may not do that: --id and --group must be those of the user (`selvedge permissions` makes both)";
+  return connectHint(cause);
+}
+
+/** What to do about a connection that does not come about, in the words of the server, the library or the runtime's TLS; "" when they say enough. */
+export function connectHint(cause: string): string {
   if (/authoriz|authentic|user jwt|nkey/i.test(cause))
     return "the server refuses this user: look at --nats-user and --nats-password, --nats-token or --nats-credentials";
+  if (/certificate.*expired|CERT_HAS_EXPIRED/i.test(cause)) return "the server needs a new certificate";
+  if (/altname|not ?valid ?for ?name/i.test(cause))
+    return "name the server in --nats as its certificate does, or give it one that has this name";
+  if (/self.signed|unable to (get|verify)|unknown ?issuer|UNABLE_TO_|SELF_SIGNED/i.test(cause))
+    return "its certificate is signed by no authority that is known here: --nats-ca names the PEM of the one that did";
   return "";
 }

@@ -1,4 +1,4 @@
-import { Complaints } from "../../config/nats/complaints.ts";
+import { Complaints, connectHint } from "../../config/nats/complaints.ts";
 import { connectNats } from "../../config/nats/connect.ts";
 import { isSubjectToken } from "../../config/nats/names.ts";
 import { NotNatsError, notNatsFields } from "../../config/nats/transport.ts";
@@ -149,7 +149,9 @@ class NatsPlane extends Plane implements CreatedControlPlane {
       } catch (error) {
         if (this.#ended) return;
         const cause = describeCause(error);
-        if (this.#complaints.isDue(`${message} ${cause}`)) this.options.log.warn(message, { cause });
+        const hint = connectHint(cause);
+        if (this.#complaints.isDue(`${message} ${cause}`))
+          this.options.log.warn(message, { cause, ...(hint === "" ? {} : { hint }) });
         await this.#pause();
       }
     }
