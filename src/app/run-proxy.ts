@@ -144,6 +144,7 @@ async function createSource(context: CommandContext, tools: ProcessTools, id: st
       printIssues(context, issues);
       log.error(refusedText(served), { issues: issues.length });
     },
+    onGoodAgain: (revision) => log.info("the configuration files are good again, and what is served", { revision }),
     onWarnings: (warnings) => {
       for (const { message, code, resource, hint } of warnings) log.warn(message, { code, resource, hint });
     },

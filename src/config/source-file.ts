@@ -25,17 +25,21 @@ export interface FileSourceOptions {
   readonly tryFilter?: TryFilter;
   /** A configuration that was refused; the old snapshot stays. */
   readonly onIssues: (issues: readonly ConfigIssue[]) => void;
+  /** After issues: it is good again, and what is served already. */
+  readonly onGoodAgain?: (revision: number) => void;
   readonly onWarnings?: (warnings: readonly ConfigIssue[]) => void;
   readonly onOutcome?: (outcome: SnapshotOutcome) => void;
 }
 
 /**
  * `selvedge proxy -f a.yaml -f dir/`: reads, compiles and watches files, also the certificates, keys and modules that they
- * name. Revisions count the configurations that were good. An edit that changes nothing is not a snapshot.
+ * name. Revisions count the configurations that were good. An edit that changes nothing is not a snapshot, but for one that
+ * the proxy refused: what stood in its way (a port in use) may be gone.
  */
 export class FileSource implements SnapshotSource {
   #revision = 0;
   #digest = "";
+  #refused = false;
   #onSnapshot: ((update: SnapshotUpdate) => void) | undefined;
   #onRefused: ((issues: readonly ConfigIssue[]) => void) | undefined;
   #stopWatching: (() => void) | undefined;
@@ -58,6 +62,7 @@ export class FileSource implements SnapshotSource {
   }
 
   report(outcome: SnapshotOutcome): void {
+    if (outcome.kind === "rejected" && outcome.revision === this.#revision) this.#digest = "";
     this.options.onOutcome?.(outcome);
   }
 
@@ -102,6 +107,7 @@ export class FileSource implements SnapshotSource {
   }
 
   #refuse(issues: readonly ConfigIssue[]): false {
+    this.#refused = true;
     this.options.onIssues(issues);
     this.#onRefused?.(issues);
     return false;
@@ -144,7 +150,12 @@ export class FileSource implements SnapshotSource {
     this.#onRefused?.([]);
     const all = new Map([...this.#pulled, ...pinned.modules]);
     this.#pulled = new Map([...all].filter(([digest]) => compiled.modules.has(digest)));
-    if (snapshot.digest === this.#digest) return true;
+    const wasRefused = this.#refused;
+    this.#refused = false;
+    if (snapshot.digest === this.#digest) {
+      if (wasRefused) this.options.onGoodAgain?.(this.#revision);
+      return true;
+    }
     this.#revision = snapshot.revision;
     this.#digest = snapshot.digest;
     this.#onSnapshot?.({ snapshot, modules: compiled.modules, publishedAtMs });

@@ -28,6 +28,7 @@ function startable(paths: readonly string[], refuse: readonly string[] = [], alw
   const tried: string[] = [];
   const watched: string[][] = [];
   const refusals: number[] = [];
+  const goodAgain: number[] = [];
   let stopped = 0;
   let failure: string | undefined;
   const source = new FileSource({
@@ -47,6 +48,7 @@ function startable(paths: readonly string[], refuse: readonly string[] = [], alw
       return refuse.includes(config.settings) ? "no limit is given" : always;
     },
     onIssues: (found) => issues.push([...found]),
+    onGoodAgain: (revision) => goodAgain.push(revision),
   });
   return {
     source,
@@ -59,6 +61,7 @@ function startable(paths: readonly string[], refuse: readonly string[] = [], alw
       failure = message;
     },
     refusals,
+    goodAgain,
     start: () =>
       source.start(
         (each) => updates.push(each),
@@ -113,6 +116,50 @@ describe("FileSource", () => {
     assert.equal(run.stops(), run.watched.length);
     assert.equal(await run.source.reload(), true);
     assert.equal(run.updates.length, 2);
+  });
+
+  test("who takes a bad edit back is told that it is good again; an edit that changes nothing says nothing", async () => {
+    const path = join(folder, "a.yaml");
+    writeFileSync(path, service("a", 1));
+    const run = startable([path]);
+    await run.start();
+    writeFileSync(path, service("a", 99_999));
+    assert.equal(await run.source.reload(), false);
+    assert.deepEqual(run.goodAgain, []);
+    writeFileSync(path, service("a", 1));
+    assert.equal(await run.source.reload(), true);
+    assert.equal(await run.source.reload(), true);
+    assert.deepEqual([run.goodAgain, run.updates.length, run.refusals], [[1], 1, [0, 1, 0, 0]]);
+    // One that is corrected into something else is a snapshot, which says enough.
+    writeFileSync(path, service("a", 99_999));
+    await run.source.reload();
+    writeFileSync(path, service("a", 2));
+    assert.equal(await run.source.reload(), true);
+    assert.deepEqual([run.goodAgain, run.updates.length], [[1], 2]);
+    await run.source.stop();
+  });
+
+  test("what the proxy refused is offered again when it is saved again, what it took is not", async () => {
+    const path = join(folder, "a.yaml");
+    writeFileSync(path, service("a", 1));
+    const run = startable([path]);
+    await run.start();
+    const outcome = (kind: "applied" | "rejected") => {
+      const { revision, digest } = run.updates.at(-1)?.snapshot ?? { revision: 0, digest: "" };
+      run.source.report(kind === "applied" ? { kind, revision, digest, applyMs: 1 } : { kind, revision, digest, issues: [] });
+    };
+    outcome("applied");
+    writeFileSync(path, service("a", 2));
+    await run.source.reload();
+    outcome("rejected");
+    await run.source.reload();
+    outcome("applied");
+    await run.source.reload();
+    assert.deepEqual(
+      run.updates.map(({ snapshot }) => snapshot.revision),
+      [1, 2, 3],
+    );
+    await run.source.stop();
   });
 
   test("a digest names what a control plane has stored: the hint says what a proxy with files takes instead", async () => {
