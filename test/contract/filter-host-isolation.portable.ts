@@ -1,8 +1,10 @@
 // Invariant: of what an exchange leaves in an isolated filter, the next one sees nothing; the same guests leave it when they are not.
 import assert from "node:assert/strict";
+import { latin1Bytes, latin1Text } from "../../src/core/bytes.ts";
 import type { VirtualClock } from "../../src/core/clock.ts";
 import { HeaderBlock } from "../../src/core/head.ts";
 import type { FilterModule } from "../../src/filters/contract.ts";
+import { SharedNamespace } from "../../src/filters/guest/shared.ts";
 import * as abi from "../../src/filters/proxy-wasm/abi.ts";
 import { ComponentBench } from "../kit/component.ts";
 import { ExtismBench, PDK_ACTOR } from "../kit/extism.ts";
@@ -384,5 +386,39 @@ describe("isolated, other ABIs: nothing stays with the host", () => {
     assert.deepEqual(said[1], said[0]);
     assert.deepEqual([...bench.metrics.values.values()], [2]);
     assert.deepEqual([module.status().instances, module.status().traps], [1, 0]);
+  });
+
+  test("shared data of an instance's own is put back key by key, however often it is kept and put back", () => {
+    const namespace = new SharedNamespace();
+    const { budget } = filterConfig();
+    const set = (key: string, text: string): number => namespace.set(key, latin1Bytes(text), 0, budget);
+    const held = (): readonly unknown[] => [
+      ["changed", "deleted", "same", "new"].map((key) => latin1Text(namespace.get(key)?.value ?? latin1Bytes("-"))),
+      ...[namespace.keys, namespace.bytes],
+    ];
+    const spoil = (): void => {
+      for (const text of ["x", "longer"]) set("changed", text);
+      namespace.delete("deleted");
+      set("new", "n");
+      namespace.delete("new");
+      set("new", "again");
+      set("deleted", "back");
+      namespace.delete("deleted");
+    };
+    for (const key of ["changed", "deleted", "same"]) set(key, "1");
+    for (const round of [1, 2, 3]) {
+      namespace.keep();
+      const kept = held();
+      for (let i = 0; i < 2; i++) {
+        spoil();
+        assert.notDeepEqual(held(), kept);
+        namespace.restore();
+        assert.deepEqual(held(), kept, `round ${round}`);
+        assert.equal(namespace.set("same", latin1Bytes("1"), namespace.get("same")?.cas ?? 0, budget), abi.OK);
+        namespace.restore();
+      }
+      spoil();
+      set("deleted", `${round}`);
+    }
   });
 });

@@ -48,7 +48,7 @@ export class SharedQueue {
   }
 
   copy(): SharedQueue {
-    const made = new SharedQueue(this.id, this.listener, [...this.items]);
+    const made = new SharedQueue(this.id, this.listener, this.items.slice());
     made.bytes = this.bytes;
     made.#due = this.#due;
     return made;
@@ -62,7 +62,8 @@ export class SharedQueue {
 
 /** What a namespace held when it was kept. */
 interface KeptNamespace {
-  readonly data: ReadonlyMap<string, SharedEntry>;
+  /** By key that was written since: the entry that was there. An exchange writes a few, and all of them may be many. */
+  readonly data: Map<string, SharedEntry | undefined>;
   readonly queues: ReadonlyMap<string, SharedQueue>;
   readonly bytes: number;
   readonly cas: number;
@@ -73,7 +74,7 @@ interface KeptNamespace {
  * nothing, is put back with it.
  */
 export class SharedNamespace implements Restorable {
-  #data = new Map<string, SharedEntry>();
+  readonly #data = new Map<string, SharedEntry>();
   #queues = new Map<string, SharedQueue>();
   #bytes = 0;
   #cas = 0;
@@ -82,14 +83,18 @@ export class SharedNamespace implements Restorable {
   #isChanged = false;
 
   keep(): void {
-    this.#kept = { data: new Map(this.#data), queues: copyQueues(this.#queues), bytes: this.#bytes, cas: this.#cas };
+    this.#kept = { data: new Map(), queues: copyQueues(this.#queues), bytes: this.#bytes, cas: this.#cas };
     this.#isChanged = false;
   }
 
   restore(): void {
     const kept = this.#kept;
     if (kept === undefined || !this.#isChanged) return;
-    this.#data = new Map(kept.data);
+    for (const [key, entry] of kept.data) {
+      if (entry === undefined) this.#data.delete(key);
+      else this.#data.set(key, entry);
+    }
+    kept.data.clear();
     for (const queue of this.#queues.values()) queue.end();
     this.#queues = copyQueues(kept.queues);
     this.#bytes = kept.bytes;
@@ -120,7 +125,7 @@ export class SharedNamespace implements Restorable {
     const added = value.byteLength - (old === undefined ? -key.length : old.value.byteLength);
     if (old === undefined && this.#data.size >= budget.sharedDataKeys) return INTERNAL_FAILURE;
     if (added > 0 && this.#bytes + added > budget.sharedDataBytes) return INTERNAL_FAILURE;
-    this.#isChanged = true;
+    this.#note(key, old);
     this.#bytes += added;
     this.#cas = this.#cas >= 0xffff_ffff ? 1 : this.#cas + 1;
     this.#data.set(key, { value, cas: this.#cas });
@@ -131,9 +136,16 @@ export class SharedNamespace implements Restorable {
   delete(key: string): boolean {
     const old = this.#data.get(key);
     if (old === undefined) return false;
-    this.#isChanged = true;
+    this.#note(key, old);
     this.#bytes -= key.length + old.value.byteLength;
     return this.#data.delete(key);
+  }
+
+  /** A key is about to be written. */
+  #note(key: string, old: SharedEntry | undefined): void {
+    this.#isChanged = true;
+    const data = this.#kept?.data;
+    if (data?.has(key) === false) data.set(key, old);
   }
 
   /** An existing queue is opened. -1: too many. */
