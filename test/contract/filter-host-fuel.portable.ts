@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { latin1Bytes } from "../../src/core/bytes.ts";
 import { HeaderBlock } from "../../src/core/head.ts";
-import { DEFAULT_FILTER_BUDGET, type FilterBudget, METER_LIMITS } from "../../src/core/limits.ts";
+import { DEFAULT_FILTER_BUDGET, type FilterBudget, HOST_WORK, METER_LIMITS } from "../../src/core/limits.ts";
 import type { FilterModule } from "../../src/filters/contract.ts";
 import { FuelGauge } from "../../src/filters/guest/fuel.ts";
 import { DEPTH_EXPORT, meterModule } from "../../src/filters/meter/index.ts";
+import * as abi from "../../src/filters/proxy-wasm/abi.ts";
 import { stackSlots } from "../../src/runtime/process.ts";
 import { FilterBench, filterConfig, settle } from "../kit/filters.ts";
 import { readMeter, TEST_METER } from "../kit/metered.ts";
@@ -52,6 +53,44 @@ async function breakOnce(bench: FilterBench, module: FilterModule): Promise<void
 }
 
 describe("proxy-wasm: fuel", () => {
+  test("setting a whole head costs by the fields that are there, however few are given", async () => {
+    const bench = new FilterBench();
+    bench.puppet.on("request_headers", function* (guest) {
+      const none = guest.put("\0\0\0\0");
+      assert.equal(yield guest.host("proxy_set_header_map_pairs", 0, none, 4), abi.OK);
+      return 0;
+    });
+    const module = await bench.load();
+    const fuelFor = (fields: number): number => {
+      const before = module.status().fuel ?? 0;
+      const headers = HeaderBlock.from(Array.from({ length: fields }, (_, i): [string, string] => [`x-${i}`, "v"]));
+      const { chain } = bench.exchange([module], { headers });
+      assert.equal(chain.requestHead(true), "forward");
+      chain.close();
+      return (module.status().fuel ?? 0) - before;
+    };
+    assert.equal(fuelFor(90) - fuelFor(10), 80 * HOST_WORK.itemFuel);
+  });
+
+  test("a property is not looked up for pointers that lie outside", async () => {
+    const bench = new FilterBench();
+    const seen: unknown[] = [];
+    bench.puppet.on("request_headers", function* (guest) {
+      const path = guest.put("no\0such");
+      for (const [at, size] of [
+        [-4, OUT_A],
+        [OUT_A, -4],
+        [-1, OUT_A],
+        [OUT_A, OUT_B],
+      ] as const)
+        seen.push(yield guest.host("proxy_get_property", path, 7, at, size));
+      return 0;
+    });
+    const { chain } = bench.exchange([await bench.load()]);
+    chain.requestHead(true);
+    assert.deepEqual(seen, [...new Array<number>(3).fill(abi.INVALID_MEMORY_ACCESS), abi.NOT_FOUND]);
+  });
+
   test("what ran out is told apart: fuel of a callback, of an exchange, depth, and the guest's own faults", async () => {
     const own: Readonly<Record<string, Script>> = {
       "it used up its fuel of 1000000 in one callback": SPIN,

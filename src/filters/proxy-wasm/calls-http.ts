@@ -198,6 +198,7 @@ export function getHeaderMapPairs(
   atPointer: number,
   sizePointer: number,
 ): number {
+  if (!memory.has(atPointer, 4) || !memory.has(sizePointer, 4)) return INVALID_MEMORY_ACCESS;
   const block = readableBlock(guest, map);
   // A map of the ABI that is not there now is an empty one: SDKs panic at any other answer.
   if (block === undefined) return map >>> 0 <= MAP_LAST ? memory.giveText("", atPointer, sizePointer) : BAD_ARGUMENT;
@@ -313,6 +314,8 @@ export function setHeaderMapPairs(guest: GuestInstance, memory: GuestMemory, map
   const pairs = memory.readPairs(at, size);
   if (pairs === undefined) return BAD_ARGUMENT;
   const { names, values } = pairs;
+  // Each field that is there is compared, or taken out.
+  memory.work.items(block.length);
   const kept = keepUnwritable(guest, map, block, names, values);
   if (kept === undefined) return INTERNAL_FAILURE;
   for (let i = names.length - 1; i >= 0; i--) {

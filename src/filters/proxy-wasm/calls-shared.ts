@@ -163,7 +163,7 @@ export function getMetric(guest: GuestInstance, memory: GuestMemory, id: number,
   if (kind === "histogram") return BAD_ARGUMENT;
   // It tells what other exchanges did.
   if (guest.isolation !== undefined) return NOT_FOUND;
-  guest.pullCounters();
+  guest.mappedCounters.pullOne(metric, memory, options.metrics);
   const value = options.metrics.read(metric);
   memory.setU64(pointer, Number.isFinite(value) ? BigInt(Math.trunc(value)) : 0n);
   return OK;

@@ -60,6 +60,7 @@ export function getProperty(
   sizePointer: number,
 ): number {
   if (!memory.has(pathAt, pathSize)) return INVALID_MEMORY_ACCESS;
+  if (!memory.has(atPointer, 4) || !memory.has(sizePointer, 4)) return INVALID_MEMORY_ACCESS;
   if (pathSize >>> 0 > PROXY_WASM_LIMITS.nameBytes) return BAD_ARGUMENT;
   const path = readPath(memory, pathAt, pathSize);
   const own = pluginProperty(guest, path);

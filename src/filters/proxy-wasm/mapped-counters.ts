@@ -29,12 +29,20 @@ export class MappedCounters {
   pull(memory: GuestMemory | undefined, metrics: FilterMetrics): void {
     if (memory === undefined || this.#mapped.length === 0) return;
     memory.refresh();
-    for (const mapped of this.#mapped) {
-      const value = readCell(memory, mapped.cell);
-      if (value > mapped.seen) metrics.increment(mapped.id, value - mapped.seen);
-      mapped.seen = value;
-    }
+    for (const mapped of this.#mapped) pullCell(mapped, memory, metrics);
   }
+
+  /** The same for one metric: who reads it pays for no more. */
+  pullOne(id: number, memory: GuestMemory, metrics: FilterMetrics): void {
+    const mapped = this.#mapped.find((each) => each.id === id);
+    if (mapped !== undefined) pullCell(mapped, memory, metrics);
+  }
+}
+
+function pullCell(mapped: Mapped, memory: GuestMemory, metrics: FilterMetrics): void {
+  const value = readCell(memory, mapped.cell);
+  if (value > mapped.seen) metrics.increment(mapped.id, value - mapped.seen);
+  mapped.seen = value;
 }
 
 function readCell(memory: GuestMemory, cell: number): number {

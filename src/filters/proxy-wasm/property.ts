@@ -28,6 +28,8 @@ export function giveAttribute(memory: GuestMemory, value: AttributeValue, atPoin
     const values = value.map((pair) => pair[1]);
     return memory.givePairs(names, values, atPointer, sizePointer);
   }
+  // Claims were made bytes of one by one.
+  if (value instanceof Uint8Array) memory.work.text(value.byteLength);
   const encoded = encodeAttribute(value);
   if (typeof encoded === "string") return memory.giveText(encoded, atPointer, sizePointer);
   return memory.giveBytes(encoded, atPointer, sizePointer);
