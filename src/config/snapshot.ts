@@ -357,6 +357,8 @@ export interface FilterConfig {
   readonly onFailure: "closed" | "open";
   /** What a pause at a head holds. Absent: the message. */
   readonly pauseHolds?: "head";
+  /** Which plug-in of the module. Absent: the one without a name. */
+  readonly rootId?: string;
   /** One exchange at a time per instance. */
   readonly isolated: boolean;
   /** Switched off: it does not run, `onFailure` applies. Absent: it is on. */

@@ -146,6 +146,20 @@ export class FilterRegistry {
  * equal configurations have their keys in the same order.
  */
 function identityOf(config: FilterConfig): string {
-  const { name, abi, digest, settings, onFailure, pauseHolds, isolated, disabled, release, budget, capabilities } = config;
-  return JSON.stringify([name, abi, digest, settings, onFailure, pauseHolds, isolated, disabled, release, budget, capabilities]);
+  const { name, abi, digest, settings, onFailure, pauseHolds, rootId, isolated, disabled, release, budget, capabilities } =
+    config;
+  return JSON.stringify([
+    name,
+    abi,
+    digest,
+    settings,
+    onFailure,
+    pauseHolds,
+    rootId,
+    isolated,
+    disabled,
+    release,
+    budget,
+    capabilities,
+  ]);
 }

@@ -223,7 +223,7 @@ const MISTAKES: readonly Mistake[] = [
   [
     "Filter",
     "{ module: { builtin: authz }, config: {} }",
-    "unknown_key spec.config (known: module, settings, onFailure, pauseHolds, isolated, disabled, release, budget, capabilities)",
+    "unknown_key spec.config (known: module, settings, onFailure, pauseHolds, rootId, isolated, disabled, release, budget, capabilities)",
   ],
   ["Filter", "{ module: { builtin: authz }, settings: [] }", "wrong_type spec.settings"],
   ["Filter", "{ module: { builtin: authz, file: x.wasm } }", "choose_one spec.module"],

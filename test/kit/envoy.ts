@@ -115,17 +115,22 @@ async function portsOf(adminPath: string, count: number, exited: () => boolean, 
 const ANY = "type.googleapis.com/envoy.extensions.filters.http";
 
 /** One of our modules as an HTTP filter. */
-export function wasmFilter(name: string, wasmPath: string, settings: string, bodyBehindPausedHead = false): object {
+export function wasmFilter(
+  name: string,
+  wasmPath: string,
+  settings: string,
+  options: { readonly rootId?: string | undefined; readonly bodyBehindPausedHead?: boolean } = {},
+): object {
   return {
     name,
     typed_config: {
       "@type": `${ANY}.wasm.v3.Wasm`,
       config: {
         name,
-        root_id: name,
+        root_id: options.rootId ?? "",
         vm_config: { vm_id: name, runtime: "envoy.wasm.runtime.v8", code: { local: { filename: wasmPath } } },
         configuration: { "@type": "type.googleapis.com/google.protobuf.StringValue", value: settings },
-        ...(bodyBehindPausedHead ? { allow_on_headers_stop_iteration: true } : {}),
+        ...(options.bodyBehindPausedHead === true ? { allow_on_headers_stop_iteration: true } : {}),
       },
     },
   };

@@ -5,7 +5,7 @@ import { API_VERSION, RESOURCE_SCHEMAS, type Resource } from "../../config/schem
 import type { FilterConfig } from "../../config/snapshot.ts";
 
 /** The parts of a Filter's `spec` that a table and its tests give, as they were written. */
-export const FILTER_PARTS = ["settings", "budget", "capabilities", "onFailure", "pauseHolds", "isolated"] as const;
+export const FILTER_PARTS = ["settings", "budget", "capabilities", "onFailure", "pauseHolds", "rootId", "isolated"] as const;
 
 /** A filter as a proxy would get it. */
 export interface CompiledFilter {

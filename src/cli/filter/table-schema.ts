@@ -171,6 +171,7 @@ const filterParts = {
   capabilities: filterSpec.shape.capabilities.optional(),
   onFailure: z.enum(["closed", "open"]).optional(),
   pauseHolds: z.enum(["message", "head"]).optional(),
+  rootId: z.string().max(256).optional(),
   isolated: z.boolean().optional(),
 };
 

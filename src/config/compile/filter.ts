@@ -47,6 +47,7 @@ export function compileFilters(context: CompileContext): FilterConfig[] {
         ...(secrets.length === 0 ? {} : { secrets }),
         onFailure: spec.onFailure,
         ...(spec.pauseHolds === "head" ? { pauseHolds: "head" } : {}),
+        ...(spec.rootId === "" ? {} : { rootId: spec.rootId }),
         isolated: spec.isolated,
         ...(spec.disabled ? { disabled: true } : {}),
         ...(spec.release === undefined ? {} : { release: spec.release }),

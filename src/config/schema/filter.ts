@@ -165,6 +165,13 @@ export const filterSpec = z
       .describe(
         "What a filter for proxy-wasm holds when it pauses at a head. `message`: the body waits as well, and is shown to it after it goes on. `head`: its body callbacks see the body meanwhile, while it may still change the head or answer itself; the first of them that continues lets head and body go (Envoy's `allow_on_headers_stop_iteration`).",
       ),
+    rootId: z
+      .string()
+      .max(256)
+      .default("")
+      .describe(
+        "Which plug-in of a module for proxy-wasm that holds several is to run (Envoy's `root_id`, Istio's `pluginName`): what `plugin_root_id` says. The SDK for C++ registers plug-ins by it; one that is not found does nothing at all.",
+      ),
     isolated: z
       .boolean()
       .default(false)

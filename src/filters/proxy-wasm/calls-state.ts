@@ -76,8 +76,9 @@ export function pluginProperty(guest: GuestInstance, path: readonly string[]): A
   if (path.length > 1) return undefined;
   switch (path[0]) {
     case "plugin_name":
-    case "plugin_root_id":
       return wireText(guest.owner.config.name);
+    case "plugin_root_id":
+      return wireText(guest.owner.config.rootId ?? "");
     case "plugin_vm_id":
       return wireText(guest.owner.config.capabilities.sharedData ?? guest.owner.config.name);
     default:

@@ -57,6 +57,8 @@ export interface Case {
   readonly configuration?: string;
   /** `head`: what pauses at a head sees the body meanwhile. */
   readonly pauseHolds?: "head";
+  /** Which plug-in of the module. Default: the one without a name. */
+  readonly rootId?: string;
   readonly script?: string;
   /** For modules that are not scripted: lines that they log. */
   readonly logs?: readonly string[];

@@ -38,7 +38,10 @@ export async function startOnEnvoy(stages: readonly Stage[], peers: Peers, waitM
 function listenerFor({ each }: Stage, folder: string): object {
   const path = join(folder, `${each.name}.wasm`);
   writeFileSync(path, assembleModule(each));
-  const filter = wasmFilter(`default/${each.name}`, path, each.configuration ?? each.script ?? "", each.pauseHolds === "head");
+  const filter = wasmFilter(`default/${each.name}`, path, each.configuration ?? each.script ?? "", {
+    rootId: each.rootId,
+    bodyBehindPausedHead: each.pauseHolds === "head",
+  });
   return httpListener(each.name, [filter], `default/up-${each.name}`, { trailers: true });
 }
 
@@ -53,11 +56,12 @@ const withTrailers = (plain: object): object => ({
 });
 
 /**
- * `… wasm log PLUGIN ROOT VM: text`; lines of a plugin lack the first name. All are the same here. While a VM starts there is
+ * `… wasm log PLUGIN ROOT VM: text`; lines of a plugin lack the first name. The first and the last are the same here. While a VM starts there is
  * no name at all: such a line is taken by the case that expects it.
  */
-function linesOf(log: string, { name, logs = [] }: Case): string[] {
-  const mark = new RegExp(`\\] wasm log((?: default/${name}){1,3})?: (.*)$`);
+function linesOf(log: string, { name, rootId = "", logs = [] }: Case): string[] {
+  const root = rootId === "" ? "" : `| ${rootId}`;
+  const mark = new RegExp(`\\] wasm log((?: default/${name}${root}){1,3})?: (.*)$`);
   return log.split("\n").flatMap((line) => {
     const [, names, text = ""] = mark.exec(line) ?? [];
     return names !== undefined || logs.includes(text) ? [text] : [];

@@ -51,6 +51,7 @@ export function filterFor(each: Case, aliases: readonly string[]): ReturnType<ty
   return filterOf(each.name, sha256Digest(assembleModule(each)), {
     settings: each.configuration ?? each.script ?? "",
     ...(each.pauseHolds === undefined ? {} : { pauseHolds: each.pauseHolds }),
+    ...(each.rootId === undefined ? {} : { rootId: each.rootId }),
     capabilities: {
       ...DEFAULT_CAPABILITIES,
       callouts: ["aside", "nobody", ...aliases].map((name) => `default/${name}`),
