@@ -83,6 +83,9 @@ class BenchExchange implements ChainHost {
   onChainForward(): void {}
   onChainRespond(): void {}
   onChainFail(): void {}
+  onBug(error: unknown): void {
+    throw error;
+  }
   pauseSource(): void {}
   resumeSource(): void {}
 }

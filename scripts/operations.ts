@@ -110,7 +110,7 @@ const LIMIT_GROUPS: readonly (readonly [string, Readonly<Record<string, number>>
     ["What a filter publishes on one subject (per filter)", limits.DEFAULT_PUBLISH_LIMITS, "DEFAULT_PUBLISH_LIMITS", PUBLISH],
     ["Capabilities (fixed)", limits.CAPABILITY_LIMITS, "CAPABILITY_LIMITS"],
     ["Components (fixed)", limits.COMPONENT_LIMITS, "COMPONENT_LIMITS"],
-    ["Failures of the proxy around a filter (fixed)", limits.HOST_BUG_LIMITS, "HOST_BUG_LIMITS"],
+    ["Failures of the proxy itself (fixed)", limits.BUG_LIMITS, "BUG_LIMITS"],
     ["Plug-ins of Extism (fixed)", limits.EXTISM_LIMITS, "EXTISM_LIMITS"],
     ["Modules that are metered (fixed)", limits.METER_LIMITS, "METER_LIMITS"],
     ["Modules that are prepared (fixed)", limits.PREPARE_LIMITS, "PREPARE_LIMITS"],

@@ -181,6 +181,9 @@ function record(algorithm: CompressionAlgorithm) {
     onEnd: () => note(() => (state.ended = true)),
     onFailure: (failure) => note(() => (state.failure = failure)),
     onWritable: () => note(() => state.writable++),
+    onBug: (error) => {
+      throw error;
+    },
   });
   const call = <T>(body: () => T): T => {
     state.inCall = true;

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from "./clock.ts";
+import type { Blamed } from "./containment.ts";
 
 /**
  * Something that must have happened by a time. Embed one per connection and per exchange and re-arm it: arming, re-arming
@@ -12,7 +13,11 @@ export class Deadline {
   previous: Deadline | undefined;
   next: Deadline | undefined;
 
-  constructor(readonly onDeadline: () => void) {}
+  constructor(
+    readonly onDeadline: () => void,
+    /** Whom it costs when that throws. Undefined: the process. */
+    readonly blamed?: Blamed,
+  ) {}
 }
 
 const SLOT_COUNT = 512;
@@ -30,6 +35,8 @@ export class DeadlineQueue {
   constructor(
     readonly clock: Clock,
     readonly tickMs = 50,
+    /** A deadline threw that has somebody to blame. Default: nobody is. */
+    readonly onThrown?: (error: unknown, blamed: Blamed) => void,
   ) {}
 
   /** How many hang in the wheel, disarmed ones that were not swept yet included. */
@@ -106,6 +113,16 @@ export class DeadlineQueue {
     else this.#timer = undefined;
   }
 
+  #fire(deadline: Deadline): void {
+    try {
+      deadline.onDeadline();
+    } catch (error) {
+      const { blamed } = deadline;
+      if (blamed === undefined || this.onThrown === undefined) throw error;
+      this.onThrown(error, blamed);
+    }
+  }
+
   #sweepSlot(slot: number, nowMs: number): void {
     let deadline = this.#slots[slot];
     while (deadline !== undefined) {
@@ -113,7 +130,7 @@ export class DeadlineQueue {
       this.#unlink(deadline);
       if (deadline.atMs <= nowMs) {
         deadline.atMs = Number.POSITIVE_INFINITY;
-        deadline.onDeadline();
+        this.#fire(deadline);
         // What it did may have changed this list: start over; those already handled are gone from it.
         deadline = this.#slots[slot];
         continue;

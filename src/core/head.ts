@@ -149,3 +149,9 @@ export function hostOf(authority: string): string {
   if (colon < 0 || authority.charCodeAt(authority.length - 1) === 0x5d /* ] */) return authority;
   return authority.slice(0, colon);
 }
+
+/** Of a stream of bytes, which has no heads; nobody changes this one. */
+export const NO_REQUEST: RequestHead = {
+  ...{ method: "", scheme: "", authority: "", path: "", query: undefined, version: 11, upgrade: undefined },
+  headers: new HeaderBlock(),
+};

@@ -18,10 +18,12 @@ export const FILTER_LOG_LIMITS = {
   answerMs: 3_000,
 } as const;
 
-/** What the log says of failures of the proxy itself around one filter, in each worker, until the filter is loaded anew. */
-export const HOST_BUG_LIMITS = {
-  /** Different ones that are told with where they happened. More are only counted (fault `host`). */
-  told: 16,
-  /** Characters of each, and of where it happened; the rest is cut. */
+/** Failures of the proxy itself, which cost a connection or an exchange and not the process. */
+export const BUG_LIMITS = {
+  /** Those of connections, of one process. Exceeded: the process ends, because nobody knows what they left behind; a gateway's worker is replaced. */
+  containedPerMinute: 100,
+  /** Different ones around one filter that are told with where they happened, in each worker, until the filter is loaded anew. More are only counted (fault `host`). */
+  toldPerFilter: 16,
+  /** Characters of each in the log, and of where it happened; the rest is cut. */
   chars: 4_096,
 } as const;

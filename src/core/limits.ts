@@ -486,7 +486,7 @@ export const EVENT_LIMITS = {
   textChars: 300,
 } as const;
 
-export { FILTER_LOG_LIMITS, HOST_BUG_LIMITS } from "./limits-filter-logs.ts";
+export { BUG_LIMITS, FILTER_LOG_LIMITS } from "./limits-filter-logs.ts";
 
 /** What a proxy that stops waits for. */
 export const DRAIN_TIMES = {

@@ -56,4 +56,6 @@ export interface ChainHost {
   /** Back-pressure while a head is held and body bytes come, or a filter holds as much of a stream as it may; always balanced by `resumeSource` unless the chain is closed. */
   pauseSource(direction: Direction): void;
   resumeSource(direction: Direction): void;
+  /** Something of ours threw while nothing of the exchange was on the stack. */
+  onBug(error: unknown): void;
 }

@@ -309,6 +309,10 @@ export class FilterChain extends ChainRun implements SlotOwner {
   }
 
   timeoutSlot(slot: FilterSlot, direction: Direction): void {
+    this.#contained(() => this.#timeout(slot, direction));
+  }
+
+  #timeout(slot: FilterSlot, direction: Direction): void {
     const lane = slot.lane(direction);
     if (this.host === undefined || slot.dead || lane.held === "nothing") return;
     slot.module?.stats.onFault("deadline");
@@ -333,8 +337,19 @@ export class FilterChain extends ChainRun implements SlotOwner {
   #afterwards(action: () => void): void {
     const { epoch } = this;
     queueMicrotask(() => {
-      if (this.epoch === epoch) action();
+      if (this.epoch === epoch) this.#contained(action);
     });
+  }
+
+  /** What begins with nothing of the exchange on the stack. */
+  #contained(action: () => void): void {
+    const { host } = this;
+    try {
+      action();
+    } catch (error) {
+      if (host === undefined) throw error;
+      host.onBug(error);
+    }
   }
 
   #fail(slot: FilterSlot, failure: Failure): void {

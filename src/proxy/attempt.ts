@@ -1,4 +1,5 @@
 import type { Bytes } from "../core/bytes.ts";
+import type { Blamed, Bug } from "../core/containment.ts";
 import { Failure } from "../core/failure.ts";
 import type { HeaderBlock, ResponseHead } from "../core/head.ts";
 import type { AttemptFacts, UpstreamConnection } from "../filters/attributes.ts";
@@ -11,8 +12,11 @@ import type { UpstreamService } from "./upstream/service.ts";
 /** Endpoints tried when connecting fails; nothing was sent then, so whatever it was may be sent to another. */
 export const CONNECT_TRIES_MAX = 3;
 
+/** Methods that may be sent twice when a kept connection turns out to be stale (RFC 9110 §9.2.2). */
+export const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
+
 /** Who made the attempt: an exchange, or a filter's call-out. */
-export interface AttemptOwner {
+export interface AttemptOwner extends Blamed {
   /** There is a stream: send the request. */
   onAttemptReady(stream: UpstreamStream): void;
   onAttemptHead(head: ResponseHead, end: boolean): void;
@@ -36,6 +40,7 @@ export class Attempt implements UpstreamHandler, StreamWaiter, AttemptFacts {
   #endMs = -1;
   #isTunnel = false;
   #over = false;
+  #isAbandoned = false;
 
   /** The endpoint has given its whole answer, or failed: there is nothing to cancel. */
   get over(): boolean {
@@ -140,6 +145,17 @@ export class Attempt implements UpstreamHandler, StreamWaiter, AttemptFacts {
   abort(failure: Failure): void {
     if (this.#over && this.#isTunnel) this.stream?.reset(failure);
     else this.cancel(failure);
+  }
+
+  abandon(bug: Bug): void {
+    if (this.#isAbandoned) return;
+    this.#isAbandoned = true;
+    const { stream } = this;
+    // Once the answer is whole its connection may carry another exchange.
+    if (stream === undefined) bug.step(() => this.service.poolOf(this.lease.endpoint).cancel(this));
+    else if (stream.handler === this) bug.step(() => stream.abandon(bug));
+    bug.step(() => this.#settle("cancelled"));
+    bug.step(() => this.owner.abandon(bug));
   }
 
   #fail(failure: Failure): void {

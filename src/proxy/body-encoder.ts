@@ -19,6 +19,8 @@ export interface BodyEncoderHandler {
   onFailure(failure: Failure): void;
   /** Enough was encoded after a `write` that answered false. */
   onWritable(): void;
+  /** The encoder could not be given something, or one of these calls threw: a bug. */
+  onBug(error: unknown): void;
 }
 
 type Encoder = ReturnType<typeof zlib.createGzip> | ReturnType<typeof zlib.createBrotliCompress>;
@@ -54,17 +56,17 @@ export class BodyEncoder {
     const encoder = createEncoder(algorithm, level);
     this.#encoder = encoder;
     encoder.on("data", (bytes: Bytes) => {
-      if (!this.#done) handler.onData(bytes);
+      if (!this.#done) this.#contained(() => handler.onData(bytes));
     });
     encoder.on("end", () => {
       if (this.#done) return;
       this.#done = true;
-      handler.onEnd();
+      this.#contained(() => handler.onEnd());
     });
     encoder.on("error", (error: Error) => {
       if (this.#done) return;
       this.#done = true;
-      handler.onFailure(new Failure("internal", `${algorithm} encoder failed`, error));
+      this.#contained(() => handler.onFailure(new Failure("internal", `${algorithm} encoder failed`, error)));
     });
   }
 
@@ -94,8 +96,16 @@ export class BodyEncoder {
   /** Deno's encoders may call back at once; who writes must not be called in the middle of it. */
   #later(step: () => void): void {
     queueMicrotask(() => {
-      if (!this.#done) step();
+      if (!this.#done) this.#contained(step);
     });
+  }
+
+  #contained(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.handler.onBug(error);
+    }
   }
 
   /** Holds `onData` back while the reader is slow; what is written meanwhile stays pending. */
@@ -119,6 +129,6 @@ export class BodyEncoder {
     if (this.#pendingBytes === 0 && !this.#ended) this.#encoder.flush();
     if (!this.#blocked || this.#pendingBytes > COMPRESSION_LIMITS.pendingBytes / 2) return;
     this.#blocked = false;
-    this.handler.onWritable();
+    this.#contained(() => this.handler.onWritable());
   }
 }

@@ -1,5 +1,6 @@
 import type { FilterConfig } from "../config/snapshot.ts";
 import { type Bytes, concatBytes, copyBytes, EMPTY_BYTES, viewOf } from "../core/bytes.ts";
+import type { Bug } from "../core/containment.ts";
 import { Deadline } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
@@ -33,7 +34,7 @@ export function startCallout(
   const callout = new Callout(core, lastId, head, { ...request, trailers }, done);
   core.callouts.set(callout.id, callout);
   // Never within the caller's call: a filter must not hear an answer before it knows the id.
-  queueMicrotask(() => callout.start(service));
+  queueMicrotask(() => core.turn.run(callout, () => callout.start(service)));
   return callout.id;
 }
 
@@ -50,8 +51,9 @@ export class Callout implements AttemptOwner {
   #bytes = 0;
   #over = false;
   #isStarting = false;
-  #isCancelled = false;
-  readonly #deadline = new Deadline(() => this.#finish(undefined));
+  /** Its filter has heard the answer, or wants none. */
+  #isTold = false;
+  readonly #deadline = new Deadline(() => this.#finish(undefined), this);
 
   constructor(
     readonly core: ProxyCore,
@@ -63,7 +65,6 @@ export class Callout implements AttemptOwner {
 
   start(service: UpstreamService): void {
     if (this.#over) return;
-    this.core.turn.enter();
     this.core.deadlines.arm(this.#deadline, this.request.timeoutMs);
     this.#isStarting = true;
     const lease = service.pick(undefined, NO_HINT);
@@ -74,11 +75,10 @@ export class Callout implements AttemptOwner {
       this.#attempt.start(false);
     }
     this.#isStarting = false;
-    this.core.turn.leave();
   }
 
   cancel(): void {
-    this.#isCancelled = true;
+    this.#isTold = true;
     if (this.#over) return;
     this.#over = true;
     this.#cleanUp();
@@ -133,11 +133,21 @@ export class Callout implements AttemptOwner {
     else this.#tell(answer);
   }
 
+  /** What throws in the filter's hands is no fault of the connection that carried the answer. */
   #tell(answer: CalloutAnswer | undefined): void {
-    if (this.#isCancelled) return;
-    this.core.turn.enter();
-    this.done(answer);
-    this.core.turn.leave();
+    if (this.#isTold) return;
+    this.#isTold = true;
+    this.core.turn.run(this, () => this.done(answer));
+  }
+
+  /** The filter hears that there is no answer. */
+  abandon(bug: Bug): void {
+    this.#over = true;
+    bug.step(() => this.core.callouts.delete(this.id));
+    bug.step(() => this.core.deadlines.remove(this.#deadline));
+    bug.step(() => this.#attempt?.abandon(bug));
+    bug.step(() => this.#tell(undefined));
+    bug.failure.addAddress(`call-out to ${this.request.service}`);
   }
 
   #cleanUp(): void {

@@ -1,4 +1,5 @@
 import type { Clock } from "../core/clock.ts";
+import { Containment } from "../core/containment.ts";
 import { DeadlineQueue } from "../core/deadline.ts";
 import type { ResponseHead } from "../core/head.ts";
 import { HttpDate } from "../core/http-date.ts";
@@ -35,10 +36,10 @@ export class ProxyCore {
     descriptors?: number,
   ) {
     this.sockets = new SocketBudget(descriptors);
-    this.turn = new Turn(time);
+    this.turn = new Turn(time, new Containment(time, log, () => observer.onContained()));
     this.clock = new TurnClock(this.turn);
     this.httpDate = new HttpDate(this.clock);
-    this.deadlines = new DeadlineQueue(this.clock);
+    this.deadlines = new DeadlineQueue(this.clock, undefined, (error, blamed) => this.turn.thrown(error, blamed));
     this.chains = new ChainPool(this.deadlines, time);
   }
 

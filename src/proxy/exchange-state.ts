@@ -1,14 +1,19 @@
+import type { CompressionConfig, FilterConfig } from "../config/snapshot.ts";
 import type { Clock } from "../core/clock.ts";
+import type { Blamed, Bug } from "../core/containment.ts";
 import type { Failure } from "../core/failure.ts";
 import type { RequestHead, ResponseHead } from "../core/head.ts";
 import type { ExchangeFacts } from "../filters/attributes.ts";
 import type { FilterChain } from "../filters/chain.ts";
 import type { FilterRun } from "../filters/chain-types.ts";
-import type { AttributeValue } from "../filters/contract.ts";
+import type { AttributeValue, CalloutAnswer, CalloutRequest } from "../filters/contract.ts";
 import { readJwtAttribute } from "../filters/jwt/attribute.ts";
 import type { VerifiedToken } from "../filters/jwt/authenticator.ts";
 import type { Attempt } from "./attempt.ts";
+import { cancelCallout, startCallout } from "./callout.ts";
+import type { ProxyCore } from "./core.ts";
 import { ForwardingResult } from "./forwarding.ts";
+import type { Generation, ListenerRuntime } from "./generation.ts";
 import type { ExchangeRecord } from "./observe/record.ts";
 import type { Reply } from "./reply.ts";
 import { coveringHost } from "./routing/host.ts";
@@ -17,7 +22,7 @@ import type { RouteMatch } from "./routing/router.ts";
 import type { ConnectionInfo } from "./stream.ts";
 
 /** What is known about an exchange: filters read it as attributes, metrics and the access log as a record. The phases are in exchange.ts. */
-export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord {
+export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord, Blamed {
   readonly originalPath: string;
   readonly originalAuthority: string;
   readonly startMs: number;
@@ -34,6 +39,8 @@ export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord {
   attempts = 0;
   tunnel = false;
   done = false;
+  /** Metrics and log have it. */
+  isTold = false;
   readonly forwarding = new ForwardingResult();
   claims: readonly VerifiedToken[] | undefined;
   /** What was routed, if a tunnel may come of it: a later generation must find the same again. */
@@ -51,12 +58,40 @@ export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord {
     this.startMs = clock.nowMs();
   }
 
+  abstract readonly core: ProxyCore;
+  abstract readonly generation: Generation;
+  abstract readonly listener: ListenerRuntime;
   abstract readonly reply: Reply;
+  abstract abandon(bug: Bug): void;
   match: RouteMatch | undefined;
   /** The newest try at an upstream. */
   attempt: Attempt | undefined;
   /** Open between the start of the first filter and the end. */
   chain: FilterChain | undefined;
+
+  get facts(): ExchangeFacts {
+    return this;
+  }
+  get compression(): CompressionConfig | undefined {
+    return this.listener.config.compression;
+  }
+  callout(filter: FilterConfig, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number {
+    return startCallout(this.core, this.generation, filter, request, done, this.request.headers);
+  }
+  cancelCallout(id: number): void {
+    cancelCallout(this.core, id);
+  }
+
+  onBug(error: unknown): void {
+    this.core.turn.thrown(error, this);
+  }
+
+  /** Filters, metrics and log hear what it was. */
+  protected tell(): void {
+    this.chain?.log();
+    this.isTold = true;
+    this.core.observer.onExchangeEnd(this);
+  }
 
   get filterNotes(): ReadonlyMap<string, string> | undefined {
     return this.chain?.notes;

@@ -1,17 +1,16 @@
-import type { ActionConfig, CompressionConfig, FilterConfig } from "../config/snapshot.ts";
+import type { ActionConfig } from "../config/snapshot.ts";
 import { type Bytes, copyBytes, viewOf } from "../core/bytes.ts";
+import type { Bug } from "../core/containment.ts";
 import { Deadline } from "../core/deadline.ts";
 import { Failure } from "../core/failure.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
-import type { ExchangeFacts } from "../filters/attributes.ts";
 import type { FilterChain } from "../filters/chain.ts";
 import type { ChainHost, ChainResult } from "../filters/chain-types.ts";
-import type { CalloutAnswer, CalloutRequest, Direction, LocalResponse } from "../filters/contract.ts";
+import type { Direction, LocalResponse } from "../filters/contract.ts";
 import type { JwtOutcome } from "../filters/jwt/authenticator.ts";
 import { refuseAtDoor, refuseToken, refuseTunnel } from "./admit.ts";
-import { Attempt, type AttemptOwner, CONNECT_TRIES_MAX } from "./attempt.ts";
+import { Attempt, type AttemptOwner, CONNECT_TRIES_MAX, IDEMPOTENT } from "./attempt.ts";
 import { type Endpoint, NO_HINT } from "./balance/picker.ts";
-import { cancelCallout, startCallout } from "./callout.ts";
 import type { ProxyCore } from "./core.ts";
 import { renderFailure } from "./errors.ts";
 import { ExchangeState } from "./exchange-state.ts";
@@ -28,9 +27,6 @@ import type { DownstreamHandler, DownstreamStream, UpstreamStream } from "./stre
 import { Tunnel } from "./tunnel.ts";
 import type { UpstreamService } from "./upstream/service.ts";
 
-/** Methods that may be sent twice when a kept connection turns out to be stale (RFC 9110 §9.2.2). */
-const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
-
 /**
  * The life of a request, in order: admit, route, authenticate, filter, act (redirect, respond, forward), pick, send, answer,
  * finish. Synchronous unless a phase pauses: a filter, a token's verification, a connection being made.
@@ -46,6 +42,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   #deadline: Deadline | undefined;
   /** Since the 101. */
   #tunnel: Tunnel | undefined;
+  #isAbandoned = false;
 
   constructor(
     readonly core: ProxyCore,
@@ -84,7 +81,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     const rule = this.generation.rules.get(match.rule) as RuleRuntime;
     const { timeoutMs } = match.rule;
     if (timeoutMs > 0) {
-      this.#deadline = new Deadline(() => this.#onTimeout());
+      this.#deadline = new Deadline(() => this.#onTimeout(), this);
       this.core.deadlines.arm(this.#deadline, timeoutMs);
     }
     if (this.#isBodyTooLarge(Number(this.request.headers.get("content-length") ?? 0))) return;
@@ -105,10 +102,8 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     if (outcome instanceof Promise) {
       this.#early = [];
       this.stream.pause();
-      outcome.then(
-        (settled) => this.#resumeAuthenticated(rule, settled),
-        (error: unknown) => this.#resumeAuthenticated(rule, { kind: "denied", reason: String(error), status: 503 }),
-      );
+      const resume = (settled: JwtOutcome): void => this.core.turn.run(this, () => this.#resumeAuthenticated(rule, settled));
+      outcome.then(resume, (error: unknown) => resume({ kind: "denied", reason: String(error), status: 503 }));
       return;
     }
     if (outcome.kind === "denied") {
@@ -121,17 +116,14 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   #resumeAuthenticated(rule: RuleRuntime, outcome: JwtOutcome): void {
     if (this.done) return;
-    this.core.turn.enter();
     this.stream.resume();
     const early = this.#early;
     const end = this.#earlyEnd;
     this.#early = undefined;
-    if (!this.#isAnswered) {
-      this.#authenticate(rule, outcome);
-      for (const bytes of early ?? []) this.onData(bytes, 0, bytes.byteLength);
-      if (end !== undefined) this.onEnd(end.trailers);
-    }
-    this.core.turn.leave();
+    if (this.#isAnswered) return;
+    this.#authenticate(rule, outcome);
+    for (const bytes of early ?? []) this.onData(bytes, 0, bytes.byteLength);
+    if (end !== undefined) this.onEnd(end.trailers);
   }
 
   // ---------------------------------------------------------------- filter
@@ -431,6 +423,17 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   #finish(): void {
     if (this.done) return;
     this.done = true;
+    const { turn } = this.core;
+    const { depth } = turn;
+    try {
+      this.#settle();
+    } catch (error) {
+      // Its connection may have forgotten it, or serve another already: it is for itself to give back what it holds.
+      turn.contain(error, this, depth);
+    }
+  }
+
+  #settle(): void {
     // Else an exchange of one turn would take no time at all beside filters that say how long they took.
     if (this.chain?.clock !== undefined || this.spanId !== "") this.core.turn.renew();
     this.endMs = this.core.clock.nowMs();
@@ -439,44 +442,49 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     // An answer may end before its request does: the rest has nowhere to go.
     const attempt = this.attempt;
     if (attempt?.over === false) attempt.cancel(new Failure("downstream_reset", "exchange over"));
-    this.chain?.log();
-    this.core.observer.onExchangeEnd(this);
+    this.tell();
     this.chain?.close();
     this.chain = undefined;
   }
 
+  abandon(bug: Bug): void {
+    if (this.#isAbandoned) return;
+    this.#isAbandoned = true;
+    this.done = true;
+    this.endMs ||= this.startMs;
+    if (!this.isTold) this.failure = bug.failure;
+    bug.failure.addAddress(`request ${this.requestId}`).addAddress(`route ${this.routeName}`);
+    bug.step(() => this.attempt?.abandon(bug));
+    bug.step(() => this.#deadline !== undefined && this.core.deadlines.remove(this.#deadline));
+    bug.step(() => this.reply.abandon());
+    bug.step(() => this.isTold || this.tell());
+    bug.step(() => this.chain?.close());
+    this.chain = undefined;
+    bug.step(() => this.stream.abandon(bug));
+  }
+
   // ---------------------------------------------------------------- what filters see and do
 
-  get facts(): ExchangeFacts {
-    return this;
-  }
-  get compression(): CompressionConfig | undefined {
-    return this.listener.config.compression;
+  onChainForward(direction: Direction, head: boolean, data: Bytes, end: boolean): void {
+    if (!this.done) this.core.turn.run(this, () => this.#release(direction, head, data, end));
   }
 
-  onChainForward(direction: Direction, head: boolean, data: Bytes, end: boolean): void {
-    if (this.done) return;
-    this.core.turn.enter();
+  #release(direction: Direction, head: boolean, data: Bytes, end: boolean): void {
     if (direction === "response") {
       this.reply.release(head, data, end);
-    } else {
-      if (end) this.#body.end(this.chain?.requestTrailers, data);
-      else this.#body.send(data);
-      if (head) this.#headPassed(this.chain as FilterChain);
+      return;
     }
-    this.core.turn.leave();
+    if (end) this.#body.end(this.chain?.requestTrailers, data);
+    else this.#body.send(data);
+    if (head) this.#headPassed(this.chain as FilterChain);
   }
 
   onChainRespond(response: LocalResponse): void {
-    this.core.turn.enter();
-    this.onReplyReplaced(response);
-    this.core.turn.leave();
+    this.core.turn.run(this, () => this.onReplyReplaced(response));
   }
 
   onChainFail(failure: Failure): void {
-    this.core.turn.enter();
-    this.#fail(failure);
-    this.core.turn.leave();
+    this.core.turn.run(this, () => this.#fail(failure));
   }
 
   pauseSource(direction: Direction): void {
@@ -487,13 +495,5 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
   resumeSource(direction: Direction): void {
     if (direction === "request") this.stream.resume();
     else this.#body.upstream?.resume();
-  }
-
-  callout(filter: FilterConfig, request: CalloutRequest, done: (answer: CalloutAnswer | undefined) => void): number {
-    return startCallout(this.core, this.generation, filter, request, done, this.request.headers);
-  }
-
-  cancelCallout(id: number): void {
-    cancelCallout(this.core, id);
   }
 }

@@ -38,8 +38,11 @@ function refuse(core: ProxyCore, connection: ConnectionInfo, failure: Failure, s
   const answer = renderFailure(failure, undefined, record.requestId);
   core.addDate(answer.head);
   record.responseBytes = answer.body.byteLength;
-  say(answer);
-  core.observer.onExchangeEnd(record);
+  try {
+    say(answer);
+  } finally {
+    core.observer.onExchangeEnd(record);
+  }
 }
 
 /** The record of an exchange that had no request. */

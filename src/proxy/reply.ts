@@ -30,6 +30,8 @@ export interface ReplyOwner {
   /** A filter replaced the answer: its source is of no more use. */
   onReplyReplaced(response: LocalResponse): void;
   onReplyFailed(failure: Failure): void;
+  /** Something of ours threw while nothing of the exchange was on the stack. */
+  onBug(error: unknown): void;
 }
 
 /**
@@ -217,6 +219,10 @@ export class Reply implements BodyEncoderHandler {
 
   onWritable(): void {
     this.#source.resume();
+  }
+
+  onBug(error: unknown): void {
+    this.owner.onBug(error);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Bytes } from "../core/bytes.ts";
+import type { Blamed } from "../core/containment.ts";
 import type { Failure } from "../core/failure.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../core/head.ts";
 import type { UpstreamConnection } from "../filters/attributes.ts";
@@ -10,7 +11,7 @@ import type { UpstreamConnection } from "../filters/attributes.ts";
  */
 
 /** The peer that asked us: it gives a request and takes an answer. */
-export interface DownstreamStream {
+export interface DownstreamStream extends Blamed {
   readonly connection: ConnectionInfo;
   handler: DownstreamHandler;
   /** 1xx heads may come before the final one. `end`: no body follows. 101 turns the stream into a tunnel. A failure: the head cannot be put on the wire and nothing was sent. */
@@ -26,7 +27,7 @@ export interface DownstreamStream {
   resume(): void;
 }
 
-export interface DownstreamHandler {
+export interface DownstreamHandler extends Blamed {
   /** A piece of the body: `bytes[start, end)`, never empty; valid only during the call. */
   onData(bytes: Bytes, start: number, end: number): void;
   onEnd(trailers: HeaderBlock | undefined): void;
@@ -36,7 +37,7 @@ export interface DownstreamHandler {
 }
 
 /** The peer that we ask. */
-export interface UpstreamStream {
+export interface UpstreamStream extends Blamed {
   /** True when its connection had carried an exchange before (so that a reset without a byte may be a stale connection). */
   readonly reused: boolean;
   /** The connection that carries it; known beyond its close. */
@@ -51,7 +52,7 @@ export interface UpstreamStream {
   resume(): void;
 }
 
-export interface UpstreamHandler {
+export interface UpstreamHandler extends Blamed {
   /** Also for 1xx (then others follow). `end`: no body follows. After 101 the stream is a tunnel. */
   onHead(head: ResponseHead, end: boolean): void;
   /** A piece of the body: `bytes[start, end)`, never empty; valid only during the call. */

@@ -1,8 +1,9 @@
 import type { Clock, Timer } from "../core/clock.ts";
+import type { Blamed, Containment } from "../core/containment.ts";
 import { ByteWriter } from "../core/writer.ts";
 
 /** Something with bytes to hand to its socket. */
-export interface Flushable {
+export interface Flushable extends Blamed {
   flush(): void;
 }
 
@@ -20,7 +21,11 @@ export class Turn {
   #spare: Flushable[] = [];
   readonly #writers: ByteWriter[] = [];
 
-  constructor(readonly time: Clock) {}
+  constructor(
+    readonly time: Clock,
+    /** Absent: whatever throws ends the process. */
+    readonly bugs?: Containment,
+  ) {}
 
   enter(): void {
     if (this.#depth++ === 0) this.#nowMs = -1;
@@ -40,6 +45,37 @@ export class Turn {
 
   leave(): void {
     if (--this.#depth === 0 && this.#dirty.length > 0) this.#flush();
+  }
+
+  /** How often it was entered. */
+  get depth(): number {
+    return this.#depth;
+  }
+
+  /** What the outermost call of a turn threw (a socket's callback, a timer, a microtask): `blamed` is given up, and the turn ends. */
+  thrown(error: unknown, blamed: Blamed): void {
+    this.contain(error, blamed, 1);
+    this.leave();
+  }
+
+  /** Gives `blamed` up, for what threw when the turn had been entered `depth` times: those who entered it since will not leave it. */
+  contain(error: unknown, blamed: Blamed, depth: number): void {
+    this.#depth = depth;
+    if (this.bugs === undefined) throw error;
+    this.bugs.contain(error, blamed);
+    this.#depth = depth;
+  }
+
+  /** Runs what costs `blamed` when it throws, and not who is on the stack. For what happens less often than requests: it takes a closure. */
+  run(blamed: Blamed, action: () => void): void {
+    this.enter();
+    const depth = this.#depth;
+    try {
+      action();
+    } catch (error) {
+      this.contain(error, blamed, depth);
+    }
+    this.leave();
   }
 
   /** Flushes `connection` at the end of this turn; call once per turn and connection. */
@@ -69,11 +105,20 @@ export class Turn {
     while (this.#dirty.length > 0) {
       const batch = this.#dirty;
       this.#dirty = this.#spare;
-      for (let i = 0; i < batch.length; i++) (batch[i] as Flushable).flush();
+      for (let i = 0; i < batch.length; i++) this.#flushOne(batch[i] as Flushable);
       batch.length = 0;
       this.#spare = batch;
     }
     this.#depth--;
+  }
+
+  #flushOne(connection: Flushable): void {
+    const depth = this.#depth;
+    try {
+      connection.flush();
+    } catch (error) {
+      this.contain(error, connection, depth);
+    }
   }
 }
 

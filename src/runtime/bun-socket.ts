@@ -3,6 +3,7 @@ import type { Bytes } from "../core/bytes.ts";
 import { canonicalIp, connectError } from "./address.ts";
 import type { ClientTls, Socket, SocketAddress, SocketHandler, TlsInfo } from "./net.ts";
 import { PendingBytes } from "./pending.ts";
+import { tellClose, tellData, tellDrain, tellEnd } from "./tell.ts";
 
 /** What Bun's sockets have and its published types leave out, or type for one kind of data only. */
 export interface NativeSocket {
@@ -155,7 +156,7 @@ export class BunSocket implements Socket {
       if (!this.ready) ORPHANS.count++;
     } else if (orderly) this.native.close();
     else this.native.terminate();
-    process.nextTick(tellClose, this);
+    process.nextTick(tellGone, this);
   }
 
   pause(): void {
@@ -197,7 +198,7 @@ export class BunSocket implements Socket {
     if (!this.pending.flush(this.native)) return;
     this.drainOwed = false;
     if (this.ended) this.native.shutdown();
-    else this.handler.onDrain(this);
+    else tellDrain(this);
   }
 
   /** Breaks off before the socket was open, or when TLS does not hold what it should. `reset`: with a RST, not a FIN. */
@@ -208,21 +209,19 @@ export class BunSocket implements Socket {
     this.pending?.clear();
     if (reset) this.native?.terminate();
     else this.native?.close();
-    process.nextTick(tellClose, this);
+    process.nextTick(tellGone, this);
   }
 }
 
 const resetByPeer = (): Error => Object.assign(new Error("connection reset by peer"), { code: "ECONNRESET" });
 
 /** The last calls of a socket, never within a call of its owner's. */
-function tellClose(socket: BunSocket): void {
+function tellGone(socket: BunSocket): void {
   const { error } = socket;
   socket.native = undefined;
   // Our FIN was out already: then Bun tells the peer's FIN and the close as one.
-  if (error === undefined && socket.closedByPeer && !socket.peerEnded) {
-    tellEnd(socket);
-  }
-  socket.handler.onClose(socket, error);
+  if (error === undefined && socket.closedByPeer && !socket.peerEnded) tellPeerEnd(socket);
+  tellClose(socket, error);
 }
 
 /** After `resume`: what came meanwhile, in order, until the owner pauses again. */
@@ -231,20 +230,20 @@ function tellHeld(socket: BunSocket): void {
     if (socket.paused || socket.closed) return;
     const bytes = socket.held?.shift();
     if (bytes === undefined) break;
-    socket.handler.onData(socket, bytes);
+    tellData(socket, bytes);
   }
   socket.held = undefined;
-  if (socket.heldEnd && !socket.peerEnded) tellEnd(socket);
+  if (socket.heldEnd && !socket.peerEnded) tellPeerEnd(socket);
   // Told: a close that comes from now on waits for nothing.
   socket.heldEnd = false;
   if (!socket.heldClose || socket.closed) return;
   socket.closed = true;
-  tellClose(socket);
+  tellGone(socket);
 }
 
-function tellEnd(socket: BunSocket): void {
+function tellPeerEnd(socket: BunSocket): void {
   socket.peerEnded = true;
-  socket.handler.onEnd(socket);
+  tellEnd(socket);
 }
 
 /** What Bun calls for every open socket. Listening and connecting add theirs. */
@@ -253,7 +252,7 @@ export const STREAM_HANDLERS = {
   data(native: NativeSocket, bytes: Bytes): void {
     const socket = native.data as BunSocket;
     if (socket.paused || socket.held !== undefined) socket.hold(bytes);
-    else if (!socket.closed) socket.handler.onData(socket, bytes);
+    else if (!socket.closed) tellData(socket, bytes);
   },
   drain(native: NativeSocket): void {
     const socket = native.data;
@@ -264,7 +263,7 @@ export const STREAM_HANDLERS = {
     // After a failed write Bun shows the peer's RST as an end.
     if (socket.closed || socket.peerEnded || socket.error !== undefined || !socket.ready) return;
     if (socket.paused || socket.held !== undefined) socket.heldEnd = true;
-    else tellEnd(socket);
+    else tellPeerEnd(socket);
   },
   close(native: NativeSocket, error: Error | undefined): void {
     const socket = native.data;
@@ -290,11 +289,11 @@ export const STREAM_HANDLERS = {
       // Neither side said that it was done: something broke, whether or not the system says what.
       socket.error ??= resetByPeer();
     }
-    process.nextTick(tellClose, socket);
+    process.nextTick(tellGone, socket);
   },
   error(native: NativeSocket, error: Error): void {
     const socket = native.data;
-    // A TLS session that broke: the close follows. Else a handler of ours threw, which is a bug: it must not pass silently.
+    // A TLS session that broke: the close follows. Else something of ours threw that has nobody to blame: it must not pass silently.
     if (socket instanceof BunSocket && socket.tls !== undefined && "code" in error) socket.error ??= error;
     else throw error;
   },

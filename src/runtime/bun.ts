@@ -18,6 +18,7 @@ import {
 } from "./net.ts";
 import { nodeNet } from "./node.ts";
 import { removeStaleSocket, SocketFile } from "./socket-file.ts";
+import { tellOpen } from "./tell.ts";
 import {
   alpnWire,
   checkPeerName,
@@ -259,7 +260,7 @@ function adoptNative(socket: BunSocket, native: NativeSocket): boolean {
 
 function openConnected(socket: BunSocket): void {
   socket.open();
-  socket.handler.onOpen(socket);
+  tellOpen(socket);
   socket.flush();
 }
 

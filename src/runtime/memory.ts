@@ -2,6 +2,7 @@ import type { Bytes } from "../core/bytes.ts";
 import type { Clock } from "../core/clock.ts";
 import { connectError, formatAddress, listenError } from "./address.ts";
 import type { ConnectOptions, Listener, ListenOptions, Net, Socket, SocketAddress, SocketHandler } from "./net.ts";
+import { tellClose, tellData, tellDrain, tellEnd, tellOpen } from "./tell.ts";
 
 /**
  * Seam 1 in memory, for tests and simulations: pipes that behave like TCP (order, windows, half-close, resets) without a
@@ -259,7 +260,7 @@ export class MemorySocket implements Socket {
 
   open(): void {
     this.#open = true;
-    this.handler.onOpen(this);
+    tellOpen(this);
     this.#flush();
     this.#tellDrain();
     this.#wake();
@@ -283,7 +284,7 @@ export class MemorySocket implements Socket {
     this.#inbound = [];
     this.#inboundBytes = 0;
     this.net.sockets.delete(this);
-    this.net.post(() => this.handler.onClose(this, error));
+    this.net.post(() => tellClose(this, error));
   }
 
   /** Moves what is pending into the peer's window, then the FIN. */
@@ -332,12 +333,12 @@ export class MemorySocket implements Socket {
     while (this.#canHear() && this.#inbound.length > 0) {
       const bytes = this.#inbound.shift() as Bytes;
       this.#inboundBytes -= bytes.byteLength;
-      this.handler.onData(this, bytes);
+      tellData(this, bytes);
       if (peer !== undefined && !peer.closed) peer.#roomAgain();
     }
     if (this.#canHear() && this.#inbound.length === 0 && this.#inboundFin && !this.#peerEnded) {
       this.#peerEnded = true;
-      this.handler.onEnd(this);
+      tellEnd(this);
     }
     this.#closeWhenDone();
     if (peer !== undefined) peer.#closeWhenDone();
@@ -357,7 +358,7 @@ export class MemorySocket implements Socket {
     this.net.post(() => {
       if (!this.#drainOwed || this.#pendingBytes > 0 || this.closed) return;
       this.#drainOwed = false;
-      if (!this.#ended) this.handler.onDrain(this);
+      if (!this.#ended) tellDrain(this);
     });
   }
 

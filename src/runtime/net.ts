@@ -26,6 +26,8 @@ export interface SocketHandler {
   onDrain(socket: Socket): void;
   /** The last call, exactly once: both sides are closed, or `error` says why (a failed connect comes here as well). */
   onClose(socket: Socket, error: Error | undefined): void;
+  /** One of the calls above threw, which is a bug of the handler's. Absent, or when it throws again: the error ends the process. */
+  onThrown?(socket: Socket, error: unknown): void;
 }
 
 /** What the TLS handshake established. */

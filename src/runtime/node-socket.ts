@@ -5,6 +5,7 @@ import type { Bytes } from "../core/bytes.ts";
 import { canonicalIp, connectError } from "./address.ts";
 import type { Socket, SocketAddress, SocketHandler, TlsInfo } from "./net.ts";
 import { PendingBytes } from "./pending.ts";
+import { tellClose, tellData, tellDrain, tellEnd, tellOpen } from "./tell.ts";
 import { DerCertificate } from "./x509.ts";
 
 /** A socket before its owner gave it a handler. */
@@ -87,7 +88,7 @@ export class NodeSocket implements Socket {
       room = this.stream.write(bytes);
     });
     if (this.ended) this.stream.end();
-    this.handler.onOpen(this);
+    tellOpen(this);
     if (early !== undefined && room) this.#onDrain();
   }
 
@@ -98,7 +99,7 @@ export class NodeSocket implements Socket {
     if (this.stream === this.raw) this.#tearDown();
     // Node crashes when the connection under TLS goes away within one of its callbacks.
     else setImmediate(() => this.#tearDown());
-    process.nextTick(tellClose, this);
+    process.nextTick(tellGone, this);
   }
 
   #tearDown(): void {
@@ -150,7 +151,7 @@ export class NodeSocket implements Socket {
       this.stream.destroy();
       this.raw.destroy();
     });
-    process.nextTick(tellClose, this);
+    process.nextTick(tellGone, this);
   }
 
   readAddresses(): void {
@@ -161,7 +162,7 @@ export class NodeSocket implements Socket {
   }
 
   readonly #onData = (bytes: Bytes): void => {
-    if (!this.closed) this.handler.onData(this, bytes);
+    if (!this.closed) tellData(this, bytes);
   };
   readonly #onEnd = (): void => {
     if (this.closed || !this.ready) return;
@@ -170,12 +171,12 @@ export class NodeSocket implements Socket {
       return;
     }
     this.peerEnded = true;
-    this.handler.onEnd(this);
+    tellEnd(this);
   };
   readonly #onDrain = (): void => {
     if (this.closed || !this.#drainOwed) return;
     this.#drainOwed = false;
-    if (!this.ended) this.handler.onDrain(this);
+    if (!this.ended) tellDrain(this);
   };
   readonly #onError = (error: Error): void => {
     this.error ??= error;
@@ -190,7 +191,7 @@ export class NodeSocket implements Socket {
     if (!this.ready && this.target !== undefined) this.error = connectError(this.target, this.error ?? resetByPeer());
     // Neither side said that it was done: something broke, whether or not the runtime says what.
     else if (this.error === undefined && !this.ended && !this.peerEnded) this.error = resetByPeer();
-    process.nextTick(tellClose, this);
+    process.nextTick(tellGone, this);
   };
 
   /** Hangs the handlers on the stream. */
@@ -225,8 +226,8 @@ export class NodeSocket implements Socket {
 const resetByPeer = (): Error => Object.assign(new Error("connection reset by peer"), { code: "ECONNRESET" });
 
 /** The last calls of a socket, never within a call of its owner's. */
-function tellClose(socket: NodeSocket): void {
-  socket.handler.onClose(socket, socket.error);
+function tellGone(socket: NodeSocket): void {
+  tellClose(socket, socket.error);
 }
 
 /** What a handshake established. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { VirtualClock } from "../../src/core/clock.ts";
 import { HeaderBlock } from "../../src/core/head.ts";
-import { DEFAULT_CALLOUT_LIMITS, HOST_BUG_LIMITS } from "../../src/core/limits.ts";
+import { BUG_LIMITS, DEFAULT_CALLOUT_LIMITS } from "../../src/core/limits.ts";
 import type { FilterModule } from "../../src/filters/contract.ts";
 import { ComponentBench } from "../kit/component.ts";
 import { buildPlugin, ExtismBench } from "../kit/extism.ts";
@@ -144,18 +144,18 @@ describe("the host fails around a callback: every ABI", () => {
   test("what is told is bounded: each once, with so many characters, and so many in all", async () => {
     const bench = new FilterBench();
     const module = await bench.load(filterConfig({ budget: { faults: 0 } }));
-    for (let i = 0; i < HOST_BUG_LIMITS.told + 5; i++) {
+    for (let i = 0; i < BUG_LIMITS.toldPerFilter + 5; i++) {
       for (const _twice of [1, 2]) {
         failAt(module, 1, `bug ${i} ${"x".repeat(10_000)}`);
         bench.exchange([module]).chain.requestHead(true);
         bench.clock.advance(60_000);
       }
     }
-    assert.equal(bugsTold(bench), HOST_BUG_LIMITS.told);
+    assert.equal(bugsTold(bench), BUG_LIMITS.toldPerFilter);
     const told = bench.log.fields.filter(({ stack }) => stack !== undefined);
     for (const { reason, stack } of told)
-      assert.deepEqual([String(reason).length, String(stack).length], [HOST_BUG_LIMITS.chars, HOST_BUG_LIMITS.chars]);
-    assert.equal(module.stats.faults.get("host"), 2 * (HOST_BUG_LIMITS.told + 5));
+      assert.deepEqual([String(reason).length, String(stack).length], [BUG_LIMITS.chars, BUG_LIMITS.chars]);
+    assert.equal(module.stats.faults.get("host"), 2 * (BUG_LIMITS.toldPerFilter + 5));
   });
 });
 

@@ -1,11 +1,48 @@
 import assert from "node:assert/strict";
+import type { Socket } from "../../src/runtime/net.ts";
 import { freePort } from "../kit/ports.ts";
 import { bytesOf, type Case, dial, End, pair, pattern, sameBytes, tcp, turns, withListener } from "./net-kit.ts";
 
 const MIB = 1024 * 1024;
 
+function fail(what: string): never {
+  throw new Error(what);
+}
+
 /** What plain sockets do. */
 export const PLAIN_CASES: readonly Case[] = [
+  {
+    name: "what a handler throws, in whichever call, goes to its onThrown, and the socket goes on until that destroys it",
+    run: ({ net }) =>
+      withListener(net, {}, async (accepting) => {
+        const thrown: string[] = [];
+        const dialled = new Promise<void>((closed) => {
+          const handler = {
+            onOpen(socket: Socket) {
+              socket.write(bytesOf("x"));
+              fail("open");
+            },
+            onData: () => fail("data"),
+            onEnd: () => fail("end"),
+            onDrain() {},
+            onClose: () => fail("close"),
+            onThrown(socket: Socket, error: unknown) {
+              thrown.push((error as Error).message);
+              if (thrown.at(-1) === "end") socket.destroy();
+              if (thrown.at(-1) === "close") closed();
+            },
+          };
+          net.connect({ address: accepting.address, tls: undefined }, handler);
+        });
+        const far = await accepting.at(0);
+        await far.untilText("x");
+        far.open().write(bytesOf("y"));
+        far.open().end();
+        await dialled;
+        assert.deepEqual(thrown, ["open", "data", "end", "close"]);
+        far.open().destroy();
+      }),
+  },
   {
     name: "echo: bytes arrive both ways, and both sides know the addresses",
     run: ({ net }) =>

@@ -254,6 +254,9 @@ export class TestExchange implements ChainHost, ExchangeFacts {
     this.localResponse = response;
     this.events.push(`respond ${response.status}`);
   }
+  onBug(error: unknown): void {
+    throw error;
+  }
   onChainFail(failure: Failure): void {
     this.failure = failure;
     this.events.push(`fail ${failure.code}`);

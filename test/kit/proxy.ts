@@ -1,8 +1,8 @@
 import { RunningProxy } from "../../src/app/proxy.ts";
 import type { Snapshot } from "../../src/config/snapshot.ts";
-import { SystemClock } from "../../src/core/clock.ts";
+import { type Clock, SystemClock } from "../../src/core/clock.ts";
 import type { Failure } from "../../src/core/failure.ts";
-import { SILENT_LOG } from "../../src/core/log.ts";
+import { type Log, SILENT_LOG } from "../../src/core/log.ts";
 import { SeededRng } from "../../src/core/rng.ts";
 import type { FilterRun } from "../../src/filters/chain-types.ts";
 import type { FilterHost } from "../../src/filters/contract.ts";
@@ -60,6 +60,7 @@ export class SeeingObserver implements Observer {
   upstreamConnections = 0;
   upstreamConnects = 0;
   pending = 0;
+  contained = 0;
 
   onExchangeStart(): void {
     this.inFlight++;
@@ -116,6 +117,9 @@ export class SeeingObserver implements Observer {
   onUpstreamClose(): void {
     this.upstreamConnections--;
   }
+  onContained(): void {
+    this.contained++;
+  }
   onPoolPending(_service: string, change: 1 | -1): void {
     this.pending += change;
   }
@@ -140,16 +144,20 @@ export interface TestProxyParts {
   readonly authenticator?: Authenticator;
   /** File descriptors that the proxy believes it may have. */
   readonly descriptors?: number;
+  /** For tests of what goes wrong in the proxy itself. */
+  readonly observer?: SeeingObserver;
+  readonly clock?: Clock;
+  readonly log?: Log;
 }
 
 /** A whole data plane in this process, on real sockets. */
 export async function startProxy(snapshot: Snapshot, parts: TestProxyParts = {}): Promise<TestProxy> {
-  const observer = new SeeingObserver();
+  const observer = parts.observer ?? new SeeingObserver();
   const proxy = new RunningProxy({
     net: await selectNet(),
-    clock: new SystemClock(),
+    clock: parts.clock ?? new SystemClock(),
     rng: new SeededRng(1),
-    log: SILENT_LOG,
+    log: parts.log ?? SILENT_LOG,
     observer,
     filters: new FilterRegistry(parts.filterHost ?? NO_FILTERS),
     createAuthenticator: async () => {

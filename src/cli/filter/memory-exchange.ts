@@ -1,5 +1,6 @@
 import type { FilterConfig, PathPolicyConfig } from "../../config/snapshot.ts";
 import { type Bytes, concatBytes, copyBytes } from "../../core/bytes.ts";
+import type { Bug } from "../../core/containment.ts";
 import { Failure } from "../../core/failure.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../../core/head.ts";
 import type { ConnectionFacts, ExchangeFacts } from "../../filters/attributes.ts";
@@ -65,7 +66,7 @@ export class MemoryExchange implements ChainHost, ExchangeFacts, ReplyOwner, Dow
   readonly downstream: Received<ResponseHead> = { head: undefined, body: new Uint8Array(), trailers: undefined, ended: false };
   /** The answer was cut off after its head. */
   aborted = false;
-  handler: DownstreamStream["handler"] = { onData() {}, onEnd() {}, onReset() {}, onWritable() {} };
+  handler: DownstreamStream["handler"] = { onData() {}, onEnd() {}, onReset() {}, onWritable() {}, abandon() {} };
   readonly #reply = new Reply(this, this);
   /** What the caller still has to send. */
   readonly #pieces: Bytes[];
@@ -239,6 +240,13 @@ export class MemoryExchange implements ChainHost, ExchangeFacts, ReplyOwner, Dow
   }
   onChainRespond(response: LocalResponse): void {
     this.#answerLocally(response);
+  }
+  /** Nobody else is served here: it ends the command. */
+  onBug(error: unknown): void {
+    throw error;
+  }
+  abandon(bug: Bug): void {
+    throw bug.error;
   }
   onChainFail(failure: Failure): void {
     this.#fail(failure);

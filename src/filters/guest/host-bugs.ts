@@ -1,6 +1,7 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
+import { bugFields } from "../../core/containment.ts";
 import { describeCause } from "../../core/failure.ts";
-import { HOST_BUG_LIMITS } from "../../core/limits.ts";
+import { BUG_LIMITS } from "../../core/limits.ts";
 import type { Log } from "../../core/log.ts";
 import { guestWords } from "./words.ts";
 
@@ -15,14 +16,12 @@ export class HostBugs {
 
   tell(error: unknown): void {
     const cause = describeCause(error);
-    if (this.#told.has(cause) || this.#told.size >= HOST_BUG_LIMITS.told) return;
+    if (this.#told.has(cause) || this.#told.size >= BUG_LIMITS.toldPerFilter) return;
     this.#told.add(cause);
     const { config } = this;
-    const stack = error instanceof Error ? (error.stack ?? "") : "";
     this.log.error("the proxy failed around a filter: a bug of the proxy, please report it", {
       filter: config.name,
-      reason: guestWords(config, cause).slice(0, HOST_BUG_LIMITS.chars),
-      stack: guestWords(config, stack).slice(0, HOST_BUG_LIMITS.chars),
+      ...bugFields(error, (text) => guestWords(config, text)),
     });
   }
 }

@@ -27,7 +27,7 @@ function answering(bytes: number, request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
     pause(): void {},
     resume(): void {},
   };
-  const handler: DownstreamHandler = { onData() {}, onEnd() {}, onReset() {}, onWritable() {} };
+  const handler: DownstreamHandler = { onData() {}, onEnd() {}, onReset() {}, onWritable() {}, abandon() {} };
   const host: DownstreamHost = {
     clock,
     deadlines: new DeadlineQueue(clock),

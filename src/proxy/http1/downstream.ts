@@ -1,6 +1,7 @@
 import type { ListenerConfig } from "../../config/snapshot.ts";
 import { type Bytes, copyBytes } from "../../core/bytes.ts";
 import type { Clock } from "../../core/clock.ts";
+import type { Bug } from "../../core/containment.ts";
 import { Deadline, type DeadlineQueue } from "../../core/deadline.ts";
 import { Failure } from "../../core/failure.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../../core/head.ts";
@@ -10,6 +11,7 @@ import { keepAnnounced, keepTrailers } from "../codec/trailers.ts";
 import type { Http1Sink } from "../codec/types.ts";
 import type { ConnectionInfo, DownstreamHandler, DownstreamStream } from "../stream.ts";
 import type { Turn } from "../turn.ts";
+import { isFull } from "./backlog.ts";
 import { Outbox, type OutboxOwner } from "./outbox.ts";
 
 /** What a downstream connection needs from the rest of the proxy. */
@@ -29,14 +31,11 @@ export interface DownstreamHost {
 /** What the connection is waiting for, and therefore which time-out applies. */
 type Phase = "first" | "idle" | "head" | "body" | "exchange" | "tunnel" | "linger" | "closed";
 
-/** Bytes of pipelined requests kept while an exchange is under way; beyond, the socket is paused. */
-const BACKLOG_BYTES_MAX = 64 * 1024;
 /** How long and how much is still read and thrown away after the last answer, so that it is not lost to a TCP reset (RFC 9112 §9.6). */
 const LINGER_MS = 2_000;
 const LINGER_BYTES_MAX = 1024 * 1024;
 
-const HEAD_END = "\r\n\r\n";
-const NO_EXCHANGE: DownstreamHandler = { onData() {}, onEnd() {}, onReset() {}, onWritable() {} };
+const NO_EXCHANGE: DownstreamHandler = { onData() {}, onEnd() {}, onReset() {}, onWritable() {}, abandon() {} };
 
 /**
  * One HTTP/1.1 connection from a downstream. HTTP/1 carries one exchange at a time, so the connection is the stream as well.
@@ -46,7 +45,7 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
   handler: DownstreamHandler = NO_EXCHANGE;
   readonly #codec: Http1Codec;
   readonly #outbox: Outbox;
-  readonly #deadline = new Deadline(() => this.#onDeadline());
+  readonly #deadline = new Deadline(() => this.#onDeadline(), this);
   #writeDeadline: Deadline | undefined;
   #stalledBytes = 0;
   #phase: Phase = "first";
@@ -128,8 +127,7 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
   onClose(_socket: Socket, error: Error | undefined): void {
     this.host.turn.enter();
     this.#phase = "closed";
-    this.host.deadlines.remove(this.#deadline);
-    if (this.#writeDeadline !== undefined) this.host.deadlines.remove(this.#writeDeadline);
+    this.#disarm();
     this.#outbox.discard();
     this.#backlog = undefined;
     if (this.#busy) {
@@ -139,6 +137,29 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
     this.handler = NO_EXCHANGE;
     this.host.onDownstreamClosed(this);
     this.host.turn.leave();
+  }
+
+  #disarm(): void {
+    this.host.deadlines.remove(this.#deadline);
+    if (this.#writeDeadline !== undefined) this.host.deadlines.remove(this.#writeDeadline);
+  }
+
+  onThrown(_socket: Socket, error: unknown): void {
+    this.host.turn.thrown(error, this);
+  }
+
+  abandon(bug: Bug): void {
+    const { handler } = this;
+    this.handler = NO_EXCHANGE;
+    this.#phase = "closed";
+    this.#busy = false;
+    this.#backlog = undefined;
+    bug.step(() => handler.abandon(bug));
+    bug.step(() => this.socket.destroy());
+    bug.step(() => this.#disarm());
+    bug.step(() => this.#outbox.discard());
+    bug.step(() => this.host.onDownstreamClosed(this));
+    bug.failure.addAddress(`listener ${this.config.name}`);
   }
 
   // ---------------------------------------------------------------- reading
@@ -276,7 +297,7 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
   #cut(failure: Failure): void {
     const { handler } = this;
     this.reset(failure);
-    handler.onReset(failure);
+    this.host.turn.run(handler, () => handler.onReset(failure));
   }
 
   /** Breaks off: what was sent goes out, then the connection is aborted so that the peer sees a cut answer. */
@@ -311,7 +332,7 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
   }
 
   onOutboxStalled(stalled: boolean): void {
-    this.#writeDeadline ??= new Deadline(() => this.#judgeStall());
+    this.#writeDeadline ??= new Deadline(() => this.#judgeStall(), this);
     this.#stalledBytes = this.socket.pendingBytes;
     if (stalled) this.host.deadlines.arm(this.#writeDeadline, this.config.times.writeStallMs);
     else this.host.deadlines.disarm(this.#writeDeadline);
@@ -445,15 +466,6 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
         this.#close();
     }
   }
-}
-
-/** Is there as much of pipelined requests as may wait? Counts ends of heads: at least as many as there are whole requests. */
-function isFull(backlog: Bytes, requestsMax: number): boolean {
-  if (backlog.byteLength > BACKLOG_BYTES_MAX) return true;
-  const text = Buffer.from(backlog.buffer, backlog.byteOffset, backlog.byteLength);
-  let heads = 0;
-  for (let at = text.indexOf(HEAD_END); at >= 0; at = text.indexOf(HEAD_END, at + 4)) if (++heads >= requestsMax) return true;
-  return false;
 }
 
 /** The codec's side of the connection (its calls and the socket's have the same names). */

@@ -1,3 +1,4 @@
+import type { Blamed, Bug } from "../../core/containment.ts";
 import type { ByteWriter } from "../../core/writer.ts";
 import type { Socket } from "../../runtime/net.ts";
 import type { Flushable, Turn } from "../turn.ts";
@@ -6,7 +7,7 @@ import type { Flushable, Turn } from "../turn.ts";
 const HIGH_WATER_BYTES = 256 * 1024;
 
 /** Who owns an outbox. */
-export interface OutboxOwner {
+export interface OutboxOwner extends Blamed {
   /** The source may go on: everything is with the kernel again. */
   onOutboxWritable(): void;
   /** The kernel does not take all at the moment, or (false) it does again. */
@@ -70,6 +71,10 @@ export class Outbox implements Flushable {
     const writer = this.#writer;
     this.#writer = undefined;
     if (writer !== undefined) this.turn.release(writer);
+  }
+
+  abandon(bug: Bug): void {
+    this.owner.abandon(bug);
   }
 
   #writeOut(): void {

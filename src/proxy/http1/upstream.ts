@@ -1,5 +1,6 @@
 import type { Bytes } from "../../core/bytes.ts";
 import type { Clock } from "../../core/clock.ts";
+import type { Bug } from "../../core/containment.ts";
 import { Deadline, type DeadlineQueue } from "../../core/deadline.ts";
 import { Failure } from "../../core/failure.ts";
 import type { HeaderBlock, RequestHead, ResponseHead } from "../../core/head.ts";
@@ -26,7 +27,7 @@ export interface UpstreamHost {
 
 type Phase = "connecting" | "rest" | "sending" | "waiting" | "answer" | "tunnel" | "closed";
 
-const NO_HANDLER: UpstreamHandler = { onHead() {}, onData() {}, onEnd() {}, onReset() {}, onWritable() {} };
+const NO_HANDLER: UpstreamHandler = { onHead() {}, onData() {}, onEnd() {}, onReset() {}, onWritable() {}, abandon() {} };
 
 /** How an answer is read: nothing here is per service yet; an upstream may send larger heads than a downstream. */
 const ANSWER_LIMITS = { ...DEFAULT_HTTP_LIMITS, headerCount: 256, headerSectionBytes: 256 * 1024, headerFieldBytes: 64 * 1024 };
@@ -40,12 +41,13 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
   readonly socket: Socket;
   readonly #codec: Http1Codec;
   readonly #outbox: Outbox;
-  readonly #deadline = new Deadline(() => this.#onDeadline());
+  readonly #deadline = new Deadline(() => this.#onDeadline(), this);
   #phase: Phase = "connecting";
   #phaseEndsMs = 0;
   #startMs = 0;
   #exchanges = 0;
   #paused = false;
+  /** It is counted as open. */
   #opened = false;
   /** A 1xx came in this exchange. */
   #informed = false;
@@ -105,8 +107,9 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
   onOpen(): void {
     const { host } = this.pool;
     host.turn.enter();
+    const connectMs = host.clock.nowMs() - this.#startMs;
     this.#opened = true;
-    host.observer.onUpstreamConnect(this.pool.config.name, true, host.clock.nowMs() - this.#startMs);
+    host.observer.onUpstreamConnect(this.pool.config.name, true, connectMs);
     this.#phase = "rest";
     this.pool.onConnected(this);
     host.turn.leave();
@@ -140,21 +143,55 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
     host.turn.enter();
     const phase = this.#phase;
     this.#phase = "closed";
-    host.deadlines.remove(this.#deadline);
-    if (this.#stall !== undefined) host.deadlines.remove(this.#stall);
+    this.#disarm();
     this.#outbox.discard();
     this.pool.onGone(this);
     if (phase === "connecting") {
       host.observer.onUpstreamConnect(config.name, false, host.clock.nowMs() - this.#startMs);
-      const { waiter } = this;
-      this.waiter = undefined;
-      waiter?.onStreamFailure(connectFailure(error));
+      this.#failWaiter(connectFailure(error));
     } else {
       if (phase === "rest") this.pool.onClosedAtRest(host.clock.nowMs() - this.#startMs);
       else if (phase !== "closed") this.#fail(this.#cutFailure(error));
-      if (this.#opened) host.observer.onUpstreamClose(config.name);
+      this.#uncount();
     }
     host.turn.leave();
+  }
+
+  #disarm(): void {
+    const { deadlines } = this.pool.host;
+    deadlines.remove(this.#deadline);
+    if (this.#stall !== undefined) deadlines.remove(this.#stall);
+  }
+
+  #uncount(): void {
+    if (!this.#opened) return;
+    this.#opened = false;
+    this.pool.host.observer.onUpstreamClose(this.pool.config.name);
+  }
+
+  onThrown(_socket: Socket, error: unknown): void {
+    this.pool.host.turn.thrown(error, this);
+  }
+
+  abandon(bug: Bug): void {
+    const { handler, waiter } = this;
+    this.handler = NO_HANDLER;
+    this.waiter = undefined;
+    this.#phase = "closed";
+    bug.step(() => handler.abandon(bug));
+    bug.step(() => waiter?.abandon(bug));
+    bug.step(() => this.socket.destroy());
+    bug.step(() => this.#disarm());
+    bug.step(() => this.#outbox.discard());
+    bug.step(() => this.#uncount());
+    bug.step(() => this.pool.onGone(this));
+    bug.failure.addAddress(`endpoint ${this.pool.endpoint.key}`);
+  }
+
+  #failWaiter(failure: Failure): void {
+    const { waiter } = this;
+    this.waiter = undefined;
+    if (waiter !== undefined) this.pool.host.turn.run(waiter, () => waiter.onStreamFailure(failure));
   }
 
   #cutFailure(error: Error | undefined): Failure {
@@ -205,7 +242,7 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
   #fail(failure: Failure): void {
     const { handler } = this;
     this.handler = NO_HANDLER;
-    handler.onReset(failure);
+    this.pool.host.turn.run(handler, () => handler.onReset(failure));
   }
 
   /** The answer is complete. The request may not be: then the connection is of no more use. */
@@ -283,7 +320,7 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
   /** An endpoint that takes nothing for as long as it may be silent in the middle of an answer is given up. */
   onOutboxStalled(stalled: boolean): void {
     const { host, config } = this.pool;
-    this.#stall ??= new Deadline(() => this.#onStall());
+    this.#stall ??= new Deadline(() => this.#onStall(), this);
     if (stalled) host.deadlines.arm(this.#stall, config.limits.responseIdleMs);
     else host.deadlines.disarm(this.#stall);
   }
@@ -321,13 +358,11 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
   #expire(): void {
     switch (this.#phase) {
       case "connecting": {
-        const { waiter } = this;
-        this.waiter = undefined;
         this.#phase = "closed";
         this.pool.onGone(this);
         this.pool.host.observer.onUpstreamConnect(this.pool.config.name, false, this.pool.config.limits.connectMs);
         this.socket.destroy();
-        waiter?.onStreamFailure(new Failure("connect_timeout", `${this.pool.config.limits.connectMs} ms`));
+        this.#failWaiter(new Failure("connect_timeout", `${this.pool.config.limits.connectMs} ms`));
         return;
       }
       case "waiting":

@@ -1,6 +1,7 @@
 import type { ListenerConfig } from "../../config/snapshot.ts";
 import { type Bytes, concatBytes, copyBytes } from "../../core/bytes.ts";
 import type { CidrSet } from "../../core/cidr.ts";
+import type { Bug } from "../../core/containment.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { Failure } from "../../core/failure.ts";
 import { isAddress } from "../../core/ip.ts";
@@ -21,7 +22,7 @@ export class AcceptPipeline implements SocketHandler {
   #source: ProxyPeer | undefined;
   /** It was answered that it is no TLS; it ends as that, however it ends. */
   #refused: Failure | undefined;
-  readonly #deadline = new Deadline(() => this.#fail(new Failure("request_timeout", "PROXY header or TLS handshake")));
+  readonly #deadline = new Deadline(() => this.#fail(new Failure("request_timeout", "PROXY header or TLS handshake")), this);
 
   constructor(
     readonly core: ProxyCore,
@@ -37,7 +38,7 @@ export class AcceptPipeline implements SocketHandler {
     core.deadlines.arm(this.#deadline, config.times.handshakeMs);
     // Unix sockets have no address: whoever may open the path is trusted by its permissions.
     if (socket.remoteAddress !== "" && !trusted.contains(socket.remoteAddress)) {
-      queueMicrotask(() => this.#fail(new Failure("bad_proxy_header", "peer is not trusted")));
+      queueMicrotask(() => core.turn.run(this, () => this.#fail(new Failure("bad_proxy_header", "peer is not trusted"))));
     }
   }
 
@@ -77,6 +78,21 @@ export class AcceptPipeline implements SocketHandler {
   onDrain(): void {}
   onClose(): void {
     this.#end(new Failure("downstream_reset", "closed before the PROXY header"));
+  }
+
+  /** `socket`: with TLS, the one above that of the header. */
+  onThrown(socket: Socket, error: unknown): void {
+    this.core.turn.thrown(error, { abandon: (bug) => this.#abandon(bug, socket) });
+  }
+
+  abandon(bug: Bug): void {
+    this.#abandon(bug, this.socket);
+  }
+
+  #abandon(bug: Bug, socket: Socket): void {
+    bug.step(() => this.#end(bug.failure));
+    bug.step(() => socket.destroy());
+    bug.failure.addAddress(`listener ${this.config.name}`);
   }
 
   /** The header is read; what follows is TLS, or what the listener is for. */

@@ -122,19 +122,29 @@ export class ListeningPort implements DownstreamHost, TcpStreamHost {
         deferTls: config.proxyProtocol !== undefined && config.tls !== undefined,
         handshakeMs: config.times.handshakeMs,
         handshakes: {
-          begin: () => this.#beginHandshake(),
-          plainHttp: (peer) => this.#answerPlain(peer, undefined),
-          end: (error) => this.#endHandshake(error),
+          begin: () => this.#contained(() => this.#beginHandshake()) ?? false,
+          plainHttp: (peer) => this.#contained(() => this.#answerPlain(peer, undefined)),
+          end: (error) => this.#contained(() => this.#endHandshake(error)),
         },
       },
-      (socket) => this.#accept(socket),
+      (socket) => this.#contained(() => this.#accept(socket)) ?? new RefusedSocket(socket),
     );
+  }
+
+  /** What happens to a connection that has no handler yet. Undefined: it threw, and the connection goes. */
+  #contained<T>(action: () => T): T | undefined {
+    try {
+      return action();
+    } catch (error) {
+      this.turn.thrown(error, { abandon: (bug) => void bug.failure.addAddress(`listener ${this.config.name}`) });
+      return undefined;
+    }
   }
 
   /** The generation that opened it serves now: streams that came meanwhile may go somewhere. */
   begin(generation: Generation): void {
     this.#begun = true;
-    for (const connection of this.#connections) if (connection instanceof TcpStream) connection.start(generation);
+    this.#each((connection) => connection instanceof TcpStream && connection.start(generation));
   }
 
   /** New configuration for the same address: new handshakes and exchanges use it, connections live on. */
@@ -157,20 +167,27 @@ export class ListeningPort implements DownstreamHost, TcpStreamHost {
 
   /** Closes the tunnels that `generation` would not open. */
   recheckTunnels(generation: Generation): void {
-    for (const connection of this.#connections) {
+    this.#each((connection) => {
       if (connection instanceof TcpStream) connection.recheck(generation);
       else if (connection.tunnelling && connection.handler instanceof Exchange) connection.handler.recheckTunnel(generation);
-    }
+    });
   }
 
   /** Closes idle connections now and the others after their exchange. Tunnels stay. */
   drainConnections(): void {
-    for (const connection of this.#connections) connection.drain();
+    this.#each((connection) => connection.drain());
+  }
+
+  /** For all of them: what throws costs that one, and not who asks nor those behind it. */
+  #each(action: (connection: Http1Downstream | TcpStream) => void): void {
+    for (const connection of this.#connections) this.turn.run(connection, () => action(connection));
   }
 
   /** The same, spread over `jitterMs`, so that the downstreams do not all reconnect in one moment. */
   drainJittered(clock: Clock, rng: Rng, jitterMs: number): void {
-    for (const connection of this.#connections) clock.setTimer(rng.next() * jitterMs, () => connection.drain());
+    for (const connection of this.#connections) {
+      clock.setTimer(rng.next() * jitterMs, () => this.turn.run(connection, () => connection.drain()));
+    }
   }
 
   /** Cuts exchanges that are still under way; tunnels go on. */
@@ -252,9 +269,18 @@ export class ListeningPort implements DownstreamHost, TcpStreamHost {
     const { config } = this;
     const info = connectionInfo(config.name, socket, source, socket.tls);
     this.core.sockets.downstream++;
-    this.core.observer.onConnectionOpen(config.name);
-    if (carriesStreams(config)) return this.#openStream(socket, info);
-    const connection = new Http1Downstream(socket, config, info, this);
+    try {
+      this.core.observer.onConnectionOpen(config.name);
+      return carriesStreams(config) ? this.#openStream(socket, info) : this.#openHttp(socket, info);
+    } catch (error) {
+      this.core.sockets.downstream--;
+      this.core.observer.onConnectionClose(config.name);
+      throw error;
+    }
+  }
+
+  #openHttp(socket: Socket, info: ConnectionInfo): Http1Downstream {
+    const connection = new Http1Downstream(socket, this.config, info, this);
     this.#connections.add(connection);
     return connection;
   }
@@ -263,7 +289,10 @@ export class ListeningPort implements DownstreamHost, TcpStreamHost {
     const { core, config } = this;
     const stream = new TcpStream(core, socket, info, config.times.tunnelIdleMs, this);
     this.#connections.add(stream);
-    if (this.#begun) stream.start(core.generation as Generation);
+    this.turn.run(stream, () => {
+      core.observer.onStreamStart(stream);
+      if (this.#begun) stream.start(core.generation as Generation);
+    });
     return stream;
   }
 

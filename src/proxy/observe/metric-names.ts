@@ -251,6 +251,12 @@ export const METRICS = {
     "Spans of sampled exchanges, with tracing.export. result: sent (the collector took them) or dropped (it was away, slow or refused them).",
     2,
   ),
+  containedBugs: metric(
+    "counter",
+    "selvedge_contained_bugs_total",
+    [],
+    "Bugs of the proxy that cost the connection on which they struck. The log has where, please report them.",
+  ),
   workers: metric("gauge", "selvedge_workers", [], "Worker processes that are serving."),
   workerExits: metric(
     "counter",

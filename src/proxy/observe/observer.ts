@@ -84,6 +84,9 @@ export class ProxyObserver implements Observer {
   onPoolPending(service: string, change: 1 | -1): void {
     this.metrics.onPoolPending(service, change);
   }
+  onContained(): void {
+    this.metrics.onContained();
+  }
 
   /** What was observed since the last call. */
   drain(): MetricsDump {

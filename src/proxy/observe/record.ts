@@ -94,4 +94,6 @@ export interface Observer {
   onUpstreamConnect(service: string, ok: boolean, ms: number): void;
   onUpstreamClose(service: string): void;
   onPoolPending(service: string, change: 1 | -1): void;
+  /** A bug of ours cost a connection, and not the process. */
+  onContained(): void;
 }

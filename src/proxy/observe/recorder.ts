@@ -58,6 +58,7 @@ export class MetricsRecorder implements Observer {
   readonly #services: ServiceTable;
   readonly #streams: StreamTable;
   #inFlight = 0;
+  #contained = 0;
   #revision = 0;
   #applied = 0;
   #rejected = 0;
@@ -157,6 +158,10 @@ export class MetricsRecorder implements Observer {
     this.#services.onPending(service, change);
   }
 
+  onContained(): void {
+    this.#contained++;
+  }
+
   /** A generation serves now. `latencyMs`: since the change was published; undefined when that is unknown. */
   onConfigApplied(revision: number, applyMs: number, latencyMs: number | undefined): void {
     this.#revision = revision;
@@ -177,6 +182,8 @@ export class MetricsRecorder implements Observer {
     this.#streams.drain(dump);
     this.filters.drain(dump);
     dump.gauge("inFlight", [], this.#inFlight);
+    dump.counter("containedBugs", [], this.#contained);
+    this.#contained = 0;
     dump.gauge("configRevision", [], this.#revision);
     dump.counter("configApplies", ["applied"], this.#applied);
     dump.counter("configApplies", ["rejected"], this.#rejected);

@@ -1,8 +1,9 @@
 import type { FilterConfig } from "../../config/snapshot.ts";
 import { type Bytes, copyBytes } from "../../core/bytes.ts";
+import type { Bug } from "../../core/containment.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { Failure } from "../../core/failure.ts";
-import { HeaderBlock, type RequestHead } from "../../core/head.ts";
+import { NO_REQUEST } from "../../core/head.ts";
 import { STREAM_LIMITS } from "../../core/limits.ts";
 import type { AttemptFacts, ExchangeFacts } from "../../filters/attributes.ts";
 import type { FilterChain } from "../../filters/chain.ts";
@@ -21,12 +22,6 @@ import { Tunnel, type TunnelSide } from "../tunnel.ts";
 import type { UpstreamService } from "../upstream/service.ts";
 import type { StreamRoute } from "./routes.ts";
 import { TcpUpstream, type TcpUpstreamOwner } from "./upstream.ts";
-
-/** Streams have no heads; nobody changes this one. */
-const NO_REQUEST: RequestHead = {
-  ...{ method: "", scheme: "", authority: "", path: "", query: undefined, version: 11, upgrade: undefined },
-  headers: new HeaderBlock(),
-};
 
 /** Whom a stream tells that its connection is gone. */
 export interface TcpStreamHost {
@@ -61,6 +56,9 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
 
   /** Everything was said, or it broke: nothing goes through any more. */
   #over = false;
+  /** Metrics and log have it. */
+  #isTold = false;
+  #isAbandoned = false;
   #generation: Generation | undefined;
   #route: StreamRoute | undefined;
   #chain: FilterChain | undefined;
@@ -80,7 +78,7 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
   #idleEndsMs = 0;
   /** -1: nobody has asked yet. Kept, so that all who ask hear the same. */
   #startWallMs = -1;
-  readonly #idle = new Deadline(() => this.#onIdle());
+  readonly #idle = new Deadline(() => this.#onIdle(), this);
 
   constructor(
     readonly core: ProxyCore,
@@ -92,7 +90,6 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
   ) {
     this.id = core.ids.next();
     this.startMs = core.clock.nowMs();
-    core.observer.onStreamStart(this);
   }
 
   /** Once, when there is a generation that knows the listener. Runs as far as it goes without waiting. */
@@ -172,7 +169,7 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
     const pool = service.poolOf(lease.endpoint);
     const full = pool.reserve();
     if (full === undefined) {
-      this.#upstream = new TcpUpstream(pool, lease, this.connection, this, service.endpoints.length);
+      this.#upstream = TcpUpstream.connect(pool, lease, this.connection, this, service.endpoints.length);
       return;
     }
     lease.settle({ kind: "cancelled", latencyMs: 0 });
@@ -352,30 +349,35 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
   }
 
   onChainForward(direction: Direction, head: boolean, data: Bytes, end: boolean): void {
-    if (this.#over) return;
-    this.core.turn.enter();
+    if (!this.#over) this.core.turn.run(this, () => this.#release(direction, head, data, end));
+  }
+
+  #release(direction: Direction, head: boolean, data: Bytes, end: boolean): void {
     this.#touch();
     if (direction === "response") {
       this.#toDownstream(data);
       if (end) this.#tunnel?.endUpstream();
-    } else {
-      this.#toUpstream(data);
-      if (end) this.#endDownstream();
-      if (head) this.#forward();
+      return;
     }
-    this.core.turn.leave();
+    this.#toUpstream(data);
+    if (end) this.#endDownstream();
+    if (head) this.#forward();
   }
 
   onChainRespond(): void {
-    this.core.turn.enter();
-    this.#closeForFilter();
-    this.core.turn.leave();
+    this.core.turn.run(this, () => this.#closeForFilter());
   }
 
   onChainFail(failure: Failure): void {
-    this.core.turn.enter();
-    this.#fail(failure);
-    this.core.turn.leave();
+    this.core.turn.run(this, () => this.#fail(failure));
+  }
+
+  onBug(error: unknown): void {
+    this.core.turn.thrown(error, this);
+  }
+
+  onThrown(_socket: Socket, error: unknown): void {
+    this.core.turn.thrown(error, this);
   }
 
   pauseSource(direction: Direction): void {
@@ -460,14 +462,36 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
     this.#over = true;
     this.core.deadlines.remove(this.#idle);
     this.endMs = this.core.clock.nowMs();
+    this.#tell();
+    this.#chain?.close();
+    this.#chain = undefined;
+  }
+
+  /** Filters, metrics and log hear what it was. */
+  #tell(): void {
     const chain = this.#chain;
     if (chain !== undefined) {
       chain.sideClosed("downstream", this.#downstreamClosed);
       if (this.#upstream !== undefined) chain.sideClosed("upstream", this.#upstreamEnded || this.failure?.side === "upstream");
       chain.log();
     }
+    this.#isTold = true;
     this.core.observer.onStreamEnd(this);
-    chain?.close();
+  }
+
+  abandon(bug: Bug): void {
+    if (this.#isAbandoned) return;
+    this.#isAbandoned = true;
+    this.#over = true;
+    this.endMs ||= this.startMs;
+    if (!this.#isTold) this.failure = bug.failure;
+    bug.failure.addAddress(`stream ${this.id}`).addAddress(`listener ${this.connection.listener}`);
+    bug.step(() => this.#upstream?.abandon(bug));
+    bug.step(() => this.core.deadlines.remove(this.#idle));
+    bug.step(() => this.#isTold || this.#tell());
+    bug.step(() => this.#chain?.close());
     this.#chain = undefined;
+    bug.step(() => this.socket.destroy());
+    bug.step(() => this.host.onStreamClosed(this));
   }
 }

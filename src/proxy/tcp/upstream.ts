@@ -1,4 +1,5 @@
 import type { Bytes } from "../../core/bytes.ts";
+import type { Blamed, Bug } from "../../core/containment.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { Failure } from "../../core/failure.ts";
 import type { AttemptFacts, UpstreamConnection } from "../../filters/attributes.ts";
@@ -10,7 +11,7 @@ import { connectFailure, prefaceFor } from "../upstream/connecting.ts";
 import type { EndpointPool } from "../upstream/endpoint-pool.ts";
 
 /** Whose stream it is. */
-export interface TcpUpstreamOwner {
+export interface TcpUpstreamOwner extends Blamed {
   /** Connected, and past TLS. */
   onUpstreamOpen(upstream: TcpUpstream): void;
   /** Valid only during the call. */
@@ -25,7 +26,7 @@ export interface TcpUpstreamOwner {
 /** One connection to an endpoint for one stream of bytes: made for it, never kept. */
 export class TcpUpstream implements SocketHandler, TunnelSide, AttemptFacts {
   readonly #socket: Socket;
-  readonly #deadline = new Deadline(() => this.#onTimeout());
+  readonly #deadline = new Deadline(() => this.#onTimeout(), this);
   readonly #startMs: number;
   /** Undefined once it lost interest. */
   #owner: TcpUpstreamOwner | undefined;
@@ -35,6 +36,8 @@ export class TcpUpstream implements SocketHandler, TunnelSide, AttemptFacts {
   readonly backendMs = -1;
   #isSettled = false;
   #isHeld = false;
+  /** The pool has its room again. */
+  #isReleased = false;
 
   /** Room in the pool was reserved for it. */
   constructor(
@@ -52,6 +55,18 @@ export class TcpUpstream implements SocketHandler, TunnelSide, AttemptFacts {
     host.deadlines.arm(this.#deadline, config.limits.connectMs);
   }
 
+  /** The room goes back when it cannot even be begun. */
+  static connect(...given: ConstructorParameters<typeof TcpUpstream>): TcpUpstream {
+    const [pool, lease] = given;
+    try {
+      return new TcpUpstream(...given);
+    } catch (error) {
+      pool.release();
+      lease.settle({ kind: "cancelled", latencyMs: 0 });
+      throw error;
+    }
+  }
+
   get socket(): UpstreamConnection | undefined {
     return this.#opened ? this.#socket : undefined;
   }
@@ -61,9 +76,9 @@ export class TcpUpstream implements SocketHandler, TunnelSide, AttemptFacts {
   onOpen(): void {
     const { host, config } = this.pool;
     host.turn.enter();
-    this.#opened = true;
     host.deadlines.remove(this.#deadline);
     this.connectMs = host.clock.nowMs() - this.#startMs;
+    this.#opened = true;
     host.observer.onUpstreamConnect(config.name, true, this.connectMs);
     this.#owner?.onUpstreamOpen(this);
     host.turn.leave();
@@ -98,8 +113,29 @@ export class TcpUpstream implements SocketHandler, TunnelSide, AttemptFacts {
       host.observer.onUpstreamConnect(config.name, false, host.clock.nowMs() - this.#startMs);
       this.#tell(connectFailure(error));
     }
-    this.pool.release();
+    this.#release();
     host.turn.leave();
+  }
+
+  #release(): void {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    this.pool.release();
+  }
+
+  onThrown(_socket: Socket, error: unknown): void {
+    this.pool.host.turn.thrown(error, this);
+  }
+
+  abandon(bug: Bug): void {
+    const owner = this.#owner;
+    this.#owner = undefined;
+    bug.step(() => owner?.abandon(bug));
+    bug.step(() => this.pool.host.deadlines.remove(this.#deadline));
+    bug.step(() => this.#settle("cancelled"));
+    bug.step(() => this.#socket.destroy());
+    bug.step(() => this.#release());
+    bug.failure.addAddress(`endpoint ${this.lease.endpoint.key}`);
   }
 
   #onTimeout(): void {
@@ -113,11 +149,11 @@ export class TcpUpstream implements SocketHandler, TunnelSide, AttemptFacts {
   }
 
   #tell(failure: Failure | undefined): void {
-    const owner = this.#owner;
-    this.#owner = undefined;
     failure?.addAddress(`endpoint ${this.lease.endpoint.key}`).addAddress(`service ${this.pool.config.name}`);
     this.#settle(failure === undefined ? "success" : "failure");
-    owner?.onUpstreamClosed(failure);
+    const owner = this.#owner;
+    this.#owner = undefined;
+    if (owner !== undefined) this.pool.host.turn.run(owner, () => owner.onUpstreamClosed(failure));
   }
 
   /** The balancer learns how long connecting took, and that the endpoint has one stream less. */

@@ -1,4 +1,5 @@
 import type { ServiceConfig } from "../../config/snapshot.ts";
+import type { Blamed } from "../../core/containment.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { Failure } from "../../core/failure.ts";
 import type { ClientTls, Net, SocketAddress } from "../../runtime/net.ts";
@@ -7,7 +8,7 @@ import { Http1Upstream, type UpstreamHost } from "../http1/upstream.ts";
 import type { ConnectionInfo, UpstreamStream } from "../stream.ts";
 
 /** Who waits for a stream. */
-export interface StreamWaiter {
+export interface StreamWaiter extends Blamed {
   /** Whom the stream is for; written into the PROXY header where the service wants one. */
   readonly connection: ConnectionInfo | undefined;
   onStream(stream: UpstreamStream): void;
@@ -123,7 +124,7 @@ export class EndpointPool {
       host.turn.enter();
       waiter.onStreamFailure(new Failure("upstream_timeout", "no connection became free"));
       host.turn.leave();
-    });
+    }, waiter);
     this.#waiting.set(waiter, late);
     host.deadlines.arm(late, this.config.limits.responseHeadMs);
     host.observer.onPoolPending(this.config.name, 1);
@@ -147,8 +148,10 @@ export class EndpointPool {
   }
 
   #connect(waiter: StreamWaiter): void {
+    // Counted once it is there: what throws in the making has nothing to give back.
+    const connection = new Http1Upstream(this, waiter);
     this.host.sockets.upstream++;
-    this.#all.add(new Http1Upstream(this, waiter));
+    this.#all.add(connection);
   }
 
   // ---------------------------------------------------------------- called by connections
@@ -160,8 +163,13 @@ export class EndpointPool {
       this.onReusable(connection, -1);
       return;
     }
+    this.#give(connection, waiter);
+  }
+
+  /** Whatever it does with the stream is no fault of the connection, nor of what that carried before. */
+  #give(connection: Http1Upstream, waiter: StreamWaiter): void {
     connection.begin();
-    waiter.onStream(connection);
+    this.host.turn.run(waiter, () => waiter.onStream(connection));
   }
 
   /** `keepAliveMs`: what the answer announced, -1 for nothing. */
@@ -174,8 +182,7 @@ export class EndpointPool {
     }
     const next = this.#dequeue();
     if (next !== undefined) {
-      connection.begin();
-      next.onStream(connection);
+      this.#give(connection, next);
       return;
     }
     if (this.#closed || this.#idle.length >= this.config.limits.idlePerEndpoint) {
@@ -209,6 +216,6 @@ export class EndpointPool {
     this.host.sockets.upstream--;
     if (this.connections >= this.config.limits.connectionsPerEndpoint) return;
     const next = this.#dequeue();
-    if (next !== undefined) this.#connect(next);
+    if (next !== undefined) this.host.turn.run(next, () => this.#connect(next));
   }
 }
