@@ -43,9 +43,14 @@ function keyOf({ address }: ListenerConfig): string {
 
 function issueOf(listener: ListenerConfig, port: number, error: unknown): ConfigIssue {
   const message = error instanceof Error ? error.message : String(error);
-  const hint =
-    codeOf(error) === "EADDRINUSE"
-      ? `stop what uses port ${port}, or change the port of this listener (\`selvedge up --demo\`: --http, --https; \`selvedge filter run\`: --port)`
-      : "change the address of this listener";
-  return localIssue("listen_failed", message, hint, `Gateway ${listener.gateway}`);
+  return localIssue("listen_failed", message, hintOf(codeOf(error), port), `Gateway ${listener.gateway}`);
+}
+
+/** Of a port that cannot be listened on, by the system's code. */
+export function hintOf(code: string, port: number): string {
+  if (code === "EADDRINUSE")
+    return `stop what uses port ${port}, or change the port of this listener (\`selvedge up --demo\`: --http, --https; \`selvedge filter run\`: --port)`;
+  if (code === "EACCES" || code === "EPERM")
+    return "give this listener a port from 1024 on, or the program the capability CAP_NET_BIND_SERVICE (docs/operations.md, systemd)";
+  return "change the address of this listener";
 }

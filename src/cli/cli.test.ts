@@ -133,6 +133,20 @@ describe("mistakes", () => {
     });
   });
 
+  test("what to delete is named once", async () => {
+    const hint = "selvedge delete Route/shop, or selvedge delete -f shop.yaml\n";
+    expect((await run(["delete"])).error).toBe(`error: no resource named\n${hint}`);
+    expect((await run(["delete", "Route/a", "-f", "-"])).error).toBe(`error: resources are named, and a file with -f\n${hint}`);
+  });
+
+  test("a file that cannot be written is named as it was named, with what may be wrong", async () => {
+    const { exit, error } = await run(["filter", "sign", "--new-key", "--key", "/nonexistent/signer.pem"]);
+    expect([exit, error]).toEqual([
+      EXIT.failed,
+      expect.stringMatching(/^error: ENOENT: .*'\/nonexistent\/signer\.pem'\nis the folder there\?\n$/),
+    ]);
+  });
+
   test("a file without its flag is told the flag", async () => {
     for (const command of ["apply", "validate", "diff"]) {
       const { exit, error } = await run([command, "shop.yaml"]);
@@ -244,6 +258,9 @@ describe("commands without a control plane", () => {
     expect(JSON.parse((await run(["schema"])).out)).toBeObject();
     expect(JSON.parse((await run(["schema", "route"])).out)).toBeObject();
     expect((await run(["schema", "nothing"])).exit).toBe(EXIT.usage);
+    // It looks like a kind of another dialect.
+    const { exit, error, out } = await run(["schema", "Rout"]);
+    expect([exit, error, out]).toEqual([EXIT.usage, 'error: there is no schema of "Rout"\ndid you mean Route?\n', ""]);
   });
 
   test("completion scripts are made for three shells, and bash accepts its own", async () => {

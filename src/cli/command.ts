@@ -20,6 +20,8 @@ export interface FlagSpec {
   /** Shown when the default depends on the machine. */
   readonly defaultText?: string;
   readonly choices?: readonly string[];
+  /** What completion offers where the command itself checks the value, with more to say than which there are. Default: `choices`. */
+  readonly suggestions?: readonly string[];
   /** For numbers. */
   readonly min?: number;
   readonly max?: number;
@@ -40,6 +42,8 @@ export interface Command {
   readonly description: string;
   /** Positional arguments as help shows them: `<kind/name>...`. */
   readonly arguments?: string;
+  /** What the first one may be, for completion. Default: files. */
+  readonly argumentSuggestions?: readonly string[];
   /** How many there may be. */
   readonly argumentsMin?: number;
   readonly argumentsMax?: number;

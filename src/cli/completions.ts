@@ -3,6 +3,7 @@ import { type Command, type FlagSpec, GLOBAL_FLAGS } from "./command.ts";
 /** Shell scripts that complete commands, flags and the values of flags that have a fixed set. */
 
 const flagsOf = (command: Command): readonly FlagSpec[] => [...command.flags, ...GLOBAL_FLAGS];
+const valuesOf = (flag: FlagSpec): readonly string[] | undefined => flag.suggestions ?? flag.choices;
 
 /** First words, and the second words of those that have several. */
 function wordsOf(commands: readonly Command[]): Map<string, string[]> {
@@ -21,7 +22,8 @@ const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 export function bashCompletion(commands: readonly Command[]): string {
   const cases = commands.map((command) => {
     const flags = flagsOf(command).map((flag) => `--${flag.name}`);
-    return `    ${quote(command.name)}) flags=${quote(flags.join(" "))} ;;`;
+    const words = command.argumentSuggestions?.join(" ") ?? "";
+    return `    ${quote(command.name)}) flags=${quote(flags.join(" "))} words=${quote(words)} ;;`;
   });
   const words = wordsOf(commands);
   const groups = [...words].filter(([, parts]) => parts.length > 0);
@@ -39,7 +41,7 @@ export function bashCompletion(commands: readonly Command[]): string {
   );
   return `# bash completion for selvedge
 _selvedge() {
-  local word="\${COMP_WORDS[COMP_CWORD]}" flags="" command="\${COMP_WORDS[1]}"
+  local word="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD-1]}" flags="" words="" command="\${COMP_WORDS[1]}"
   if [ "$COMP_CWORD" -eq 1 ]; then
     COMPREPLY=($(compgen -W ${quote([...words.keys()].join(" "))} -- "$word"))
     return
@@ -47,7 +49,7 @@ _selvedge() {
   case "$command" in
 ${seconds.join("\n")}
   esac
-  case "\${COMP_WORDS[COMP_CWORD-1]}" in
+  case "$before" in
 ${values.join("\n")}
   esac
   case "$command" in
@@ -55,7 +57,14 @@ ${cases.join("\n")}
   esac
   case "$word" in
     -*) COMPREPLY=($(compgen -W "$flags" -- "$word")) ;;
-    *) COMPREPLY=($(compgen -f -- "$word")) ;;
+    *)
+      # Behind a flag stands its value.
+      if [ -n "$words" ] && [ "\${before#-}" = "$before" ]; then
+        COMPREPLY=($(compgen -W "$words" -- "$word"))
+      else
+        COMPREPLY=($(compgen -f -- "$word"))
+      fi
+      ;;
   esac
 }
 complete -o filenames -F _selvedge selvedge
@@ -81,7 +90,9 @@ export function zshCompletion(commands: readonly Command[], summaries: ReadonlyM
     );
   const cases = commands.map((command) => {
     const flags = flagsOf(command).map((flag) => quote(`--${flag.name}[${zshText(flag.help)}]${zshValue(flag)}`));
-    return `    ${quote(command.name)}) _arguments ${flags.join(" ")} '*:file:_files' ;;`;
+    const { argumentSuggestions: words } = command;
+    const rest = words === undefined ? "*:file:_files" : `1:value:(${words.join(" ")})`;
+    return `    ${quote(command.name)}) _arguments ${flags.join(" ")} ${quote(rest)} ;;`;
   });
   return `#compdef selvedge
 _selvedge() {
@@ -109,7 +120,8 @@ const zshText = (text: string): string => text.replace(/[[\]:]/g, " ");
 
 function zshValue(flag: FlagSpec): string {
   if (flag.type === "switch") return "";
-  if (flag.choices !== undefined) return `:value:(${flag.choices.join(" ")})`;
+  const values = valuesOf(flag);
+  if (values !== undefined) return `:value:(${values.join(" ")})`;
   return /file|path|folder/.test(flag.value ?? "") ? ":file:_files" : ":value:";
 }
 
@@ -127,10 +139,12 @@ export function fishCompletion(commands: readonly Command[], summaries: Readonly
       lines.push(`complete -c selvedge -n ${condition} -a ${second} -d ${quote(summaries.get(command.name) ?? "")}`);
     }
     const here = second === undefined ? seen : `${seen}; and __fish_seen_subcommand_from ${second}`;
+    const { argumentSuggestions: suggested } = command;
+    if (suggested !== undefined) lines.push(`complete -c selvedge -n ${quote(here)} -a ${quote(suggested.join(" "))}`);
     for (const flag of flagsOf(command)) {
       const short = flag.short === undefined ? "" : ` -s ${flag.short}`;
-      const value =
-        flag.type === "switch" ? "" : flag.choices === undefined ? " -r -F" : ` -x -a ${quote(flag.choices.join(" "))}`;
+      const values = valuesOf(flag);
+      const value = flag.type === "switch" ? "" : values === undefined ? " -r -F" : ` -x -a ${quote(values.join(" "))}`;
       lines.push(`complete -c selvedge -n ${quote(here)} -l ${flag.name}${short}${value} -d ${quote(flag.help)}`);
     }
   }
@@ -139,6 +153,9 @@ export function fishCompletion(commands: readonly Command[], summaries: Readonly
 
 function choicesOf(commands: readonly Command[]): [string, readonly string[]][] {
   const found = new Map<string, readonly string[]>();
-  for (const flag of commands.flatMap(flagsOf)) if (flag.choices !== undefined) found.set(flag.name, flag.choices);
+  for (const flag of commands.flatMap(flagsOf)) {
+    const values = valuesOf(flag);
+    if (values !== undefined) found.set(flag.name, values);
+  }
   return [...found];
 }

@@ -16,7 +16,7 @@ export async function runCommandLine(argv: readonly string[], terminal: Terminal
   } catch (error) {
     const failure = error instanceof CommandError ? error : undefined;
     const message = error instanceof Error ? error.message : String(error);
-    const hint = asTyped(failure?.hint ?? "", terminal);
+    const hint = asTyped(failure?.hint ?? fileHint(error), terminal);
     if (json) terminal.error(`${jsonText({ error: message, ...(hint === "" ? {} : { hint }) })}\n`);
     else
       terminal.error(
@@ -27,6 +27,15 @@ export async function runCommandLine(argv: readonly string[], terminal: Terminal
       terminal.error(`${error.stack ?? ""}\n`);
     return failure?.exit ?? EXIT.failed;
   }
+}
+
+/** What to do about a file or folder that the system refused to make, write or read; "" for all other errors. */
+function fileHint(error: unknown): string {
+  if (typeof error !== "object" || error === null || !("path" in error) || !("code" in error)) return "";
+  if (error.code === "ENOENT") return "is the folder there?";
+  if (error.code === "ENOTDIR") return "what should be a folder is a file";
+  if (error.code === "EACCES" || error.code === "EPERM") return "this user may not do that there";
+  return error.code === "EROFS" ? "nothing can be written there" : "";
 }
 
 async function dispatch(argv: readonly string[], terminal: Terminal, launch: Launchers): Promise<number> {

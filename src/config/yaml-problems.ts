@@ -21,6 +21,15 @@ const HINTS: readonly (readonly [code: string, part: string, hint: string])[] = 
   // `nats pub SUBJECT < shop.yaml`: the tool reads no input unless it is told to.
   ["TAG_RESOLVE_FAILED", "!nil!", '`nats pub` got no text to send: put it behind the subject, "$(cat shop.yaml)"'],
   ["UNEXPECTED_TOKEN", "block-seq-ind", "a list begins on the line below its key"],
+  [
+    "UNEXPECTED_TOKEN",
+    "scalar at node end",
+    "quote the whole value; items of a list and keys of a mapping do not mix in one column",
+  ],
+  ["MISSING_CHAR", "without -", "what belongs to an item of a list stands in the column of its first key"],
+  ["MISSING_CHAR", "map values", "a colon and a space end a key; further lines of a text are indented further than its key"],
+  ["BLOCK_IN_FLOW", "", "quote a value that has a colon and a space in it; between { } and [ ] commas separate"],
+  ["NON_STRING_KEY", "", "is a dash or a quote missing, or a line indented otherwise than it should be?"],
 ];
 
 /**
@@ -37,7 +46,9 @@ export function firstProblemOf(document: Document.Parsed, tabLines: () => number
     const message = `The text that begins with ${quote} here has no end.`;
     return { offset: startOfLastQuoted(document) ?? offset, message, hint: `close it with a ${quote}` };
   }
-  return { offset, message: sentence(error.message), hint: hintOf(error) };
+  // The reader speaks of an option of its own.
+  const message = error.code === "NON_STRING_KEY" ? "A key is not plain text." : sentence(error.message);
+  return { offset, message, hint: hintOf(error) };
 }
 
 function hintOf({ code, message }: ParseError): string {

@@ -39,6 +39,8 @@ export function writeAtomically(path: string, content: string | Bytes, mode = 0o
     } catch {
       // It was not made, or it was renamed: nothing to clean up.
     }
+    // Nobody knows the temporary file.
+    if (error instanceof Error) error.message = error.message.replaceAll(temporary, path);
     throw error;
   }
   const folder = openSync(dirname(path), "r");

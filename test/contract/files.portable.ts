@@ -38,6 +38,11 @@ describe("files", () => {
       assert.equal(statSync(path).mode & 0o777, 0o644);
       assert.deepEqual(readdirSync(folder), ["a"]);
       assert.throws(() => writeAtomically(join(folder, "none", "a"), "x"), /ENOENT|os error 2/);
+      // The file that was named, not the temporary one.
+      assert.throws(
+        () => writeAtomically(join(folder, "none", "a"), "x"),
+        (error: Error) => !error.message.includes(".tmp"),
+      );
       assert.throws(() => writeAtomically(folder, "x"));
       assert.deepEqual(readdirSync(folder), ["a"]);
     }));

@@ -60,6 +60,11 @@ for (const shell of ["bash", "zsh", "fish"] as const) {
         expect(await offered(shell, "selvedge proxy --mo")).toEqual(["--mode"]);
         expect(await offered(shell, "selvedge proxy --mode ")).toEqual(["gateway", "sidecar"]);
         expect(await offered(shell, "selvedge proxy --log-level wa")).toEqual(["warn"]);
+        expect(await offered(shell, "selvedge filter new x --language ty")).toEqual(["typescript"]);
+        expect(await offered(shell, "selvedge filter new x --abi e")).toEqual(["extism"]);
+        expect(await offered(shell, "selvedge completion ")).toEqual(["bash", "fish", "zsh"]);
+        expect(await offered(shell, "selvedge get Ro")).toEqual(["Route"]);
+        expect(await offered(shell, "selvedge schema Fi")).toEqual(["Filter"]);
         // A command's own flags, not another's.
         expect(await offered(shell, "selvedge rollback --grou")).toEqual([]);
         expect(await offered(shell, "selvedge control --grou")).toEqual(["--groups"]);

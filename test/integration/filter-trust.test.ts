@@ -127,6 +127,16 @@ spec: { rules: [{ filters: [guest], respond: { status: 200, body: served } }] }
     const mismatch = `carries a signature of ${trustedKey} that does not verify (signature_mismatch)`;
     const said = await selvedge("filter", "push", "altered.wasm", "--server", server);
     expect([said.exit, said.out.includes(mismatch), said.out.includes("not signed")]).toEqual([EXIT.ok, true, false]);
+    for (const [file, line] of [
+      ["plain.wasm", "not signed"],
+      ["good.wasm", `signed by ${trustedKey}`],
+      ["altered.wasm", mismatch],
+    ] as const)
+      expect((await selvedge("filter", "inspect", file)).out).toContain(`signatures  ${line}`);
+    expect(JSON.parse((await selvedge("filter", "inspect", "altered.wasm", "--json")).out)).toMatchObject({
+      signers: [],
+      badSignatures: [{ code: "signature_mismatch", key: trustedKey }],
+    });
 
     const good = await push("good.wasm");
     const served = await apply(good, trustedKey);

@@ -7,13 +7,15 @@ const SHELLS = { bash: bashCompletion, zsh: zshCompletion, fish: fishCompletion 
 export const command: Command = {
   name: "completion",
   summary: "print a completion script for a shell",
-  description: "Prints a script that completes commands and flags, for bash, zsh or fish.",
+  description:
+    "Prints a script that completes commands, flags and the values of those that have a fixed set, for bash, zsh or fish. It completes what is called selvedge: the executable on the PATH, or an alias for `node bin/selvedge.mjs` of a checkout.",
   arguments: "<bash|zsh|fish>",
+  argumentSuggestions: Object.keys(SHELLS),
   argumentsMin: 1,
   argumentsMax: 1,
   flags: [],
   examples: [
-    { says: "in ~/.bashrc", line: 'eval "$(selvedge completion bash)"' },
+    { says: "in ~/.bashrc, or with zsh in ~/.zshrc", line: 'eval "$(selvedge completion bash)"' },
     { says: "for fish", line: "selvedge completion fish > ~/.config/fish/completions/selvedge.fish" },
   ],
   async run(context) {

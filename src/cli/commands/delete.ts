@@ -30,7 +30,11 @@ export const command: Command = {
     const { args, flags } = context;
     const fromFile = flags.list("file").length > 0;
     if (fromFile === args.length > 0)
-      throw new CommandError("name resources, or a file with -f, but not both", "selvedge delete Route/shop", EXIT.usage);
+      throw new CommandError(
+        fromFile ? "resources are named, and a file with -f" : "no resource named",
+        "selvedge delete Route/shop, or selvedge delete -f shop.yaml",
+        EXIT.usage,
+      );
     const joined = fromFile ? await readFiles(context) : undefined;
     const text =
       joined?.text ??

@@ -1,9 +1,10 @@
 import type { ConfigIssue } from "../../config/issue.ts";
+import { type ModuleSummary, summariseModule } from "../../config/module-summary.ts";
 import { formatSize } from "../../config/schema/units.ts";
 import { DEFAULT_CAPABILITIES } from "../../filters/guest/grants.ts";
 import { type Command, type CommandContext, CommandError, EXIT } from "../command.ts";
 import { compileNamedFiles } from "../compile-files.ts";
-import { describeModule, type ModuleDescription } from "../filter/describe.ts";
+import { describeModule, describeSigners, type ModuleDescription } from "../filter/describe.ts";
 import { moduleArgument, readModuleFile } from "../filter/module-file.ts";
 import { paintOf, printJson, printWarnings } from "../report.ts";
 import { REGISTRY_FLAGS } from "../serve-flags.ts";
@@ -13,7 +14,7 @@ export const command: Command = {
   name: "filter inspect",
   summary: "show what a module is, needs and offers",
   description:
-    "Reads a WebAssembly file without running it: which ABI it speaks and in which versions, what it imports and exports, its size, memory and tables, what it could do with its imports and which capability grants that, who produced it, the metadata that `filter build` puts in, and which capabilities it declares there that a Filter resource has to grant; with -f which of them the Filter resources that name it do not. Ends with 1 when the file is no module, or one that the engine refuses.",
+    "Reads a WebAssembly file without running it: which ABI it speaks and in which versions, what it imports and exports, its size, memory and tables, what it could do with its imports and which capability grants that, who produced and who signed it, the metadata that `filter build` puts in, and which capabilities it declares there that a Filter resource has to grant; with -f which of them the Filter resources that name it do not. Ends with 1 when the file is no module, or one that the engine refuses.",
   arguments: "<file.wasm|folder>",
   argumentsMin: 1,
   argumentsMax: 1,
@@ -35,12 +36,13 @@ export const command: Command = {
     } catch (error) {
       throw new CommandError(`${file}: ${error instanceof Error ? error.message : String(error)}`);
     }
+    const signatures = signaturesOf(bytes);
     const verdict = await compiles(bytes, description);
     const grants = await grantsOf(context, bytes, description.digest);
     if (context.flags.on("json"))
-      printJson(context, { file, ...description, ...grants, compiles: verdict === "", compileError: verdict });
+      printJson(context, { file, ...description, ...signatures, ...grants, compiles: verdict === "", compileError: verdict });
     else {
-      print(context, file, description, verdict);
+      print(context, file, description, describeSigners(signatures), verdict);
       printGrants(context, grants);
     }
     return verdict === "" ? EXIT.ok : EXIT.failed;
@@ -60,7 +62,13 @@ async function compiles(bytes: Uint8Array, { format }: ModuleDescription): Promi
 
 const PAGE_BYTES = 65_536;
 
-function print(context: CommandContext, file: string, module: ModuleDescription, compileError: string): void {
+/** Who signed it; whether somebody trusts them the Mesh says. */
+function signaturesOf(bytes: Uint8Array): Pick<ModuleSummary, "signers" | "badSignatures"> {
+  const { signers, badSignatures = [] } = summariseModule(bytes);
+  return { signers, badSignatures };
+}
+
+function print(context: CommandContext, file: string, module: ModuleDescription, signatures: string, compileError: string): void {
   const { terminal } = context;
   const paint = paintOf(context);
   const say = (label: string, text: string): void => {
@@ -72,6 +80,7 @@ function print(context: CommandContext, file: string, module: ModuleDescription,
   say("size", describeSize(module));
   say("memory", module.memories.map((each) => describeExtent(each, (pages) => formatSize(pages * PAGE_BYTES))).join("; "));
   say("tables", module.tables.map((each) => describeExtent(each, (elements) => `${elements} elements`)).join("; "));
+  say("signatures", signatures);
   say("made by", module.producers.join(", "));
   say("sections", module.customSections.map(({ name, bytes }) => `${name} (${bytes} B)`).join(", "));
   if (module.metadata !== undefined) say("metadata", JSON.stringify(module.metadata));

@@ -18,11 +18,15 @@ export const command: Command = {
   argumentsMin: 1,
   argumentsMax: 1,
   flags: [
-    { name: "language", short: "l", type: "text", value: "<language>", help: `One of ${LANGUAGES.join(", ")}.` },
+    {
+      ...{ name: "language", short: "l", type: "text", value: "<language>", suggestions: LANGUAGES },
+      help: `One of ${LANGUAGES.join(", ")}.`,
+    },
     {
       name: "abi",
       type: "text",
       value: "<abi>",
+      suggestions: ABIS,
       defaultText: "what the language makes best",
       help: `How module and host talk: ${ABIS.join(", ")}.`,
     },

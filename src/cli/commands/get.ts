@@ -12,6 +12,7 @@ export const command: Command = {
   description:
     "Lists resources, all of a kind, or one. One resource is printed as YAML, several as a table; -o chooses. The YAML can be edited and applied again. Private keys and key sets that stand in it, and filter settings that are secret by their module's schema or whose name sounds like it, are [redacted], unless --show-secrets.",
   arguments: "[<kind> [<name>] | <kind/name>]",
+  argumentSuggestions: KINDS,
   argumentsMax: 2,
   flags: [
     { name: "namespace", short: "n", type: "text", value: "<name>", help: "Only this namespace." },

@@ -1,4 +1,5 @@
-import { type Command, EXIT } from "../command.ts";
+import { hintFor } from "../../config/suggest.ts";
+import { type Command, CommandError, EXIT } from "../command.ts";
 import { KINDS, parseKind } from "../reference.ts";
 
 export const command: Command = {
@@ -6,6 +7,7 @@ export const command: Command = {
   summary: "print JSON Schema of the resources",
   description: "Prints JSON Schema of one kind, or of a document of any kind, for editors: completion and checks while you type.",
   arguments: "[<kind>]",
+  argumentSuggestions: KINDS,
   argumentsMax: 1,
   flags: [],
   examples: [
@@ -14,9 +16,12 @@ export const command: Command = {
   ],
   async run(context) {
     const { jsonSchema } = await import("../../config/schema/index.ts");
-    const wanted = context.args[0];
-    const kind = wanted === undefined ? undefined : parseKind(wanted);
-    const schema = jsonSchema(KINDS.find((each) => each === kind));
+    const [wanted] = context.args;
+    const kind = KINDS.find((each) => wanted !== undefined && each === parseKind(wanted));
+    // One that is not ours passes `parseKind`.
+    if (wanted !== undefined && kind === undefined)
+      throw new CommandError(`there is no schema of ${JSON.stringify(wanted)}`, hintFor(wanted, KINDS), EXIT.usage);
+    const schema = jsonSchema(kind);
     context.terminal.out(`${JSON.stringify(schema, null, 2)}\n`);
     return EXIT.ok;
   },
