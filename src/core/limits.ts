@@ -360,10 +360,10 @@ export const METER_LIMITS = {
   wideOperands: 4_000_000,
   /** What a block, a branch or a call may take and leave without being counted. */
   fewOperands: 16,
-  /** Locals and operands that are there at each block and branch, of all where there are more than `fewHeld`: V8 takes some 50 to 130 ns for each when a function runs first. CPython has 300,000. */
+  /** Locals and operands that are there at each block and branch, of all together, besides `heldPerByte`: V8 takes some 50 to 130 ns for each when a function runs first. */
   heldValues: 4_000_000,
-  /** Locals and operands together that are not counted so. */
-  fewHeld: 64,
+  /** The same for each byte of the module. CPython has 0.75 in all, what Go compiles 0.3. */
+  heldPerByte: 1,
   /** Targets of one `br_table`. */
   branchTargets: 32_768,
   /** What all instructions of one function cost together: keeps the counter from running over. */

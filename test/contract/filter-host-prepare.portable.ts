@@ -94,7 +94,7 @@ describe("preparing modules", () => {
       return Uint8Array.from([...head, 10, ...uleb(section.length), ...section]);
     };
     const DROP_NOTHING = 0x1a;
-    assert.throws(() => prepareModule(made(201, DROP_NOTHING), bounds), /more than 4000000 locals and operands/);
+    assert.throws(() => prepareModule(made(201, DROP_NOTHING), bounds), /more than \d+ locals and operands/);
     // Within them, the engine's word counts.
     assert.throws(() => prepareModule(made(200, DROP_NOTHING), bounds), /not valid WebAssembly/);
     assert.throws(() => prepareModule(made(1, 0x27), bounds), /not valid WebAssembly/);

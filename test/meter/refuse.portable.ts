@@ -213,17 +213,23 @@ describe("meter: bounds", () => {
       ];
       return rawFrom([...section(1, [1, 0x60, 0, 0]), ...section(3, [1, 0]), ...section(10, [1, ...uleb(code.length), ...code])]);
     };
-    const bound = /4000000 locals and operands at its blocks and branches/;
+    const bound = /more than \d+ locals and operands at its blocks and branches/;
     const loop = [0x03, 0x40, 0x0b];
-    const most = METER_LIMITS.heldValues / 20_000;
+    const { heldValues, heldPerByte } = METER_LIMITS;
+    const most = heldValues / 20_000;
     accepts(made(20_000, 0, most, loop));
     refuses(made(20_000, 0, most + 1, loop), "limit", bound);
-    // Operands below count as locals do, and a branch as a block.
-    refuses(made(10_000, 10_000, most + 1, loop), "limit", bound);
     const left = [0x02, 0x40, 0x0c, 0x00, 0x0b];
     accepts(made(20_000, 0, most / 2, left));
     refuses(made(20_000, 0, most / 2 + 1, left), "limit", bound);
-    accepts(made(METER_LIMITS.fewHeld, 0, METER_LIMITS.heldValues / METER_LIMITS.fewHeld + 1, loop));
+    // Operands below count as locals do; they are bytes of the module as well.
+    accepts(made(10_000, 10_000, most + 1, loop));
+    refuses(made(10_000, 10_000, most + 3, loop), "limit", bound);
+    // Few values at many blocks: each byte of the module allows for some.
+    const many = heldValues / (300 - loop.length * heldPerByte);
+    assert.ok(many - heldValues / 300 > 100);
+    accepts(made(300, 0, Math.floor(many), loop));
+    refuses(made(300, 0, Math.ceil(many) + 1, loop), "limit", bound);
   });
 
   test("parameters", () => {

@@ -99,7 +99,7 @@ export interface ModuleShape {
   importedFunctions: number;
   /** Operands of all blocks, branches and calls that have more than a few. */
   wideOperands: number;
-  /** Locals and operands at all blocks and branches with more than a few. */
+  /** Locals and operands at all blocks and branches. */
   heldValues: number;
   globals: number;
   /** Its own globals that are mutable. */
@@ -215,8 +215,8 @@ export function countWide(shape: ModuleShape, operands: number): void {
 /** The same for a block or a branch, of which compilers note where each of the locals and operands is that are there (`held`). */
 export function countAt(shape: ModuleShape, operands: number, held: number): void {
   countWide(shape, operands);
-  if (held <= METER_LIMITS.fewHeld) return;
   shape.heldValues += held;
-  if (shape.heldValues > METER_LIMITS.heldValues)
-    throw overLimit(`the module has more than ${METER_LIMITS.heldValues} locals and operands at its blocks and branches in all`);
+  const most = METER_LIMITS.heldValues + shape.bytes.length * METER_LIMITS.heldPerByte;
+  if (shape.heldValues > most)
+    throw overLimit(`the module has more than ${most} locals and operands at its blocks and branches in all`);
 }
