@@ -355,12 +355,12 @@ export const METER_LIMITS = {
   /** Locals of all functions together: an engine keeps some 60 bytes of each while it compiles. */
   localsInAll: 10_000_000,
   /** Blocks in blocks. */
-  nesting: 20_000,
+  nesting: 4_000,
   /** Operands of all blocks, branches and calls with more than `fewOperands`: a compiler takes some 30 ns for each, whatever the code's size. */
   wideOperands: 4_000_000,
   /** What a block, a branch or a call may take and leave without being counted. */
   fewOperands: 16,
-  /** Locals and operands that are there at each block and branch, of all together, besides `heldPerByte`: V8 takes some 50 to 130 ns for each when a function runs first. */
+  /** Locals and operands that are there at each block and branch (and a quarter for each block around), of all together, besides `heldPerByte`: V8 takes some 50 to 130 ns for each when a function runs first. */
   heldValues: 4_000_000,
   /** The same for each byte of the module. CPython has 0.75 in all, what Go compiles 0.3. */
   heldPerByte: 1,

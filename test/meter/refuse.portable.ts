@@ -141,7 +141,7 @@ describe("meter: bounds", () => {
     const nested = (depth: number): Uint8Array<ArrayBuffer> =>
       withCode(...new Array<number[]>(depth).fill([0x02, 0x40]).flat(), ...new Array<number>(depth).fill(0x0b));
     assert.ok(meter(nested(METER_LIMITS.nesting)).report.instructions > METER_LIMITS.nesting);
-    refuses(nested(METER_LIMITS.nesting + 1), "limit", /nested deeper than 20000/);
+    refuses(nested(METER_LIMITS.nesting + 1), "limit", /nested deeper than 4000/);
   });
 
   test("locals", () => {
@@ -222,6 +222,15 @@ describe("meter: bounds", () => {
     const left = [0x02, 0x40, 0x0c, 0x00, 0x0b];
     accepts(made(20_000, 0, most / 2, left));
     refuses(made(20_000, 0, most / 2 + 1, left), "limit", bound);
+    // Blocks around a branch count by the quarter.
+    const nested = (depth: number, times: number): Uint8Array<ArrayBuffer> => {
+      const opened = new Array<number[]>(depth).fill([0x03, 0x40]).flat();
+      const closed = new Array<number[]>(depth).fill([0x41, 0, 0x0d, 0, 0x0b]).flat();
+      return made(0, 0, times, [...opened, ...closed]);
+    };
+    accepts(nested(METER_LIMITS.nesting - 10, 1));
+    accepts(nested(2_800, 2));
+    refuses(nested(2_900, 2), "limit", bound);
     // Operands below count as locals do; they are bytes of the module as well.
     accepts(made(10_000, 10_000, most + 1, loop));
     refuses(made(10_000, 10_000, most + 3, loop), "limit", bound);

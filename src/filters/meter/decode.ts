@@ -318,7 +318,7 @@ export class BodyDecoder {
   }
 
   #push(kind: number, { params, results }: BlockShape): void {
-    countAt(this.#shape, params + results, this.#locals + Math.max(0, this.#height));
+    countAt(this.#shape, params + results, this.#locals + this.#height, this.#frames.top);
     this.#ways.enter(kind, Math.max(0, this.#height - params), params, results);
   }
 
@@ -409,7 +409,7 @@ export class BodyDecoder {
   /** Notes a branch. Returns the frame that it goes to. */
   #branch(label: number, from: number): number {
     const target = this.#frames.target(label, from);
-    countAt(this.#shape, this.#frames.arity(target), this.#locals + Math.max(0, this.#height));
+    countAt(this.#shape, this.#frames.arity(target), this.#locals + this.#height, this.#frames.top);
     this.#frames.targeted[target] = 1;
     if (target === 0) this.leavesEarly = true;
     return target;
