@@ -83,6 +83,28 @@ for (const [name, load] of HOSTS) {
 const proxyWasm = (HOSTS[0] as (typeof HOSTS)[number])[1];
 
 describe("isolated: bounds", () => {
+  test("a start that takes long leaves the loop to everything else for as long before the next", async () => {
+    const bench = new FilterBench();
+    let startMs = 0;
+    bench.puppet.on("configure", function* () {
+      yield* [];
+      bench.clock.advance(startMs);
+      return 1;
+    });
+    const module = await bench.load(filterConfig({ isolated: true }));
+    startMs = 40;
+    const exchanges = Array.from({ length: 3 }, () => bench.exchange([module]));
+    for (const { chain } of exchanges) chain.requestHead(true);
+    const [, , waiting] = exchanges;
+    assert.equal(module.status().instances, 2);
+    startMs = 0;
+    bench.clock.advance(39);
+    assert.deepEqual(waiting?.events, []);
+    bench.clock.advance(1);
+    assert.deepEqual(waiting?.events, ['request head "" end']);
+    for (const { chain } of exchanges) chain.close();
+  });
+
   test("all in use: the longest first gets the next; who went away is forgotten; a pause has its deadline", async () => {
     const [bench, module] = await proxyWasm();
     const open = (): TestExchange => {

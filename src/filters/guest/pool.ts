@@ -217,8 +217,9 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     if (this.instances.size >= this.#mostInstances) return undefined;
     if (this.#isBlocked || this.#isResting || !this.#fits) return undefined;
     try {
+      const startMs = this.options.clock.nowMs();
       const made = this.#add();
-      this.#rest();
+      this.#rest(this.options.clock.nowMs() - startMs);
       return made;
     } catch (error) {
       this.#failStart(error);
@@ -226,10 +227,10 @@ export class InstancePool<Context, Instance extends PooledInstance<Context>> {
     }
   }
 
-  /** Making one takes some ms, and many are asked for at once: everything else on the loop has its turn in between. */
-  #rest(): void {
+  /** Making one takes some ms, and many are asked for at once: everything else on the loop has its turn in between, and as much time. */
+  #rest(ms: number): void {
     this.#isResting = true;
-    this.options.clock.setTimer(0, () => {
+    this.options.clock.setTimer(ms, () => {
       this.#isResting = false;
       this.onRoom?.();
     });
