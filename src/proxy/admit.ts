@@ -14,7 +14,14 @@ export function refuseAtDoor(request: RequestHead, connection: ConnectionInfo, l
   return listener.config.tls === undefined ? undefined : refuseMisdirected(request, connection, listener.config.tls);
 }
 
-function refuseMisdirected(request: RequestHead, { tls }: ConnectionInfo, config: ListenerTlsConfig): Failure | undefined {
+/** Of a connection whose client certificate was good once. */
+export const DISTRUSTED = "the authority of its client certificate is not trusted any more";
+
+function refuseMisdirected(
+  request: RequestHead,
+  { tls, distrusted }: ConnectionInfo,
+  config: ListenerTlsConfig,
+): Failure | undefined {
   if (config.clientAuth === "none") return undefined;
   // A certificate shown for one host must not open another (security class 38).
   if (tls?.serverName !== hostOf(request.authority)) {
@@ -22,6 +29,7 @@ function refuseMisdirected(request: RequestHead, { tls }: ConnectionInfo, config
   }
   // The connection is older than the configuration that asks for one; a new connection brings it (security class 37).
   if (config.clientAuth === "required" && tls.peer === undefined) return new Failure("misdirected", "no client certificate");
+  if (distrusted) return new Failure("misdirected", DISTRUSTED);
   return undefined;
 }
 

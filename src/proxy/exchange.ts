@@ -379,9 +379,9 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
     if (this.#deadline !== undefined) this.core.deadlines.remove(this.#deadline);
   }
 
-  /** A new generation serves: a tunnel that it would not open is closed; every other one lives on. */
+  /** A new generation serves: a tunnel, open or asked for, that it would not open is closed; every other one lives on. */
   recheckTunnel(generation: Generation): void {
-    if (!this.tunnel || this.done) return;
+    if (this.done || (!this.tunnel && this.request.upgrade === undefined)) return;
     const refused = refuseTunnel(this.asked ?? this.request, this.connection, this.listener.config.name, generation);
     if (refused !== undefined) this.#fail(refused);
   }

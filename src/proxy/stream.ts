@@ -76,4 +76,6 @@ export interface ConnectionInfo {
   readonly directAddress: string;
   readonly listener: string;
   readonly tls: import("../runtime/net.ts").TlsInfo | undefined;
+  /** A reload took the authority of its client certificate away: a new connection must show one that holds. */
+  distrusted?: boolean;
 }

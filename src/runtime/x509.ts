@@ -162,3 +162,38 @@ export class DerCertificate implements PeerCertificate {
     return this.#fingerprint;
   }
 }
+
+/** Certificates of authorities, as a PEM text has them; compared when it changes. */
+export class Authorities {
+  readonly #byBytes = new Map<string, X509Certificate>();
+
+  /** What cannot be read vouches for nobody. */
+  constructor(pem: string) {
+    for (const [block] of pem.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)) {
+      try {
+        const certificate = new X509Certificate(block);
+        this.#byBytes.set(Buffer.from(certificate.raw).toString("base64"), certificate);
+      } catch {
+        // Left out.
+      }
+    }
+  }
+
+  /** Whether all of `former` are here: nobody has lost trust. */
+  include(former: Authorities): boolean {
+    return [...former.#byBytes.keys()].every((each) => this.#byBytes.has(each));
+  }
+
+  /**
+   * Whether one of them signed the certificate itself. Of a handshake that is over the leaf alone is known, so one that hangs on an
+   * authority between is not vouched for.
+   */
+  vouchFor(der: Bytes): boolean {
+    try {
+      const leaf = new X509Certificate(der);
+      return [...this.#byBytes.values()].some((each) => leaf.checkIssued(each) && leaf.verify(each.publicKey));
+    } catch {
+      return false;
+    }
+  }
+}

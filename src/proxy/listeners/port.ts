@@ -15,6 +15,7 @@ import {
   type SocketHandler,
   type TlsInfo,
 } from "../../runtime/net.ts";
+import { Authorities } from "../../runtime/x509.ts";
 import type { ProxyCore } from "../core.ts";
 import { Exchange } from "../exchange.ts";
 import { compileForwarding } from "../forwarding.ts";
@@ -46,6 +47,7 @@ function connectionInfo(
     directAddress: peer.remoteAddress,
     listener,
     tls,
+    distrusted: false,
   };
 }
 
@@ -157,7 +159,18 @@ export class ListeningPort implements DownstreamHost, TcpStreamHost {
     const tls = serverTlsOf(configs);
     if (tls !== undefined && JSON.stringify(tls) !== before) this.#listener?.updateTls(tls);
     // Whom the former authorities vouched for must show a certificate to the new ones.
-    if (tls !== undefined && tls.clientAuth !== "none" && tls.clientCaPem !== clientCaPem) this.drainConnections();
+    if (tls === undefined || tls.clientAuth === "none" || tls.clientCaPem === clientCaPem) return;
+    this.drainConnections();
+    this.#distrust(new Authorities(clientCaPem ?? ""), new Authorities(tls.clientCaPem ?? ""));
+  }
+
+  /** Marks the connections that hang on an authority that is gone: the generation refuses what they ask from now on, and their tunnels. */
+  #distrust(former: Authorities, now: Authorities): void {
+    if (now.include(former)) return;
+    for (const { connection } of this.#connections) {
+      const peer = connection.tls?.peer;
+      if (peer !== undefined && !now.vouchFor(peer.der)) connection.distrusted = true;
+    }
   }
 
   /** Stops accepting; open connections go on. */
@@ -169,7 +182,7 @@ export class ListeningPort implements DownstreamHost, TcpStreamHost {
   recheckTunnels(generation: Generation): void {
     this.#each((connection) => {
       if (connection instanceof TcpStream) connection.recheck(generation);
-      else if (connection.tunnelling && connection.handler instanceof Exchange) connection.handler.recheckTunnel(generation);
+      else if (connection.handler instanceof Exchange) connection.handler.recheckTunnel(generation);
     });
   }
 

@@ -10,6 +10,7 @@ import type { FilterChain } from "../../filters/chain.ts";
 import type { ChainHost, ChainResult } from "../../filters/chain-types.ts";
 import type { CalloutAnswer, CalloutRequest, Direction } from "../../filters/contract.ts";
 import type { Socket, SocketHandler } from "../../runtime/net.ts";
+import { DISTRUSTED } from "../admit.ts";
 import { CONNECT_TRIES_MAX } from "../attempt.ts";
 import { type Endpoint, NO_HINT } from "../balance/picker.ts";
 import { cancelCallout, startCallout } from "../callout.ts";
@@ -142,6 +143,8 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
     // It is older than the configuration that asks for a certificate; a new connection brings one.
     else if (config?.tls?.clientAuth === "required" && tls?.peer === undefined)
       this.#fail(new Failure("forbidden", "no client certificate"));
+    else if (config?.tls !== undefined && config.tls.clientAuth !== "none" && this.connection.distrusted)
+      this.#fail(new Failure("forbidden", DISTRUSTED));
   }
 
   // ---------------------------------------------------------------- pick and connect
