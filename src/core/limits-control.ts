@@ -28,6 +28,8 @@ export const CONTROL_LIMITS = {
   proxies: 10_000,
   /** Stored messages that cannot be read and that the status lists. Exceeded: the oldest goes. */
   unreadable: 64,
+  /** The same, each named in the log once. Beyond: passed over without a word, which is said once. */
+  unreadableNamed: 10_000,
   /** Nesting of values in a stored message: twice what a document may have, with its envelope. Deeper: it is passed over. */
   storedDepth: 160,
   /** A part counts for at least so much: each is an object. */

@@ -95,7 +95,7 @@ export abstract class ChainRun {
 
   /** One filter, one piece. On `forward`, what goes on stands in `data`. */
   protected stepData(slot: FilterSlot, context: FilterContext, lane: Lane, bytes: Bytes, end: boolean): ChainResult {
-    const wanted = lane.direction === "request" ? context.wantsRequestBody : context.wantsResponseBody;
+    const wanted = context.wantsBody(lane.direction);
     if (lane.held === "head" && !(wanted && lane.showsBody)) return this.store(slot, lane, bytes, end);
     if (!wanted) {
       this.data = bytes;
@@ -157,7 +157,7 @@ export abstract class ChainRun {
   }
 
   protected stepTrailers(slot: FilterSlot, context: FilterContext, lane: Lane): ChainResult {
-    if (lane.held === "head" && !(lane.showsBody && context.wantsTrailers?.(lane.direction) !== false)) {
+    if (lane.held === "head" && !(lane.showsBody && context.wantsTrailers(lane.direction))) {
       lane.trailers = true;
       return this.store(slot, lane, this.data, true);
     }
@@ -319,7 +319,5 @@ export abstract class ChainRun {
 
 /** Does a filter that holds the head alone have a callback for what follows? Each of them can end the pause. */
 function seesBehindHead(context: FilterContext | undefined, direction: Direction): boolean {
-  if (context === undefined) return false;
-  const wantsBody = direction === "request" ? context.wantsRequestBody : context.wantsResponseBody;
-  return wantsBody || context.wantsTrailers?.(direction) !== false;
+  return context !== undefined && (context.wantsBody(direction) || context.wantsTrailers(direction));
 }

@@ -190,7 +190,8 @@ export class FilterSlot implements FilterExchange {
     try {
       this.context = module.open(this);
     } catch (error) {
-      this.context = new FailedContext(module.onThrown(error));
+      // A fault that is counted already: the verdict has the reason alone.
+      this.context = new FailedContext({ kind: "fail", reason: module.onThrown(error) });
     }
   }
 

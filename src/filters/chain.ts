@@ -83,8 +83,7 @@ export class FilterChain extends ChainRun implements SlotOwner {
         if (direction === "request" && slot.module !== undefined) return false;
         continue;
       }
-      const wanted = direction === "request" ? context.wantsRequestBody : context.wantsResponseBody;
-      if (wanted || slot.lane(direction).held !== "nothing") return false;
+      if (context.wantsBody(direction) || slot.lane(direction).held !== "nothing") return false;
     }
     return true;
   }

@@ -124,12 +124,11 @@ export interface FilterContext {
   /** Frees the context; later answers of call-outs do nothing. Idempotent, also after `onLog`. */
   close(): void;
   /** False: the filter exports nothing for that direction's body, so the chain need not call nor buffer. */
-  readonly wantsRequestBody: boolean;
-  readonly wantsResponseBody: boolean;
+  wantsBody(direction: Direction): boolean;
+  /** False: it has no callback for trailers, so none of its words can end a pause there. */
+  wantsTrailers(direction: Direction): boolean;
   /** What an exchange that waits for an instance waits for. Absent: it has one. */
   readonly waitsFor?: string;
-  /** False: it has no callback for trailers, so none of its words can end a pause there. */
-  wantsTrailers?(direction: Direction): boolean;
   /** Fuel that its callbacks used for this exchange so far. */
   spentFuel(): number;
   /** Time that they took, ms; 0 unless the exchange is timed. */

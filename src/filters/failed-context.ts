@@ -1,34 +1,34 @@
 import type { FilterContext, Verdict } from "./contract.ts";
 
-/** Stands for a context that could not be made: it fails every callback. */
+/** Stands for a context that there is not: it fails every callback. */
 export class FailedContext implements FilterContext {
-  readonly wantsRequestBody = true;
-  readonly wantsResponseBody = true;
   readonly spentMs = 0;
-  readonly #verdict: Verdict;
 
-  /** `reason`: of a fault that is counted already. */
-  constructor(reason: string) {
-    this.#verdict = { kind: "fail", reason };
+  constructor(readonly verdict: Verdict) {}
+
+  wantsBody(): boolean {
+    return true;
   }
-
+  wantsTrailers(): boolean {
+    return true;
+  }
   onRequestHead(): Verdict {
-    return this.#verdict;
+    return this.verdict;
   }
   onRequestData(): Verdict {
-    return this.#verdict;
+    return this.verdict;
   }
   onRequestTrailers(): Verdict {
-    return this.#verdict;
+    return this.verdict;
   }
   onResponseHead(): Verdict {
-    return this.#verdict;
+    return this.verdict;
   }
   onResponseData(): Verdict {
-    return this.#verdict;
+    return this.verdict;
   }
   onResponseTrailers(): Verdict {
-    return this.#verdict;
+    return this.verdict;
   }
   onLog(): void {}
   close(): void {}

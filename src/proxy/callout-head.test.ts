@@ -66,10 +66,27 @@ describe("the head of a filter's call", () => {
     expect(calloutFields(trailers, generation, undefined).entries()).toEqual([["grpc-status", "0"]]);
   });
 
-  test("no tunnel, no target that is none", () => {
+  test("a target goes as the filter wrote it", () => {
+    for (const [target, path, query] of [
+      ["/a/../b//c/%2e%2f;x", "/a/../b//c/%2e%2f;x", undefined],
+      ["//other/x?", "//other/x", ""],
+      ["/a?b=[c]?/../", "/a", "b=[c]?/../"],
+    ] as const) {
+      const fields = TARGET.map(([each, said]): [string, string] => [each, each === ":path" ? target : said]);
+      const head = calloutHead(HeaderBlock.from(fields), generation, undefined);
+      expect([head?.path, head?.query]).toEqual([path, query]);
+    }
+  });
+
+  test("no tunnel, no target that is none, nothing that could be read as more than one line or part", () => {
     for (const [name, value] of [
-      [":method", "CONNECT"],
-      [":path", "*"],
+      ...["CONNECT", "", "GET /x", "get", "GET\r\n"].map((each) => [":method", each]),
+      ...["*", "", "a", "http://other/", "/a b", "/a HTTP/1.1", "/a\r\nx: y", "/a\0", "/a\u007f", "/é", "/\u0100"].map((each) => [
+        ":path",
+        each,
+      ]),
+      ...["/a#b", "/a?b#c", "/a?b c", "/a\\b", "/a[b]", "/a?\u0131"].map((each) => [":path", each]),
+      ...["a b", "a/b", "a@b", "a\r\n", "a?b", "a#b"].map((each) => [":authority", each]),
     ]) {
       const fields = TARGET.map(([each, said]): [string, string] => [each, each === name ? (value as string) : said]);
       expect(calloutHead(HeaderBlock.from(fields), generation, undefined)).toBeUndefined();

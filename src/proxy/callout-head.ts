@@ -1,4 +1,5 @@
 import { HeaderBlock, type RequestHead } from "../core/head.ts";
+import { AUTHORITY, METHOD, QUERY, WIRE_PATH } from "./codec/chars.ts";
 import { isAlias, kindOf, NAME } from "./forwarding-names.ts";
 import type { Generation } from "./generation.ts";
 
@@ -22,16 +23,27 @@ export function calloutHead(
   // The answer to it would be a tunnel.
   if (method === "CONNECT") return undefined;
   const mark = target.indexOf("?");
+  const path = mark < 0 ? target : target.slice(0, mark);
+  const query = mark < 0 ? undefined : target.slice(mark + 1);
+  // As Envoy has it, the path goes as the filter wrote it: none of our rules reads it, so there is nothing that another spelling could pass.
+  const isWritable = isOf(method, METHOD) && isOf(authority, AUTHORITY) && isOf(path, WIRE_PATH) && isOf(query ?? "", QUERY);
+  if (method === "" || !isWritable) return undefined;
   return {
     method,
     scheme: headers.get(":scheme") ?? "http",
     authority,
-    path: mark < 0 ? target : target.slice(0, mark),
-    query: mark < 0 ? undefined : target.slice(mark + 1),
+    path,
+    query,
     version: 11,
     upgrade: undefined,
     headers: calloutFields(headers, generation, told),
   };
+}
+
+/** What the codec would not write is told at once, before a connection is asked for. */
+function isOf(text: string, table: Uint8Array): boolean {
+  for (let i = 0; i < text.length; i++) if (table[text.charCodeAt(i)] !== 1) return false;
+  return true;
 }
 
 /** Of a head or trailers: without what a filter may not say in a call. */

@@ -51,8 +51,8 @@ class Thrower implements FilterModule {
         this.closed++;
         this.#enter("close");
       },
-      wantsRequestBody: true,
-      wantsResponseBody: true,
+      wantsBody: () => true,
+      wantsTrailers: () => true,
       spentFuel: () => {
         this.#enter("spent fuel");
         return 0;

@@ -51,8 +51,7 @@ export class FakeFilter implements FilterModule {
       onLog: () => void this.seen.push(`${this.name} log`),
       close: () => void this.closed++,
       wantsTrailers: () => this.hearsTrailers,
-      wantsRequestBody: this.wantsBodies,
-      wantsResponseBody: this.wantsBodies,
+      wantsBody: () => this.wantsBodies,
       spentFuel: () => 0,
       spentMs: 0,
     };

@@ -7,7 +7,6 @@ import { type Manifest, splitSections } from "../../config/sections.ts";
 import type { FilterConfig } from "../../config/snapshot.ts";
 import { utf8Text } from "../../core/bytes.ts";
 import type { Clock, Timer } from "../../core/clock.ts";
-import type { ProxyEvent } from "../../core/events.ts";
 import { describeCause } from "../../core/failure.ts";
 import type { FilterLogPage, FilterLogQuery } from "../../core/filter-logs.ts";
 import { parseShallowJson } from "../../core/json-text.ts";
@@ -19,6 +18,7 @@ import { UnreadableError } from "../nats/unreadable.ts";
 import type { Distributor, Publication } from "./distributor.ts";
 import { chooseInline, type Inline } from "./inline.ts";
 import { LogQuestions } from "./log-questions.ts";
+import { readStatus } from "./read-status.ts";
 
 /** Manifests kept for each group: proxies that are a little behind still find what theirs names. */
 export const MANIFESTS_KEPT = 8;
@@ -257,10 +257,9 @@ export class NatsDistributor implements Distributor {
   #onStatus(error: Error | null, message: Msg): void {
     if (error !== null || message.data.byteLength > STATUS_BYTES) return;
     try {
-      const status = parseShallowJson(utf8Text(message.data)) as ProxyStatusMessage;
+      const status = readStatus(message.data);
       // A proxy may publish on its own subject only, so the subject says who it is, not the message.
-      if (message.subject !== statusSubject(status.id) || !isStatus(status)) return;
-      this.#handle(status, false);
+      if (status !== undefined && message.subject === statusSubject(status.id)) this.#handle(status, false);
     } catch (cause) {
       this.log.debug("a proxy's status cannot be read", { subject: message.subject, cause: describeCause(cause) });
     }
@@ -271,33 +270,3 @@ export class NatsDistributor implements Distributor {
     return this.#bucket;
   }
 }
-
-function isStatus(status: ProxyStatusMessage): boolean {
-  const numbers = [status.revision, status.rejectedRevision, status.applyMs];
-  const texts = [status.group, status.version, status.digest];
-  return (
-    numbers.every((each) => typeof each === "number") &&
-    isRevision(status.revision) &&
-    isRevision(status.rejectedRevision) &&
-    texts.every((each) => typeof each === "string") &&
-    Array.isArray(status.issues) &&
-    (status.events === undefined || (Array.isArray(status.events) && status.events.every(isEvent)))
-  );
-}
-
-/** Whoever prints it need not ask again. A kind that we do not know is one of a newer version. */
-function isEvent(event: ProxyEvent | null): boolean {
-  if (typeof event !== "object" || event === null) return false;
-  const numbers = [event.count, event.firstMs, event.lastMs, event.worker ?? 0];
-  const texts = [event.kind, event.subject, event.reason];
-  return (
-    numbers.every((each) => Number.isSafeInteger(each) && each >= 0 && each <= WALL_MS_MAX) &&
-    texts.every((each) => typeof each === "string")
-  );
-}
-
-/** The last moment that a date can be. */
-const WALL_MS_MAX = 8.64e15;
-
-/** What a proxy claims may become the start of a new log: a liar must not use all the numbers up. */
-const isRevision = (revision: number): boolean => Number.isSafeInteger(revision) && revision >= 0 && revision <= REVISION_MAX;

@@ -27,17 +27,24 @@ export class UnreadableError extends Error {
   }
 }
 
-/** What could not be read: each is named in the log once. The newest are remembered. */
+/** What could not be read: each is named in the log once, however often it is met. The newest are shown. */
 export class UnreadableMessages {
-  readonly #messages = new Map<string, UnreadableMessage>();
+  readonly #messages: UnreadableMessage[] = [];
+  readonly #named = new Set<string>();
+  #saidEnough = false;
 
   constructor(readonly log: Log = SILENT_LOG) {}
 
   note(where: UnreadableMessage["where"], sequence: number, code: UnreadableCode): void {
     const key = `${where} ${sequence}`;
-    if (this.#messages.has(key)) return;
-    this.#messages.set(key, { where, sequence, code });
-    if (this.#messages.size > CONTROL_LIMITS.unreadable) this.#messages.delete(this.#messages.keys().next().value ?? "");
+    if (this.#named.has(key)) return;
+    if (this.#named.size >= CONTROL_LIMITS.unreadableNamed) {
+      this.#sayEnough();
+      return;
+    }
+    this.#named.add(key);
+    this.#messages.push({ where, sequence, code });
+    if (this.#messages.length > CONTROL_LIMITS.unreadable) this.#messages.shift();
     this.log.error("a stored message cannot be read and is passed over", {
       where,
       sequence,
@@ -46,8 +53,18 @@ export class UnreadableMessages {
     });
   }
 
+  /** Somebody floods: whom to name next would be forgotten as soon, and named again. */
+  #sayEnough(): void {
+    if (this.#saidEnough) return;
+    this.#saidEnough = true;
+    this.log.error("more stored messages cannot be read than are named: further ones are passed over without a word", {
+      named: CONTROL_LIMITS.unreadableNamed,
+      hint: "find out who may publish there; a restart names what is left",
+    });
+  }
+
   /** The newest first. */
   list(): readonly UnreadableMessage[] {
-    return [...this.#messages.values()].reverse();
+    return this.#messages.toReversed();
   }
 }

@@ -74,11 +74,13 @@ export class ComponentContext implements FilterContext {
     return this.guest;
   }
 
-  get wantsRequestBody(): boolean {
-    return this.guest === undefined || this.guest.callbacks.requestBody !== undefined;
+  wantsBody(direction: Direction): boolean {
+    const { guest } = this;
+    if (guest === undefined) return true;
+    return (direction === "request" ? guest.callbacks.requestBody : guest.callbacks.responseBody) !== undefined;
   }
-  get wantsResponseBody(): boolean {
-    return this.guest === undefined || this.guest.callbacks.responseBody !== undefined;
+  wantsTrailers(): boolean {
+    return true;
   }
 
   onRequestHead(end: boolean): Verdict {

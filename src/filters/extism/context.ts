@@ -80,11 +80,12 @@ export class ExtismContext implements FilterContext {
     return this.guest;
   }
 
-  get wantsRequestBody(): boolean {
-    return this.owner === undefined || this.callbacks.requestBody !== undefined;
+  wantsBody(direction: Direction): boolean {
+    const { requestBody, responseBody } = this.callbacks;
+    return this.owner === undefined || (direction === "request" ? requestBody : responseBody) !== undefined;
   }
-  get wantsResponseBody(): boolean {
-    return this.owner === undefined || this.callbacks.responseBody !== undefined;
+  wantsTrailers(): boolean {
+    return true;
   }
 
   onRequestHead(end: boolean): Verdict {
@@ -117,10 +118,10 @@ export class ExtismContext implements FilterContext {
     return end ? this.#onBody("response") : PAUSE;
   }
   onRequestTrailers(): Verdict {
-    return this.wantsRequestBody ? this.#onBody("request") : CONTINUE;
+    return this.wantsBody("request") ? this.#onBody("request") : CONTINUE;
   }
   onResponseTrailers(): Verdict {
-    return this.wantsResponseBody ? this.#onBody("response") : CONTINUE;
+    return this.wantsBody("response") ? this.#onBody("response") : CONTINUE;
   }
 
   /** The whole body is there. */

@@ -97,11 +97,8 @@ export class StreamContext implements FilterContext {
     return this.guest;
   }
 
-  get wantsRequestBody(): boolean {
-    return this.guest === undefined || this.#dataCallback(this.guest, "request") !== undefined;
-  }
-  get wantsResponseBody(): boolean {
-    return this.guest === undefined || this.#dataCallback(this.guest, "response") !== undefined;
+  wantsBody(direction: Direction): boolean {
+    return this.guest === undefined || this.#dataCallback(this.guest, direction) !== undefined;
   }
 
   wantsTrailers(direction: Direction): boolean {
