@@ -14,23 +14,21 @@ export function refuseAtDoor(request: RequestHead, connection: ConnectionInfo, l
   return listener.config.tls === undefined ? undefined : refuseMisdirected(request, connection, listener.config.tls);
 }
 
-/** Of a connection whose client certificate was good once. */
-export const DISTRUSTED = "the authority of its client certificate is not trusted any more";
-
-function refuseMisdirected(
-  request: RequestHead,
-  { tls, distrusted }: ConnectionInfo,
-  config: ListenerTlsConfig,
-): Failure | undefined {
+function refuseMisdirected(request: RequestHead, connection: ConnectionInfo, config: ListenerTlsConfig): Failure | undefined {
   if (config.clientAuth === "none") return undefined;
   // A certificate shown for one host must not open another (security class 38).
-  if (tls?.serverName !== hostOf(request.authority)) {
+  if (connection.tls?.serverName !== hostOf(request.authority)) {
     return new Failure("misdirected", "SNI and Host differ on a listener with client certificates");
   }
-  // The connection is older than the configuration that asks for one; a new connection brings it (security class 37).
-  if (config.clientAuth === "required" && tls.peer === undefined) return new Failure("misdirected", "no client certificate");
-  if (distrusted) return new Failure("misdirected", DISTRUSTED);
-  return undefined;
+  const why = refusePeer(connection, config);
+  return why === undefined ? undefined : new Failure("misdirected", why);
+}
+
+/** Why a connection that is older than its listener's configuration must be made anew: a new one brings a certificate that holds (security class 37). */
+export function refusePeer({ tls, distrusted }: ConnectionInfo, config: ListenerTlsConfig | undefined): string | undefined {
+  if (config === undefined || config.clientAuth === "none") return undefined;
+  if (config.clientAuth === "required" && tls?.peer === undefined) return "no client certificate";
+  return distrusted ? "the authority of its client certificate is not trusted any more" : undefined;
 }
 
 /** Whether `generation` would open a tunnel that is open already. */

@@ -10,7 +10,7 @@ import type { FilterChain } from "../../filters/chain.ts";
 import type { ChainHost, ChainResult } from "../../filters/chain-types.ts";
 import type { CalloutAnswer, CalloutRequest, Direction } from "../../filters/contract.ts";
 import type { Socket, SocketHandler } from "../../runtime/net.ts";
-import { DISTRUSTED } from "../admit.ts";
+import { refusePeer } from "../admit.ts";
 import { CONNECT_TRIES_MAX } from "../attempt.ts";
 import { type Endpoint, NO_HINT } from "../balance/picker.ts";
 import { cancelCallout, startCallout } from "../callout.ts";
@@ -137,14 +137,10 @@ export class TcpStream implements SocketHandler, TcpUpstreamOwner, TunnelSide, S
   /** A new generation serves: a stream whose route is gone is closed, every other one lives on. */
   recheck(generation: Generation): void {
     const { listener, tls } = this.connection;
-    const config = generation.listeners.get(listener)?.config;
+    const why = refusePeer(this.connection, generation.listeners.get(listener)?.config.tls);
     const route = generation.streams.find(listener, tls?.serverName);
     if (route?.name !== this.routeName) this.#fail(new Failure("no_route", "the route of this stream is gone"));
-    // It is older than the configuration that asks for a certificate; a new connection brings one.
-    else if (config?.tls?.clientAuth === "required" && tls?.peer === undefined)
-      this.#fail(new Failure("forbidden", "no client certificate"));
-    else if (config?.tls !== undefined && config.tls.clientAuth !== "none" && this.connection.distrusted)
-      this.#fail(new Failure("forbidden", DISTRUSTED));
+    else if (why !== undefined) this.#fail(new Failure("forbidden", why));
   }
 
   // ---------------------------------------------------------------- pick and connect
