@@ -2,10 +2,12 @@ import { join, resolve } from "node:path";
 import process from "node:process";
 import { type CommandContext, CommandError, EXIT } from "../cli/command.ts";
 import { readFiles } from "../cli/files.ts";
+import { natsAddress } from "../cli/nats-address.ts";
 import { programOf } from "../cli/program.ts";
 import { paintOf, printIssues, printWarnings } from "../cli/report.ts";
 import { VERSION } from "../cli/version.ts";
 import type { ConfigIssue } from "../config/issue.ts";
+import type { NatsAddress } from "../config/nats/connect.ts";
 import type { SnapshotSource } from "../config/source.ts";
 import type { ControlBackend } from "../control/options.ts";
 import { systemRng } from "../core/rng.ts";
@@ -27,7 +29,8 @@ const GATEWAY_ID = "gateway-1";
 interface Running {
   state?: StateFolder;
   nats?: OwnNats;
-  natsUrl?: string;
+  /** Where NATS is; undefined: an in-process bus takes its place. */
+  address?: NatsAddress;
   control?: ControlServer;
   demo?: DemoServices;
   host?: ProxyHost;
@@ -135,16 +138,17 @@ function progress(context: CommandContext): (step: string) => void {
 }
 
 async function chooseBackend(
-  { flags, terminal }: CommandContext,
+  context: CommandContext,
   { clock }: ProcessTools,
   { path: state, noteNats }: StateFolder,
   running: Running,
   say: (step: string) => void,
 ): Promise<ControlBackend> {
+  const { flags, terminal } = context;
   const wanted = flags.text("nats");
   if (wanted !== undefined && wanted !== "off") {
-    running.natsUrl = wanted;
-    return { kind: "nats", address: { servers: wanted.split(",") } };
+    running.address = natsAddress(context, wanted);
+    return { kind: "nats", address: running.address };
   }
   const program = wanted === "off" ? undefined : terminal.env.SELVEDGE_NATS_SERVER || findProgram("nats-server", terminal.env);
   if (program === undefined) {
@@ -155,20 +159,21 @@ async function chooseBackend(
   say(`NATS (${program})`);
   const address = parseAddress(flags.text("nats-listen") ?? "", "nats-listen");
   running.nats = await startNatsServer(program, address, join(state, "nats"), clock, noteNats);
-  running.natsUrl = running.nats.url;
-  return { kind: "nats", address: { servers: [running.nats.url] } };
+  running.address = { servers: [running.nats.url] };
+  return { kind: "nats", address: running.address };
 }
 
 async function createSource(
   tools: ProcessTools,
-  { natsUrl, control }: Running,
+  running: Running,
 ): Promise<{ source: SnapshotSource; sourceState: () => unknown }> {
+  const { address = { servers: [] }, control } = running;
   const bus = control?.plane.bus;
   if (bus !== undefined)
     return { source: bus.source(GATEWAY_ID, tools.events, tools.filterLogs), sourceState: () => ({ kind: "in-process" }) };
   const { createNatsSource } = await import("../config/source-nats.ts");
   const source = createNatsSource({
-    address: { servers: [natsUrl ?? ""] },
+    address,
     id: GATEWAY_ID,
     version: VERSION,
     // No cache: our own control plane has published the newest revision by now. An older one from disk may be what was just corrected.
@@ -178,7 +183,8 @@ async function createSource(
     events: tools.events,
     filterLogs: tools.filterLogs,
   });
-  return { source, sourceState: () => ({ ...source.state(), kind: "nats", connection: source.state().kind, servers: natsUrl }) };
+  const servers = serversOf(running);
+  return { source, sourceState: () => ({ ...source.state(), kind: "nats", connection: source.state().kind, servers }) };
 }
 
 /** The demo when nothing is configured yet, the demo's services where they listen, and the files of `-f`. */
@@ -257,8 +263,11 @@ async function refuseBadStart(host: ProxyHost, control: ControlServer): Promise<
   if (first !== undefined) throw new CommandError(first.message, first.hint);
 }
 
+/** Without user and password. */
+const serversOf = ({ address }: Running): string | undefined => address?.servers.join(",");
+
 function announce(context: CommandContext, running: Running): void {
-  const { host, admin, control, natsUrl, demo } = running;
+  const { host, admin, control, demo } = running;
   const paint = paintOf(context);
   const listeners = host?.snapshot()?.listeners ?? [];
   const urls = listeners.flatMap(({ address, protocol }) =>
@@ -268,7 +277,7 @@ function announce(context: CommandContext, running: Running): void {
     ["gateway", urls.length === 0 ? "nothing configured yet" : urls.join("  ")],
     ["admin", admin === undefined ? "off" : `${admin.url}  (/status /metrics /readyz /config_dump)`],
     ["control", `${control?.url ?? ""}  (API, /openapi.json)`],
-    ["NATS", natsUrl ?? "in-process bus"],
+    ["NATS", serversOf(running) ?? "in-process bus"],
   ];
   const logPath = host?.snapshot()?.mesh.accessLog.path;
   if (logPath !== undefined && logPath !== "stdout") rows.push(["log", logPath]);
@@ -290,7 +299,9 @@ metadata: { name: news }
 spec: { rules: [{ matches: [{ path: { exact: /news } }], respond: { body: "fresh news" } }] }`;
 
 /** A command that changes a route, over NATS when its tool is there, and one that shows who serves what. */
-function triesOf({ flags, terminal }: CommandContext, { control, natsUrl }: Running): string[] {
+function triesOf({ flags, terminal }: CommandContext, running: Running): string[] {
+  const { control } = running;
+  const natsUrl = serversOf(running);
   const program = programOf(terminal);
   const server = flags.originOf("listen") === "default" ? "" : ` --server ${control?.url ?? ""}`;
   const nats = natsUrl === undefined ? undefined : findProgram("nats", terminal.env);

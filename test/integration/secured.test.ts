@@ -105,3 +105,26 @@ test("what is missing or would give too much is named", async () => {
   const group = await runSelvedge(["control", "--groups", "a.b", "--listen", `127.0.0.1:${await freePort()}`]);
   expect([group.code, group.error.includes("--groups")]).toEqual([2, true]);
 });
+
+test(
+  "up with a server of one's own that has users; the password of the address is shown nowhere",
+  async () => {
+    const folder = newFolder();
+    cleanups.push(folder.remove);
+    const server = await startNats({ config: 'authorization { users: [{ user: all, password: "hunter2" }] }\n' });
+    cleanups.push(() => server.stop());
+    const admin = `127.0.0.1:${await freePort()}`;
+    const up = start([
+      ...["up", "--nats", server.url.replace("//", "//all:hunter2@"), "--state-dir", folder.path, "--workers", "1"],
+      ...["--admin", admin, "--listen", `127.0.0.1:${await freePort()}`],
+    ]);
+    await up.saw("Ctrl-C stops everything");
+    expect(up.out()).toContain(`NATS     ${server.url}\n`);
+    const status = await (await fetch(`http://${admin}/status`)).text();
+    expect(status).toContain(server.url);
+    expect(`${up.out()}${up.error()}${status}`).not.toContain("hunter2");
+    up.child.kill("SIGTERM");
+    expect((await up.finished).code).toBe(0);
+  },
+  TEST_MS,
+);

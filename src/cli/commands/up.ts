@@ -1,5 +1,5 @@
 import type { Command } from "../command.ts";
-import { ADMIN_FLAGS, CONTROL_FLAGS, LOG_FLAGS, REGISTRY_FLAGS, WORKERS_FLAG } from "../serve-flags.ts";
+import { ADMIN_FLAGS, CONTROL_FLAGS, LOG_FLAGS, NATS_FLAGS, REGISTRY_FLAGS, WORKERS_FLAG } from "../serve-flags.ts";
 
 export const command: Command = {
   name: "up",
@@ -29,6 +29,7 @@ export const command: Command = {
       value: "<url>",
       help: "Use this NATS server instead of starting one; `off` for the in-process bus.",
     },
+    ...NATS_FLAGS,
     ...CONTROL_FLAGS,
     ...ADMIN_FLAGS,
     WORKERS_FLAG,
