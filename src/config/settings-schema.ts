@@ -1,11 +1,12 @@
 import { z } from "zod";
 import { isSameData } from "../core/equal.ts";
-import { CONFIG_LIMITS } from "../core/limits.ts";
+import { CONFIG_LIMITS, CONTROL_LIMITS } from "../core/limits.ts";
 import { describeZodIssues, type FieldProblem, firstIssues, type SchemaNode, valueAt } from "./field-issues.ts";
 import { metadataOf } from "./module-summary.ts";
 import type { Json } from "./parse.ts";
 import { SecretSettings } from "./secret-settings.ts";
 import { redactSettings, settingsValue } from "./secret-values.ts";
+import { takesAtMost } from "./settings-checks.ts";
 
 /**
  * Keywords of JSON Schema that are looked at. What is left out is left to the filter itself: a pattern of a stranger could keep
@@ -19,13 +20,14 @@ const KEYWORDS = new Set([
 ]);
 const DEPTH_MAX = 16;
 
-/** What of a filter's settings does not fit the JSON Schema in its module's metadata. No schema, or one that cannot be read: nothing. */
+/** What of a filter's settings does not fit the JSON Schema in its module's metadata. No schema, one that cannot be read, or too much to check: nothing. */
 export function checkSettings(wasm: Uint8Array, settings: string): FieldProblem[] {
   try {
     const metadata = metadataOf(wasm);
     if (metadata.settings === undefined) return [];
     const schema = plainSchema(metadata.settings, 0);
     const value = settingsValue(settings);
+    if (!takesAtMost(CONTROL_LIMITS.settingsChecks, schema, value)) return [];
     const checked = z.fromJSONSchema(schema).safeParse(value);
     if (checked.success) return [];
     const shown = redactSettings(value, SecretSettings.ofSchema(metadata.settings));

@@ -32,6 +32,8 @@ export const CONTROL_LIMITS = {
   unreadableNamed: 10_000,
   /** Nesting of values in a stored message: twice what a document may have, with its envelope. Deeper: it is passed over. */
   storedDepth: 160,
+  /** Checks of a filter's settings against the schema in its module, each of one value against one part of the schema: some 2 to 9 us. More: they are left to the filter itself. */
+  settingsChecks: 50_000,
   /** A part counts for at least so much: each is an object. */
   partMinBytes: 4 * 1024,
 } as const;
