@@ -1,3 +1,4 @@
+import { CONTROL_LIMITS } from "../core/limits.ts";
 import type { Json } from "./parse.ts";
 
 /** Schemas that may hold for one value. More: nobody can say that it is no secret. */
@@ -26,10 +27,17 @@ const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? v
 export class SecretSettings {
   readonly #schemas = new Set<Schema>();
   #isUnclear = false;
+  #isSecret: boolean | undefined;
+  /** Of fields and items that the schemas name, and of all others: values are many, and what holds for them is little. */
+  readonly #named = new Map<string | number, SecretSettings>();
+  #namedKeys: ReadonlySet<string | number> | undefined;
+  #otherField: SecretSettings | undefined;
+  #otherItem: SecretSettings | undefined;
 
   private constructor(
     readonly root: unknown,
     places: Iterable<unknown>,
+    readonly steps: { left: number } = { left: CONTROL_LIMITS.secretSteps },
   ) {
     const waiting = [...places];
     while (waiting.length > 0 && !this.#isUnclear) {
@@ -41,7 +49,7 @@ export class SecretSettings {
       if (next.$ref !== undefined) waiting.push(this.#follow(next.$ref));
       // Below another `$id` references begin elsewhere.
       this.#isUnclear ||= DYNAMIC.some((key) => next[key] !== undefined) || (next !== root && next.$id !== undefined);
-      this.#isUnclear ||= this.#schemas.size > SCHEMAS_MAX;
+      this.#isUnclear ||= this.#schemas.size > SCHEMAS_MAX || --steps.left < 0;
     }
   }
 
@@ -56,7 +64,11 @@ export class SecretSettings {
 
   /** Is the value itself secret, with all that is in it? */
   get isSecret(): boolean {
-    if (this.#isUnclear) return true;
+    this.#isSecret ??= this.#isUnclear || this.#saysSecret();
+    return this.#isSecret;
+  }
+
+  #saysSecret(): boolean {
     for (const { writeOnly, format } of this.#schemas) if (writeOnly === true || format === "password") return true;
     return false;
   }
@@ -64,8 +76,23 @@ export class SecretSettings {
   /** What holds for a field or an item of it. */
   at(key: string | number): SecretSettings {
     if (this.#schemas.size === 0) return this;
+    this.#namedKeys ??= namedKeys(this.#schemas);
+    if (this.#namedKeys.has(key)) {
+      const found = this.#named.get(key) ?? this.#below(key);
+      this.#named.set(key, found);
+      return found;
+    }
+    if (typeof key === "number") {
+      this.#otherItem ??= this.#below(key);
+      return this.#otherItem;
+    }
+    this.#otherField ??= this.#below(key);
+    return this.#otherField;
+  }
+
+  #below(key: string | number): SecretSettings {
     const places = [...this.#schemas].flatMap((schema) => (typeof key === "number" ? itemOf(schema, key) : fieldOf(schema, key)));
-    return places.length === 0 ? SecretSettings.NONE : new SecretSettings(this.root, places);
+    return places.length === 0 ? SecretSettings.NONE : new SecretSettings(this.root, places, this.steps);
   }
 
   /** JSON pointers (RFC 6901) of all secret values. */
@@ -90,6 +117,16 @@ export class SecretSettings {
     if (found === undefined) this.#isUnclear = true;
     return found;
   }
+}
+
+/** Fields and items for which some schema says more than for all others. */
+function namedKeys(schemas: Iterable<Schema>): ReadonlySet<string | number> {
+  const keys = new Set<string | number>();
+  for (const { properties, prefixItems, items } of schemas) {
+    if (isMapping(properties)) for (const name of Object.keys(properties)) keys.add(name);
+    for (const each of [prefixItems, items]) if (Array.isArray(each)) for (const index of each.keys()) keys.add(index);
+  }
+  return keys;
 }
 
 function fieldOf(schema: Schema, name: string): unknown[] {

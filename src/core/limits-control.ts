@@ -34,6 +34,8 @@ export const CONTROL_LIMITS = {
   storedDepth: 160,
   /** Checks of a filter's settings against the schema in its module, each of one value against one part of the schema: some 2 to 9 us. More: they are left to the filter itself. */
   settingsChecks: 50_000,
+  /** Schemas looked at to find what is secret in one filter's settings, once for all values alike: some 1.5 us each. More: what is left is secret. */
+  secretSteps: 300_000,
   /** A part counts for at least so much: each is an object. */
   partMinBytes: 4 * 1024,
 } as const;
