@@ -57,7 +57,7 @@ async function openOwners(
   if (path === undefined) return undefined;
   const { Owners } = await import("../control/owners/owners.ts");
   const { parseOwners } = await import("../control/owners/file.ts");
-  const read = () => parseOwners(readText(path));
+  const read = () => parseOwners(readText(path), path);
   try {
     const owners = new Owners(await read());
     return {
@@ -72,6 +72,6 @@ async function openOwners(
       },
     };
   } catch (error) {
-    throw new CommandError(`--owners ${path}: ${describeCause(error)}`, "docs/operations.md shows one", EXIT.usage);
+    throw new CommandError(`--owners: ${describeCause(error)}`, "docs/operations.md shows one", EXIT.usage);
   }
 }

@@ -89,7 +89,7 @@ const TEMPLATES: Readonly<Record<Language, Partial<Record<FilterAbi, Omit<Templa
     "proxy-wasm": {
       ...{ title: "C", source: "src/filter.c", bindings: "src/proxy_wasm.h", bindingsText: PROXY_WASM_BINDINGS, budget: "" },
       toolchain:
-        "Building needs Zig, which brings a C compiler for wasm with its library: `pip install ziglang`, or https://ziglang.org.",
+        "Building needs Zig, which brings a C compiler for wasm with its library: `pip install ziglang`, or https://ziglang.org. The first build compiles that library too, which takes a minute.",
     },
   },
   zig: {

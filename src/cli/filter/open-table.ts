@@ -1,11 +1,11 @@
 import { dirname, resolve } from "node:path";
 import { formatIssue } from "../../config/issue.ts";
+import { readYaml } from "../../config/read-yaml.ts";
 import { type CommandContext, CommandError, EXIT } from "../command.ts";
 import { readText } from "../files.ts";
 import { readModuleFile } from "./module-file.ts";
 import { warnOfOldModule } from "./old-module.ts";
 import { defaultsOf, findProject, issuesError } from "./project.ts";
-import { readYaml } from "./read-yaml.ts";
 import type { TableInput } from "./table-run.ts";
 import { tableSchema } from "./table-schema.ts";
 

@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { type ConfigIssue, formatIssue } from "../../config/issue.ts";
+import { type ReadYaml, readYaml } from "../../config/read-yaml.ts";
 import { type CommandContext, CommandError, EXIT } from "../command.ts";
 import { MANIFEST_FILE, type Manifest, manifestSchema } from "./manifest.ts";
-import { type ReadYaml, readYaml } from "./read-yaml.ts";
 
 /** A folder with a filter in it. */
 export interface Project {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { formatIssue } from "../../config/issue.ts";
 import { isSubjectToken } from "../../config/nats/names.ts";
 import { KINDS } from "../../config/schema/index.ts";
 import { hostPattern, list, partName, readCidr, readHost } from "../../config/schema/names.ts";
@@ -46,10 +47,13 @@ export type PublisherRights = z.output<typeof publisher>;
 /** Rights by the publisher's name. */
 export type OwnersFile = ReadonlyMap<string, PublisherRights>;
 
-/** Reads the text (YAML or JSON) of the file that `--owners` names. Throws an `Error` that says everything that is wrong with it. */
-export async function parseOwners(text: string): Promise<OwnersFile> {
-  const { parse } = await import("yaml");
-  const read = ownersFile.safeParse(parse(text, { maxAliasCount: 0 }));
-  if (read.success) return new Map(Object.entries(read.data.publishers));
-  throw new Error(read.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; "));
+/**
+ * Reads the text (YAML or JSON) of the file that `--owners` names, `file` in what is said of it. Throws an `Error` that says
+ * everything that is wrong with it, with line, column and hint.
+ */
+export async function parseOwners(text: string, file = "owners"): Promise<OwnersFile> {
+  const { readYaml } = await import("../../config/read-yaml.ts");
+  const read = readYaml(ownersFile, text, file, {});
+  if ("value" in read) return new Map(Object.entries(read.value.publishers));
+  throw new Error(read.map(formatIssue).join("; "));
 }

@@ -214,6 +214,13 @@ describe("owners", () => {
       expect(await of("publishers: { a: { namespaces: [A], kinds: [Pod], hosts: ['a.*'], more: 1 } }")).toMatch(
         /namespaces.*kinds.*hosts.*more/,
       );
+      expect(await of("publishers:\n  a:\n    namespace: [x]\n    kinds: [Pod]\n")).toBe(
+        [
+          "owners:3:5 missing_field publishers.a.namespaces: namespaces is missing.",
+          'owners:3:5 unknown_key publishers.a.namespace: There is no field "namespace" here.',
+          'owners:4:13 unknown_value publishers.a.kinds[0]: "Pod" is not one of *, Gateway, Route, Service, Filter, Authentication, Mesh.',
+        ].join("; "),
+      );
       for (const text of [
         "",
         "[]",

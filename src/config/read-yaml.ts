@@ -1,8 +1,8 @@
 import { z } from "zod";
-import { describeZodIssues, type SchemaNode } from "../../config/field-issues.ts";
-import type { ConfigIssue } from "../../config/issue.ts";
-import { formatPath, type IssuePath, type Json } from "../../config/parse.ts";
-import { readDocuments } from "../../config/yaml-reader.ts";
+import { describeZodIssues, type SchemaNode } from "./field-issues.ts";
+import type { ConfigIssue } from "./issue.ts";
+import { formatPath, type IssuePath, type Json } from "./parse.ts";
+import { readDocuments } from "./yaml-reader.ts";
 
 /** A file that a schema accepted, with the way back from a value to its place. */
 export interface ReadYaml<T> {
