@@ -9,7 +9,7 @@ import * as abi from "../../src/filters/proxy-wasm/abi.ts";
 import { stackSlots } from "../../src/runtime/process.ts";
 import { FilterBench, filterConfig, settle } from "../kit/filters.ts";
 import { readMeter, TEST_METER } from "../kit/metered.ts";
-import { ALLOCATOR_MODES, OUT_A, OUT_B, OUT_C, type Script } from "../kit/puppet.ts";
+import { ALLOCATOR_MODES, type Command, OUT_A, OUT_B, OUT_C, type PuppetGuest, type Script } from "../kit/puppet.ts";
 import { describe, test } from "../kit/suite.ts";
 import { ModuleBuilder, op } from "../kit/wasm.ts";
 
@@ -51,6 +51,71 @@ async function breakOnce(bench: FilterBench, module: FilterModule): Promise<void
     await settle();
   }
 }
+
+/** Host work by call: what `large` costs more than `small`, which is all the host's. The same number on every runtime. */
+const PAID: readonly (readonly [
+  name: string,
+  fuel: number,
+  calls: (guest: PuppetGuest, size: number) => Generator<Command, void, number>,
+])[] = [
+  [
+    "keeping a value",
+    12_500,
+    function* (guest, size) {
+      yield guest.host("proxy_set_shared_data", guest.put("k"), 1, 0, size * 50, 0);
+    },
+  ],
+  [
+    "a field of a head",
+    1_000,
+    function* (guest, size) {
+      const name = guest.put("x-name");
+      yield guest.host("proxy_replace_header_map_value", 0, name, 6, guest.put("v".repeat(size)), size);
+    },
+  ],
+  [
+    "all fields of a head, of which one is longer",
+    2_000,
+    function* (guest, size) {
+      const name = guest.put("x-name");
+      yield guest.host("proxy_replace_header_map_value", 0, name, 6, guest.put("v".repeat(size)), size);
+      yield guest.host("proxy_get_header_map_pairs", 0, OUT_A, OUT_B);
+    },
+  ],
+  [
+    "a line of the log",
+    1_000,
+    function* (guest, size) {
+      yield guest.host("proxy_log", 2, 0, size);
+    },
+  ],
+];
+
+describe("what the host's work costs is the same on every runtime", () => {
+  for (const [name, fuel, calls] of PAID) {
+    test(name, async () => {
+      const bench = new FilterBench();
+      let size = 0;
+      bench.puppet.on("request_headers", function* (guest) {
+        yield* calls(guest, size);
+        return 0;
+      });
+      const module = await bench.load();
+      const fuelFor = (bytes: number): number => {
+        size = bytes;
+        const before = module.status().fuel ?? 0;
+        const { chain } = bench.exchange([module]);
+        assert.equal(chain.requestHead(true), "forward");
+        chain.close();
+        return (module.status().fuel ?? 0) - before;
+      };
+      // The first one fills what is remembered; it must cost the same as the next one.
+      const [first, again] = [fuelFor(1_000), fuelFor(1_000)];
+      assert.equal(first, again);
+      assert.equal(first - fuelFor(0), fuel);
+    });
+  }
+});
 
 describe("proxy-wasm: fuel", () => {
   test("setting a whole head costs by the fields that are there, however few are given", async () => {
