@@ -33,3 +33,19 @@ export const ISOLATION_LIMITS = {
   /** Bytes of those that cost one fuel. */
   bytesPerFuel: 4,
 } as const;
+
+/** How modules are prepared: validated, rewritten, compiled. Per process, but for what is on disk. */
+export const PREPARE_LIMITS = {
+  /** A module up to this size is rewritten where it is loaded (some 5 ms); larger ones by a thread beside, so that traffic goes on. */
+  inlineBytes: 128 * 1024,
+  /** What one module may take there: the largest takes some 5 s of a core. Exceeded: it is refused, and a new thread goes on with those behind it. */
+  jobMs: 120_000,
+  /** That thread ends when nothing came for it for this long. */
+  threadIdleMs: 2_000,
+  /** Rewritten modules that are kept on disk. Exceeded: those that were not used for longest go. */
+  cacheBytes: 256 * 1024 * 1024,
+  /** Files of such modules. Exceeded: those that were not used for longest go. */
+  cacheFiles: 1_000,
+  /** What a writer that died left behind is removed once it is this old. */
+  cacheLeftoverMs: 600_000,
+} as const;

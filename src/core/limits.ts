@@ -7,7 +7,7 @@ import { DEFAULT_HTTP_LIMITS } from "./limits-http.ts";
 
 export { CONTROL_LIMITS, TRIAL_LIMITS } from "./limits-control.ts";
 export { EXTISM_LIMITS } from "./limits-extism.ts";
-export { ISOLATION_LIMITS, QUEUE_LIMITS, SET_ATTRIBUTE_LIMITS } from "./limits-guests.ts";
+export { ISOLATION_LIMITS, PREPARE_LIMITS, QUEUE_LIMITS, SET_ATTRIBUTE_LIMITS } from "./limits-guests.ts";
 export {
   CODEC_LIMITS,
   DEFAULT_DOWNSTREAM_TIMES,
@@ -273,20 +273,6 @@ export const KEPT_START_LIMITS = {
   startFuel: DEFAULT_FILTER_BUDGET.startFuel,
   /** What is kept of one filter's memory, in each worker, without what is zero. More: it starts again. */
   bytes: 256 * 1024 * 1024,
-} as const;
-
-/** How modules are prepared: validated, rewritten, compiled. Per process, but for what is on disk. */
-export const PREPARE_LIMITS = {
-  /** A module up to this size is rewritten where it is loaded (some 5 ms); larger ones by a thread beside, so that traffic goes on. */
-  inlineBytes: 128 * 1024,
-  /** That thread ends when nothing came for it for this long. */
-  threadIdleMs: 2_000,
-  /** Rewritten modules that are kept on disk. Exceeded: those that were not used for longest go. */
-  cacheBytes: 256 * 1024 * 1024,
-  /** Files of such modules. Exceeded: those that were not used for longest go. */
-  cacheFiles: 1_000,
-  /** What a writer that died left behind is removed once it is this old. */
-  cacheLeftoverMs: 600_000,
 } as const;
 
 /** Bounds of TCP streams that nobody has to configure. */

@@ -12,10 +12,11 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { SystemClock } from "../../src/core/clock.ts";
+import { SystemClock, VirtualClock } from "../../src/core/clock.ts";
 import { DEFAULT_FILTER_BUDGET, PREPARE_LIMITS } from "../../src/core/limits.ts";
 import { ModuleCompiler } from "../../src/filters/guest/compiler.ts";
 import { boundsOf, preparedKey, prepareModule } from "../../src/filters/guest/prepare.ts";
+import { PrepareThread } from "../../src/filters/guest/prepare-thread-owner.ts";
 import { PreparedCache } from "../../src/filters/guest/prepared-cache.ts";
 import { FUEL_EXPORT } from "../../src/filters/meter/index.ts";
 import { FilterBench, filterConfig, RecordingLog } from "../kit/filters.ts";
@@ -51,6 +52,43 @@ async function inFolder(run: (folder: string) => Promise<void>): Promise<void> {
 }
 
 describe("preparing modules", () => {
+  test("one that takes for ever is given up after its time, and those behind it go on in a new thread", async () => {
+    let timers = 0;
+    const time = new (class extends VirtualClock {
+      override setTimer(...given: Parameters<VirtualClock["setTimer"]>) {
+        timers++;
+        return super.setTimer(...given);
+      }
+    })();
+    const problems: string[] = [];
+    const program = new URL("../kit/stuck-thread.ts", import.meta.url);
+    const thread = new PrepareThread(time, undefined, (problem) => problems.push(problem), program);
+    const run = (key: string) => thread.run({ wasm: PUPPET, key, bounds });
+    const outcome = (key: string): Promise<string> => run(key).then(({ module }) => exportsOf(module)[0] ?? "", String);
+    const known = exportsOf(new WebAssembly.Module(PREPARED.bytes))[0];
+    // None of these has to wait for anybody's time.
+    assert.equal(await outcome("first"), known);
+    // Its own time, and that of the thread with nothing to do.
+    await until(() => timers === 2);
+    const waiting = ["stuck one", "second", "stuck two", "third"].map(outcome);
+    time.advance(PREPARE_LIMITS.jobMs - 1);
+    assert.equal(await Promise.race([waiting[0], Promise.resolve("waits")]), "waits");
+    time.advance(1);
+    const late = `Error: the module could not be prepared: it was not done after ${PREPARE_LIMITS.jobMs} ms, and was given up`;
+    assert.deepEqual([await waiting[0], await waiting[1]], [late, known]);
+    // The next one's time begins when the thread comes to it.
+    await until(() => timers === 5);
+    time.advance(PREPARE_LIMITS.jobMs);
+    assert.deepEqual([await waiting[2], await waiting[3]], [late, known]);
+    await until(() => timers === 7);
+    assert.deepEqual(problems, []);
+    time.advance(PREPARE_LIMITS.threadIdleMs);
+    assert.equal(time.pending, 0);
+    assert.equal(await outcome("after its thread has ended"), known);
+    await until(() => timers === 9);
+    time.advance(PREPARE_LIMITS.threadIdleMs);
+  });
+
   test("a module is compiled once, whoever asks for it and whatever does not go into its bytes", async () => {
     for (const inlineBytes of [PREPARE_LIMITS.inlineBytes, 0]) {
       const compiler = compilerOf(undefined, inlineBytes);

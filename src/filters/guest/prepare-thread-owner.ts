@@ -12,16 +12,24 @@ export interface ThreadResult {
 }
 
 interface Waiting {
+  readonly job: PrepareJob;
+  /** Who waits has the module; the rest is for the disk. */
+  isAnswered: boolean;
   readonly resolve: (result: ThreadResult) => void;
   readonly reject: (error: Error) => void;
 }
 
-/** The thread that prepares large modules: there while there is something to do, and a moment longer. */
+const PROGRAM = embeddedPath("threads/prepare") ?? new URL("./prepare-thread.ts", import.meta.url);
+
+/** The thread that prepares large modules, one after the other: there while there is something to do, and a moment longer. */
 export class PrepareThread {
   #thread: Thread | undefined;
   #idle: Timer | undefined;
+  /** Of the job that the thread is at. */
+  #late: Timer | undefined;
+  #lateId = 0;
   #nextId = 1;
-  /** Jobs whose last word has not come, those that are not answered yet with who waits. */
+  /** Jobs whose last word has not come, in the order in which the thread does them. */
   readonly #jobs = new Map<number, Waiting>();
 
   constructor(
@@ -29,6 +37,8 @@ export class PrepareThread {
     readonly folder: string | undefined,
     /** Why something could not be kept on disk. */
     readonly onProblem: (problem: string) => void,
+    /** What the thread starts with. */
+    readonly program: string | URL = PROGRAM,
   ) {}
 
   /** Rejects with what is wrong with the module, or with the thread. */
@@ -36,10 +46,16 @@ export class PrepareThread {
     this.#idle?.cancel();
     const { promise, resolve, reject } = Promise.withResolvers<ThreadResult>();
     const id = this.#nextId++;
-    this.#jobs.set(id, { resolve, reject });
+    this.#jobs.set(id, { job, isAnswered: false, resolve, reject });
+    this.#post(id, job);
+    this.#watch();
+    return promise;
+  }
+
+  #post(id: number, job: PrepareJob): void {
     try {
       this.#thread ??= startThread(
-        embeddedPath("threads/prepare") ?? new URL("./prepare-thread.ts", import.meta.url),
+        this.program,
         (message) => this.#onAnswer(message as ThreadAnswer),
         (reason) => this.#onFailure(reason),
       );
@@ -50,18 +66,40 @@ export class PrepareThread {
     } catch (error) {
       this.#onFailure((error as Error).message);
     }
-    return promise;
+  }
+
+  /** Each job has its time from when the thread comes to it. */
+  #watch(): void {
+    const id = this.#jobs.keys().next().value ?? 0;
+    if (id === this.#lateId) return;
+    this.#late?.cancel();
+    this.#lateId = id;
+    this.#late = id === 0 ? undefined : this.clock.setTimer(PREPARE_LIMITS.jobMs, () => this.#giveUp(id));
+  }
+
+  /** Whatever it is at: the thread ends, and another one begins with the next job. */
+  #giveUp(id: number): void {
+    const late = this.#jobs.get(id);
+    this.#jobs.delete(id);
+    this.#end();
+    const reason = `it was not done after ${PREPARE_LIMITS.jobMs} ms, and was given up`;
+    if (late?.isAnswered === false) late.reject(new Error(`the module could not be prepared: ${reason}`));
+    else this.onProblem(reason);
+    for (const [each, { job }] of [...this.#jobs]) if (this.#jobs.has(each)) this.#post(each, job);
+    this.#watch();
   }
 
   #onAnswer(answer: ThreadAnswer): void {
     const waiting = this.#jobs.get(answer.id);
-    if ("module" in answer) {
-      waiting?.resolve({ module: answer.module, facts: answer.facts });
+    if (waiting !== undefined && "module" in answer) {
+      waiting.isAnswered = true;
+      waiting.resolve({ module: answer.module, facts: answer.facts });
       return;
     }
     this.#jobs.delete(answer.id);
+    this.#watch();
     if ("refusal" in answer) waiting?.reject(new Error(answer.refusal));
-    else if (answer.kept !== undefined) this.onProblem(answer.kept);
+    else if ("kept" in answer && answer.kept !== undefined) this.onProblem(answer.kept);
     if (this.#jobs.size === 0) this.#idle = this.clock.setTimer(PREPARE_LIMITS.threadIdleMs, () => this.#end());
   }
 
@@ -69,6 +107,7 @@ export class PrepareThread {
   #onFailure(reason: string): void {
     const waiting = [...this.#jobs.values()];
     this.#jobs.clear();
+    this.#watch();
     this.#end();
     for (const { reject } of waiting) reject(new Error(`the thread that prepares modules broke: ${reason}`));
   }
