@@ -1,4 +1,16 @@
-import { type Document, isAlias, isMap, isScalar, isSeq, type Node, type Pair, parseAllDocuments, YAMLMap } from "yaml";
+import {
+  Composer,
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  type Node,
+  type Pair,
+  Parser,
+  parseAllDocuments,
+  YAMLMap,
+} from "yaml";
 import { CONFIG_LIMITS } from "../core/limits.ts";
 import type { IssueCode } from "./codes.ts";
 import { JsonPlaces } from "./json-places.ts";
@@ -99,11 +111,33 @@ type TextPart = { readonly text: string; readonly offset: number } & (
 
 /** The whole text; when something in it cannot be read, from one line of `---` to the next, so that only what is there is lost. */
 function parseParts(text: string): TextPart[] {
-  const whole = parsePart(text, 0);
-  if (whole.documents?.every(({ errors }) => errors.length === 0) === true) return [whole];
   const starts = [0, ...[...text.matchAll(/^---(?=\s|$)/gm)].map(({ index }) => index).filter((index) => index > 0)];
-  if (starts.length === 1) return [whole];
-  return starts.map((start, i) => parsePart(text.slice(start, starts[i + 1]), start));
+  if (starts.length === 1) return [parsePart(text, 0)];
+  const { documents, end } = parseGood(text);
+  if (end === text.length) return [{ text, offset: 0, documents }];
+  // What came before is not read a second time, but for the part in which the mistake may have begun.
+  const from = starts.findLastIndex((start) => start <= end);
+  const first = starts[from] as number;
+  const before = documents.filter(({ range }) => range[0] < first);
+  const parts = starts.slice(from).map((start, i) => parsePart(text.slice(start, starts[from + i + 1]), start));
+  return before.length === 0 ? parts : [{ text: text.slice(0, first), offset: 0, documents: before }, ...parts];
+}
+
+/** Documents up to the first with a mistake, and where the last of them ends: where the text does when there is no mistake. */
+function parseGood(text: string): { readonly documents: readonly Document.Parsed[]; readonly end: number } {
+  const documents: Document.Parsed[] = [];
+  let end = 0;
+  try {
+    for (const document of new Composer(OPTIONS).compose(new Parser().parse(text))) {
+      if (document.errors.length > 0) return { documents, end };
+      documents.push(document);
+      end = document.range[2];
+    }
+  } catch {
+    // Said of the part that it comes from.
+    return { documents, end };
+  }
+  return { documents, end: text.length };
 }
 
 function parsePart(text: string, offset: number): TextPart {
@@ -141,17 +175,19 @@ type Report = (offset: number, code: IssueCode, message: string, hint?: string) 
 
 const DEEP_MESSAGE = `Values are nested more than ${CONFIG_LIMITS.depth} deep.`;
 
+const OPTIONS = {
+  version: "1.2",
+  schema: "core",
+  merge: false,
+  // Checked below: the library's own check is quadratic.
+  uniqueKeys: false,
+  stringKeys: true,
+  prettyErrors: false,
+  logLevel: "silent",
+} as const;
+
 function parseStream(text: string): readonly Document.Parsed[] {
-  const parsed = parseAllDocuments(text, {
-    version: "1.2",
-    schema: "core",
-    merge: false,
-    // Checked below: the library's own check is quadratic.
-    uniqueKeys: false,
-    stringKeys: true,
-    prettyErrors: false,
-    logLevel: "silent",
-  });
+  const parsed = parseAllDocuments(text, OPTIONS);
   return Array.isArray(parsed) ? parsed : [];
 }
 

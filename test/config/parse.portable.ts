@@ -330,3 +330,29 @@ describe("a typing error of a name", () => {
     assert.deepEqual(codesOf("{ mathces: [] }").sort(), ["choose_one", "unknown_key"]);
   });
 });
+
+describe("a stream of documents with a mistake", () => {
+  const route = (name: string, spec = "{ rules: [{ respond: { status: 200 } }] }"): string =>
+    `---\napiVersion: selvedge.dev/v1\nkind: Route\nmetadata: { name: ${name} }\nspec: ${spec}\n`;
+  const read = (text: string) => {
+    const { resources, issues } = parseResources(text, { file: "a.yaml" });
+    return [resources.map(({ resource }) => resource.metadata.name), issues.map(({ code, line }) => `${code} ${line}`)];
+  };
+
+  test("loses the document with the mistake alone, wherever it stands, and is told the place in the whole text", () => {
+    const bad = route("bad", "{ rules: [ }");
+    assert.deepEqual(read(route("a") + route("b") + bad), [["a", "b"], ["yaml_syntax 15"]]);
+    assert.deepEqual(read(route("a") + bad + route("b") + bad), [
+      ["a", "b"],
+      ["yaml_syntax 10", "yaml_syntax 20"],
+    ]);
+    assert.deepEqual(read(bad + route("a")), [["a"], ["yaml_syntax 5"]]);
+    assert.deepEqual(read(`${route("a")}...\n${bad}# end\n${route("b")}`), [["a", "b"], ["yaml_syntax 11"]]);
+    assert.deepEqual(read(`${route("a")}...\n${route("c").slice(4)}${bad}`), [["a", "c"], ["yaml_syntax 15"]]);
+  });
+
+  test("and a directive before the mistake that nobody knows is told as it is without one", () => {
+    assert.deepEqual(read(`%NONE 1\n${route("a")}`), [["a"], ["yaml_unsupported 1"]]);
+    assert.deepEqual(read(`%NONE 1\n${route("a")}${route("bad", "[")}`)[1], ["yaml_unsupported 1", "yaml_syntax 12"]);
+  });
+});
