@@ -233,7 +233,7 @@ describe("control plane over NATS", () => {
     const claim = async (id: string, revision: number): Promise<void> => {
       const status = {
         ...{ id, group: "gateway", version: "1", revision, digest: "" },
-        ...{ rejectedRevision: 0, issues: [], applyMs: 1 },
+        ...{ rejectedRevision: 0, issues: [], applyMs: 1, leaving: false },
       };
       const { code, output } = await runNatsCli(server, ["pub", `selvedge.proxy.${id}.status`, JSON.stringify(status)]);
       assert.equal(code, 0, output);
