@@ -18,7 +18,7 @@ describe("headers of a trusted proxy that it does not set itself", () => {
     "forwarded: for=6.6.6.6;proto=https",
     "x-real-ip: 6.6.6.6",
     "true-client-ip: 6.6.6.6",
-    "x-forwarded-port: 666",
+    "x-forwarded-port: 70xyz",
     "x-forwarded-prefix: /spoof",
     "x-forwarded-user: spoof",
     "x-original-url: /spoof",
@@ -38,7 +38,7 @@ describe("headers of a trusted proxy that it does not set itself", () => {
         const [heard = ""] = upstream.received;
         for (const name of ["forwarded", "true-client", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-user"])
           assert.ok(!heard.includes(`\r\n${name}`), name);
-        for (const text of ["666", "/spoof", "x-envoy", "x-selvedge", "x.auth"]) assert.ok(!heard.includes(text), text);
+        for (const text of ["70xyz", "/spoof", "x-envoy", "x-selvedge", "x.auth"]) assert.ok(!heard.includes(text), text);
         assert.match(heard, /\r\nx-forwarded-for: 1\.1\.1\.1, 127\.0\.0\.1\r\n/);
         assert.match(heard, /\r\nx-forwarded-proto: https\r\n/);
         assert.match(heard, /\r\nx-real-ip: 6\.6\.6\.6[\s\S]*\r\nx-auth-user: spoof\r\n/);
