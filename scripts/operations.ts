@@ -96,6 +96,7 @@ const LIMIT_GROUPS: readonly (readonly [string, Readonly<Record<string, number>>
     ["An upstream (per service and worker)", { ...limits.DEFAULT_UPSTREAM_LIMITS }, "UpstreamLimits", SERVICE],
     ["A filter (per filter)", { ...limits.DEFAULT_FILTER_BUDGET }, "FilterBudget", readSettings("filter.ts")],
     ["The codec (fixed)", limits.CODEC_LIMITS, "CODEC_LIMITS"],
+    ["Data that comes at once (fixed)", limits.ARRIVAL_LIMITS, "ARRIVAL_LIMITS"],
     ["Streams of TCP (fixed)", limits.STREAM_LIMITS, "STREAM_LIMITS"],
     ["Open files (fixed)", limits.DESCRIPTOR_LIMITS, "DESCRIPTOR_LIMITS"],
     ["Finding the route of a request (fixed)", limits.ROUTING_LIMITS, "ROUTING_LIMITS"],

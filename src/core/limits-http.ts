@@ -44,6 +44,16 @@ export const CODEC_LIMITS = {
   methodBytes: 64,
 } as const;
 
+/** How much data of one poll of the event loop is gathered before it is handed on (Bun's own sockets). */
+export const ARRIVAL_LIMITS = {
+  /** Pieces, of as many sockets mostly. As many: those gathered so far are handed on at once, before more is read. */
+  pieces: 32,
+  /** Bytes of all of them. As many: the same. */
+  bytes: 256 * 1024,
+  /** What the first of them made is written after this time, though others still wait for their turn. */
+  flushMs: 1,
+} as const;
+
 /** How long each phase of a downstream connection may take. */
 export interface DownstreamTimes {
   /** TLS handshake and PROXY header. Exceeded: closed. */

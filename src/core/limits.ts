@@ -9,6 +9,7 @@ export { CONTROL_LIMITS, TRIAL_LIMITS } from "./limits-control.ts";
 export { EXTISM_LIMITS } from "./limits-extism.ts";
 export { ISOLATION_LIMITS, PREPARE_LIMITS, QUEUE_LIMITS, SET_ATTRIBUTE_LIMITS } from "./limits-guests.ts";
 export {
+  ARRIVAL_LIMITS,
   CODEC_LIMITS,
   DEFAULT_DOWNSTREAM_TIMES,
   DEFAULT_HTTP_LIMITS,

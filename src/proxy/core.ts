@@ -6,6 +6,7 @@ import { HttpDate } from "../core/http-date.ts";
 import type { Log } from "../core/log.ts";
 import { IdSource, type Rng } from "../core/rng.ts";
 import { ChainPool } from "../filters/chain.ts";
+import { ARRIVALS } from "../runtime/arrivals.ts";
 import type { Callout } from "./callout.ts";
 import type { Generation } from "./generation.ts";
 import type { Observer } from "./observe/record.ts";
@@ -36,7 +37,7 @@ export class ProxyCore {
     descriptors?: number,
   ) {
     this.sockets = new SocketBudget(descriptors);
-    this.turn = new Turn(time, new Containment(time, log, () => observer.onContained()));
+    this.turn = new Turn(time, new Containment(time, log, () => observer.onContained()), ARRIVALS);
     this.clock = new TurnClock(this.turn);
     this.httpDate = new HttpDate(this.clock);
     this.deadlines = new DeadlineQueue(this.clock, undefined, (error, blamed) => this.turn.thrown(error, blamed));

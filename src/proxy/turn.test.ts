@@ -1,5 +1,8 @@
 import { expect, test } from "bun:test";
 import { VirtualClock } from "../core/clock.ts";
+import { Containment } from "../core/containment.ts";
+import { ARRIVAL_LIMITS } from "../core/limits.ts";
+import { SILENT_LOG } from "../core/log.ts";
 import { Turn, TurnClock } from "./turn.ts";
 
 test("the wall clock of a turn tells the moment that its monotonic time does, however long the turn takes", () => {
@@ -14,4 +17,84 @@ test("the wall clock of a turn tells the moment that its monotonic time does, ho
   expect([clock.nowMs(), clock.wallMs()]).toEqual([nowMs + 40, wallMs + 40]);
   turn.leave();
   expect([clock.nowMs(), clock.wallMs()]).toEqual([nowMs + 40, wallMs + 40]);
+});
+
+/** A batch that runs as long as the test says. */
+class Batch {
+  readonly ends: (() => void)[] = [];
+  running = true;
+
+  join(action: () => void): boolean {
+    if (this.running) this.ends.push(action);
+    return this.running;
+  }
+  end(): void {
+    this.running = false;
+    for (const action of this.ends.splice(0)) action();
+  }
+}
+
+function marking(turn: Turn, written: string[]): (name: string) => void {
+  return (name) => {
+    turn.enter();
+    turn.mark({ flush: () => void written.push(name), abandon: () => void written.push(`${name} abandoned`) });
+    turn.leave();
+  };
+}
+
+test("a batch is one turn: one time, and all that it made is written when it ends", () => {
+  const time = new VirtualClock(1_700_000_000_000);
+  const batch = new Batch();
+  const turn = new Turn(time, undefined, batch);
+  const written: string[] = [];
+  const come = marking(turn, written);
+  come("a");
+  const nowMs = turn.nowMs();
+  time.advance(0.5);
+  come("b");
+  expect(turn.nowMs()).toBe(nowMs);
+  expect(written).toEqual([]);
+  expect(batch.ends.length).toBe(1);
+  batch.end();
+  expect(written).toEqual(["a", "b"]);
+  come("c");
+  expect(written).toEqual(["a", "b", "c"]);
+});
+
+test("a batch that takes long writes what is ready before it ends, and knows what time it is", () => {
+  const time = new VirtualClock(1_700_000_000_000);
+  const batch = new Batch();
+  const turn = new Turn(time, undefined, batch);
+  const written: string[] = [];
+  const come = marking(turn, written);
+  come("a");
+  time.advance(ARRIVAL_LIMITS.flushMs - 0.01);
+  for (const name of ["b", "c", "d"]) come(name);
+  expect(written).toEqual([]);
+  time.advance(0.01);
+  for (const name of ["e", "f", "g", "h"]) come(name);
+  expect(written).toEqual(["a", "b", "c", "d", "e", "f", "g", "h"]);
+  expect(turn.nowMs()).toBe(time.nowMs());
+  come("i");
+  expect(written.length).toBe(8);
+  batch.end();
+  expect(written.at(-1)).toBe("i");
+});
+
+test("what throws in a batch costs whom it struck: the turn goes on, and the others are written at its end", () => {
+  const time = new VirtualClock(1_700_000_000_000);
+  const batch = new Batch();
+  const turn = new Turn(time, new Containment(time, SILENT_LOG, () => {}), batch);
+  const written: string[] = [];
+  const come = marking(turn, written);
+  come("a");
+  turn.enter();
+  turn.enter();
+  turn.thrown(new Error("a bug"), { abandon: () => void written.push("b abandoned") });
+  expect(turn.depth).toBe(1);
+  come("c");
+  expect(written).toEqual(["b abandoned"]);
+  batch.end();
+  expect(written).toEqual(["b abandoned", "a", "c"]);
+  expect(turn.depth).toBe(0);
 });

@@ -1,6 +1,7 @@
 import process from "node:process";
 import type { Bytes } from "../core/bytes.ts";
 import { canonicalIp, connectError } from "./address.ts";
+import { ARRIVALS, type Arriving } from "./arrivals.ts";
 import type { ClientTls, Socket, SocketAddress, SocketHandler, TlsInfo } from "./net.ts";
 import { PendingBytes } from "./pending.ts";
 import { tellClose, tellData, tellDrain, tellEnd } from "./tell.ts";
@@ -52,7 +53,7 @@ export interface Target {
 export const ORPHANS = { count: 0 };
 
 /** One connection. It hangs in its native socket's `data`. */
-export class BunSocket implements Socket {
+export class BunSocket implements Socket, Arriving {
   tls: TlsInfo | undefined;
   native: NativeSocket | undefined;
   /** Open for the handler: connected, and past the TLS handshake. */
@@ -74,6 +75,7 @@ export class BunSocket implements Socket {
   heldEnd = false;
   heldClose = false;
   error: Error | undefined;
+  arrivals = 0;
   #remoteAddress: string | undefined;
   #remotePort = 0;
   #localAddress = "";
@@ -186,6 +188,11 @@ export class BunSocket implements Socket {
     if (this.ended && this.pendingBytes === 0) this.native?.shutdown();
   }
 
+  arrive(bytes: Bytes): void {
+    if (this.paused || this.held !== undefined) this.hold(bytes);
+    else if (!this.closed) tellData(this, bytes);
+  }
+
   hold(bytes: Bytes): void {
     if (this.closed) return;
     this.held ??= [];
@@ -250,9 +257,8 @@ function tellPeerEnd(socket: BunSocket): void {
 export const STREAM_HANDLERS = {
   binaryType: "buffer",
   data(native: NativeSocket, bytes: Bytes): void {
-    const socket = native.data as BunSocket;
-    if (socket.paused || socket.held !== undefined) socket.hold(bytes);
-    else if (!socket.closed) tellData(socket, bytes);
+    // Bun makes a buffer for each call, so it may be kept.
+    ARRIVALS.add(native.data as BunSocket, bytes);
   },
   drain(native: NativeSocket): void {
     const socket = native.data;
@@ -260,6 +266,7 @@ export const STREAM_HANDLERS = {
   },
   end(native: NativeSocket): void {
     const socket = native.data as BunSocket;
+    if (socket.arrivals > 0) ARRIVALS.handOn();
     // After a failed write Bun shows the peer's RST as an end.
     if (socket.closed || socket.peerEnded || socket.error !== undefined || !socket.ready) return;
     if (socket.paused || socket.held !== undefined) socket.heldEnd = true;
@@ -268,6 +275,10 @@ export const STREAM_HANDLERS = {
   close(native: NativeSocket, error: Error | undefined): void {
     const socket = native.data;
     if (!(socket instanceof BunSocket) || socket.closed) return;
+    if (socket.arrivals > 0) {
+      ARRIVALS.handOn();
+      if (socket.closed) return;
+    }
     socket.pending?.clear();
     socket.closedByPeer = true;
     const broken = error !== undefined && error !== null;

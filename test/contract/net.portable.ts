@@ -11,6 +11,7 @@ import { TLS_CIPHER_CASES } from "./net-tls-ciphers.ts";
 import { TLS_CLIENT_CASES } from "./net-tls-client.ts";
 import { TLS_PLAIN_CASES } from "./net-tls-plain.ts";
 import { TLS_SESSION_CASES } from "./net-tls-sessions.ts";
+import { TOGETHER_CASES } from "./net-together.ts";
 
 /** Why an adapter cannot do a case, by its name. As short as possible. */
 type Skips = Readonly<Record<string, string>>;
@@ -24,6 +25,7 @@ interface Adapter {
 
 const ALL = [
   ...PLAIN_CASES,
+  ...TOGETHER_CASES,
   ...LISTEN_CASES,
   ...TLS_SERVER_CASES,
   ...TLS_CIPHER_CASES,
@@ -39,7 +41,7 @@ const DENO_SKIPS: Skips = {
 const ADAPTERS: Readonly<Record<string, Adapter>> = {
   ...(IS_BUN ? { bun: { net: await bunAdapter(), kernel: true, cases: ALL, skips: {} } } : {}),
   node: { net: () => nodeNet, kernel: true, cases: ALL, skips: IS_BUN ? {} : DENO_SKIPS },
-  memory: { net: () => new MemoryNet(), kernel: false, cases: [...PLAIN_CASES, ...LISTEN_CASES], skips: {} },
+  memory: { net: () => new MemoryNet(), kernel: false, cases: [...PLAIN_CASES, ...TOGETHER_CASES, ...LISTEN_CASES], skips: {} },
 };
 
 async function bunAdapter(): Promise<() => Net> {

@@ -17,9 +17,32 @@ export const BATCH_LIMITS = {
   pipeBytes: 4096,
   /** A file that takes longer than this for one batch is slow… */
   slowMs: 5,
-  /** …and is written from another thread for this long. */
-  slowForMs: 60_000,
+  /** …and is written from another thread for this long; twice as long when it is slow again soon after, … */
+  slowForMs: 1_000,
+  /** … but no longer than this. */
+  slowForMaxMs: 60_000,
 } as const;
+
+/**
+ * Whether a file takes batches fast enough to be written in place. Any disk stalls now and then: one stall costs a second of the dearer
+ * way, and only a file that goes on stalling is left to the other thread for long.
+ */
+export class FilePace {
+  #slowUntilMs = Number.NEGATIVE_INFINITY;
+  #slowForMs = 0;
+
+  isSlow(nowMs: number): boolean {
+    return nowMs < this.#slowUntilMs;
+  }
+
+  /** A batch was written in place from `startMs` to `endMs`. */
+  note(startMs: number, endMs: number): void {
+    if (endMs - startMs <= BATCH_LIMITS.slowMs) return;
+    const soonAfter = endMs - this.#slowUntilMs < this.#slowForMs;
+    this.#slowForMs = soonAfter ? Math.min(this.#slowForMs * 2, BATCH_LIMITS.slowForMaxMs) : BATCH_LIMITS.slowForMs;
+    this.#slowUntilMs = endMs + this.#slowForMs;
+  }
+}
 
 /** A batch's memory: what is flushed, and the line that crossed the mark. */
 const BATCH_BUFFER_BYTES = BATCH_LIMITS.flushBytes + 32 * 1024;
@@ -51,7 +74,7 @@ export class BatchWriter {
   #pendingBytes = 0;
   #timer: Timer | undefined;
   #writing = false;
-  #slowUntilMs = Number.NEGATIVE_INFINITY;
+  readonly #pace = new FilePace();
   #isPipe = false;
   #reopenWanted = false;
   #idle: (() => void)[] = [];
@@ -148,7 +171,7 @@ export class BatchWriter {
       return;
     }
     if (this.#torn) this.#endTornLine();
-    if (!this.#isPipe && !this.deferred && this.clock.nowMs() >= this.#slowUntilMs) {
+    if (!this.#isPipe && !this.deferred && !this.#pace.isSlow(this.clock.nowMs())) {
       this.#writeNow(batch);
       this.#reuse(batch);
       this.#pump();
@@ -167,8 +190,7 @@ export class BatchWriter {
     } catch (error) {
       this.#onWriteError(error, batch, at);
     }
-    const endMs = this.clock.nowMs();
-    if (endMs - startMs > BATCH_LIMITS.slowMs) this.#slowUntilMs = endMs + BATCH_LIMITS.slowForMs;
+    this.#pace.note(startMs, this.clock.nowMs());
   }
 
   #write(batch: Batch, start: number): void {

@@ -1,0 +1,92 @@
+import { expect, test } from "bun:test";
+import type { Bytes } from "../core/bytes.ts";
+import { ARRIVAL_LIMITS } from "../core/limits.ts";
+import { Arrivals, type Arriving } from "./arrivals.ts";
+
+/** Notes what it hears in a list that all share. */
+class Listener implements Arriving {
+  arrivals = 0;
+
+  constructor(
+    readonly name: string,
+    readonly heard: string[],
+    readonly onBytes: (bytes: Bytes) => void = () => {},
+  ) {}
+
+  arrive(bytes: Bytes): void {
+    this.heard.push(`${this.name}${bytes[0]}`);
+    this.onBytes(bytes);
+  }
+}
+
+const piece = (value: number, length = 1): Bytes => new Uint8Array(length).fill(value);
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+test("what came in one poll is told after it, in order, and what joined runs once behind all of it", async () => {
+  const heard: string[] = [];
+  const arrivals = new Arrivals();
+  const joined = (): boolean => arrivals.join(() => void heard.push("end"));
+  let first = true;
+  const a = new Listener("a", heard, () => {
+    if (first) expect(joined()).toBe(true);
+    first = false;
+  });
+  const b = new Listener("b", heard);
+  expect(joined()).toBe(false);
+  arrivals.add(a, piece(1));
+  arrivals.add(b, piece(2));
+  arrivals.add(a, piece(3));
+  expect(heard).toEqual([]);
+  expect([a.arrivals, b.arrivals]).toEqual([2, 1]);
+  await nextTurn();
+  expect(heard).toEqual(["a1", "b2", "a3", "end"]);
+  expect([a.arrivals, b.arrivals]).toEqual([0, 0]);
+  arrivals.add(b, piece(4));
+  await nextTurn();
+  expect(heard).toEqual(["a1", "b2", "a3", "end", "b4"]);
+});
+
+test("as many pieces, or as many bytes, as the limits say are told at once; one less waits", () => {
+  for (const [pieces, bytes] of [
+    [ARRIVAL_LIMITS.pieces, 1],
+    [2, ARRIVAL_LIMITS.bytes / 2],
+  ] as const) {
+    const heard: string[] = [];
+    const arrivals = new Arrivals();
+    const a = new Listener("a", heard);
+    for (let i = 0; i < pieces - 1; i++) arrivals.add(a, piece(1, bytes));
+    expect(heard.length).toBe(0);
+    arrivals.add(a, piece(1, bytes));
+    expect(heard.length).toBe(pieces);
+  }
+});
+
+test("handing on while it is under way does nothing; what comes meanwhile is told in its turn", () => {
+  const heard: string[] = [];
+  const arrivals = new Arrivals();
+  const b = new Listener("b", heard);
+  const a = new Listener("a", heard, () => {
+    arrivals.add(b, piece(9));
+    arrivals.handOn();
+    heard.push("a done");
+  });
+  arrivals.add(a, piece(1));
+  arrivals.add(b, piece(2));
+  arrivals.handOn();
+  expect(heard).toEqual(["a1", "a done", "b2", "b9"]);
+});
+
+test("who throws with nobody to blame stops the batch, not what waits behind it", async () => {
+  const heard: string[] = [];
+  const arrivals = new Arrivals();
+  const a = new Listener("a", heard, () => {
+    arrivals.join(() => void heard.push("end"));
+    throw new Error("a bug");
+  });
+  arrivals.add(a, piece(1));
+  arrivals.add(new Listener("b", heard), piece(2));
+  expect(() => arrivals.handOn()).toThrow("a bug");
+  expect(heard).toEqual(["a1", "end"]);
+  await nextTurn();
+  expect(heard).toEqual(["a1", "end", "b2"]);
+});

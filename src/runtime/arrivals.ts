@@ -1,0 +1,91 @@
+import type { Bytes } from "../core/bytes.ts";
+import { ARRIVAL_LIMITS } from "../core/limits.ts";
+
+/** A socket whose data can wait for that of others. */
+export interface Arriving {
+  /** How many pieces of its data wait here. Nothing that came after them may be told before them: `handOn` first. */
+  arrivals: number;
+  arrive(bytes: Bytes): void;
+}
+
+/**
+ * What one poll of the event loop brought, socket by socket, is handed on when the last has been read: the kernel's code then runs for
+ * all of them in a row, ours for all of them in a row, and (`join`) what they made is written in a row. Each of the three would
+ * otherwise throw the others out of the processor's caches with every request (docs/adr/0010).
+ *
+ * A batch is handed on early when it is large, so that nobody waits long and memory stays bounded.
+ */
+export class Arrivals {
+  readonly #sockets: (Arriving | undefined)[] = [];
+  readonly #pieces: (Bytes | undefined)[] = [];
+  /** `[#next, #count)` of both lists waits. */
+  #next = 0;
+  #count = 0;
+  #bytes = 0;
+  #running = false;
+  #armed = false;
+  readonly #ends: (() => void)[] = [];
+
+  /** `bytes` are kept until they are handed on. */
+  add(socket: Arriving, bytes: Bytes): void {
+    const at = this.#count++;
+    this.#sockets[at] = socket;
+    this.#pieces[at] = bytes;
+    socket.arrivals++;
+    this.#bytes += bytes.byteLength;
+    if (this.#count >= ARRIVAL_LIMITS.pieces || this.#bytes >= ARRIVAL_LIMITS.bytes) this.handOn();
+    else if (!this.#armed) this.#arm();
+  }
+
+  /** Runs `action` when all of the batch has been handed on. False, and nothing will run: none is being handed on. */
+  join(action: () => void): boolean {
+    if (!this.#running) return false;
+    this.#ends.push(action);
+    return true;
+  }
+
+  /** Hands on what waits, in the order in which it came, now. Nothing happens while that is already under way. */
+  handOn(): void {
+    if (this.#running) return;
+    this.#running = true;
+    try {
+      while (this.#next < this.#count) {
+        const at = this.#next++;
+        const socket = this.#sockets[at] as Arriving;
+        const bytes = this.#pieces[at] as Bytes;
+        this.#sockets[at] = undefined;
+        this.#pieces[at] = undefined;
+        this.#bytes -= bytes.byteLength;
+        socket.arrivals--;
+        socket.arrive(bytes);
+      }
+      this.#next = 0;
+      this.#count = 0;
+    } finally {
+      this.#running = false;
+      // One of them threw, with nobody to blame. If the process survives that, the others must not wait for ever.
+      if (this.#count > 0 && !this.#armed) this.#arm();
+      this.#end();
+    }
+  }
+
+  #end(): void {
+    const ends = this.#ends;
+    for (let i = 0; i < ends.length; i++) ends[i]?.();
+    ends.length = 0;
+  }
+
+  /** Bun runs immediates between one poll and the next, whatever timers are due. */
+  #arm(): void {
+    this.#armed = true;
+    setImmediate(this.#fire);
+  }
+
+  readonly #fire = (): void => {
+    this.#armed = false;
+    this.handOn();
+  };
+}
+
+/** Of this thread's event loop. */
+export const ARRIVALS = new Arrivals();
