@@ -59,7 +59,7 @@ export class Exchange extends ExchangeState implements DownstreamHandler, Attemp
 
   /** Runs the phases as far as they go without waiting. */
   start(): void {
-    this.core.observer.onExchangeStart();
+    if (this.done) return;
     applyForwarding(this.listener.forwarding, this.connection, this.request, this.core, this.forwarding);
     const refused = refuseAtDoor(this.request, this.connection, this.listener);
     if (refused === undefined) this.#route();

@@ -68,6 +68,7 @@ test("a batch that takes long writes what is ready before it ends, and knows wha
   const written: string[] = [];
   const come = marking(turn, written);
   come("a");
+  expect(turn.nowMs()).toBe(time.nowMs());
   time.advance(ARRIVAL_LIMITS.flushMs - 0.01);
   for (const name of ["b", "c", "d"]) come(name);
   expect(written).toEqual([]);
@@ -97,4 +98,58 @@ test("what throws in a batch costs whom it struck: the turn goes on, and the oth
   batch.end();
   expect(written).toEqual(["b abandoned", "a", "c"]);
   expect(turn.depth).toBe(0);
+});
+
+test("what starts in a batch does so when all of it has been read, in order, before anything is written; outside it starts at once", () => {
+  const time = new VirtualClock(1_700_000_000_000);
+  const batch = new Batch();
+  const turn = new Turn(time, new Containment(time, SILENT_LOG, () => {}), batch);
+  const seen: string[] = [];
+  const come = marking(turn, seen);
+  const starting = (name: string, then = (): void => {}) => ({
+    start: () => {
+      seen.push(`${name} starts`);
+      then();
+    },
+    abandon: () => void seen.push(`${name} abandoned`),
+  });
+  come("a");
+  turn.start(starting("b", () => turn.start(starting("d"))));
+  turn.start(
+    starting("c", () => {
+      turn.enter();
+      throw new Error("a bug");
+    }),
+  );
+  expect(seen).toEqual([]);
+  batch.end();
+  expect(seen).toEqual(["b starts", "c starts", "c abandoned", "d starts", "a"]);
+  expect(turn.depth).toBe(0);
+  turn.start(starting("e"));
+  expect(seen.at(-1)).toBe("e starts");
+});
+
+test("a batch that takes long to start writes what is ready meanwhile", () => {
+  const time = new VirtualClock(1_700_000_000_000);
+  const batch = new Batch();
+  const turn = new Turn(time, undefined, batch);
+  const seen: string[] = [];
+  const come = marking(turn, seen);
+  turn.enter();
+  for (let i = 0; i < 8; i++) {
+    turn.start({
+      start: () => {
+        seen.push(`${i} starts`);
+        turn.nowMs();
+        time.advance(ARRIVAL_LIMITS.flushMs);
+        come(`${i}`);
+      },
+      abandon: () => {},
+    });
+  }
+  turn.leave();
+  batch.end();
+  expect(seen.slice(-8).sort()).not.toEqual(["0", "1", "2", "3", "4", "5", "6", "7"]);
+  expect(seen.indexOf("0")).toBeLessThan(seen.indexOf("4 starts"));
+  expect(seen.filter((each) => each.length === 1)).toEqual(["0", "1", "2", "3", "4", "5", "6", "7"]);
 });

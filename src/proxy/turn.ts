@@ -11,6 +11,11 @@ export interface Flushable extends Blamed {
   flush(): void;
 }
 
+/** Something that may wait until all of a batch has been read. */
+export interface Startable extends Blamed {
+  start(): void;
+}
+
 /** Hands on in a row what one poll brought. */
 export interface Batches {
   /** Runs `action` when all of the batch has been handed on. False, and nothing will run: none is being handed on. */
@@ -26,14 +31,15 @@ export class Turn {
   #depth = 0;
   /** 1 while a batch keeps the turn open, else 0. */
   #batch = 0;
-  /** Entries into the turn that a batch has seen, and the time since when nothing was flushed. */
+  /** Entries into the turn that a batch has seen, and the time since when nothing was flushed; -1: since its first reading. */
   #entries = 0;
-  #flushedMs = 0;
+  #flushedMs = -1;
   /** The time of this turn, read when first asked for; -1: not yet. */
   #nowMs = -1;
   #scheduled = false;
   #dirty: Flushable[] = [];
   #spare: Flushable[] = [];
+  readonly #starts: Startable[] = [];
   readonly #writers: ByteWriter[] = [];
 
   constructor(
@@ -51,18 +57,44 @@ export class Turn {
     this.#batch = 1;
     this.#depth++;
     this.#entries = 0;
-    this.#flushedMs = this.nowMs();
+    this.#flushedMs = -1;
   }
 
   readonly #endBatch = (): void => {
+    this.#startAll();
     this.#batch = 0;
     this.leave();
   };
 
+  /** Starts it now; within a batch when all has been read, so that the code of each phase runs for all of the batch in a row. */
+  start(task: Startable): void {
+    if (this.#batch === 0) task.start();
+    else this.#starts.push(task);
+  }
+
+  /** Those, too, that are added meanwhile. */
+  #startAll(): void {
+    const starts = this.#starts;
+    for (let i = 0; i < starts.length; i++) {
+      const each = starts[i] as Startable;
+      const depth = this.#depth;
+      try {
+        each.start();
+      } catch (error) {
+        this.contain(error, each, depth);
+      }
+      if (++this.#entries % LOOK_EVERY === 0) this.#look();
+    }
+    starts.length = 0;
+  }
+
   /** Monotonic time: one reading per turn, because a request would otherwise take ten. Outside a turn it is read anew. */
   nowMs(): number {
     if (this.#depth === 0) return this.time.nowMs();
-    if (this.#nowMs < 0) this.#nowMs = this.time.nowMs();
+    if (this.#nowMs < 0) {
+      this.#nowMs = this.time.nowMs();
+      if (this.#flushedMs < 0) this.#flushedMs = this.#nowMs;
+    }
     return this.#nowMs;
   }
 
@@ -81,8 +113,8 @@ export class Turn {
 
   /** Within a batch: when it takes long (filters work), what is ready need not wait for the rest, and the time is another one. */
   #look(): void {
-    this.#nowMs = this.time.nowMs();
-    if (this.#nowMs - this.#flushedMs < ARRIVAL_LIMITS.flushMs) return;
+    this.#nowMs = -1;
+    if (this.nowMs() - this.#flushedMs < ARRIVAL_LIMITS.flushMs) return;
     this.#flushedMs = this.#nowMs;
     this.#flush();
   }

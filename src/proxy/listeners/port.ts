@@ -317,7 +317,10 @@ export class ListeningPort implements DownstreamHost, TcpStreamHost {
     const exchange = new Exchange(this.core, generation, runtime, stream, head, end);
     // Set before it runs: it may answer at once.
     stream.handler = exchange;
-    exchange.start();
+    this.core.observer.onExchangeStart();
+    // A body must find its exchange started.
+    if (end) this.core.turn.start(exchange);
+    else exchange.start();
     return exchange;
   }
 
