@@ -28,6 +28,10 @@ class Batch {
     if (this.running) this.ends.push(action);
     return this.running;
   }
+  handOn(): void {
+    this.onHandOn();
+  }
+  onHandOn = (): void => {};
   end(): void {
     this.running = false;
     for (const action of this.ends.splice(0)) action();
@@ -152,4 +156,16 @@ test("a batch that takes long to start writes what is ready meanwhile", () => {
   expect(seen.slice(-8).sort()).not.toEqual(["0", "1", "2", "3", "4", "5", "6", "7"]);
   expect(seen.indexOf("0")).toBeLessThan(seen.indexOf("4 starts"));
   expect(seen.filter((each) => each.length === 1)).toEqual(["0", "1", "2", "3", "4", "5", "6", "7"]);
+});
+
+test("what waits is handed on before a timer fires: it came first", () => {
+  const time = new VirtualClock(1_700_000_000_000);
+  const batch = new Batch();
+  const heard: string[] = [];
+  batch.onHandOn = () => void heard.push("data");
+  const clock = new TurnClock(new Turn(time, undefined, batch));
+  clock.setTimer(10, () => void heard.push("timer"));
+  clock.setTimer(10, () => void heard.push("cancelled")).cancel();
+  time.advance(10);
+  expect(heard).toEqual(["data", "timer"]);
 });

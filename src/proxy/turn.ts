@@ -20,6 +20,8 @@ export interface Startable extends Blamed {
 export interface Batches {
   /** Runs `action` when all of the batch has been handed on. False, and nothing will run: none is being handed on. */
   join(action: () => void): boolean;
+  /** Hands on now what waits. */
+  handOn(): void;
 }
 
 /**
@@ -206,7 +208,13 @@ export class TurnClock implements Clock {
     const { time } = this.turn;
     return time.wallMs() - (time.nowMs() - this.turn.nowMs());
   }
+  /** What was read before the timer fires comes before it: after a stall, what came in time would be taken for late. */
   setTimer(delayMs: number, fire: () => void): Timer {
-    return this.turn.time.setTimer(delayMs, fire);
+    const { time, batches } = this.turn;
+    if (batches === undefined) return time.setTimer(delayMs, fire);
+    return time.setTimer(delayMs, () => {
+      batches.handOn();
+      fire();
+    });
   }
 }

@@ -75,7 +75,7 @@ export class Arrivals {
     ends.length = 0;
   }
 
-  /** Bun runs immediates between one poll and the next, whatever timers are due. */
+  /** Bun runs immediates between one poll and the next, however many timers are due, but those first: who owns one asks for `handOn`. */
   #arm(): void {
     this.#armed = true;
     setImmediate(this.#fire);

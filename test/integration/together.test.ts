@@ -1,0 +1,85 @@
+import { describe, expect, test } from "bun:test";
+import process from "node:process";
+import { DEFAULT_DOWNSTREAM_TIMES, DEFAULT_UPSTREAM_LIMITS } from "../../src/core/limits.ts";
+import { GET, judge, wholeBody, withUpstream } from "../kit/end-to-end.ts";
+import { connectRaw, okText, sayRaw, startRawUpstream, startUpstream } from "../kit/raw.ts";
+import { listenerOf, serviceOf } from "../kit/snapshot.ts";
+import { until } from "../kit/until.ts";
+
+// What comes in one moment, on several connections or beside a timer, is handed on together: each is treated as if it had come alone.
+// Only on Bun's own sockets.
+
+const KEPT = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+const POST = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx";
+const TIME_MS = 400;
+
+/** The process does nothing else for longer than `TIME_MS`; then it reads its sockets, and then timers fire. */
+async function stall(): Promise<void> {
+  await new Promise<void>((resolve) => void setImmediate(resolve));
+  const endMs = performance.now() + 1.5 * TIME_MS;
+  while (performance.now() < endMs);
+}
+
+describe("a process that stalled", () => {
+  test("answers a request that came before its connection's time was over", async () => {
+    const upstream = await startUpstream(() => okText("ok"));
+    const times = { ...DEFAULT_DOWNSTREAM_TIMES, keepAliveIdleMs: TIME_MS };
+    await withUpstream(
+      upstream,
+      async (proxy) => {
+        const connection = await connectRaw(proxy.port());
+        connection.send(KEPT);
+        await connection.until(/ok$/);
+        connection.send(KEPT);
+        await stall();
+        expect((await connection.until(/ok[\s\S]*ok$/)).split("200 OK").length - 1).toBe(2);
+        connection.destroy();
+      },
+      { listeners: [listenerOf({ times })] },
+    );
+  });
+
+  test("passes an answer on that came before the upstream's time was over", async () => {
+    let answer = (): void => {};
+    const upstream = await startUpstream((_request, socket) => {
+      answer = () => void socket.write(okText("ok"));
+      return undefined;
+    });
+    await withUpstream(
+      upstream,
+      async (proxy) => {
+        const heard = sayRaw(proxy.port(), GET);
+        await until(() => upstream.received[0]?.endsWith("\r\n\r\n") === true);
+        answer();
+        await stall();
+        expect(judge(await heard)).toBe("200");
+      },
+      { services: [serviceOf("up", { limits: { ...DEFAULT_UPSTREAM_LIMITS, responseHeadMs: TIME_MS } })] },
+    );
+  });
+});
+
+// Which of two sockets is read first is known of epoll only: the one on which something came first.
+describe.skipIf(process.platform !== "linux")("in the moment of an upstream's answer", () => {
+  test("another's request comes, which may not be sent twice: it does not get a connection that is of no more use", async () => {
+    let answer = (): void => {};
+    const upstream = await startRawUpstream((socket, index) =>
+      socket.on("data", () => {
+        if (index > 0) socket.write(okText("fresh"));
+        else answer = () => void socket.write(`${okText("ok")}and more`);
+      }),
+    );
+    await withUpstream(upstream, async (proxy) => {
+      const [first, second] = [await connectRaw(proxy.port()), await connectRaw(proxy.port())];
+      await until(() => proxy.observer.connections === 2);
+      first.send(KEPT);
+      await until(() => upstream.received[0]?.endsWith("\r\n\r\n") === true);
+      answer();
+      second.send(POST);
+      expect(wholeBody(await first.until(/ok$/))).toBe("ok");
+      expect(wholeBody(await second.until(/\r\n\r\n.+/))).toBe("fresh");
+      first.destroy();
+      second.destroy();
+    });
+  });
+});
