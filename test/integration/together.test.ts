@@ -82,4 +82,23 @@ describe.skipIf(process.platform !== "linux")("in the moment of an upstream's an
       second.destroy();
     });
   });
+
+  test("the end of its request comes: the upstream gets that, though its connection is not kept", async () => {
+    let answer = (): void => {};
+    const upstream = await startRawUpstream((socket) =>
+      socket.on("data", () => {
+        answer = () => void socket.write(okText("early", "keep-alive: timeout=0\r\n"));
+      }),
+    );
+    await withUpstream(upstream, async (proxy) => {
+      const connection = await connectRaw(proxy.port());
+      connection.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\n1234");
+      await until(() => upstream.received[0]?.endsWith("1234") === true);
+      connection.send("5678");
+      answer();
+      expect(wholeBody(await connection.until(/early$/))).toBe("early");
+      await until(() => upstream.received[0]?.endsWith("5678") === true);
+      connection.destroy();
+    });
+  });
 });

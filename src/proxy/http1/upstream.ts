@@ -93,10 +93,11 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
     this.#enter("rest", idleMs);
   }
 
-  /** Closes in an orderly way. */
+  /** Closes in an orderly way. The answer may be here before the end of its request went out: both came in one turn. */
   close(): void {
     if (this.#phase === "closed") return;
     this.#phase = "closed";
+    this.#outbox.flush();
     this.pool.onGone(this);
     this.socket.end();
     this.socket.destroy();
@@ -250,7 +251,6 @@ export class Http1Upstream implements SocketHandler, UpstreamStream, OutboxOwner
     this.handler = NO_HANDLER;
     if (this.#phase === "closed") return;
     if (this.#codec.outgoing !== "done" || !this.#codec.reusable) {
-      this.#outbox.flush();
       this.close();
       return;
     }
