@@ -208,7 +208,7 @@ export class RunningProxy implements DataPlane {
     await Promise.all(ports.map((port) => port.close()));
     this.core.draining = true;
     const jitterMs = Math.min(graceMs * DRAIN_JITTER_SHARE, DRAIN_JITTER_MS_MAX);
-    for (const port of ports) port.drainJittered(clock, rng, jitterMs);
+    for (const port of ports) port.drainJittered(this.core.clock, rng, jitterMs);
     const startMs = clock.nowMs();
     const isDone = (): boolean => {
       const elapsedMs = clock.nowMs() - startMs;
