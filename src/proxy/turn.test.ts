@@ -86,6 +86,40 @@ test("a batch that takes long writes what is ready before it ends, and knows wha
   expect(written.at(-1)).toBe("i");
 });
 
+test("while what comes takes long, each is written before the next one has its turn, at a time of its own", () => {
+  const time = new VirtualClock(1_700_000_000_000);
+  const batch = new Batch();
+  const turn = new Turn(time, undefined, batch);
+  const written: string[] = [];
+  const times: number[] = [];
+  const come = marking(turn, written);
+  const comeSlowly = (name: string): void => {
+    turn.enter();
+    times.push(turn.nowMs());
+    time.advance(10);
+    come(name);
+    turn.leave();
+  };
+  // Nobody knows yet that they take long.
+  for (const name of ["a", "b", "c", "d"]) comeSlowly(name);
+  expect(written).toEqual(["a", "b", "c", "d"]);
+  for (const name of ["e", "f", "g"]) {
+    comeSlowly(name);
+    expect(written.at(-1)).toBe(name);
+  }
+  expect(times.slice(4)).toEqual([40, 50, 60]);
+  // The next batch still knows.
+  batch.end();
+  batch.running = true;
+  comeSlowly("h");
+  expect(written.at(-1)).toBe("h");
+  // Quick again: not after each any more.
+  for (const name of ["i", "j"]) come(name);
+  expect(written.at(-1)).toBe("h");
+  batch.end();
+  expect(written.at(-1)).toBe("j");
+});
+
 test("what throws in a batch costs whom it struck: the turn goes on, and the others are written at its end", () => {
   const time = new VirtualClock(1_700_000_000_000);
   const batch = new Batch();

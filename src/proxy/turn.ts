@@ -3,7 +3,7 @@ import type { Blamed, Containment } from "../core/containment.ts";
 import { ARRIVAL_LIMITS } from "../core/limits.ts";
 import { ByteWriter } from "../core/writer.ts";
 
-/** A batch looks at the clock once in so many entries: it costs 50 ns. */
+/** A batch looks at the clock once in so many entries (it costs 50 ns), and after each while they take long. */
 const LOOK_EVERY = 4;
 
 /** Something with bytes to hand to its socket. */
@@ -33,8 +33,11 @@ export class Turn {
   #depth = 0;
   /** 1 while a batch keeps the turn open, else 0. */
   #batch = 0;
-  /** Entries into the turn that a batch has seen, and the time since when nothing was flushed; -1: since its first reading. */
+  /** Entries into the turn since a batch last looked at the clock, and after how many it looks again. */
   #entries = 0;
+  #lookEvery = LOOK_EVERY;
+  /** When it last looked, and since when nothing was flushed; -1: since its first reading. */
+  #lookedMs = -1;
   #flushedMs = -1;
   /** The time of this turn, read when first asked for; -1: not yet. */
   #nowMs = -1;
@@ -85,7 +88,7 @@ export class Turn {
       } catch (error) {
         this.contain(error, each, depth);
       }
-      if (++this.#entries % LOOK_EVERY === 0) this.#look();
+      if (++this.#entries >= this.#lookEvery) this.#look();
     }
     starts.length = 0;
   }
@@ -95,7 +98,7 @@ export class Turn {
     if (this.#depth === 0) return this.time.nowMs();
     if (this.#nowMs < 0) {
       this.#nowMs = this.time.nowMs();
-      if (this.#flushedMs < 0) this.#flushedMs = this.#nowMs;
+      if (this.#flushedMs < 0) this.#flushedMs = this.#lookedMs = this.#nowMs;
     }
     return this.#nowMs;
   }
@@ -110,14 +113,18 @@ export class Turn {
     if (depth > this.#batch) return;
     if (depth === 0) {
       if (this.#dirty.length > 0) this.#flush();
-    } else if (++this.#entries % LOOK_EVERY === 0) this.#look();
+    } else if (++this.#entries >= this.#lookEvery) this.#look();
   }
 
   /** Within a batch: when it takes long (filters work), what is ready need not wait for the rest, and the time is another one. */
   #look(): void {
     this.#nowMs = -1;
-    if (this.nowMs() - this.#flushedMs < ARRIVAL_LIMITS.flushMs) return;
-    this.#flushedMs = this.#nowMs;
+    const nowMs = this.nowMs();
+    this.#entries = 0;
+    this.#lookEvery = nowMs - this.#lookedMs < ARRIVAL_LIMITS.flushMs ? LOOK_EVERY : 1;
+    this.#lookedMs = nowMs;
+    if (nowMs - this.#flushedMs < ARRIVAL_LIMITS.flushMs) return;
+    this.#flushedMs = nowMs;
     this.#flush();
   }
 
