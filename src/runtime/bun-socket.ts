@@ -257,8 +257,11 @@ function tellPeerEnd(socket: BunSocket): void {
 export const STREAM_HANDLERS = {
   binaryType: "buffer",
   data(native: NativeSocket, bytes: Bytes): void {
+    const socket = native.data as BunSocket;
+    // Nobody's, as the encrypted side of TLS behind a preface: it takes no room from others.
+    if (socket.closed) return;
     // Bun makes a buffer for each call, so it may be kept.
-    ARRIVALS.add(native.data as BunSocket, bytes);
+    ARRIVALS.add(socket, bytes);
   },
   drain(native: NativeSocket): void {
     const socket = native.data;
