@@ -203,3 +203,27 @@ test("what waits is handed on before a timer fires: it came first", () => {
   time.advance(10);
   expect(heard).toEqual(["data", "timer"]);
 });
+
+test("however many wrote a lot in one batch, little memory is kept for the next", () => {
+  const turn = new Turn(new VirtualClock(1_700_000_000_000));
+  const COUNT = 100;
+  const borrow = () => Array.from({ length: COUNT }, () => turn.borrow());
+  const kept = (): number => {
+    const writers = borrow();
+    const fresh = new Set(borrow().map((writer) => writer.buffer.length));
+    expect([...fresh].length).toBe(1);
+    const [initial = 0] = fresh;
+    let bytes = 0;
+    for (const writer of writers) bytes += writer.buffer.length - initial;
+    for (const writer of writers) turn.release(writer);
+    return bytes;
+  };
+  for (let round = 0; round < 3; round++) {
+    const writers = borrow();
+    for (const writer of writers) writer.bytes(new Uint8Array(500_000));
+    for (const writer of writers) turn.release(writer);
+    const bytes = kept();
+    expect(bytes).toBeGreaterThan(0);
+    expect(bytes).toBeLessThan(4 * 1024 * 1024);
+  }
+});

@@ -6,6 +6,10 @@ import { ByteWriter } from "../core/writer.ts";
 /** A batch looks at the clock once in so many entries (it costs 50 ns), and after each while they take long. */
 const LOOK_EVERY = 4;
 
+/** Writers that are kept for the next turn: as many, and with no more memory together than one batch can fill. */
+const SPARE_WRITERS_MAX = 64;
+const SPARE_BYTES_MAX = 2 * 1024 * 1024;
+
 /** Something with bytes to hand to its socket. */
 export interface Flushable extends Blamed {
   flush(): void;
@@ -46,6 +50,8 @@ export class Turn {
   #spare: Flushable[] = [];
   readonly #starts: Startable[] = [];
   readonly #writers: ByteWriter[] = [];
+  /** Memory of `#writers`. */
+  #spareBytes = 0;
 
   constructor(
     readonly time: Clock,
@@ -172,12 +178,18 @@ export class Turn {
 
   /** An empty writer; give it back with `release` once its bytes are written. */
   borrow(): ByteWriter {
-    return this.#writers.pop() ?? new ByteWriter();
+    const writer = this.#writers.pop();
+    if (writer === undefined) return new ByteWriter();
+    this.#spareBytes -= writer.buffer.length;
+    return writer;
   }
 
   release(writer: ByteWriter): void {
     writer.clear();
-    if (this.#writers.length < 64) this.#writers.push(writer);
+    const bytes = this.#spareBytes + writer.buffer.length;
+    if (this.#writers.length >= SPARE_WRITERS_MAX || bytes > SPARE_BYTES_MAX) return;
+    this.#spareBytes = bytes;
+    this.#writers.push(writer);
   }
 
   /** What flushing produces (a drained source sends more) is flushed as well. */
