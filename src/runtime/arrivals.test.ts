@@ -90,3 +90,25 @@ test("who throws with nobody to blame stops the batch, not what waits behind it"
   await nextTurn();
   expect(heard).toEqual(["a1", "end", "b2"]);
 });
+
+test("what throws when a batch has ended is not run again; what waits behind it is", () => {
+  const heard: string[] = [];
+  const arrivals = new Arrivals();
+  let first = true;
+  const a = new Listener("a", heard, () => {
+    if (!first) return;
+    first = false;
+    arrivals.join(() => {
+      heard.push("end");
+      throw new Error("a bug");
+    });
+    arrivals.join(() => void heard.push("other end"));
+  });
+  arrivals.add(a, piece(1));
+  expect(() => arrivals.handOn()).toThrow("a bug");
+  expect(heard).toEqual(["a1", "end"]);
+  arrivals.add(a, piece(2));
+  arrivals.handOn();
+  arrivals.handOn();
+  expect(heard).toEqual(["a1", "end", "a2", "other end"]);
+});

@@ -69,10 +69,9 @@ export class Arrivals {
     }
   }
 
+  /** Each once, also when one of them throws: those behind it run after the next batch. */
   #end(): void {
-    const ends = this.#ends;
-    for (let i = 0; i < ends.length; i++) ends[i]?.();
-    ends.length = 0;
+    for (let action = this.#ends.shift(); action !== undefined; action = this.#ends.shift()) action();
   }
 
   /** Bun runs immediates between one poll and the next, however many timers are due, but those first: who owns one asks for `handOn`. */
