@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { withUpstream } from "../kit/end-to-end.ts";
 import { connectRaw, okText, startUpstream } from "../kit/raw.ts";
+import { forwardTo, routeOf, ruleOf } from "../kit/snapshot.ts";
 import { describe, test } from "../kit/suite.ts";
 
 // A downstream that was paused for the sake of one exchange is read again for the next one.
@@ -36,4 +37,22 @@ describe("the next exchange on a connection", () => {
       });
     });
   }
+
+  test("who finishes asking behind a request that is answered before its body is read gets the answers up to that one", async () => {
+    const upstream = await startUpstream(() => okText("first"));
+    const matches = [{ path: { kind: "exact", value: "/x" }, methods: [], headers: [], query: [] }] as const;
+    const respond = ruleOf({ matches, action: { kind: "respond", status: 204, headers: [], body: "" } });
+    await withUpstream(
+      upstream,
+      async (proxy) => {
+        const connection = await connectRaw(proxy.port());
+        connection.send(`GET /first HTTP/1.1\r\nhost: a\r\n\r\n${chunks(BODY)}GET /third HTTP/1.1\r\nhost: a\r\n\r\n`);
+        connection.end();
+        const heard = await connection.closed();
+        assert.deepEqual(heard.match(/HTTP\/1.1 \d+/g), ["HTTP/1.1 200", "HTTP/1.1 204"]);
+        connection.destroy();
+      },
+      { routes: [routeOf("all", [respond, forwardTo("up")])] },
+    );
+  });
 });

@@ -395,8 +395,9 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
   #linger(): void {
     this.#backlog = undefined;
     this.#outbox.end();
-    if (this.#peerEnded) return;
+    // Also of one that has finished: nothing that still waits here is a request any more.
     this.#enter("linger", LINGER_MS);
+    if (this.#peerEnded) return;
     this.#paused = false;
     this.socket.resume();
   }
