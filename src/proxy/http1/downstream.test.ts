@@ -88,3 +88,43 @@ test("a last answer that the socket keeps, and nobody takes, does not keep the c
   clock.advance(10_000);
   expect(socket.destroyed).toBe(true);
 });
+
+test("a socket that is paused for its backlog stays so until as much as may wait is answered, however many requests that are", () => {
+  const clock = new VirtualClock();
+  const calls: string[] = [];
+  const socket = {
+    pendingBytes: 0,
+    write: () => true,
+    destroy(): void {},
+    end(): void {},
+    pause: () => void calls.push("pause"),
+    resume: () => void calls.push("resume"),
+  };
+  let answer = (): void => {};
+  let answered = 0;
+  const handler: DownstreamHandler = { onData() {}, onEnd() {}, onReset() {}, onWritable() {}, abandon() {} };
+  const host: DownstreamHost = {
+    clock,
+    deadlines: new DeadlineQueue(clock),
+    turn: new Turn(clock),
+    draining: false,
+    openExchange(stream: DownstreamStream) {
+      answer = () => {
+        answered++;
+        stream.sendHead({ status: 204, reason: "", version: 11, upgrade: undefined, headers: new HeaderBlock() }, true);
+      };
+      return handler;
+    },
+    refuse() {},
+    onDownstreamClosed() {},
+  };
+  const info = { tls: undefined } as unknown as ConnectionInfo;
+  const connection = new Http1Downstream(socket as unknown as Socket, listenerOf(), info, host);
+  const request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+  const count = 10_000;
+  connection.onData(socket as unknown as Socket, Buffer.from(request.repeat(count)));
+  expect(calls[0]).toBe("pause");
+  while (answered < count) answer();
+  expect(calls.at(-1)).toBe("resume");
+  expect(calls.indexOf("resume")).toBeGreaterThan(count - 2_000);
+});

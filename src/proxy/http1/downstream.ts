@@ -53,6 +53,8 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
   #busy = false;
   #feeding = false;
   #backlog: Bytes | undefined;
+  /** As much of it as may wait: the socket is paused. */
+  #isFull = false;
   #peerEnded = false;
   /** The request at hand asked for a protocol: a FIN behind it belongs to the tunnel that may open. */
   #mayTunnel = false;
@@ -169,14 +171,15 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
     return this.#busy && this.#codec.incoming === "done";
   }
 
-  #feed(bytes: Bytes): void {
+  /** `own`: they are ours, and stay as they are. */
+  #feed(bytes: Bytes, own = false): void {
     this.#feeding = true;
     let at = 0;
     while (at < bytes.byteLength) {
       const incoming = this.#codec.incoming;
       if (incoming === "failed" || incoming === "closed" || this.#phase === "linger" || this.#phase === "closed") break;
       if (this.#mustWait()) {
-        this.#keep(bytes, at);
+        this.#keep(bytes, at, own);
         break;
       }
       at += this.#codec.receive(bytes, at);
@@ -186,18 +189,20 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
     this.#watchReading();
   }
 
-  #keep(bytes: Bytes, from: number): void {
+  #keep(bytes: Bytes, from: number, own = false): void {
     const rest = bytes.subarray(from);
     const kept = this.#backlog;
     if (kept === undefined) {
-      this.#backlog = copyBytes(rest);
+      // Copied when half of it is done, not for each request: a read of many small ones would be copied as often.
+      this.#backlog = own && rest.byteLength * 2 > rest.buffer.byteLength ? rest : copyBytes(rest);
     } else {
       const joined = new Uint8Array(kept.byteLength + rest.byteLength);
       joined.set(kept);
       joined.set(rest, kept.byteLength);
       this.#backlog = joined;
     }
-    if (isFull(this.#backlog as Bytes, this.config.limits.pipelinedRequests)) this.socket.pause();
+    this.#isFull = isFull(this.#backlog as Bytes, this.config.limits.pipelinedRequests);
+    if (this.#isFull) this.socket.pause();
   }
 
   /** Which time-out applies to what the peer still owes us. */
@@ -370,8 +375,9 @@ export class Http1Downstream implements SocketHandler, DownstreamStream, OutboxO
     const backlog = this.#backlog;
     if (backlog !== undefined) {
       this.#backlog = undefined;
-      if (!this.#paused) this.socket.resume();
-      this.#feed(backlog);
+      this.#isFull = false;
+      this.#feed(backlog, true);
+      if (!this.#paused && !this.#isFull) this.socket.resume();
     }
     if (this.#peerEnded && this.#backlog === undefined) {
       // What waited was the last of it; a request that it left in the middle will never be whole.
