@@ -46,9 +46,9 @@ export const CODEC_LIMITS = {
 
 /** How much data of one poll of the event loop is gathered before it is handed on (Bun's own sockets). */
 export const ARRIVAL_LIMITS = {
-  /** Pieces, of as many sockets mostly. As many: those gathered so far are handed on at once, before more is read. */
+  /** Pieces, of as many sockets mostly. As many: they are handed on before one of another socket is added; twice as many: at once. */
   pieces: 32,
-  /** Bytes of all of them. As many: the same. */
+  /** Bytes of all of them. As many: they are handed on before one of another socket is added; as many in one piece: at once. */
   bytes: 256 * 1024,
   /** What the first of them made is written after this time, though others still wait for their turn. */
   flushMs: 1,

@@ -12,7 +12,7 @@ import type { VerifiedToken } from "../filters/jwt/authenticator.ts";
 import type { Attempt } from "./attempt.ts";
 import { cancelCallout, startCallout } from "./callout.ts";
 import type { ProxyCore } from "./core.ts";
-import { ForwardingResult } from "./forwarding.ts";
+import { applyForwarding, ForwardingResult } from "./forwarding.ts";
 import type { Generation, ListenerRuntime } from "./generation.ts";
 import type { ExchangeRecord } from "./observe/record.ts";
 import type { Reply } from "./reply.ts";
@@ -88,6 +88,9 @@ export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord, Bl
 
   /** Filters, metrics and log hear what it was. */
   protected tell(): void {
+    // It was over before it started (its peer was gone within the same batch): who asked is known all the same.
+    if (this.requestId === "")
+      applyForwarding(this.listener.forwarding, this.connection, this.request, this.core, this.forwarding);
     this.chain?.log();
     this.isTold = true;
     this.core.observer.onExchangeEnd(this);

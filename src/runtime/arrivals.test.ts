@@ -46,7 +46,7 @@ test("what came in one poll is told after it, in order, and what joined runs onc
   expect(heard).toEqual(["a1", "b2", "a3", "end", "b4"]);
 });
 
-test("as many pieces, or as many bytes, as the limits say are told at once; one less waits", () => {
+test("as many pieces, or as many bytes, as the limits say are told before the next of another socket; one less waits", () => {
   for (const [pieces, bytes] of [
     [ARRIVAL_LIMITS.pieces, 1],
     [2, ARRIVAL_LIMITS.bytes / 2],
@@ -54,11 +54,36 @@ test("as many pieces, or as many bytes, as the limits say are told at once; one 
     const heard: string[] = [];
     const arrivals = new Arrivals();
     const a = new Listener("a", heard);
+    const b = new Listener("b", heard);
     for (let i = 0; i < pieces - 1; i++) arrivals.add(a, piece(1, bytes));
+    arrivals.add(b, piece(2, bytes));
     expect(heard.length).toBe(0);
-    arrivals.add(a, piece(1, bytes));
+    arrivals.add(a, piece(3, bytes));
     expect(heard.length).toBe(pieces);
+    expect([a.arrivals, b.arrivals]).toEqual([1, 0]);
   }
+});
+
+test("one socket alone does not make a batch without a bound", () => {
+  const heard: string[] = [];
+  const arrivals = new Arrivals();
+  const a = new Listener("a", heard);
+  arrivals.add(a, piece(1, ARRIVAL_LIMITS.bytes));
+  expect(heard.length).toBe(1);
+  for (let i = 0; i < 2 * ARRIVAL_LIMITS.pieces; i++) arrivals.add(a, piece(1));
+  expect(heard.length).toBe(1 + 2 * ARRIVAL_LIMITS.pieces);
+});
+
+test("what ends a batch follows the data within it, before what joined", () => {
+  const heard: string[] = [];
+  const arrivals = new Arrivals();
+  const a = new Listener("a", heard, () => {
+    arrivals.join(() => void heard.push("joined"));
+    expect(arrivals.handOn(() => void heard.push("never"))).toBe(false);
+  });
+  arrivals.add(a, piece(1));
+  expect(arrivals.handOn(() => void heard.push("a ends"))).toBe(true);
+  expect(heard).toEqual(["a1", "a ends", "joined"]);
 });
 
 test("handing on while it is under way does nothing; what comes meanwhile is told in its turn", () => {

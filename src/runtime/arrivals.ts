@@ -1,6 +1,9 @@
 import type { Bytes } from "../core/bytes.ts";
 import { ARRIVAL_LIMITS } from "../core/limits.ts";
 
+/** Of one socket, which may have more of them than all others may. */
+const PIECES_MAX = 2 * ARRIVAL_LIMITS.pieces;
+
 /** A socket whose data can wait for that of others. */
 export interface Arriving {
   /** How many pieces of its data wait here. Nothing that came after them may be told before them: `handOn` first. */
@@ -28,13 +31,19 @@ export class Arrivals {
 
   /** `bytes` are kept until they are handed on. */
   add(socket: Arriving, bytes: Bytes): void {
+    // Not as soon as it is large enough: what comes next may be the end of the socket whose data came last, and belongs to them.
+    if (this.#isLarge && this.#sockets[this.#count - 1] !== socket) this.handOn();
     const at = this.#count++;
     this.#sockets[at] = socket;
     this.#pieces[at] = bytes;
     socket.arrivals++;
     this.#bytes += bytes.byteLength;
-    if (this.#count >= ARRIVAL_LIMITS.pieces || this.#bytes >= ARRIVAL_LIMITS.bytes) this.handOn();
+    if (bytes.byteLength >= ARRIVAL_LIMITS.bytes || this.#count >= PIECES_MAX) this.handOn();
     else if (!this.#armed) this.#arm();
+  }
+
+  get #isLarge(): boolean {
+    return this.#count >= ARRIVAL_LIMITS.pieces || this.#bytes >= ARRIVAL_LIMITS.bytes;
   }
 
   /** Runs `action` when all of the batch has been handed on. False, and nothing will run: none is being handed on. */
@@ -44,9 +53,12 @@ export class Arrivals {
     return true;
   }
 
-  /** Hands on what waits, in the order in which it came, now. Nothing happens while that is already under way. */
-  handOn(): void {
-    if (this.#running) return;
+  /**
+   * Hands on what waits, in the order in which it came, now. `last` follows within the batch: before what joined runs, so that nobody
+   * takes a connection for whole of which it is known that it has ended. False, and nothing happens, while that is already under way.
+   */
+  handOn(last?: () => void): boolean {
+    if (this.#running) return false;
     this.#running = true;
     try {
       while (this.#next < this.#count) {
@@ -61,12 +73,14 @@ export class Arrivals {
       }
       this.#next = 0;
       this.#count = 0;
+      last?.();
     } finally {
       this.#running = false;
       // One of them threw, with nobody to blame. If the process survives that, the others must not wait for ever.
       if (this.#count > 0 && !this.#armed) this.#arm();
       this.#end();
     }
+    return true;
   }
 
   /** Each once, also when one of them throws: those behind it run after the next batch. */

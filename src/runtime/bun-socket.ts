@@ -193,6 +193,40 @@ export class BunSocket implements Socket, Arriving {
     else if (!this.closed) tellData(this, bytes);
   }
 
+  /** The peer's FIN. */
+  endArrived(): void {
+    // After a failed write Bun shows the peer's RST as an end.
+    if (this.closed || this.peerEnded || this.error !== undefined || !this.ready) return;
+    if (this.paused || this.held !== undefined) this.heldEnd = true;
+    else tellPeerEnd(this);
+  }
+
+  /** The native socket is gone. False: its owner hears that later. */
+  closeArrived(error: Error | null | undefined): boolean {
+    this.pending?.clear();
+    this.closedByPeer = true;
+    const broken = error !== undefined && error !== null;
+    if (!broken && (this.held !== undefined || this.heldEnd)) {
+      // Both sides are done, but the owner has not taken everything yet.
+      this.native = undefined;
+      this.ended = true;
+      this.heldEnd = true;
+      this.heldClose = true;
+      return false;
+    }
+    this.closed = true;
+    this.held = undefined;
+    if (!this.ready && this.target !== undefined) {
+      this.error = connectError(this.target.address, this.error ?? error ?? resetByPeer());
+    } else if (broken) {
+      this.error ??= error;
+    } else if (!this.ended && !this.peerEnded) {
+      // Neither side said that it was done: something broke, whether or not the system says what.
+      this.error ??= resetByPeer();
+    }
+    return true;
+  }
+
   hold(bytes: Bytes): void {
     if (this.closed) return;
     this.held ??= [];
@@ -269,41 +303,17 @@ export const STREAM_HANDLERS = {
   },
   end(native: NativeSocket): void {
     const socket = native.data as BunSocket;
-    if (socket.arrivals > 0) ARRIVALS.handOn();
-    // After a failed write Bun shows the peer's RST as an end.
-    if (socket.closed || socket.peerEnded || socket.error !== undefined || !socket.ready) return;
-    if (socket.paused || socket.held !== undefined) socket.heldEnd = true;
-    else tellPeerEnd(socket);
+    if (socket.arrivals === 0 || !ARRIVALS.handOn(() => socket.endArrived())) socket.endArrived();
   },
   close(native: NativeSocket, error: Error | undefined): void {
     const socket = native.data;
     if (!(socket instanceof BunSocket) || socket.closed) return;
-    if (socket.arrivals > 0) {
-      ARRIVALS.handOn();
-      if (socket.closed) return;
-    }
-    socket.pending?.clear();
-    socket.closedByPeer = true;
-    const broken = error !== undefined && error !== null;
-    if (!broken && (socket.held !== undefined || socket.heldEnd)) {
-      // Both sides are done, but the owner has not taken everything yet.
-      socket.native = undefined;
-      socket.ended = true;
-      socket.heldEnd = true;
-      socket.heldClose = true;
-      return;
-    }
-    socket.closed = true;
-    socket.held = undefined;
-    if (!socket.ready && socket.target !== undefined) {
-      socket.error = connectError(socket.target.address, socket.error ?? error ?? resetByPeer());
-    } else if (broken) {
-      socket.error ??= error;
-    } else if (!socket.ended && !socket.peerEnded) {
-      // Neither side said that it was done: something broke, whether or not the system says what.
-      socket.error ??= resetByPeer();
-    }
-    process.nextTick(tellGone, socket);
+    // Within the batch it is told at once: what starts behind it must know.
+    const arrived = (): void => {
+      if (!socket.closed && socket.closeArrived(error)) tellGone(socket);
+    };
+    if (socket.arrivals > 0 && ARRIVALS.handOn(arrived)) return;
+    if (socket.closeArrived(error)) process.nextTick(tellGone, socket);
   },
   error(native: NativeSocket, error: Error): void {
     const socket = native.data;

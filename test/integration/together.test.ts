@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import type net from "node:net";
 import process from "node:process";
 import { DEFAULT_DOWNSTREAM_TIMES, DEFAULT_UPSTREAM_LIMITS } from "../../src/core/limits.ts";
 import { GET, judge, wholeBody, withUpstream } from "../kit/end-to-end.ts";
@@ -100,5 +101,53 @@ describe.skipIf(process.platform !== "linux")("in the moment of an upstream's an
       await until(() => upstream.received[0]?.endsWith("5678") === true);
       connection.destroy();
     });
+  });
+});
+
+const asking = (path: string): string => `POST ${path} HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n`;
+
+// Of no more use, since they ended behind the data that came with it.
+for (const count of [1, 10, 40])
+  test(`${count} upstream connections that are reset behind an answer are not used for requests that came with it`, async () => {
+    const held: net.Socket[] = [];
+    const upstream = await startUpstream(({ head }, socket) => {
+      if (!head.includes(" /held ")) return okText("other");
+      held.push(socket);
+      return undefined;
+    });
+    await withUpstream(upstream, async (proxy) => {
+      const connect = () => Promise.all(Array.from({ length: count }, () => connectRaw(proxy.port())));
+      const askers = await connect();
+      const others = await connect();
+      for (const asker of askers) asker.send(asking("/held"));
+      while (held.length < count) await Bun.sleep(1);
+      for (let i = 0; i < count; i++) {
+        others[i]?.send(asking("/other"));
+        held[i]?.write(okText("held"));
+        held[i]?.resetAndDestroy();
+      }
+      for (const asker of askers) expect(await asker.until("held")).toStartWith("HTTP/1.1 200 ");
+      for (const other of others) expect(await other.until("\r\n\r\n")).toStartWith("HTTP/1.1 200 ");
+      for (const each of [...askers, ...others]) each.destroy();
+    });
+  });
+
+test("who asks and is gone at once is known to the log", async () => {
+  const upstream = await startUpstream(() => okText("late"));
+  await withUpstream(upstream, async (proxy) => {
+    const connections = await Promise.all(Array.from({ length: 40 }, () => connectRaw(proxy.port())));
+    for (const connection of connections) {
+      connection.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+      connection.reset();
+    }
+    // What was reset before it was read is no exchange.
+    const last = await connectRaw(proxy.port());
+    last.send("GET /last HTTP/1.1\r\nhost: a\r\n\r\n");
+    await last.until("late");
+    last.destroy();
+    for (const { requestId, clientAddress } of await proxy.seen(1)) {
+      expect(requestId).not.toBe("");
+      expect(clientAddress).toBe("127.0.0.1");
+    }
   });
 });
