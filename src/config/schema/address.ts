@@ -11,9 +11,10 @@ export function readAddress(text: string): Address | Refusal {
     new Refusal("bad_address", `${show(text)} is not an address: ${why}.`, "like 127.0.0.1:80, [::1]:80, name:80 or unix:/path");
   if (text.startsWith("unix:")) return readSocketPath(text.slice(5), bad);
   if (text.includes("://")) return bad("it is a URL");
-  const match = /^(\[[^\]]+\]|[^:]+):(\d{1,5})$/.exec(text);
-  if (match === null) return bad(text.includes(":") ? "IPv6 needs brackets, the port comes last" : "it has no port");
-  const port = Number(match[2]);
+  const match = /^(\[[^\]]+\]|[^:]+)(?::([^:]*))?$/.exec(text);
+  if (match === null) return bad("IPv6 needs brackets, the port comes last");
+  if (match[2] === undefined) return bad("it has no port");
+  const port = /^\d{1,5}$/.test(match[2]) ? Number(match[2]) : 0;
   if (port < 1 || port > 65535) return bad("the port is not 1 to 65535");
   const host = readAddressHost(match[1] as string);
   return host instanceof Refusal ? bad("its host is malformed") : { kind: "tcp", host, port };
