@@ -194,10 +194,12 @@ async function refuseBadStart(context: CommandContext, host: ProxyHost, fromFile
 function announce(context: CommandContext, host: ProxyHost, adminUrl: string | undefined): void {
   const paint = paintOf(context);
   const lines = [`${paint.bold("selvedge proxy")} ${VERSION}, process ${process.pid}`];
-  for (const { name, address, protocol } of host.snapshot()?.listeners ?? []) {
+  const snapshot = host.snapshot();
+  for (const { name, address, protocol } of snapshot?.listeners ?? []) {
     const where = address.kind === "tcp" ? `${protocol}://${address.host}:${address.port}` : `unix:${address.path}`;
     lines.push(`  ${name}  ${where}`);
   }
+  if (snapshot?.listeners.length === 0) lines.push("  no listeners: nothing is served until a Gateway has some");
   if (!host.ready) lines.push(`  not ready: ${host.notReadyReason}`);
   if (adminUrl !== undefined) lines.push(`  admin  ${adminUrl}`);
   context.terminal.error(`${lines.join("\n")}\n`);

@@ -54,6 +54,8 @@ export const ISSUE_CODES = {
     "The filter of a TCP route can do nothing there: it is no proxy-wasm module, or has no callback for streams.",
   // What is referred to outside.
   file_unreadable: "A file cannot be read.",
+  no_resources:
+    "The files of a proxy that serves hold no resource any more, as when one is being written. What served before stays.",
   bad_certificate: "Not a PEM certificate.",
   bad_key: "Not a PEM private key.",
   certificate_mismatch: "The private key does not belong to the certificate.",

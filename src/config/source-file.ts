@@ -7,7 +7,7 @@ import { checkFilters, filterPlaceOf, type TryFilter } from "./filter-check.ts";
 import { type ConfigIssue, orderIssues } from "./issue.ts";
 import { type ModuleCatalogue, withStoredModules } from "./modules.ts";
 import { notPulled, type PullModule, pinModules } from "./oci/pin.ts";
-import { createFileReader, readConfigFiles } from "./read-files.ts";
+import { createFileReader, type ReadConfig, readConfigFiles } from "./read-files.ts";
 import type { SnapshotOutcome, SnapshotSource, SnapshotUpdate } from "./source.ts";
 
 export interface FileSourceOptions {
@@ -40,6 +40,8 @@ export class FileSource implements SnapshotSource {
   #revision = 0;
   #digest = "";
   #refused = false;
+  /** What serves has resources. */
+  #filled = false;
   #onSnapshot: ((update: SnapshotUpdate) => void) | undefined;
   #onRefused: ((issues: readonly ConfigIssue[]) => void) | undefined;
   #stopWatching: (() => void) | undefined;
@@ -106,6 +108,15 @@ export class FileSource implements SnapshotSource {
     }
   }
 
+  /** A file that was cut to nothing is being written, or was lost: it closes no port. At the start nothing is lost. */
+  #emptied({ resources, issues }: ReadConfig): readonly ConfigIssue[] {
+    if (resources.length > 0 || issues.length > 0 || !this.#filled) return [];
+    const file = this.options.paths[0] ?? "";
+    const message = "There are no resources any more.";
+    const hint = "to serve nothing, stop the proxy, or leave one resource, as a Mesh";
+    return [{ code: "no_resources", message, hint, resource: "", path: "", file, line: 0, column: 0 }];
+  }
+
   #refuse(issues: readonly ConfigIssue[]): false {
     this.#refused = true;
     this.options.onIssues(issues);
@@ -143,7 +154,7 @@ export class FileSource implements SnapshotSource {
     this.#watch(stamps);
     const place = filterPlaceOf(resources, read.partial);
     const tried = tryFilter === undefined ? [] : await checkFilters(compiled, tryFilter, place, this.#checkedFilters);
-    const issues = orderIssues(read.issues, compiled.issues, tried);
+    const issues = orderIssues(read.issues, this.#emptied(read), compiled.issues, tried);
     if (compiled.warnings.length > 0) this.options.onWarnings?.(compiled.warnings);
     const { snapshot } = compiled;
     if (issues.length > 0 || snapshot === undefined) return this.#refuse(issues);
@@ -158,6 +169,7 @@ export class FileSource implements SnapshotSource {
     }
     this.#revision = snapshot.revision;
     this.#digest = snapshot.digest;
+    this.#filled = resources.length > 0;
     this.#onSnapshot?.({ snapshot, modules: compiled.modules, publishedAtMs });
     return true;
   }
