@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { ConfigIssue } from "../config/issue.ts";
+import { whyUnreadable } from "../core/why-unreadable.ts";
 import { type CommandContext, CommandError, EXIT } from "./command.ts";
 import { paintOf } from "./report.ts";
 import { printable } from "./terminal.ts";
@@ -89,9 +90,7 @@ export function readText(path: string, hint = ""): string {
 }
 
 function unreadable(path: string, error: unknown, hint = ""): CommandError {
-  const code = (error as { code?: string }).code;
-  const why = code === "ENOENT" ? "there is no such file or folder" : error instanceof Error ? error.message : String(error);
-  return new CommandError(`cannot read ${path}: ${why}`, hint, EXIT.usage);
+  return new CommandError(`cannot read ${path}: ${whyUnreadable(error)}`, hint, EXIT.usage);
 }
 
 function placeIn(parts: readonly Part[], issue: ConfigIssue): ConfigIssue {

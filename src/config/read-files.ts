@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, extname, isAbsolute, join, resolve } from "node:path";
+import { whyUnreadable } from "../core/why-unreadable.ts";
 import type { ConfigIssue } from "./issue.ts";
 import { type ParsedResource, parseResources } from "./parse.ts";
 import type { PartialResource } from "./prune.ts";
@@ -27,8 +28,7 @@ export function readConfigFiles(paths: readonly string[], env: Env, onRead: (pat
   const issues: ConfigIssue[] = [];
   const files: string[] = [];
   const unreadable = (file: string, error: unknown): void => {
-    const why = error instanceof Error ? error.message : String(error);
-    const message = `${file} cannot be read: ${why}.`;
+    const message = `${file} cannot be read: ${whyUnreadable(error)}.`;
     refused.push(REFUSED_ANYTHING);
     issues.push({ code: "file_unreadable", message, hint: "", resource: "", path: "", file, line: 0, column: 0 });
   };

@@ -263,6 +263,33 @@ describe("FileSource", () => {
     await source.stop();
   });
 
+  test("files that are cut to nothing are refused while they serve, not at the start", async () => {
+    const path = join(folder, "a.yaml");
+    writeFileSync(path, "# to be written\n");
+    const run = startable([path]);
+    await run.start();
+    writeFileSync(path, service("a", 1));
+    assert.equal(await run.source.reload(), true);
+    for (const text of ["", "---\n# nothing\n"]) {
+      writeFileSync(path, text);
+      assert.equal(await run.source.reload(), false);
+    }
+    assert.deepEqual(
+      run.issues.map((issues) => issues.map(({ code, file }) => [code, file])),
+      [[["no_resources", path]], [["no_resources", path]]],
+    );
+    writeFileSync(path, "[");
+    await run.source.reload();
+    assert.equal(
+      run.issues[2]?.some(({ code }) => code === "no_resources"),
+      false,
+    );
+    writeFileSync(path, service("a", 1));
+    assert.equal(await run.source.reload(), true);
+    assert.equal(run.updates.length, 2);
+    await run.source.stop();
+  });
+
   test("a failure inside is an issue, and the source lives", async () => {
     const path = join(folder, "a.yaml");
     writeFileSync(path, service("a", 1));
@@ -291,8 +318,8 @@ describe("FileSource", () => {
     const run = startable([join(folder, "nope.yaml")]);
     await assert.rejects(run.start(), /has issues/);
     assert.deepEqual(
-      run.issues[0]?.map((each) => each.code),
-      ["file_unreadable"],
+      run.issues[0]?.map((each) => [each.code, each.message]),
+      [["file_unreadable", `${join(folder, "nope.yaml")} cannot be read: there is no such file or folder.`]],
     );
     assert.equal(run.updates.length, 0);
     assert.equal(run.stops(), run.watched.length);

@@ -1,4 +1,5 @@
 import { CONFIG_LIMITS } from "../../core/limits.ts";
+import { whyUnreadable } from "../../core/why-unreadable.ts";
 import { Catalogue, fullName, keyOfResource } from "../catalogue.ts";
 import type { IssueCode } from "../codes.ts";
 import type { CompileOptions } from "../compile.ts";
@@ -223,8 +224,7 @@ export class CompileContext {
       if (bytes.byteLength <= maxBytes) return bytes;
       this.report(resource, path, "out_of_range", `${file} is larger than ${formatSize(maxBytes)}.`);
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      this.report(resource, path, "file_unreadable", `${file} cannot be read: ${why}.`, hintOfError(error));
+      this.report(resource, path, "file_unreadable", `${file} cannot be read: ${whyUnreadable(error)}.`, hintOfError(error));
     }
     return undefined;
   }
