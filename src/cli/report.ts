@@ -1,5 +1,6 @@
 import { type ConfigIssue, formatIssue } from "../config/issue.ts";
 import type { ApplyOutcome } from "../control/control.ts";
+import type { WaitOutcome } from "../control/model/proxies.ts";
 import { jsonText } from "../core/json-text.ts";
 import { type CommandContext, EXIT } from "./command.ts";
 import { asTyped } from "./program.ts";
@@ -35,11 +36,19 @@ export function printWarnings(context: CommandContext, warnings: readonly Config
   for (const warning of warnings) context.terminal.error(`${paint.yellow("!")} ${issueLine(context, warning)}\n`);
 }
 
-/** Says what an apply, delete, rollback or restore did; the exit code follows from it. */
+export interface OutcomeView {
+  /** Where in what was given an issue is. */
+  readonly place?: ((issue: ConfigIssue) => ConfigIssue) | undefined;
+  readonly dryRun?: boolean;
+  /** What became of it in the proxies: part of the same document with --json. */
+  readonly wait?: WaitOutcome;
+}
+
+/** Says what an apply, delete, rollback or restore did, or would do; the exit code follows from it. */
 export function reportOutcome(
   context: CommandContext,
   outcome: ApplyOutcome,
-  place: (issue: ConfigIssue) => ConfigIssue = (issue) => issue,
+  { place = (issue) => issue, dryRun = false, wait }: OutcomeView = {},
 ): number {
   const { terminal, flags } = context;
   const paint = paintOf(context);
@@ -56,12 +65,13 @@ export function reportOutcome(
   }
   const warnings = outcome.warnings?.map(place);
   if (flags.on("json")) {
-    printJson(context, { ...outcome, ...(warnings === undefined ? {} : { warnings }) });
+    printJson(context, { ...outcome, ...(warnings === undefined ? {} : { warnings }), ...(wait === undefined ? {} : { wait }) });
     return EXIT.ok;
   }
   printWarnings(context, warnings ?? []);
-  for (const change of outcome.changes) terminal.out(`${printable(shortName(change.key))} ${paint.green(change.kind)}\n`);
-  if (outcome.changes.length === 0) terminal.out("nothing changed\n");
-  terminal.out(`revision ${outcome.revision}\n`);
+  const would = dryRun ? "would be " : "";
+  for (const { key, kind } of outcome.changes) terminal.out(`${printable(shortName(key))} ${paint.green(`${would}${kind}`)}\n`);
+  if (outcome.changes.length === 0) terminal.out(dryRun ? "nothing would change\n" : "nothing changed\n");
+  terminal.out(dryRun ? `dry run: it stays at revision ${outcome.revision}\n` : `revision ${outcome.revision}\n`);
   return EXIT.ok;
 }

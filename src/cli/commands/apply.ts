@@ -1,8 +1,7 @@
 import { type Command, REMOTE_FLAGS } from "../command.ts";
 import { readFiles } from "../files.ts";
 import { withRemote } from "../remote.ts";
-import { reportOutcome } from "../report.ts";
-import { reportWait, WAIT_FLAGS } from "../wait.ts";
+import { reportApplied, WAIT_FLAGS } from "../wait.ts";
 
 export const command: Command = {
   name: "apply",
@@ -23,10 +22,8 @@ export const command: Command = {
     const { flags } = context;
     const joined = await readFiles(context);
     return withRemote(context, async (remote) => {
-      const outcome = await remote.apply(joined.text, flags.on("dry-run"));
-      const exit = reportOutcome(context, outcome, joined.place);
-      if (!outcome.ok || !flags.on("wait") || flags.on("dry-run")) return exit;
-      return reportWait(context, remote, outcome.revision);
+      const dryRun = flags.on("dry-run");
+      return reportApplied(context, remote, await remote.apply(joined.text, dryRun), { place: joined.place, dryRun });
     });
   },
 };

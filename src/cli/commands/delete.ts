@@ -41,8 +41,7 @@ export const command: Command = {
       joinKind(args)
         .map((arg) => parseReference(arg).key)
         .join("\n");
-    return withRemote(context, async (remote) =>
-      reportOutcome(context, await remote.delete(text, flags.on("dry-run")), joined?.place),
-    );
+    const view = { place: joined?.place, dryRun: flags.on("dry-run") };
+    return withRemote(context, async (remote) => reportOutcome(context, await remote.delete(text, view.dryRun), view));
   },
 };

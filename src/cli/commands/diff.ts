@@ -36,7 +36,7 @@ export const command: Command = {
     if (to !== undefined) throw new CommandError("--to needs --from", "selvedge diff --from 41 --to 45", EXIT.usage);
     const joined = await readFiles(context);
     const outcome = await withRemote(context, (remote) => remote.apply(joined.text, true, context.flags.on("show-secrets")));
-    if (!outcome.ok) return reportOutcome(context, outcome, joined.place);
+    if (!outcome.ok) return reportOutcome(context, outcome, { place: joined.place });
     const changes = outcome.diff ?? [];
     if (context.flags.on("json")) printJson(context, changes);
     else await printChanges(context, changes, "nothing would change\n");

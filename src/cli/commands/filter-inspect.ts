@@ -88,7 +88,8 @@ function print(context: CommandContext, file: string, module: ModuleDescription,
   const rows = module.needs.map(({ what, grant, because }) => [
     what,
     grant === "" ? "-" : `capabilities.${grant}`,
-    because.map((each) => (each.includes("/") ? each : each.slice(each.indexOf(".") + 1))).join(", "),
+    // Go imports the same function twice.
+    [...new Set(because.map((each) => (each.includes("/") ? each : each.slice(each.indexOf(".") + 1))))].join(", "),
   ]);
   if (rows.length > 0)
     terminal.out(`\n${printable(formatTable([["WHAT IT COULD DO", "GRANTED BY", "BECAUSE OF"], ...rows], paint))}`);

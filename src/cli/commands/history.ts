@@ -7,7 +7,7 @@ import { paintOf, printJson, shortName } from "../report.ts";
 import { formatTable, printable } from "../terminal.ts";
 
 const CHANGES_SHOWN = 3;
-const HEAD = ["REVISION", "TIME", "AUTHOR", "FROM", "CHANGES"];
+const HEAD = ["REVISION", "TIME (UTC)", "AUTHOR", "FROM", "CHANGES"];
 
 export const command: Command = {
   name: "history",

@@ -1,8 +1,7 @@
 import { type Command, REMOTE_FLAGS } from "../command.ts";
 import { parseRevision } from "../reference.ts";
 import { withRemote } from "../remote.ts";
-import { reportOutcome } from "../report.ts";
-import { reportWait, WAIT_FLAGS } from "../wait.ts";
+import { reportApplied, WAIT_FLAGS } from "../wait.ts";
 
 export const command: Command = {
   name: "rollback",
@@ -16,10 +15,6 @@ export const command: Command = {
   examples: [{ says: "go back to what revision 41 was", line: "selvedge rollback 41 --wait" }],
   async run(context) {
     const revision = parseRevision(context.args[0] ?? "");
-    return withRemote(context, async (remote) => {
-      const outcome = await remote.rollback(revision);
-      const exit = reportOutcome(context, outcome);
-      return outcome.ok && context.flags.on("wait") ? reportWait(context, remote, outcome.revision) : exit;
-    });
+    return withRemote(context, async (remote) => reportApplied(context, remote, await remote.rollback(revision)));
   },
 };

@@ -3,33 +3,13 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { testAuthority } from "../../../test/kit/certs.ts";
 import { inFolder, runInFolder } from "../../../test/kit/command-line.ts";
+import { serveControlApi } from "../../../test/kit/control-api.ts";
 import { METADATA_SECTION } from "../../config/module-summary.ts";
-import { builtinModules } from "../../config/modules.ts";
 import type { Json } from "../../config/parse.ts";
 import { redactSnapshot } from "../../config/sections.ts";
 import { appendCustomSection } from "../../config/wasm-sections.ts";
-import { createControlApi } from "../../control/api/app.ts";
-import { createControlPlane } from "../../control/create.ts";
 import { answerQuery, readQuery } from "../../control/inbox/query.ts";
 import { utf8Bytes } from "../../core/bytes.ts";
-import { SystemClock } from "../../core/clock.ts";
-import { SILENT_LOG } from "../../core/log.ts";
-import { SeededRng } from "../../core/rng.ts";
-
-async function serve() {
-  const plane = createControlPlane({
-    ...{ backend: { kind: "memory" }, modules: builtinModules(new Map()), version: "t" },
-    ...{ clock: new SystemClock(), rng: new SeededRng(1), log: SILENT_LOG },
-  });
-  await plane.start();
-  const api = createControlApi({ plane, version: "t", guard: () => undefined, log: SILENT_LOG, metrics: async () => "" });
-  const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: (request) => api.fetch(request) });
-  const stop = async (): Promise<void> => {
-    await server.stop(true);
-    await plane.stop();
-  };
-  return { plane, url: `http://127.0.0.1:${server.port}`, stop };
-}
 
 test("get, diff and history show no private key, unless --show-secrets; that it changes is shown", async () => {
   const authority = await testAuthority();
@@ -41,7 +21,7 @@ test("get, diff and history show no private key, unless --show-secrets; that it 
     return { text, key: keyPem.split("\n")[2] ?? "" };
   };
   const [former, next] = [await gateway("a.test"), await gateway("b.test")];
-  const { plane, url, stop } = await serve();
+  const { plane, url, stop } = await serveControlApi();
   try {
     expect(await plane.apply({ text: former.text, author: "t", origin: "api" })).toMatchObject({ ok: true });
     await inFolder({ "next.json": next.text }, async (folder) => {
@@ -83,7 +63,7 @@ test("get, diff and history show no private key, unless --show-secrets; that it 
 });
 
 test("what a module's schema calls secret: hidden by the API, over NATS and in dumps, unless asked for; what was hidden is not written back", async () => {
-  const { plane, url, stop } = await serve();
+  const { plane, url, stop } = await serveControlApi();
   const schema = { type: "object", properties: { pin: { type: "string", writeOnly: true } } };
   const metadata = utf8Bytes(JSON.stringify({ name: "f", settings: schema }));
   const wasm = appendCustomSection(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0), METADATA_SECTION, metadata);

@@ -67,7 +67,7 @@ function printProxies(context: CommandContext, status: ControlStatus): void {
     printable(proxy.id),
     printable(proxy.group),
     String(proxy.revision),
-    proxy.rejectedRevision > 0 ? `refused ${proxy.rejectedRevision}` : proxy.revision === status.revision ? "ok" : "behind",
+    stateOf(proxy, status.revision),
     `${Math.round(proxy.applyMs * 10) / 10} ms`,
   ]);
   terminal.out(formatTable([["PROXY", "GROUP", "REVISION", "STATE", "APPLY"], ...rows], paint));
@@ -75,6 +75,13 @@ function printProxies(context: CommandContext, status: ControlStatus): void {
     for (const issue of proxy.issues) terminal.out(`${paint.red(printable(proxy.id))}: ${printable(formatIssue(issue))}\n`);
   }
   printEvents(context, status);
+}
+
+function stateOf({ revision, rejectedRevision }: ControlStatus["proxies"][number], newest: number): string {
+  if (rejectedRevision > 0) return `refused ${rejectedRevision}`;
+  if (revision === newest) return "ok";
+  // Ahead: NATS has lost what was given out (docs/operations.md).
+  return revision < newest ? "behind" : "ahead";
 }
 
 /** Of a control plane of a former version: none. */
