@@ -12,6 +12,7 @@ const GO_SERVER = "github.com/nats-io/nats-server/v2@latest";
 const GO_CLI = "github.com/nats-io/natscli/nats";
 const GO_CLI_VERSION = "v0.1.6";
 const GO_MS = 10 * 60_000;
+const TICK_S = 10;
 
 /** Where obtained programs are kept: `$SELVEDGE_TOOLS_DIR`, else `$XDG_CACHE_HOME/selvedge`, else `~/.cache/selvedge`. */
 export function cacheFolder() {
@@ -98,21 +99,39 @@ function goProgram() {
 
 async function serverByGo(print) {
   const go = goProgram();
-  print("building nats-server with Go (about a minute)");
-  await inBuildFolder(
-    (folder) => run(go, ["install", GO_SERVER], { env: { GOBIN: folder, GOFLAGS: "-mod=mod" }, cwd: folder }),
-    "nats-server",
+  print("building nats-server with Go (a minute or two)");
+  await ticking(print, "building nats-server", () =>
+    inBuildFolder(
+      (folder) => run(go, ["install", GO_SERVER], { env: { GOBIN: folder, GOFLAGS: "-mod=mod" }, cwd: folder }),
+      "nats-server",
+    ),
   );
 }
 
 async function cliByGo(print) {
   const go = goProgram();
-  print("building the nats CLI with Go (about two minutes)");
-  await inBuildFolder(async (folder) => {
-    await run(go, ["mod", "init", "selvedge.invalid/nats"], { cwd: folder });
-    await run(go, ["get", `${GO_CLI}@${GO_CLI_VERSION}`], { cwd: folder });
-    await run(go, ["build", "-o", "nats", GO_CLI], { cwd: folder, env: { GOFLAGS: "-mod=mod" } });
-  }, "nats");
+  print("building the nats CLI with Go (two or three minutes)");
+  await ticking(print, "building the nats CLI", () =>
+    inBuildFolder(async (folder) => {
+      await run(go, ["mod", "init", "selvedge.invalid/nats"], { cwd: folder });
+      await run(go, ["get", `${GO_CLI}@${GO_CLI_VERSION}`], { cwd: folder });
+      await run(go, ["build", "-o", "nats", GO_CLI], { cwd: folder, env: { GOFLAGS: "-mod=mod" } });
+    }, "nats"),
+  );
+}
+
+/** Says every ten seconds that it goes on. */
+async function ticking(print, title, work) {
+  let seconds = 0;
+  const timer = setInterval(() => {
+    seconds += TICK_S;
+    print(`${title}, ${seconds} s`);
+  }, TICK_S * 1000);
+  try {
+    return await work();
+  } finally {
+    clearInterval(timer);
+  }
 }
 
 /** A program of the Debian package of that name, unpacked into our folder: without root, and nothing is installed or started. */
