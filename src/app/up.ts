@@ -204,7 +204,7 @@ async function applyFirst(
     running.demo = await startDemoServices(state, say);
     const isNew = control.plane.status().resources === 0;
     const services = demoServiceYaml(running.demo);
-    const [http, https] = [flags.number("http") ?? 8080, flags.number("https") ?? 8443];
+    const [http, https] = [flags.number("http") ?? FIRST_PORT, flags.number("https") ?? 8443];
     const demo = demoConfigYaml(http, https, demoCertificate(state, nowMs), accessLogPath(state));
     await apply(context, control, isNew ? `${services}---\n${demo}` : services, "<demo>");
     if (!isNew) await moveGateway(context, control, gatewayOf(demo), state, say);
@@ -289,27 +289,43 @@ function announce(context: CommandContext, running: Running): void {
   const base = urls.find((url) => url.startsWith("http:"));
   lines.push("", paint.bold("Try"));
   if (base !== undefined) lines.push(`  curl -i '${base}${demo === undefined ? "/" : "/echo?say=hi"}'`);
-  lines.push(...triesOf(context, running).map((line) => `  ${line}`), "", "Ctrl-C stops everything.");
+  lines.push(
+    ...triesOf(context, running, base ?? urls.find((url) => url.startsWith("https:"))).map((line) => `  ${line}`),
+    "",
+    "Ctrl-C stops everything.",
+  );
   context.terminal.out(`${lines.join("\n")}\n`);
 }
 
-const CHANGE = `apiVersion: selvedge.dev/v1
+const FIRST_PORT = 8080;
+/** Without a listener a route is served nowhere. */
+const FIRST_GATEWAY = `apiVersion: selvedge.dev/v1
+kind: Gateway
+metadata: { name: news }
+spec: { listeners: [{ port: ${FIRST_PORT} }] }
+---
+`;
+const NEWS = `apiVersion: selvedge.dev/v1
 kind: Route
 metadata: { name: news }
 spec: { rules: [{ matches: [{ path: { exact: /news } }], respond: { body: "fresh news" } }] }`;
 
-/** A command that changes a route, over NATS when its tool is there, and one that shows who serves what. */
-function triesOf({ flags, terminal }: CommandContext, running: Running): string[] {
+/** A command that makes a route, over NATS when its tool is there, and asks for it, and one that shows who serves what. `base`: what listens. */
+function triesOf({ flags, terminal }: CommandContext, running: Running, base: string | undefined): string[] {
   const { control } = running;
   const natsUrl = serversOf(running);
   const program = programOf(terminal);
   const server = flags.originOf("listen") === "default" ? "" : ` --server ${control?.url ?? ""}`;
   const nats = natsUrl === undefined ? undefined : findProgram("nats", terminal.env);
+  const text = base === undefined ? FIRST_GATEWAY + NEWS : NEWS;
   const change =
     nats === undefined
-      ? `echo '${CHANGE}' | ${program} apply${server} -f - --wait`
-      : `${nats} pub -s ${natsUrl} selvedge.config.apply '${CHANGE}'`;
-  return [change, `${program} status${server}`];
+      ? `echo '${text}' | ${program} apply${server} -f - --wait`
+      : `${nats} pub -s ${natsUrl} selvedge.config.apply '${text}' && sleep 1`;
+  return [
+    `${change} && curl ${base?.startsWith("https:") ? "-ik" : "-i"} ${base ?? `http://127.0.0.1:${FIRST_PORT}`}/news`,
+    `${program} status${server}`,
+  ];
 }
 
 const shownHost = (host: string): string =>

@@ -45,3 +45,28 @@ test(
   },
   TEST_MS,
 );
+
+test(
+  "what up says to try makes a listener where there is none, and asks what there is for the new route",
+  async () => {
+    await inFolder({ "up.yaml": await gateway() }, async (folder) => {
+      const up = async (state: string, ...more: readonly string[]): Promise<string> => {
+        const flags = ["--nats", "off", "--workers", "1", "--admin", "off", "--listen", await local()];
+        const ended = await endWhenReady(
+          ["up", "--state-dir", join(folder, state), ...flags, ...more],
+          "Ctrl-C stops everything",
+        );
+        expect([ended.code, ended.code === 0 ? "" : ended.error]).toEqual([0, ""]);
+        return ended.out;
+      };
+      const [empty, configured] = [await up("empty"), await up("configured", "-f", join(folder, "up.yaml"))];
+      expect(empty).toMatch(
+        /^Try\n {2}echo 'apiVersion.*\nkind: Gateway\n(.*\n)*kind: Route\n.*\n.* && curl -i http:\S+:8080\/news$/m,
+      );
+      expect(configured).not.toContain("kind: Gateway");
+      const [, url] = /^ {2}gateway {2}(\S+)$/m.exec(configured) ?? [];
+      expect(configured).toContain(` && curl -i ${url}/news\n`);
+    });
+  },
+  TEST_MS,
+);
