@@ -173,6 +173,23 @@ describe("filter new", () => {
 
 describe("filter build", () => {
   test.each([
+    ["javascript", "npm install --prefix made/x"],
+    ["typescript", "npm install --prefix made/x"],
+    ["c", ""],
+  ])("%s: what is to be typed first stands first, in what is printed and in the README", async (language, first) => {
+    await inFolder({}, async (folder) => {
+      const { out } = await filter(folder, "new", "x", "--language", language, "--dir", "made");
+      const readme = readFileSync(join(folder, "made/x/README.md"), "utf8");
+      for (const [text, indent] of [[out, "  "] as const, [readme, "    "] as const]) {
+        const lines = text.split("\n").filter((line) => /^ +\S/.test(line));
+        const build = `${indent}selvedge filter build made/x`;
+        const wanted = first === "" ? [build] : [indent + first, build];
+        expect(lines.slice(0, wanted.length).map((line, i) => line.slice(0, wanted[i]?.length))).toEqual(wanted);
+      }
+    });
+  });
+
+  test.each([
     ["rust", "https://rustup.rs"],
     ["go", "https://go.dev/dl"],
     ["javascript", "run npm install in"],

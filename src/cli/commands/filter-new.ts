@@ -4,7 +4,7 @@ import type { FilterAbi } from "../../config/snapshot.ts";
 import { nearest } from "../../config/suggest.ts";
 import { type Command, CommandError, EXIT } from "../command.ts";
 import { ABIS, abisOf, defaultAbi, LANGUAGES, type Language, type Template, templateOf } from "../filter/languages.ts";
-import { projectFiles } from "../filter/templates.ts";
+import { prepareLine, projectFiles } from "../filter/templates.ts";
 import { programOf } from "../program.ts";
 import { paintOf, printJson } from "../report.ts";
 import { printable } from "../terminal.ts";
@@ -62,9 +62,9 @@ export const command: Command = {
     }
     const paint = paintOf(context);
     context.terminal.out(`${paint.green("✓")} ${shown}: ${files.size} files, ${template.title}, ${abi}\n`);
-    context.terminal.out(
-      `\n  ${program} filter build ${shown}\n  ${program} filter test ${shown}\n  ${program} filter run ${shown}\n\n`,
-    );
+    const prepare = prepareLine(template, shown);
+    const lines = ["build", "test", "run"].map((command) => `${program} filter ${command} ${shown}`);
+    context.terminal.out(`\n${[...(prepare === "" ? [] : [prepare]), ...lines].map((line) => `  ${line}\n`).join("")}\n`);
     context.terminal.out(`${template.toolchain}\n`);
     return EXIT.ok;
   },

@@ -16,13 +16,16 @@ export interface Template {
   /** What `bindings` are. */
   readonly bindingsText: string;
   readonly toolchain: string;
+  /** What comes before the first build, in the project. */
+  readonly prepare?: "npm install";
   /** A budget that the language's runtime needs, beyond the default; "": none. */
   readonly budget: string;
 }
 
 const RUST = "Building needs Rust (https://rustup.rs) with its target for wasm";
 const GO = "Building needs Go 1.24 or later (https://go.dev/dl); TinyGo is not needed.";
-const NODE = "Building needs Node 20 or later, and `npm install` in this folder once.";
+const NODE = "Building needs Node 20 or later, and what npm installs in its folder once.";
+const NPM = { toolchain: NODE, prepare: "npm install" } as const;
 const PROXY_WASM_BINDINGS = "bindings to the proxy-wasm ABI; no need to change them";
 /** What runs inside an interpreter, or reads JSON by reflection, takes some hundred thousand instructions for a callback. */
 const HEAVY = "{ callbackFuel: 10000000, exchangeFuel: 50000000 }";
@@ -34,7 +37,7 @@ const TEMPLATES: Readonly<Record<Language, Partial<Record<FilterAbi, Omit<Templa
       ...{ title: "AssemblyScript", source: "assembly/index.ts", bindings: "assembly/proxy-wasm/" },
       ...{ bindingsText: PROXY_WASM_BINDINGS, budget: "" },
       toolchain:
-        "Building needs the AssemblyScript compiler: a checkout of Selvedge has it; elsewhere `npm install` in this folder.",
+        "Building needs the AssemblyScript compiler: a checkout of Selvedge has it; elsewhere `npm install` in its folder.",
     },
   },
   rust: {
@@ -66,14 +69,14 @@ const TEMPLATES: Readonly<Record<Language, Partial<Record<FilterAbi, Omit<Templa
   javascript: {
     component: {
       ...{ title: "JavaScript", source: "src/filter.js", bindings: "sdk/" },
-      ...{ bindingsText: "`@selvedge/filter`: SDK, types and the interfaces of Selvedge; no need to change it", toolchain: NODE },
+      ...{ bindingsText: "`@selvedge/filter`: SDK, types and the interfaces of Selvedge; no need to change it", ...NPM },
       budget: HEAVY,
     },
   },
   typescript: {
     component: {
       ...{ title: "TypeScript", source: "src/filter.ts", bindings: "sdk/" },
-      ...{ bindingsText: "`@selvedge/filter`: SDK, types and the interfaces of Selvedge; no need to change it", toolchain: NODE },
+      ...{ bindingsText: "`@selvedge/filter`: SDK, types and the interfaces of Selvedge; no need to change it", ...NPM },
       budget: HEAVY,
     },
   },

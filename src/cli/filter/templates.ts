@@ -40,6 +40,7 @@ export function projectFiles(
     bindingsText,
     toolchain,
     budget,
+    prepare: prepareLine(template, shown),
     abiText: ABI_TEXTS[abi],
   };
   const files = new Map<string, string>();
@@ -51,6 +52,10 @@ export function projectFiles(
   }
   return files;
 }
+
+/** What is to be typed before the first build, where the project was made; "": nothing. */
+export const prepareLine = ({ prepare }: Template, shown: string): string =>
+  prepare === undefined ? "" : `${prepare} --prefix ${shown}`;
 
 /** Puts values in place of `{{name}}`; a line that has nothing but a name without a value goes away. */
 function fill(text: string, values: Readonly<Record<string, string>>): string {
