@@ -185,5 +185,8 @@ if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.a
   const { server, cli, reasons } = await obtainNats({ print: (line) => process.stdout.write(`${line}\n`) });
   process.stdout.write(`nats-server: ${server ?? "none"}\nnats: ${cli ?? "none"}\n`);
   for (const reason of reasons) process.stdout.write(`  ${reason}\n`);
+  // What was obtained lies where no shell looks.
+  if ([server, cli].some((path) => path?.startsWith(binFolder())))
+    process.stdout.write(`\nto type them by name:\n  export PATH="${binFolder()}:$PATH"\n`);
   process.exit(server === undefined ? 1 : 0);
 }
