@@ -137,3 +137,27 @@ test("what throws when a batch has ended is not run again; what waits behind it 
   arrivals.handOn();
   expect(heard).toEqual(["a1", "end", "a2", "other end"]);
 });
+
+test("when polls bring one piece each for a while, pieces are told at once, until a poll brings more again", async () => {
+  const heard: string[] = [];
+  const arrivals = new Arrivals();
+  const [a, b] = [new Listener("a", heard), new Listener("b", heard)];
+  /** How many pieces of `count` in one poll were told before it was over. */
+  const poll = async (count: number): Promise<number> => {
+    const before = heard.length;
+    for (let i = 0; i < count; i++) arrivals.add(i % 2 === 0 ? a : b, piece(i));
+    const told = heard.length - before;
+    await nextTurn();
+    expect(heard.slice(before)).toEqual(Array.from({ length: count }, (_, i) => `${i % 2 === 0 ? "a" : "b"}${i}`));
+    return told;
+  };
+  for (let i = 0; i < 40; i++) await poll(1);
+  const lone: number[] = [];
+  for (let i = 0; i < 170; i++) lone.push(await poll(1));
+  expect(lone.filter((told) => told === 0).length).toBe(10);
+  // Busy again: found out within some pieces, and forgotten only after a while.
+  for (let i = 0; i < 17; i++) await poll(2);
+  const busy: number[] = [];
+  for (let i = 0; i < 20; i++) busy.push(await poll(3), await poll(1));
+  expect(busy.every((told) => told === 0)).toBe(true);
+});

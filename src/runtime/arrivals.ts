@@ -1,6 +1,11 @@
 import type { Bytes } from "../core/bytes.ts";
 import { ARRIVAL_LIMITS } from "../core/limits.ts";
 
+/** After so many polls in a row that brought one piece each, the next are told at once: waiting for the end of a poll costs 10 us. */
+const LONE_POLLS = 32;
+/** One in so many of those waits all the same, to see whether polls bring more again. Odd: with two in each poll it must not be the second always. */
+const LOOK_EVERY = 17;
+
 /** Of one socket, which may have more of them than all others may. */
 const PIECES_MAX = 2 * ARRIVAL_LIMITS.pieces;
 
@@ -28,9 +33,19 @@ export class Arrivals {
   #running = false;
   #armed = false;
   readonly #ends: (() => void)[] = [];
+  /** Since the end of the last poll. */
+  #gathered = 0;
+  /** Polls in a row that brought one piece: nobody else's is to be expected with the next. */
+  #lonePolls = 0;
+  #toldAtOnce = 0;
 
   /** `bytes` are kept until they are handed on. */
   add(socket: Arriving, bytes: Bytes): void {
+    if (this.#lonePolls >= LONE_POLLS && this.#count === 0 && ++this.#toldAtOnce % LOOK_EVERY !== 0) {
+      socket.arrive(bytes);
+      return;
+    }
+    this.#gathered++;
     // Not as soon as it is large enough: what comes next may be the end of the socket whose data came last, and belongs to them.
     if (this.#isLarge && this.#sockets[this.#count - 1] !== socket) this.handOn();
     const at = this.#count++;
@@ -96,6 +111,8 @@ export class Arrivals {
 
   readonly #fire = (): void => {
     this.#armed = false;
+    this.#lonePolls = this.#gathered === 1 ? this.#lonePolls + 1 : 0;
+    this.#gathered = 0;
     this.handOn();
   };
 }
