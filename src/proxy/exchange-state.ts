@@ -88,12 +88,18 @@ export abstract class ExchangeState implements ExchangeFacts, ExchangeRecord, Bl
 
   /** Filters, metrics and log hear what it was. */
   protected tell(): void {
-    // It was over before it started (its peer was gone within the same batch): who asked is known all the same.
-    if (this.requestId === "")
-      applyForwarding(this.listener.forwarding, this.connection, this.request, this.core, this.forwarding);
+    if (this.requestId === "") this.#introduce();
     this.chain?.log();
     this.isTold = true;
     this.core.observer.onExchangeEnd(this);
+  }
+
+  /** It was over before it started (its peer was gone within the same batch): who asked for what is known all the same. */
+  #introduce(): void {
+    applyForwarding(this.listener.forwarding, this.connection, this.request, this.core, this.forwarding);
+    const match = this.generation.router.match(this.listener.config.name, this.request);
+    this.routeName = match?.route.name ?? "";
+    this.ruleName = match?.rule.name ?? "";
   }
 
   get filterNotes(): ReadonlyMap<string, string> | undefined {

@@ -143,7 +143,7 @@ for (const count of [1, 10, 40])
     });
   });
 
-test("who asks and is gone at once is known to the log", async () => {
+test("who asks and is gone at once is known to the log and to the metrics of the route", async () => {
   const upstream = await startUpstream(() => okText("late"));
   await withUpstream(upstream, async (proxy) => {
     const connections = await Promise.all(Array.from({ length: 40 }, () => connectRaw(proxy.port())));
@@ -156,8 +156,9 @@ test("who asks and is gone at once is known to the log", async () => {
     last.send("GET /last HTTP/1.1\r\nhost: a\r\n\r\n");
     await last.until("late");
     last.destroy();
-    for (const { requestId, clientAddress } of await proxy.seen(1)) {
+    for (const { requestId, clientAddress, route } of await proxy.seen(1)) {
       expect(requestId).not.toBe("");
+      expect(route).toBe("default/all");
       expect(clientAddress).toBe("127.0.0.1");
     }
   });

@@ -15,6 +15,7 @@ import { until } from "./until.ts";
 /** What a test wants to know of an exchange that is over. */
 export interface SeenExchange {
   readonly path: string;
+  readonly route: string;
   readonly status: number;
   readonly code: string;
   /** With all addresses. */
@@ -76,6 +77,7 @@ export class SeeingObserver implements Observer {
       attempts: record.attempts,
       requestBytes: record.requestBytes,
       responseBytes: record.responseBytes,
+      route: record.routeName,
       clientAddress: record.clientAddress,
       requestId: record.requestId,
       flag: record.failure?.row.flag ?? "",
