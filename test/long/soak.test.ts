@@ -59,7 +59,11 @@ const mean = (values: readonly number[]): number => values.reduce((sum, value) =
 function requestsOf(samples: readonly Sample[], route: string): Record<string, number> {
   const found: Record<string, number> = {};
   for (const { name, labels, value } of samples)
-    if (name === "selvedge_requests_total" && labels.route === route) found[`${labels.code} ${labels.flag}`] = value;
+    if (name === "selvedge_requests_total" && labels.route === route) {
+      // Of several services: who leaves before its request starts has none.
+      const key = `${labels.code} ${labels.flag}`;
+      found[key] = (found[key] ?? 0) + value;
+    }
   return found;
 }
 
