@@ -16,7 +16,7 @@ async function runTry(run: ExampleRun, { command, expected }: Try, previous: str
     if (!isAsShown(output, expected)) output = await run.shell(command);
     return isAsShown(output, expected);
   };
-  if (/^(nats pub|echo) /.test(previous)) await until(look).catch(() => {});
+  if (/^(nats pub|echo)\b/.test(previous)) await until(look).catch(() => {});
   if (!isAsShown(output, expected)) expect(`$ ${command}\n${output}`).toBe(`$ ${command}\n${expected}`);
 }
 
@@ -67,7 +67,8 @@ describe("examples", () => {
         const run = await startExample(name);
         try {
           expect(run.readme.tries.length).toBeGreaterThan(0);
-          let previous = "";
+          // Names are asked for once the proxy serves, and a request that comes before the answer gets 503: seen a moment later, too.
+          let previous = name === "dns-service" ? "echo" : "";
           for (const each of run.readme.tries) {
             await runTry(run, each, previous);
             previous = each.command;
