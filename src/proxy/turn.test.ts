@@ -38,6 +38,13 @@ class Batch {
   }
 }
 
+/** A turn within a batch; what throws in it costs whom it blames. */
+function inBatch(): { readonly time: VirtualClock; readonly batch: Batch; readonly turn: Turn } {
+  const time = new VirtualClock(1_700_000_000_000);
+  const batch = new Batch();
+  return { time, batch, turn: new Turn(time, new Containment(time, SILENT_LOG, () => {}), batch) };
+}
+
 function marking(turn: Turn, written: string[]): (name: string) => void {
   return (name) => {
     turn.enter();
@@ -47,9 +54,7 @@ function marking(turn: Turn, written: string[]): (name: string) => void {
 }
 
 test("a batch is one turn: one time, and all that it made is written when it ends", () => {
-  const time = new VirtualClock(1_700_000_000_000);
-  const batch = new Batch();
-  const turn = new Turn(time, undefined, batch);
+  const { time, batch, turn } = inBatch();
   const written: string[] = [];
   const come = marking(turn, written);
   come("a");
@@ -66,9 +71,7 @@ test("a batch is one turn: one time, and all that it made is written when it end
 });
 
 test("a batch that takes long writes what is ready before it ends, and knows what time it is", () => {
-  const time = new VirtualClock(1_700_000_000_000);
-  const batch = new Batch();
-  const turn = new Turn(time, undefined, batch);
+  const { time, batch, turn } = inBatch();
   const written: string[] = [];
   const come = marking(turn, written);
   come("a");
@@ -87,9 +90,7 @@ test("a batch that takes long writes what is ready before it ends, and knows wha
 });
 
 test("while what comes takes long, each is written before the next one has its turn, at a time of its own", () => {
-  const time = new VirtualClock(1_700_000_000_000);
-  const batch = new Batch();
-  const turn = new Turn(time, undefined, batch);
+  const { time, batch, turn } = inBatch();
   const written: string[] = [];
   const times: number[] = [];
   const come = marking(turn, written);
@@ -121,9 +122,7 @@ test("while what comes takes long, each is written before the next one has its t
 });
 
 test("what throws in a batch costs whom it struck: the turn goes on, and the others are written at its end", () => {
-  const time = new VirtualClock(1_700_000_000_000);
-  const batch = new Batch();
-  const turn = new Turn(time, new Containment(time, SILENT_LOG, () => {}), batch);
+  const { batch, turn } = inBatch();
   const written: string[] = [];
   const come = marking(turn, written);
   come("a");
@@ -139,9 +138,7 @@ test("what throws in a batch costs whom it struck: the turn goes on, and the oth
 });
 
 test("what starts in a batch does so when all of it has been read, in order, before anything is written; outside it starts at once", () => {
-  const time = new VirtualClock(1_700_000_000_000);
-  const batch = new Batch();
-  const turn = new Turn(time, new Containment(time, SILENT_LOG, () => {}), batch);
+  const { batch, turn } = inBatch();
   const seen: string[] = [];
   const come = marking(turn, seen);
   const starting = (name: string, then = (): void => {}) => ({
@@ -168,9 +165,7 @@ test("what starts in a batch does so when all of it has been read, in order, bef
 });
 
 test("a batch that takes long to start writes what is ready meanwhile", () => {
-  const time = new VirtualClock(1_700_000_000_000);
-  const batch = new Batch();
-  const turn = new Turn(time, undefined, batch);
+  const { time, batch, turn } = inBatch();
   const seen: string[] = [];
   const come = marking(turn, seen);
   turn.enter();
