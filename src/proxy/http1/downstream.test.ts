@@ -9,6 +9,25 @@ import type { ConnectionInfo, DownstreamHandler, DownstreamStream } from "../str
 import { Turn } from "../turn.ts";
 import { type DownstreamHost, Http1Downstream } from "./downstream.ts";
 
+const HANDLER: DownstreamHandler = { onData() {}, onEnd() {}, onReset() {}, onWritable() {}, abandon() {} };
+const PLAIN = { tls: undefined } as unknown as ConnectionInfo;
+
+/** `onRequest`: what is done with each request. */
+function hostOf(clock: VirtualClock, onRequest: (stream: DownstreamStream) => void): DownstreamHost {
+  return {
+    clock,
+    deadlines: new DeadlineQueue(clock),
+    turn: new Turn(clock),
+    draining: false,
+    openExchange(stream: DownstreamStream) {
+      onRequest(stream);
+      return HANDLER;
+    },
+    refuse() {},
+    onDownstreamClosed() {},
+  };
+}
+
 /** A connection with an answer on its way to a socket that takes as little as a test says. */
 function answering(bytes: number, request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n", saysTaken = false) {
   const clock = new VirtualClock();
@@ -27,24 +46,13 @@ function answering(bytes: number, request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
     pause(): void {},
     resume(): void {},
   };
-  const handler: DownstreamHandler = { onData() {}, onEnd() {}, onReset() {}, onWritable() {}, abandon() {} };
-  const host: DownstreamHost = {
-    clock,
-    deadlines: new DeadlineQueue(clock),
-    turn: new Turn(clock),
-    draining: false,
-    openExchange(stream: DownstreamStream) {
-      stream.sendHead({ status: 200, reason: "", version: 11, upgrade: undefined, headers: new HeaderBlock() }, false);
-      stream.sendData(new Uint8Array(bytes));
-      if (request.includes("close")) stream.sendEnd(undefined);
-      return handler;
-    },
-    refuse() {},
-    onDownstreamClosed() {},
-  };
+  const host = hostOf(clock, (stream) => {
+    stream.sendHead({ status: 200, reason: "", version: 11, upgrade: undefined, headers: new HeaderBlock() }, false);
+    stream.sendData(new Uint8Array(bytes));
+    if (request.includes("close")) stream.sendEnd(undefined);
+  });
   const times = { ...DEFAULT_DOWNSTREAM_TIMES, writeStallMs: 10_000, bodyMinBytesPerSecond: 100 };
-  const info = { tls: undefined } as unknown as ConnectionInfo;
-  const connection = new Http1Downstream(socket as unknown as Socket, listenerOf({ times }), info, host);
+  const connection = new Http1Downstream(socket as unknown as Socket, listenerOf({ times }), PLAIN, host);
   connection.onData(socket as unknown as Socket, Buffer.from(request));
   return { clock, socket };
 }
@@ -102,24 +110,13 @@ test("a socket that is paused for its backlog stays so until as much as may wait
   };
   let answer = (): void => {};
   let answered = 0;
-  const handler: DownstreamHandler = { onData() {}, onEnd() {}, onReset() {}, onWritable() {}, abandon() {} };
-  const host: DownstreamHost = {
-    clock,
-    deadlines: new DeadlineQueue(clock),
-    turn: new Turn(clock),
-    draining: false,
-    openExchange(stream: DownstreamStream) {
-      answer = () => {
-        answered++;
-        stream.sendHead({ status: 204, reason: "", version: 11, upgrade: undefined, headers: new HeaderBlock() }, true);
-      };
-      return handler;
-    },
-    refuse() {},
-    onDownstreamClosed() {},
-  };
-  const info = { tls: undefined } as unknown as ConnectionInfo;
-  const connection = new Http1Downstream(socket as unknown as Socket, listenerOf(), info, host);
+  const host = hostOf(clock, (stream) => {
+    answer = () => {
+      answered++;
+      stream.sendHead({ status: 204, reason: "", version: 11, upgrade: undefined, headers: new HeaderBlock() }, true);
+    };
+  });
+  const connection = new Http1Downstream(socket as unknown as Socket, listenerOf(), PLAIN, host);
   const request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
   const count = 10_000;
   connection.onData(socket as unknown as Socket, Buffer.from(request.repeat(count)));
